@@ -1,0 +1,125 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Arrows point down: see docs/architecture.md; scripts/dev/check-layering fails when an import breaks the table.
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+// C is C11 with every warning an error; _GNU_SOURCE because these targets exist to reach Linux calls.
+let strictC: [CSetting] = [
+    .define("_GNU_SOURCE"),
+    .unsafeFlags(["-std=gnu11", "-Wall", "-Wextra", "-Werror"]),
+]
+
+func swift(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
+}
+
+let package = Package(
+    name: "lunette",
+    products: [
+        .executable(name: "lunette", targets: ["lunette"]),
+        .executable(name: "lunette-shim", targets: ["lunette-shim"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    ],
+    targets: [
+        // C: system calls, the plan's wire format, the Lua bridge that cannot raise.
+        .target(name: "CLinux", cSettings: strictC),
+        .systemLibrary(name: "CLua", pkgConfig: "lua5.4", providers: [.apt(["liblua5.4-dev"])]),
+        .target(name: "CLuaBridge", dependencies: ["CLua"], cSettings: strictC),
+        .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+        .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
+        .target(name: "CCurl", cSettings: strictC),
+
+        // The monitor of one container: Embedded Swift, fully static, single-threaded.
+        .executableTarget(
+            name: "lunette-shim",
+            dependencies: ["CLinux"],
+            swiftSettings: [
+                .swiftLanguageMode(.v6),
+                .enableExperimentalFeature("Embedded"),
+                .unsafeFlags(["-wmo", "-Osize", "-parse-as-library"]),
+            ],
+            linkerSettings: [.unsafeFlags(["-Xclang-linker", "-static"])]
+        ),
+
+        swift("LunetteSpec", []),
+        swift("LunetteLinux", ["LunetteSpec", "CLinux", "CSeccomp"]),
+        swift("LunetteImages", ["LunetteLinux", "LunetteSpec", "CArchive", "CCurl", "CLinux"]),
+        swift("LunetteRuntime", ["LunetteLinux", "LunetteSpec", "CLinux"]),
+        swift("LunettePlugins", ["LunetteSpec", "LunetteLinux"]),
+        swift("LunetteAPI", ["LunetteSpec"]),
+        swift(
+            "LunetteEngine",
+            [
+                "LunetteSpec", "LunetteLinux", "LunetteImages", "LunetteRuntime", "LunettePlugins", "LunetteAPI",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ]
+        ),
+        swift(
+            "LunetteLua", ["LunetteSpec", "LunetteAPI", "LunettePlugins", "CLuaBridge"],
+            resources: [.embedInCode("Resources/lua")]
+        ),
+        swift("LunetteServer", ["LunetteSpec", "LunetteLinux", "LunetteEngine", "LunetteAPI", "CLinux"]),
+        .executableTarget(
+            name: "lunette",
+            dependencies: [
+                "LunetteSpec", "LunetteLinux", "LunetteAPI", "LunetteLua", "LunetteEngine", "LunetteServer", "LunettePlugins", "LunetteRuntime",
+                "LunetteImages", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict
+        ),
+
+        swift("LunetteTesting", ["LunetteSpec", "LunetteLinux"]),
+        tests("LunetteSpecTests", ["LunetteSpec", "LunetteTesting"], exclude: ["Golden"]),
+        tests("LunetteLinuxTests", ["LunetteLinux", "LunetteTesting"]),
+        tests("LunetteImagesTests", ["LunetteImages", "LunetteTesting"]),
+        tests("LunetteRuntimeTests", ["LunetteRuntime", "LunetteTesting"]),
+        tests("LunettePluginsTests", ["LunettePlugins", "LunetteTesting"]),
+        tests("LunetteLuaTests", ["LunetteLua", "LunetteAPI", "LunetteTesting"]),
+        tests("LunetteEngineTests", ["LunetteEngine", "LunetteTesting"]),
+        tests("LunetteServerTests", ["LunetteServer", "LunetteTesting"]),
+        tests("IntegrationTests", ["LunetteSpec", "LunetteTesting"]),
+    ]
+)
+
+// LUNETTE_PARTS=LunetteImages,LunetteImagesTests builds those targets and what they stand on, and nothing else.
+if let parts = Context.environment["LUNETTE_PARTS"] {
+    var wanted = Set(parts.split(separator: ",").map(String.init))
+    var products: Set<String> = []
+    var before = -1
+    while before != wanted.count {
+        before = wanted.count
+        for target in package.targets where wanted.contains(target.name) {
+            for dependency in target.dependencies {
+                switch dependency {
+                case .byNameItem(let name, _), .targetItem(let name, _): wanted.insert(name)
+                case .productItem(let name, _, _, _): products.insert(name)
+                @unknown default: break
+                }
+            }
+        }
+    }
+    package.targets.removeAll { !wanted.contains($0.name) }
+    package.products.removeAll { !wanted.contains($0.name) }
+    if !products.contains("GRDB") { package.dependencies.removeAll { $0.kind.isGRDB } }
+    if !products.contains("ArgumentParser") { package.dependencies.removeAll { !$0.kind.isGRDB } }
+}
+
+extension Package.Dependency.Kind {
+    var isGRDB: Bool {
+        if case .sourceControl(_, let location, _) = self { location.hasSuffix("GRDB.swift") } else { false }
+    }
+}

@@ -1,0 +1,79 @@
+public import LunetteSpec
+
+/// Says who asks: the peer of the socket (never what it claims), and the script line where it knows one.
+public struct Actor: Sendable, Hashable {
+    public var uid: UInt32
+    public var gid: UInt32
+    public var pid: Int32
+    /// The script's path, `-e`, `repl`, or the command (`lunette run`).
+    public var script: String?
+    public var line: Int?
+
+    public init(uid: UInt32, gid: UInt32, pid: Int32, script: String? = nil, line: Int? = nil) {
+        self.uid = uid
+        self.gid = gid
+        self.pid = pid
+        self.script = script
+        self.line = line
+    }
+}
+
+/// One call of an API function. The same bytes travel in a frame on the socket (see `Wire`).
+public struct APIRequest: Sendable {
+    /// Chosen by the client, unique for ever (128 random bits in hex). Sent again after a lost engine, it gets the first outcome.
+    public var id: String
+    /// `container.create`, `image.pull` …: a name of the registry.
+    public var function: String
+    /// A map of the function's named arguments.
+    public var arguments: Value
+    public var actor: Actor
+    /// What this call was made because of: event or request ids, the oldest first. Nine are one too many.
+    public var cause: [String]
+    /// Unix seconds; the engine stops the call with `timeout` then. Nil waits for ever.
+    public var deadline: Double?
+    public var version: Int
+
+    public init(
+        id: String, function: String, arguments: Value, actor: Actor, cause: [String] = [], deadline: Double? = nil, version: Int = 1
+    ) {
+        self.id = id
+        self.function = function
+        self.arguments = arguments
+        self.actor = actor
+        self.cause = cause
+        self.deadline = deadline
+        self.version = version
+    }
+}
+
+/// What a client offers the engine: its session handlers, called over the same connection.
+public protocol HookReceiver: Sendable {
+    /// Runs one `before` handler.
+    /// - Parameter event: the contract's `ev` (name, sequence, time, target, spec, actor, cause …).
+    /// - Returns: `{deny = reason}`, `{amend = {…}}` or `.null`.
+    func before(subscription: String, event: Value) async throws(LunetteError) -> Value
+    /// Runs one `on` handler; returning acknowledges the event.
+    func on(subscription: String, event: Value) async throws(LunetteError)
+}
+
+/// One client's conversation with the engine: a direct call in process, or frames on a socket. Ends release what the client held.
+public protocol EngineSession: Sendable {
+    /// Calls an API function.
+    ///
+    /// Cancelling the surrounding Swift task cancels the call in the engine.
+    /// - Parameters:
+    ///   - files: descriptors that go with the call (a process's stdin, stdout, stderr); the callee duplicates what it keeps.
+    ///   - onChunk: receives what the call streams (progress, log lines, events), in order; a throw cancels the call.
+    /// - Throws: the function's own errors; `cancelled`; `timeout`; `io` when no engine can be reached.
+    func call(
+        _ request: APIRequest, files: [Int32], onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)?
+    ) async throws(LunetteError) -> Value
+
+    /// Ends the conversation; calls under way are cancelled, session handlers leave.
+    func close() async
+}
+
+/// Opens sessions: the engine itself in process, or the socket's client.
+public protocol EngineConnector: Sendable {
+    func connect(receiver: (any HookReceiver)?) async throws(LunetteError) -> any EngineSession
+}

@@ -1,0 +1,160 @@
+/// Reads a table's fields one by one, remembers which were asked for, and refuses the rest by name.
+///
+/// Every error carries the field's path (`mounts[2].source`). Usage: read each field, then call `finish()`.
+/// `.null` counts as absent.
+public struct FieldReader {
+    public let path: String
+    private let map: ValueMap
+    private var known: [String] = []
+
+    /// - Parameter path: where this table stands in the whole input; empty at the top.
+    /// - Throws: `invalid_argument` when `value` is not a table.
+    public init(_ value: Value, path: String = "") throws(LunetteError) {
+        self.path = path
+        switch value {
+        case .map(let map): self.map = map
+        case .null: self.map = ValueMap()
+        // An empty Lua table is both an empty list and an empty map.
+        case .array(let items) where items.isEmpty: self.map = ValueMap()
+        default: throw LunetteError(.invalidArgument, "expected a table, got \(value.kind)", path: path.isEmpty ? nil : path)
+        }
+    }
+
+    /// The full path of one of this table's fields.
+    public func path(of key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
+
+    public func failure(_ key: String, _ message: String, hint: String? = nil) -> LunetteError {
+        LunetteError(.invalidArgument, message, path: path(of: key), hint: hint)
+    }
+
+    /// All keys of the table as they stand (for free-form maps such as labels).
+    public var keys: [String] { map.keys }
+
+    public mutating func value(_ key: String) -> Value? {
+        known.append(key)
+        guard let value = map[key], !value.isNull else { return nil }
+        return value
+    }
+
+    /// Makes keys known that this version reads elsewhere or on purpose ignores.
+    public mutating func ignore(_ keys: String...) { known += keys }
+
+    private mutating func typed<T>(_ key: String, _ want: String, _ read: (Value) -> T?) throws(LunetteError) -> T? {
+        guard let value = value(key) else { return nil }
+        guard let result = read(value) else { throw failure(key, "expected \(want), got \(value.kind)") }
+        return result
+    }
+
+    public mutating func string(_ key: String) throws(LunetteError) -> String? { try typed(key, "a string") { $0.stringValue } }
+    public mutating func bool(_ key: String) throws(LunetteError) -> Bool? { try typed(key, "true or false") { $0.boolValue } }
+    public mutating func int(_ key: String) throws(LunetteError) -> Int64? { try typed(key, "a whole number") { $0.intValue } }
+    public mutating func double(_ key: String) throws(LunetteError) -> Double? { try typed(key, "a number") { $0.doubleValue } }
+    public mutating func bytes(_ key: String) throws(LunetteError) -> [UInt8]? { try typed(key, "a string") { $0.byteString } }
+
+    public mutating func required(_ key: String) throws(LunetteError) -> String {
+        guard let text = try string(key) else { throw failure(key, "is required") }
+        return text
+    }
+
+    /// A size: bytes as a number, or a string with a unit (`"256MiB"`).
+    public mutating func size(_ key: String) throws(LunetteError) -> Int64? {
+        guard let value = value(key) else { return nil }
+        do { return try Units.bytes(value) } catch { throw failure(key, error.message, hint: error.hint) }
+    }
+
+    /// A duration in seconds: a number, or a string with a unit (`"500ms"`).
+    public mutating func seconds(_ key: String) throws(LunetteError) -> Double? {
+        guard let value = value(key) else { return nil }
+        do { return try Units.seconds(value) } catch { throw failure(key, error.message, hint: error.hint) }
+    }
+
+    public mutating func strings(_ key: String) throws(LunetteError) -> [String]? {
+        guard let items = try list(key) else { return nil }
+        var result: [String] = []
+        for (index, item) in items.enumerated() {
+            guard let text = item.stringValue else { throw failure("\(key)[\(index + 1)]", "expected a string, got \(item.kind)") }
+            result.append(text)
+        }
+        return result
+    }
+
+    public mutating func list(_ key: String) throws(LunetteError) -> [Value]? {
+        try typed(key, "a list") { value in
+            if let items = value.arrayValue { return items }
+            if case .map(let map) = value, map.isEmpty { return [] }
+            return nil
+        }
+    }
+
+    /// A free-form map of text to text; numbers and booleans are taken as their text, as people write env and labels.
+    public mutating func stringMap(_ key: String) throws(LunetteError) -> [(key: String, value: String)]? {
+        guard let value = value(key) else { return nil }
+        let reader = try FieldReader(value, path: path(of: key))
+        var result: [(key: String, value: String)] = []
+        for (name, item) in reader.map {
+            switch item {
+            case .string(let text): result.append((name, text))
+            case .int(let number): result.append((name, String(number)))
+            case .double(let number): result.append((name, String(number)))
+            case .bool(let flag): result.append((name, String(flag)))
+            default: throw reader.failure(name, "expected a string, got \(item.kind)")
+            }
+        }
+        return result
+    }
+
+    /// A nested table; nil when absent.
+    public mutating func table(_ key: String) throws(LunetteError) -> FieldReader? {
+        guard let value = value(key) else { return nil }
+        return try FieldReader(value, path: path(of: key))
+    }
+
+    /// A list of tables, each with its own path (`mounts[1]`); empty when absent. Indices count from 1, as in Lua.
+    public mutating func tables(_ key: String) throws(LunetteError) -> [FieldReader] {
+        guard let items = try list(key) else { return [] }
+        var result: [FieldReader] = []
+        for (index, item) in items.enumerated() { result.append(try FieldReader(item, path: "\(path(of: key))[\(index + 1)]")) }
+        return result
+    }
+
+    /// One of a closed set of words.
+    public mutating func choice<T: RawRepresentable & CaseIterable>(_ key: String, _: T.Type) throws(LunetteError) -> T?
+    where T.RawValue == String {
+        guard let text = try string(key) else { return nil }
+        guard let choice = T(rawValue: text) else {
+            let words = T.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
+            throw failure(key, "\"\(text)\" is not one of \(words)", hint: nearest(to: text, in: T.allCases.map(\.rawValue)).map { "did you mean \"\($0)\"?" })
+        }
+        return choice
+    }
+
+    /// Refuses every field that nothing asked for.
+    /// - Throws: `invalid_argument` that names the field and the nearest known one.
+    public func finish() throws(LunetteError) {
+        for key in map.keys where !known.contains(key) {
+            throw failure(key, "unknown option", hint: nearest(to: key, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.sorted().joined(separator: ", "))
+        }
+    }
+}
+
+/// The known word that a typo most likely meant: within a third of its length in edits; nil when none is near.
+public func nearest(to word: String, in known: [String]) -> String? {
+    let best = known.map { ($0, editDistance(word, $0)) }.min { $0.1 < $1.1 }
+    guard let (candidate, distance) = best, distance <= max(1, word.count / 3) else { return nil }
+    return candidate
+}
+
+private func editDistance(_ left: String, _ right: String) -> Int {
+    let (left, right) = (Array(left.utf8), Array(right.utf8))
+    var row = Array(0...right.count)
+    for (i, a) in left.enumerated() {
+        var diagonal = row[0]
+        row[0] = i + 1
+        for (j, b) in right.enumerated() {
+            let substitution = diagonal + (a == b ? 0 : 1)
+            diagonal = row[j + 1]
+            row[j + 1] = Swift.min(substitution, diagonal + 1, row[j] + 1)
+        }
+    }
+    return row[right.count]
+}

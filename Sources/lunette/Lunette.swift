@@ -1,0 +1,2 @@
+import ArgumentParser
+@main struct Lunette: ParsableCommand { func run() {} }

@@ -1,0 +1,55 @@
+public import LunetteSpec
+
+extension APIRegistry {
+    /// Makes every host path in a call's arguments absolute: the engine has another working directory than its caller.
+    ///
+    /// Host paths are what the registry types `.path`, and the source of bind mounts. Nothing is resolved or looked up.
+    /// - Parameter directory: the caller's working directory, absolute.
+    public static func withAbsolutePaths(_ arguments: Value, for function: APIFunction, directory: String) -> Value {
+        absolute(arguments, fields: function.arguments, directory)
+    }
+
+    /// Joins a relative path to `directory`; `.` and `..` stay for the kernel to walk.
+    public static func absolutePath(_ path: String, directory: String) -> String {
+        if path.hasPrefix("/") || path.isEmpty { return path }
+        var rest = path[...]
+        while rest.hasPrefix("./") { rest = rest.dropFirst(2) }
+        if rest == "." || rest.isEmpty { return directory }
+        return directory.hasSuffix("/") ? directory + rest : "\(directory)/\(rest)"
+    }
+
+    private static func absolute(_ value: Value, fields: [APIField], _ directory: String) -> Value {
+        guard case .map(var map) = value else { return value }
+        for field in fields {
+            if let item = map[field.name] { map[field.name] = absolute(item, field.type, directory) }
+        }
+        return .map(map)
+    }
+
+    private static func absolute(_ value: Value, _ type: APIType, _ directory: String) -> Value {
+        switch (type, value) {
+        case (.path, .string(let path)): return .string(absolutePath(path, directory: directory))
+        case (.list(let item), .array(let items)): return .array(items.map { absolute($0, item, directory) })
+        case (.record(let name), .map):
+            guard let record = record(name) else { return value }
+            var result = absolute(value, fields: record.fields, directory)
+            // A bind mount's source is a host path; a volume's is a name.
+            if name == "Mount", value["type"]?.stringValue == "bind", let source = value["source"]?.stringValue, case .map(var map) = result {
+                map["source"] = .string(absolutePath(source, directory: directory))
+                result = .map(map)
+            }
+            return result
+        case (.union(let types), _):
+            for type in types {
+                if case .choice(let words) = type, let text = value.stringValue, words.contains(text) { return value }
+            }
+            // The first alternative that changes the value is the one that is meant.
+            for type in types {
+                let changed = absolute(value, type, directory)
+                if changed != value { return changed }
+            }
+            return value
+        default: return value
+        }
+    }
+}

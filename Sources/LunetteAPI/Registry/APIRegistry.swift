@@ -1,0 +1,40 @@
+/// Knows every function and record of API 1: the one source of argument checking, help, completion, types and reference pages.
+public enum APIRegistry {
+    public static let version = 1
+
+    /// Nouns in the order in which the reference shows them.
+    public static let nouns = ["image", "container", "volume", "hook", "events", "plugin", "system", "lunette", "task", "log", "json", "fs"]
+
+    /// - Returns: the functions of one noun, in the order of the reference; empty for an unknown noun. Made at the first call, per noun.
+    public static func functions(of noun: String) -> [APIFunction] {
+        switch noun {
+        case "image": ImageFunctions.all
+        case "container": ContainerFunctions.all
+        case "volume": VolumeFunctions.all
+        case "hook", "events": HookFunctions.all.filter { $0.noun == noun }
+        case "plugin", "system": SystemFunctions.all.filter { $0.noun == noun }
+        case "lunette", "task", "log", "json", "fs": ClientFunctions.all.filter { $0.noun == noun }
+        default: []
+        }
+    }
+
+    /// - Returns: nil for a name that API 1 does not have.
+    public static func function(_ name: String) -> APIFunction? {
+        functions(of: String(name.prefix { $0 != "." })).first { $0.name == name }
+    }
+
+    /// Every function, of the engine and of the Lua host.
+    public static var all: [APIFunction] { nouns.flatMap { functions(of: $0) } }
+
+    /// Every function that an engine answers.
+    public static var engineFunctions: [APIFunction] { all.filter { $0.place == .engine } }
+
+    public static func record(_ name: String) -> APIRecord? { records[name] }
+
+    /// Every record, sorted by name.
+    public static var allRecords: [APIRecord] { records.values.sorted { $0.name < $1.name } }
+
+    private static let records: [String: APIRecord] = Dictionary(
+        uniqueKeysWithValues: (SpecRecords.all + ResultRecords.all).map { ($0.name, $0) }
+    )
+}

@@ -1,0 +1,199 @@
+/// What functions return and stream. Open: within API 1 fields are only added.
+enum ResultRecords {
+    static let all: [APIRecord] = containers + images + volumes + events + system
+
+    private static let containers: [APIRecord] = [
+        APIRecord(
+            "ContainerInfo", "all about a container", open: true,
+            [
+                APIField("id", .string, "64 hexadecimal digits", required: true),
+                APIField("name", .string, "its name", required: true),
+                APIField("status", .choice(["creating", "created", "running", "paused", "stopped"]), "where in its life it is", required: true),
+                APIField("state", .string, "its lifecycle's state", required: true),
+                APIField("pid", .integer, "process 1 as the host sees it; absent when it does not run"),
+                APIField("image", .map(.string), "`ref` and `digest`", required: true),
+                APIField("spec", .record("ContainerSpec"), "as normalised", required: true),
+                APIField("labels", .map(.string), "marks", required: true),
+                APIField("health", .map(.any), "`status` and `failures`", required: true),
+                APIField("exit", .record("Exit"), "how it last ended; absent before"),
+                APIField("restarts", .integer, "how often it was started again", required: true),
+                APIField("created_at", .time, "when it was made", required: true),
+                APIField("started_at", .time, "when it last started; absent before"),
+                APIField("networks", .list(.any), "attachments", required: true),
+                APIField("ports", .list(.any), "published ports", required: true),
+                APIField("mounts", .list(.any), "mounts as made", required: true),
+                APIField("history", .list(.any), "earlier states", required: true),
+                APIField("degraded", .list(.string), "what does not hold as asked, and why", required: true),
+                APIField("start_profile", .map(.number), "seconds by phase of the last start"),
+                APIField("launch_plan", .string, "the plan's printable form, when asked for"),
+            ]),
+        APIRecord(
+            "Exit", "how a container ended", open: true,
+            [
+                APIField("code", .integer, "exit code; 128 + n by signal n", required: true),
+                APIField("signal", .string, "`\"SIGKILL\"`; absent when it exited"),
+                APIField("oom_killed", .boolean, "the kernel killed it for want of memory", required: true),
+                APIField("reason", .choice(["exited", "signal", "oom", "seccomp", "time_limit", "start_failed", "stopped", "hook"]), "why", required: true),
+                APIField("finished_at", .time, "when", required: true),
+            ]),
+        APIRecord(
+            "ExecResult", "how a command ended", open: true,
+            [
+                APIField("code", .integer, "exit code; 128 + n by signal n", required: true),
+                APIField("signal", .string, "`\"SIGKILL\"`; absent when it exited"),
+                APIField("stdout", .string, "what it wrote, when captured"),
+                APIField("stderr", .string, "what it wrote, when captured"),
+                APIField("truncated", .boolean, "more than 16 MiB was written; the rest was dropped"),
+            ]),
+        APIRecord(
+            "LogLine", "one line of a log; Lua's iterator gives `data`", open: true,
+            [
+                APIField("stream", .choice(["stdout", "stderr"]), "where it was written", required: true),
+                APIField("data", .string, "the line without its line feed", required: true),
+                APIField("time", .time, "when it was read", required: true),
+                APIField("sequence", .integer, "its number in the log", required: true),
+                APIField("partial", .boolean, "the line goes on in the next one"),
+            ]),
+        APIRecord(
+            "Stats", "a container's counters", open: true,
+            [
+                APIField("time", .time, "when they were read", required: true),
+                APIField("cpu", .map(.number), "`used` seconds, `user`, `system`, `throttled`", required: true),
+                APIField("memory", .map(.number), "`used`, `limit`, `cache`, `peak` bytes", required: true),
+                APIField("pids", .map(.number), "`current`, `limit`", required: true),
+                APIField("io", .map(.number), "`read`, `written` bytes", required: true),
+            ]),
+        APIRecord(
+            "ProcessInfo", "one process", open: true,
+            [
+                APIField("pid", .integer, "as the host sees it", required: true),
+                APIField("container_pid", .integer, "as the container sees it"),
+                APIField("user", .string, "uid in the container"),
+                APIField("command", .string, "its command line", required: true),
+                APIField("started_at", .time, "when it started"),
+                APIField("memory", .size, "resident bytes"),
+                APIField("cpu", .number, "seconds used"),
+            ]),
+    ]
+
+    private static let images: [APIRecord] = [
+        APIRecord(
+            "ImageInfo", "all about an image", open: true,
+            [
+                APIField("id", .string, "the config's digest", required: true),
+                APIField("digest", .string, "the manifest's digest", required: true),
+                APIField("refs", .list(.string), "its references", required: true),
+                APIField("size", .size, "bytes on disk, unpacked", required: true),
+                APIField("layers", .list(.any), "digest, size and media type of each", required: true),
+                APIField("config", .map(.any), "as in `image.build`", required: true),
+                APIField("created_at", .time, "when it was built", required: true),
+                APIField("platform", .string, "`os/architecture`", required: true),
+                APIField("labels", .map(.string), "marks", required: true),
+            ]),
+        APIRecord(
+            "Progress", "how far a step is", open: true,
+            [
+                APIField("phase", .string, "`resolve download verify unpack commit upload copy run`", required: true),
+                APIField("digest", .string, "the blob it is about"),
+                APIField("current", .integer, "bytes or steps done", required: true),
+                APIField("total", .integer, "of how many; absent when unknown"),
+                APIField("message", .string, "a line of a run step's output"),
+            ]),
+        APIRecord("PushResult", "what was pushed", open: true, [APIField("digest", .string, "the manifest's digest", required: true)]),
+        APIRecord(
+            "RemovedImage", "what a removal took", open: true,
+            [
+                APIField("untagged", .list(.string), "references removed", required: true),
+                APIField("removed", .boolean, "the image itself is gone", required: true),
+            ]),
+        APIRecord(
+            "ImageHistory", "one step of an image", open: true,
+            [
+                APIField("created_at", .time, "when"), APIField("created_by", .string, "the command"),
+                APIField("comment", .string, "a remark"), APIField("empty_layer", .boolean, "it made no layer"),
+            ]),
+        APIRecord(
+            "PruneResult", "what was removed", open: true,
+            [
+                APIField("removed", .list(.string), "names or ids", required: true),
+                APIField("reclaimed", .size, "bytes freed", required: true),
+            ]),
+    ]
+
+    private static let volumes: [APIRecord] = [
+        APIRecord(
+            "VolumeInfo", "all about a volume", open: true,
+            [
+                APIField("id", .string, "its id", required: true), APIField("name", .string, "its name", required: true),
+                APIField("driver", .string, "its driver", required: true), APIField("size", .size, "what it may hold"),
+                APIField("labels", .map(.string), "marks", required: true), APIField("options", .map(.any), "the driver's", required: true),
+                APIField("created_at", .time, "when it was made", required: true),
+                APIField("users", .list(.string), "containers that mount it", required: true),
+            ]),
+        APIRecord(
+            "VolumeUsage", "how full a volume is", open: true,
+            [
+                APIField("used", .size, "bytes", required: true), APIField("limit", .size, "bytes; absent without one"),
+                APIField("inodes", .integer, "files"), APIField("enforced", .boolean, "the limit can't be passed", required: true),
+            ]),
+    ]
+
+    private static let events: [APIRecord] = [
+        APIRecord(
+            "Event", "something that happened or is about to", open: true,
+            [
+                APIField("name", .string, "`container.exited`", required: true),
+                APIField("sequence", .integer, "its number in the log; 0 for `before`", required: true),
+                APIField("time", .time, "when", required: true),
+                APIField("target", .map(.string), "`kind`, `id`, `name`", required: true),
+                APIField("container", .handle("container"), "for events of a container"),
+                APIField("spec", .map(.any), "`before`: what is asked for, normalised"),
+                APIField("exit", .record("Exit"), "`container.exited`"),
+                APIField("actor", .map(.any), "`uid`, `pid`, `script`, `line`", required: true),
+                APIField("cause", .list(.string), "what it happened because of", required: true),
+                APIField("redelivered", .boolean, "it may have been seen before", required: true),
+            ]),
+        APIRecord(
+            "Subscription", "a registered handler", open: true,
+            [
+                APIField("subscription", .string, "its id", required: true), APIField("kind", .string, "`before` or `on`", required: true),
+                APIField("event", .string, "its event", required: true), APIField("name", .string, "what it is called"),
+                APIField("source", .string, "`resident`, `plugin` or `session`"), APIField("suspended", .boolean, "three time-outs"),
+            ]),
+    ]
+
+    private static let system: [APIRecord] = [
+        APIRecord(
+            "PluginInfo", "a plugin", open: true,
+            [
+                APIField("name", .string, "its name", required: true), APIField("version", .string, "its version", required: true),
+                APIField("status", .string, "`running`, `disabled` or `failed`", required: true),
+                APIField("provides", .map(.list(.string)), "drivers by extension point", required: true),
+                APIField("permissions", .list(.string), "granted", required: true), APIField("path", .path, "its folder", required: true),
+                APIField("error", .string, "why it failed"), APIField("summary", .string, "what it is for"),
+            ]),
+        APIRecord(
+            "SystemInfo", "the engine and its machine", open: true,
+            [
+                APIField("version", .string, "the engine's", required: true), APIField("root", .path, "where lasting state is", required: true),
+                APIField("state", .path, "where passing state is", required: true), APIField("pid", .integer, "the engine's", required: true),
+                APIField("kernel", .string, "release", required: true), APIField("cgroup_version", .integer, "1 or 2", required: true),
+                APIField("containers", .map(.integer), "by status", required: true), APIField("images", .integer, "how many", required: true),
+                APIField("stay_reasons", .list(.string), "why an engine on demand stays", required: true),
+                APIField("started_at", .time, "when the engine started", required: true),
+            ]),
+        APIRecord(
+            "SystemVersion", "versions", open: true,
+            [
+                APIField("version", .string, "the engine's", required: true), APIField("api", .integer, "the API's", required: true),
+                APIField("commit", .string, "the source's"),
+            ]),
+        APIRecord(
+            "CheckResult", "what a check found", open: true,
+            [
+                APIField("problems", .list(.any), "`kind`, `what`, `repaired` each", required: true),
+                APIField("checked", .list(.string), "what was looked at", required: true),
+            ]),
+        APIRecord("Pong", "an answer", open: true, [APIField("time", .time, "the engine's clock", required: true)]),
+    ]
+}

@@ -1,0 +1,169 @@
+/// What callers write: specs and their parts.
+enum SpecRecords {
+    static let all: [APIRecord] = [container, mount, resources, security, restart, publish, other].flatMap { $0 }
+
+    private static let container: [APIRecord] = [
+        APIRecord(
+            "ContainerSpec", "what a container is to be",
+            [
+                APIField("name", .string, "unique; letters, digits, `_`, `.` and `-`", default: "made up"),
+                APIField("image", .handle("image"), "the image to run"),
+                APIField("rootfs", .path, "a folder to run instead of an image"),
+                APIField("entrypoint", .union([.list(.string), .string]), "replaces the image's"),
+                APIField("args", .union([.list(.string), .string]), "replaces the image's command", default: "the image's"),
+                APIField("env", .map(.string), "added to the image's"),
+                APIField("workdir", .string, "where it starts", default: "the image's, else `/`"),
+                APIField("user", .string, "`name`, `uid`, `uid:gid` or `name:group`", default: "the image's, else root"),
+                APIField("hostname", .string, "its host name", default: "the first 12 characters of its id"),
+                APIField("labels", .map(.string), "the user's own marks"),
+                APIField("tty", .boolean, "give it a pty", default: "false"),
+                APIField("stdin", .boolean, "keep stdin open", default: "false"),
+                APIField("init", .boolean, "a reaping init as process 1", default: "true"),
+                APIField("mounts", .list(.record("Mount")), "volumes, host folders, tmpfs"),
+                APIField("readonly_rootfs", .boolean, "its root can't be written", default: "false"),
+                APIField("network", .union([.string, .list(.string)]), "`\"none\"`, `\"host\"`, `\"container:NAME\"` or networks", default: "\"none\""),
+                APIField("pid", .string, "`\"host\"` or `\"container:NAME\"`", default: "its own"),
+                APIField("ipc", .string, "`\"host\"` or `\"container:NAME\"`", default: "its own"),
+                APIField("publish", .list(.union([.string, .record("PublishedPort")])), "ports to open on the host"),
+                APIField("dns", .list(.string), "name servers", default: "the host's"),
+                APIField("resources", .record("Resources"), "limits"),
+                APIField("rlimits", .map(.any), "`nofile = 1024` or `nofile = { soft =, hard = }`"),
+                APIField("sysctls", .map(.any), "kernel settings of its own namespaces"),
+                APIField("devices", .list(.any), "host devices it may use"),
+                APIField("security", .record("Security"), "what it may do"),
+                APIField("restart", .union([.choice(["never", "on_failure", "always"]), .record("Restart")]), "when it is started again", default: "\"never\""),
+                APIField("health", .any, "how its health is checked"),
+                APIField("lifecycle", .string, "the lifecycle it follows"),
+                APIField("stop", .record("Stop"), "how it is stopped"),
+                APIField("log", .record("Log"), "how its log is kept"),
+                APIField("remove_on_exit", .boolean, "remove it when it ends", default: "false"),
+                APIField("time_limit", .duration, "it is killed after this long"),
+                APIField("lifetime", .choice(["script"]), "removed when the script that made it ends"),
+                APIField("oci", .map(.any), "exact OCI runtime-spec JSON, merged over what is made"),
+            ])
+    ]
+
+    private static let mount: [APIRecord] = [
+        APIRecord(
+            "Mount", "something mounted in a container",
+            [
+                APIField("type", .choice(["volume", "bind", "tmpfs", "image", "secret", "config"]), "what is mounted", required: true),
+                APIField("source", .string, "volume name, host path, image reference"),
+                APIField("target", .string, "where, an absolute path in the container", required: true),
+                APIField("readonly", .boolean, "it can't be written there", default: "false"),
+                APIField("fork", .boolean, "a copy-on-write copy for this run", default: "false"),
+                APIField("options", .map(.any), "by type: `size`, `mode`, `propagation`, `subpath` …"),
+            ])
+    ]
+
+    private static let resources: [APIRecord] = [
+        APIRecord(
+            "Resources", "a container's limits",
+            [
+                APIField("memory", .size, "memory it may use"),
+                APIField("memory_swap", .size, "memory and swap together"),
+                APIField("memory_reservation", .size, "what it is left under pressure"),
+                APIField("cpus", .number, "processors' worth of time (1.5)"),
+                APIField("cpu_shares", .integer, "weight against others, 2–262144"),
+                APIField("cpuset", .string, "the processors it may use (`\"0-1,3\"`)"),
+                APIField("pids", .integer, "processes and threads it may have"),
+                APIField("io_weight", .integer, "weight against others, 1–10000"),
+                APIField("storage", .size, "what it may write to its root"),
+                APIField("oom", .choice(["process", "group"]), "what the kernel kills when memory runs out"),
+                APIField("hugepages", .map(.any), "limits by page size"),
+            ])
+    ]
+
+    private static let security: [APIRecord] = [
+        APIRecord(
+            "Security", "what a container may do",
+            [
+                APIField("user_namespace", .boolean, "its own ids", default: "true"),
+                APIField("privileged", .boolean, "everything the engine may", default: "false"),
+                APIField("capabilities", .record("Capabilities"), "added to or dropped from the default list"),
+                APIField("seccomp", .union([.choice(["default", "unconfined"]), .path, .map(.any)]), "system call filter: a profile's path or table", default: "\"default\""),
+                APIField("no_new_privileges", .boolean, "set-id programs gain nothing", default: "true"),
+                APIField("masked_paths", .list(.string), "paths hidden from it", default: "the default list"),
+                APIField("readonly_paths", .list(.string), "paths it can't write", default: "the default list"),
+                APIField("landlock", .map(.any), "file rules"),
+                APIField("apparmor", .string, "profile"),
+                APIField("selinux", .string, "label"),
+            ]),
+        APIRecord(
+            "Capabilities", "changes to the default capability list",
+            [
+                APIField("add", .list(.string), "`\"NET_ADMIN\"` or `\"CAP_NET_ADMIN\"`; `\"ALL\"`"),
+                APIField("drop", .list(.string), "as `add`"),
+            ]),
+    ]
+
+    private static let restart: [APIRecord] = [
+        APIRecord(
+            "Restart", "when a container is started again",
+            [
+                APIField("policy", .choice(["never", "on_failure", "always"]), "`always` remembers a user's stop", required: true),
+                APIField("backoff", .record("Backoff"), "the wait between attempts"),
+                APIField("max_attempts", .integer, "give up after this many in a row"),
+            ]),
+        APIRecord(
+            "Backoff", "a growing wait",
+            [APIField("initial", .duration, "the first", default: "100ms"), APIField("max", .duration, "the longest", default: "60s")]),
+        APIRecord(
+            "Stop", "how a container is stopped",
+            [
+                APIField("signal", .union([.string, .integer]), "the polite one", default: "the image's, else SIGTERM"),
+                APIField("grace_period", .duration, "then SIGKILL", default: "10s"),
+            ]),
+        APIRecord(
+            "Log", "how a container's log is kept",
+            [
+                APIField("max_size", .size, "a file is rotated at this size", default: "16MiB"),
+                APIField("max_files", .integer, "files kept", default: "4"),
+            ]),
+    ]
+
+    private static let publish: [APIRecord] = [
+        APIRecord(
+            "PublishedPort", "a port opened on the host",
+            [
+                APIField("host_ip", .string, "the address it is opened on", default: "\"127.0.0.1\""),
+                APIField("host_port", .integer, "0: any free one"),
+                APIField("container_port", .integer, "the port inside", required: true),
+                APIField("protocol", .choice(["tcp", "udp"]), "the protocol", default: "\"tcp\""),
+            ])
+    ]
+
+    private static let other: [APIRecord] = [
+        APIRecord(
+            "BuildCopy", "one copy step of a build",
+            [
+                APIField("from", .path, "host file or folder", required: true),
+                APIField("to", .string, "absolute path in the image", required: true),
+                APIField("mode", .union([.string, .integer]), "permission bits, octal as text (`\"0755\"`)", default: "the source's"),
+                APIField("owner", .string, "`uid:gid` in the image", default: "\"0:0\""),
+            ]),
+        APIRecord(
+            "ImageConfig", "what containers of an image get by default",
+            [
+                APIField("entrypoint", .union([.list(.string), .string]), "the program"),
+                APIField("cmd", .union([.list(.string), .string]), "its arguments, or the command"),
+                APIField("env", .map(.string), "environment"),
+                APIField("workdir", .string, "where it starts"),
+                APIField("user", .string, "who it runs as"),
+                APIField("exposed_ports", .list(.union([.string, .integer])), "ports it listens on (`\"80/tcp\"`)"),
+                APIField("labels", .map(.string), "marks"),
+                APIField("volumes", .list(.string), "paths that should be volumes"),
+                APIField("stop_signal", .string, "the polite signal"),
+            ]),
+        APIRecord("FileTarget", "a file on the host", [APIField("file", .path, "its path", required: true)]),
+        APIRecord(
+            "EventMatch", "which events are meant; all given must hold",
+            [
+                APIField("name", .union([.string, .list(.string)]), "event names; `container.*` for all of a noun"),
+                APIField("labels", .map(.string), "the target has these labels"),
+                APIField("target", .string, "the target's name or id"),
+                APIField("kind", .string, "the target's noun"),
+                APIField("driver", .string, "the volume's or network's driver"),
+            ]),
+    ]
+}

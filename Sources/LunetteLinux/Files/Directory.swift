@@ -1,0 +1,179 @@
+internal import CLinux
+
+/// What a file is.
+package enum FileKind: UInt32, Sendable {
+    case regular = 0o100000
+    case directory = 0o040000
+    case symbolicLink = 0o120000
+    case characterDevice = 0o020000
+    case blockDevice = 0o060000
+    case fifo = 0o010000
+    case socket = 0o140000
+}
+
+/// What `statx` says about a file.
+package struct FileStatus: Sendable, Equatable {
+    package var kind: FileKind?
+    /// Permission bits with setuid, setgid and sticky.
+    package var permissions: UInt32
+    package var uid: UInt32
+    package var gid: UInt32
+    package var size: Int64
+    /// Bytes taken on disk.
+    package var allocated: Int64
+    package var links: UInt64
+    package var device: UInt64
+    package var inode: UInt64
+    package var deviceMajor: UInt32
+    package var deviceMinor: UInt32
+    package var modified: (seconds: Int64, nanoseconds: UInt32)
+    package var mountID: UInt64
+
+    package static func == (left: FileStatus, right: FileStatus) -> Bool {
+        left.device == right.device && left.inode == right.inode && left.size == right.size && left.permissions == right.permissions
+    }
+}
+
+/// An open directory: everything below it is reached by descriptor, never by a joined path.
+package struct Directory: Sendable {
+    package let descriptor: FileDescriptor
+    /// Where it was opened, for messages only.
+    package let label: String
+
+    package init(_ descriptor: FileDescriptor, label: String) {
+        self.descriptor = descriptor
+        self.label = label
+    }
+
+    private static let workingDirectory: Int32 = -100
+
+    /// Opens a directory of ours by path. A symbolic link as the last part is refused.
+    package init(_ path: String) throws(SystemCallError) {
+        let flags = OpenFlags([.directory, .noFollow])
+        let fd = try check(lnt_host_openat(Self.workingDirectory, path, Int32(flags.rawValue), 0), "open directory", path)
+        self.init(FileDescriptor(owning: fd), label: path)
+    }
+
+    /// Makes the directory and its missing parents, then opens it.
+    package init(making path: String, mode: UInt32 = 0o700) throws(SystemCallError) {
+        var built = path.hasPrefix("/") ? "" : "."
+        for part in path.split(separator: "/") {
+            built += "/\(part)"
+            let result = lnt_host_mkdirat(Self.workingDirectory, built, mode)
+            if result < 0, -result != ErrorNumber.exists { throw SystemCallError("make directory", built, errno: -result) }
+        }
+        try self.init(path)
+    }
+
+    /// Opens what is below, within `scope`.
+    package func open(
+        _ path: String, _ flags: OpenFlags = .readOnly, mode: UInt32 = 0, scope: ResolveScope = .beneath
+    ) throws(SystemCallError) -> FileDescriptor {
+        let mode = flags.contains(.create) ? UInt64(mode) : 0
+        let fd = lnt_host_openat2(descriptor.number, path, flags.rawValue, mode, scope.rawValue)
+        return FileDescriptor(owning: try check(fd, "open", "\(label)/\(path)"))
+    }
+
+    package func openDirectory(_ path: String, scope: ResolveScope = .beneath) throws(SystemCallError) -> Directory {
+        Directory(try open(path, [.directory], scope: scope), label: "\(label)/\(path)")
+    }
+
+    /// Opens the directory below, made first when missing; `name` is one component.
+    package func makeDirectory(_ name: String, mode: UInt32 = 0o700) throws(SystemCallError) -> Directory {
+        let result = lnt_host_mkdirat(descriptor.number, name, mode)
+        if result < 0, -result != ErrorNumber.exists { throw SystemCallError("make directory", "\(label)/\(name)", errno: -result) }
+        return Directory(try open(name, [.directory, .noFollow]), label: "\(label)/\(name)")
+    }
+
+    /// - Returns: nil when there is no such name; links are not followed.
+    package func status(_ name: String) throws(SystemCallError) -> FileStatus? {
+        do throws(SystemCallError) { return try fileStatus(descriptor.number, name, follow: false, label: "\(label)/\(name)") } catch {
+            if error.errno == ErrorNumber.noEntry { return nil }
+            throw error
+        }
+    }
+
+    package func exists(_ name: String) throws(SystemCallError) -> Bool { try status(name) != nil }
+
+    /// The whole file; nil when absent.
+    package func read(_ path: String, limit: Int = 1 << 24) throws(SystemCallError) -> [UInt8]? {
+        do throws(SystemCallError) { return try open(path, [.noFollow, .nonblocking]).readAll(limit: limit) } catch {
+            if error.errno == ErrorNumber.noEntry { return nil }
+            throw error
+        }
+    }
+
+    /// Writes a file that matters: a temporary beside it, fsync, rename over `name`, fsync of the directory.
+    ///
+    /// A reader sees the old content or the new, whole, whatever dies in between.
+    package func writeDurably(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemCallError) {
+        try replace(name, bytes, mode: mode, durable: true)
+    }
+
+    /// Replaces a file in one step without waiting for the disk: for state that a reboot ends anyway.
+    package func write(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemCallError) {
+        try replace(name, bytes, mode: mode, durable: false)
+    }
+
+    private func replace(_ name: String, _ bytes: [UInt8], mode: UInt32, durable: Bool) throws(SystemCallError) {
+        let temporary = ".\(name).\(UInt64.random(in: 0...UInt64.max)).tmp"
+        let file = try open(temporary, [.writeOnly, .create, .exclusive], mode: mode)
+        do throws(SystemCallError) {
+            try file.writeAll(bytes)
+            // The mode given to open passes the umask; what was asked for is what is meant.
+            try check(lnt_host_fchmod(file.number, mode), "chmod", "\(label)/\(temporary)")
+            if durable { try file.synchronize() }
+            try rename(temporary, to: name)
+        } catch {
+            _ = lnt_host_unlinkat(descriptor.number, temporary, 0)
+            throw error
+        }
+        if durable { try descriptor.synchronize() }
+    }
+
+    package func rename(_ name: String, to other: String, in target: Directory? = nil, exclusive: Bool = false) throws(SystemCallError) {
+        let result = lnt_host_renameat2(descriptor.number, name, (target ?? self).descriptor.number, other, exclusive ? 1 : 0)
+        try check(result, "rename", "\(label)/\(name) to \((target ?? self).label)/\(other)")
+    }
+
+    /// Removes one file; absent is done.
+    package func removeFile(_ name: String) throws(SystemCallError) {
+        let result = lnt_host_unlinkat(descriptor.number, name, 0)
+        if result < 0, -result != ErrorNumber.noEntry { throw SystemCallError("remove", "\(label)/\(name)", errno: -result) }
+    }
+
+    /// Names of the entries, without `.` and `..`, in the kernel's order.
+    package func entries() throws(SystemCallError) -> [String] {
+        // A new open file: reading moves the offset, and two readers of one directory must not share it.
+        let listing = try open(".", [.directory])
+        var names: [String] = []
+        var buffer = [UInt8](repeating: 0, count: 32768)
+        while true {
+            let count = try check(lnt_host_getdents(listing.number, &buffer, buffer.count), "list", label)
+            if count == 0 { return names }
+            var offset = 0
+            while offset < count {
+                let length = Int(buffer[offset + 16]) | Int(buffer[offset + 17]) << 8
+                let raw = buffer[(offset + 19)..<(offset + length)].prefix { $0 != 0 }
+                // Names that are not UTF-8 can't be ours, but removal must see them: see `rawEntries`.
+                let name = String(decoding: raw, as: UTF8.self)
+                if name != ".", name != ".." { names.append(name) }
+                offset += length
+            }
+        }
+    }
+}
+
+/// `statx` of `name` below a descriptor; an empty name is the descriptor itself.
+package func fileStatus(_ directory: Int32, _ name: String, follow: Bool, label: String) throws(SystemCallError) -> FileStatus {
+    var raw = lnt_host_stat()
+    let emptyPath: Int32 = 0x1000
+    let noFollow: Int32 = 0x100
+    let flags = (name.isEmpty ? emptyPath : 0) | (follow ? 0 : noFollow)
+    try check(lnt_host_stat(directory, name, flags, &raw), "stat", label)
+    return FileStatus(
+        kind: FileKind(rawValue: raw.mode & 0o170000), permissions: raw.mode & 0o7777, uid: raw.uid, gid: raw.gid, size: Int64(clamping: raw.size),
+        allocated: Int64(clamping: raw.blocks512) * 512, links: raw.links, device: raw.device, inode: raw.inode,
+        deviceMajor: raw.rdev_major, deviceMinor: raw.rdev_minor, modified: (raw.mtime_seconds, raw.mtime_nanoseconds), mountID: raw.mount_id
+    )
+}

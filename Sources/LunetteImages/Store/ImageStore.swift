@@ -1,4 +1,4 @@
-package import LunetteSpec
+import LunetteSpec
 
 /// Holds images: blobs as an OCI image layout in `<root>/content`, unpacked layers in `<root>/snapshots`.
 ///

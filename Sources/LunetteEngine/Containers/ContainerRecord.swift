@@ -1,0 +1,93 @@
+import LunetteAPI
+import LunetteSpec
+
+/// All that is stored about one container.
+struct ContainerRecord: Sendable, Hashable {
+    struct ImageIdentity: Sendable, Hashable {
+        var reference: String
+        var digest: String
+    }
+
+    /// The host ids a container's user namespace maps to.
+    struct IdRange: Sendable, Hashable {
+        var base: UInt32
+        var size: UInt32
+    }
+
+    struct HistoryEntry: Sendable, Hashable {
+        var time: Double
+        var what: String
+        var detail: String?
+
+        var value: Value {
+            var map: ValueMap = ["time": .double(time), "what": .string(what)]
+            map["detail"] = detail.map(Value.string)
+            return .map(map)
+        }
+    }
+
+    let id: String
+    var name: String
+    /// The normalised spec, hooks' amendments included; images' own settings are not merged in.
+    var spec: Value
+    var image: ImageIdentity?
+    var state: ContainerState
+    let createdAt: Double
+    /// Nil when the spec asks for no user namespace, or when the range is another container's.
+    var idRange: IdRange?
+    /// The last twenty things that happened, oldest first.
+    var history: [HistoryEntry] = []
+    /// The request that made it: its repetition gets this container.
+    var requestID: String
+    /// The session whose end removes it (`lifetime = "script"`).
+    var sessionID: String?
+    var actor: Actor
+    /// Which phase of the last start took how long, in microseconds.
+    var profile: [Phase] = []
+    /// What works less well than asked, and why (a lost shim, a log that can't be written).
+    var degraded: [String] = []
+    /// What the spec asks for and this machine doesn't enforce.
+    var notEnforced: [String] = []
+    /// Volumes by mount index, as they were found or made at creation.
+    var volumes: [String] = []
+
+    struct Phase: Sendable, Hashable {
+        var phase: String
+        var microseconds: Int
+    }
+
+    init(
+        id: String, name: String, spec: Value, image: ImageIdentity?, state: ContainerState = ContainerState(), createdAt: Double,
+        idRange: IdRange? = nil, requestID: String, sessionID: String? = nil, actor: Actor
+    ) {
+        self.id = id
+        self.name = name
+        self.spec = spec
+        self.image = image
+        self.state = state
+        self.createdAt = createdAt
+        self.idRange = idRange
+        self.requestID = requestID
+        self.sessionID = sessionID
+        self.actor = actor
+    }
+
+    var labels: ValueMap { spec["labels"]?.mapValue ?? ValueMap() }
+    var handle: Value { Handle.container(id: id, name: name) }
+
+    mutating func remember(_ what: String, _ detail: String? = nil, at time: Double) {
+        history.append(HistoryEntry(time: time, what: what, detail: detail))
+        if history.count > 20 { history.removeFirst(history.count - 20) }
+    }
+}
+
+/// Makes the `{"$handle": …}` tables that clients turn into objects with identity only.
+enum Handle {
+    static func container(id: String, name: String) -> Value { make("container", id, name) }
+    static func volume(id: String, name: String) -> Value { make("volume", id, name) }
+    static func image(id: String, name: String) -> Value { make("image", id, name) }
+
+    private static func make(_ kind: String, _ id: String, _ name: String) -> Value {
+        ["$handle": .string(kind), "id": .string(id), "name": .string(name)]
+    }
+}

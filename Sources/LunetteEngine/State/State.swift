@@ -1,0 +1,311 @@
+import GRDB
+import LunetteSpec
+
+/// The engine's memory: what the database holds, held ready. The one writer of it.
+///
+/// Everything runs on one thread of its own, and nothing here awaits between reading and committing: each call is atomic. What is
+/// read is what was committed.
+actor State {
+    nonisolated let executor: ThreadExecutor
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    private let database: Database
+    nonisolated let clock: any EngineClock
+    nonisolated let bootID: String
+
+    private(set) var containers: [String: ContainerRecord] = [:]
+    private var containerNames: [String: String] = [:]
+    private(set) var volumes: [String: VolumeRecord] = [:]
+    private var volumeNames: [String: String] = [:]
+    private(set) var ledger: [String: LedgerRow] = [:]
+    /// Names and id ranges promised to creations under way.
+    private var promisedNames: Set<String> = []
+    private var promisedRanges: Set<UInt32> = []
+
+    private(set) var newestEvent: Int64 = 0
+    private(set) var oldestEvent: Int64 = 1
+    /// The last events, so that live readers don't go to the database.
+    private var recentEvents: [LoggedEvent] = []
+    private static let recentLimit = 512
+    private var eventWaiters: [Int: CheckedContinuation<Void, Never>] = [:]
+    private var nextWaiter = 0
+    private var commitsSincePrune = 0
+    private let eventLimit: Int
+    private let outcomeLimit: Int
+    /// Commits since the engine opened, by durability: what the start path costs is counted in the tests.
+    private(set) var commits: (observed: Int, desired: Int) = (0, 0)
+
+    /// - Throws: as `Database.init`.
+    init(path: String, clock: any EngineClock, bootID: String, eventLimit: Int, outcomeLimit: Int) async throws(LunetteError) {
+        executor = ThreadExecutor(name: "lunette-state")
+        self.clock = clock
+        self.bootID = bootID
+        self.eventLimit = eventLimit
+        self.outcomeLimit = outcomeLimit
+        do {
+            database = try Database(path: path)
+        } catch {
+            executor.close()
+            throw error
+        }
+        try load()
+    }
+
+    private func load() throws(LunetteError) {
+        for record in try database.containers() {
+            containers[record.id] = record
+            containerNames[record.name] = record.id
+        }
+        for record in try database.volumes() {
+            volumes[record.id] = record
+            volumeNames[record.name] = record.id
+        }
+        for row in try database.ledger() { ledger[row.key] = row }
+        (oldestEvent, newestEvent) = try database.eventBounds()
+    }
+
+    /// Prunes, writes the log back into the file and ends the thread.
+    func close() throws(LunetteError) {
+        defer { executor.close() }
+        for waiter in eventWaiters.values { waiter.resume() }
+        eventWaiters = [:]
+        try database.prune(events: eventLimit, outcomes: outcomeLimit)
+        try database.close()
+    }
+
+    func integrityProblems() throws(LunetteError) -> [String] { try database.integrityProblems() }
+
+    // MARK: Committing
+
+    /// Commits `changes` as one transaction, then lets readers see them.
+    /// - Returns: the events with their sequence numbers.
+    @discardableResult
+    func commit(_ changes: Changes, _ durability: Changes.Durability = .observed) throws(LunetteError) -> [LoggedEvent] {
+        if changes.isEmpty { return [] }
+        let now = clock.now()
+        let first = newestEvent + 1
+        try database.write(changes, firstSequence: first, now: now, bootID: bootID, durability: durability)
+        if durability == .desired { commits.desired += 1 } else { commits.observed += 1 }
+        for record in changes.containers {
+            if let old = containers[record.id], old.name != record.name { containerNames[old.name] = nil }
+            containers[record.id] = record
+            containerNames[record.name] = record.id
+            promisedNames.remove("container/\(record.name)")
+            if let range = record.idRange { promisedRanges.remove(range.base) }
+        }
+        for id in changes.removedContainers { if let old = containers.removeValue(forKey: id) { containerNames[old.name] = nil } }
+        for record in changes.volumes {
+            if let old = volumes[record.id], old.name != record.name { volumeNames[old.name] = nil }
+            volumes[record.id] = record
+            volumeNames[record.name] = record.id
+            promisedNames.remove("volume/\(record.name)")
+        }
+        for id in changes.removedVolumes { if let old = volumes.removeValue(forKey: id) { volumeNames[old.name] = nil } }
+        for row in changes.ledger {
+            var row = row
+            row.bootID = bootID
+            ledger[row.key] = row
+        }
+        for key in changes.closedLedger { ledger[key] = nil }
+        let logged = changes.events.enumerated().map { LoggedEvent(sequence: first + Int64($0.offset), time: now, event: $0.element) }
+        if !logged.isEmpty { publish(logged) }
+        return logged
+    }
+
+    private func publish(_ logged: [LoggedEvent]) {
+        newestEvent = logged.last!.sequence
+        recentEvents += logged
+        if recentEvents.count > 2 * State.recentLimit { recentEvents.removeFirst(recentEvents.count - State.recentLimit) }
+        let waiters = eventWaiters
+        eventWaiters = [:]
+        for waiter in waiters.values { waiter.resume() }
+        commitsSincePrune += logged.count
+        // A quarter over the limit at most: pruning in big steps keeps it off the usual commit.
+        if commitsSincePrune > eventLimit / 4 {
+            commitsSincePrune = 0
+            do { try database.prune(events: eventLimit, outcomes: outcomeLimit) } catch {
+                // Pruning is tidiness; the commit that led here stands, and a disk that fails says so at the next commit.
+            }
+            oldestEvent = max(oldestEvent, newestEvent - Int64(eventLimit) + 1)
+        }
+    }
+
+    /// Runs the state machine of one container and commits what it became, with its events, in one transaction.
+    /// - Parameters:
+    ///   - note: a line for the container's history.
+    ///   - update: changes other facts of the record (name, degraded …) in the same commit.
+    ///   - extra: further changes of the same step (ledger rows, the call's outcome).
+    /// - Returns: the new record and what the caller must now carry out.
+    /// - Throws: `not_found` when the container is gone; what the machine and the database throw. Nothing changed then.
+    func apply(
+        _ event: ContainerState.Event, to id: String, note: (String, String?)? = nil, durability: Changes.Durability = .observed,
+        extra: Changes = Changes(), fields: ValueMap = [:], actor: Value = .null, cause: [String] = [],
+        update: (@Sendable (inout ContainerRecord) -> Void)? = nil
+    ) throws(LunetteError) -> (record: ContainerRecord, effects: [ContainerState.Effect]) {
+        guard var record = containers[id] else { throw LunetteError(.notFound, "no container with the id \(id)", target: id) }
+        let now = clock.now()
+        let effects = try record.state.apply(event, now: now)
+        if let note { record.remember(note.0, note.1, at: now) }
+        update?(&record)
+        var changes = extra
+        changes.containers.append(record)
+        for case .emit(let name) in effects {
+            var fields = fields
+            if let exit = record.state.exit, name == "container.exited" || name == "container.oom" { fields["exit"] = exit.value }
+            if !record.labels.isEmpty { fields["labels"] = .map(record.labels) }
+            changes.events.append(
+                PendingEvent(name: name, target: .init(kind: "container", id: id, name: record.name), fields: fields, actor: actor, cause: cause))
+        }
+        try commit(changes, durability)
+        return (record, effects)
+    }
+
+    /// Changes facts of a container that the state machine doesn't know (name, degraded, profile).
+    @discardableResult
+    func update(
+        _ id: String, _ durability: Changes.Durability = .observed, extra: Changes = Changes(),
+        _ body: @Sendable (inout ContainerRecord) -> Void
+    ) throws(LunetteError) -> ContainerRecord {
+        guard var record = containers[id] else { throw LunetteError(.notFound, "no container with the id \(id)", target: id) }
+        body(&record)
+        var changes = extra
+        changes.containers.append(record)
+        try commit(changes, durability)
+        return record
+    }
+
+    func updateVolume(
+        _ id: String, _ durability: Changes.Durability = .observed, extra: Changes = Changes(), _ body: @Sendable (inout VolumeRecord) -> Void
+    ) throws(LunetteError) {
+        guard var record = volumes[id] else { throw LunetteError(.notFound, "no volume with the id \(id)", target: id) }
+        body(&record)
+        var changes = extra
+        changes.volumes.append(record)
+        try commit(changes, durability)
+    }
+
+    // MARK: Looking up
+
+    /// By name, whole id, or a prefix of it that is unique and at least four digits long.
+    /// - Throws: `not_found` with the nearest name; `invalid_argument` when a prefix means several.
+    func container(_ word: String) throws(LunetteError) -> ContainerRecord {
+        if let found = try find(word, in: containers, names: containerNames, kind: "container") { return found }
+        throw LunetteError(
+            .notFound, "no container is called \"\(displayable(word, limit: 80))\"", target: word,
+            hint: nearest(to: word, in: Array(containerNames.keys)).map { "did you mean \"\($0)\"?" } ?? "`lunette ps -a` lists all containers"
+        )
+    }
+
+    func findContainer(_ word: String) throws(LunetteError) -> ContainerRecord? {
+        try find(word, in: containers, names: containerNames, kind: "container")
+    }
+
+    func volume(_ word: String) throws(LunetteError) -> VolumeRecord {
+        if let found = try findVolume(word) { return found }
+        throw LunetteError(
+            .notFound, "no volume is called \"\(displayable(word, limit: 80))\"", target: word,
+            hint: nearest(to: word, in: Array(volumeNames.keys)).map { "did you mean \"\($0)\"?" } ?? "`lunette volume ls` lists all volumes"
+        )
+    }
+
+    func findVolume(_ word: String) throws(LunetteError) -> VolumeRecord? { try find(word, in: volumes, names: volumeNames, kind: "volume") }
+
+    private func find<Record>(
+        _ word: String, in records: [String: Record], names: [String: String], kind: String
+    ) throws(LunetteError) -> Record? {
+        if let id = names[word] { return records[id] }
+        if let record = records[word] { return record }
+        guard word.utf8.count >= 4, word.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }) else { return nil }
+        let matches = records.keys.filter { $0.hasPrefix(word) }
+        guard matches.count <= 1 else {
+            throw LunetteError(.invalidArgument, "\(matches.count) \(kind)s have ids that begin with \(word)", target: word, hint: "write more digits")
+        }
+        return matches.first.flatMap { records[$0] }
+    }
+
+    /// The containers whose spec uses a volume.
+    func users(ofVolume id: String) -> [ContainerRecord] {
+        containers.values.filter { $0.volumes.contains(id) }.sorted { $0.name < $1.name }
+    }
+
+    func outcome(_ requestID: String) throws(LunetteError) -> Outcome? { try database.outcome(requestID) }
+
+    func containerMade(by requestID: String) -> ContainerRecord? { containers.values.first { $0.requestID == requestID } }
+    func volumeMade(by requestID: String) -> VolumeRecord? { volumes.values.first { $0.requestID == requestID } }
+
+    // MARK: Promises to creations under way
+
+    /// Keeps a name for a creation, until it commits or takes it back.
+    /// - Throws: `already_exists`.
+    func promise(name: String, kind: String) throws(LunetteError) {
+        let taken = kind == "container" ? containerNames[name] != nil : volumeNames[name] != nil
+        guard !taken, promisedNames.insert("\(kind)/\(name)").inserted else {
+            throw LunetteError(
+                .alreadyExists, "a \(kind) called \"\(name)\" exists", target: name,
+                hint: kind == "container" ? "remove it (`lunette rm \(name)`), or choose another name" : nil
+            )
+        }
+    }
+
+    func isFree(containerName name: String) -> Bool { containerNames[name] == nil && !promisedNames.contains("container/\(name)") }
+
+    /// Keeps the lowest free of the ranges that begin at `first`, `first + size`, … below `limit`.
+    /// - Throws: `resource_exhausted`.
+    func promiseRange(first: UInt32, limit: UInt32, size: UInt32) throws(LunetteError) -> ContainerRecord.IdRange {
+        let taken = Set(containers.values.compactMap { $0.idRange?.base }).union(promisedRanges)
+        var base = first
+        while taken.contains(base) {
+            let (next, overflow) = base.addingReportingOverflow(size)
+            guard !overflow, next <= limit, limit - next >= size else {
+                throw LunetteError(.resourceExhausted, "no range of \(size) ids is free", hint: "remove containers that are no longer used")
+            }
+            base = next
+        }
+        promisedRanges.insert(base)
+        return .init(base: base, size: size)
+    }
+
+    func withdraw(name: String, kind: String) { promisedNames.remove("\(kind)/\(name)") }
+    func withdraw(range: ContainerRecord.IdRange) { promisedRanges.remove(range.base) }
+
+    // MARK: Events
+
+    /// Reads the log.
+    /// - Throws: `not_found` when events after `sequence` were pruned; the hint names the oldest kept.
+    func events(after sequence: Int64, limit: Int) throws(LunetteError) -> [LoggedEvent] {
+        if sequence >= newestEvent { return [] }
+        guard sequence + 1 >= oldestEvent else {
+            throw LunetteError(
+                .notFound, "events after \(sequence) are no longer kept", hint: "the oldest is \(oldestEvent)", details: ["oldest": .int(oldestEvent)])
+        }
+        if let first = recentEvents.first, sequence + 1 >= first.sequence {
+            let start = Int(sequence + 1 - first.sequence)
+            return Array(recentEvents[start..<min(start + limit, recentEvents.count)])
+        }
+        return try database.events(after: sequence, limit: limit)
+    }
+
+    /// The sequence number after which the events since `time` come.
+    func sequence(before time: Double) throws(LunetteError) -> Int64 {
+        let result = try database.read { db in
+            try Int64.fetchOne(db, sql: "SELECT MIN(sequence) FROM events WHERE time >= ?", arguments: [time])
+        }
+        return result.map { $0 - 1 } ?? newestEvent
+    }
+
+    /// Returns when an event after `sequence` was logged, or the task is cancelled, or the engine closes.
+    func waitForEvent(after sequence: Int64) async {
+        if newestEvent > sequence || Task.isCancelled { return }
+        let id = nextWaiter
+        nextWaiter += 1
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if Task.isCancelled { continuation.resume() } else { eventWaiters[id] = continuation }
+            }
+        } onCancel: {
+            Task { await self.wake(id) }
+        }
+    }
+
+    private func wake(_ id: Int) { eventWaiters.removeValue(forKey: id)?.resume() }
+}

@@ -1,0 +1,197 @@
+import LunetteAPI
+import LunetteSpec
+
+/// Holds the handlers that sessions, plugins and resident scripts registered, and asks the `before` ones.
+///
+/// Order: priority ascending, then resident, plugin, session, then age. A deny ends it. When a later handler amends, every earlier one
+/// runs once more on the result, so that nothing passes a deny unseen; one that would then amend again is a `conflict`.
+actor Hooks {
+    private var subscriptions: [String: Subscription] = [:]
+    private var nextNumber = 0
+    private let clock: any EngineClock
+    /// Puts `hook.failed` into the log.
+    private let report: @Sendable (PendingEvent) async -> Void
+    private var vanishWaiters: [String: [Int: @Sendable () -> Void]] = [:]
+
+    init(clock: any EngineClock, report: @escaping @Sendable (PendingEvent) async -> Void) {
+        self.clock = clock
+        self.report = report
+    }
+
+    // MARK: Registering
+
+    func register(
+        receiverID: String, kind: Subscription.Kind, event: String, name: String?, timeout: Double, onFailure: Subscription.OnFailure,
+        priority: Int, match: EventMatch, order: Subscription.Order, source: Subscription.Source, session: String, receiver: any HookReceiver
+    ) throws(LunetteError) -> Subscription {
+        let id = "\(session)/\(receiverID)"
+        guard subscriptions[id] == nil else {
+            throw LunetteError(.alreadyExists, "this session has a subscription \"\(receiverID)\" already", path: "subscription")
+        }
+        nextNumber += 1
+        let subscription = Subscription(
+            id: id, receiverID: receiverID, kind: kind, event: event, name: name, timeout: timeout, onFailure: onFailure, priority: priority,
+            match: match, order: order, source: source, session: session, number: nextNumber, receiver: receiver)
+        subscriptions[id] = subscription
+        return subscription
+    }
+
+    func unregister(_ receiverID: String, session: String) throws(LunetteError) {
+        let id = "\(session)/\(receiverID)"
+        guard subscriptions.removeValue(forKey: id) != nil else {
+            throw LunetteError(.notFound, "this session has no subscription \"\(receiverID)\"", path: "subscription")
+        }
+        vanish(id)
+    }
+
+    /// The session is gone, and its handlers with it: what waits for one of them gets its `on_failure`.
+    func sessionEnded(_ session: String) {
+        for (id, subscription) in subscriptions where subscription.session == session {
+            subscriptions[id] = nil
+            vanish(id)
+        }
+    }
+
+    private func vanish(_ id: String) {
+        for tell in (vanishWaiters.removeValue(forKey: id) ?? [:]).values { tell() }
+    }
+
+    func list() -> [Subscription] { subscriptions.values.sorted { ($0.event, $0.number) < ($1.event, $1.number) } }
+    func contains(_ id: String) -> Bool { subscriptions[id] != nil }
+
+    // MARK: Before
+
+    /// What is about to happen.
+    struct Question: Sendable {
+        var event: String
+        var target: PendingEvent.Target
+        /// Normalised; what handlers amend.
+        var spec: Value
+        var labels: ValueMap = [:]
+        var driver: String?
+        /// Whether amendments mean something here.
+        var isAmendable = false
+    }
+
+    /// Whether anything would be asked: lets the usual start do without building the event.
+    func wants(_ event: String) -> Bool { subscriptions.values.contains { $0.kind == .before && $0.event == event } }
+
+    /// Asks every matching handler.
+    /// - Parameter normalise: decodes an amended spec; its error names the handler.
+    /// - Returns: the spec as amended.
+    /// - Throws: `denied` with the reason; `conflict` when two handlers amend each other; what `normalise` throws.
+    func ask(
+        _ question: Question, for call: Call, normalise: @Sendable (Value) throws(LunetteError) -> Value = { spec throws(LunetteError) in spec }
+    ) async throws(LunetteError) -> Value {
+        let handlers = subscriptions.values.filter { subscription in
+            subscription.kind == .before && subscription.event == question.event
+                && !call.request.cause.contains("hook:\(subscription.id)")
+                && subscription.match.matches(name: question.event, target: question.target, labels: question.labels, driver: question.driver)
+        }.sorted { ($0.priority, $0.source, $0.number) < ($1.priority, $1.source, $1.number) }
+        if handlers.isEmpty { return question.spec }
+
+        var question = question
+        var lastAmended = -1
+        for (index, handler) in handlers.enumerated() {
+            if let amended = try await run(handler, question, call, normalise) {
+                if !question.isAmendable {
+                    throw LunetteError(.invalidState, "hook \(handler.label): \(question.event) can't be amended", operation: call.request.function)
+                }
+                if amended != question.spec { lastAmended = index }
+                question.spec = amended
+            }
+        }
+        if lastAmended > 0 {
+            for handler in handlers[..<lastAmended] {
+                if let amended = try await run(handler, question, call, normalise), amended != question.spec {
+                    throw LunetteError(
+                        .conflict, "hook \(handler.label) and hook \(handlers[lastAmended].label) amend each other's \(question.event)",
+                        operation: call.request.function, target: question.target.name, hint: "let one of them amend, the other only deny")
+                }
+            }
+        }
+        return question.spec
+    }
+
+    /// - Returns: the amended spec, nil when the handler leaves it.
+    private func run(
+        _ handler: Subscription, _ question: Question, _ call: Call, _ normalise: @Sendable (Value) throws(LunetteError) -> Value
+    ) async throws(LunetteError) -> Value? {
+        guard let current = subscriptions[handler.id], !current.isSuspended else {
+            return try await failed(handler, question, call, subscriptions[handler.id] == nil ? "its session has ended" : "it is suspended after three time-outs")
+        }
+        var event: ValueMap = [
+            "name": .string(question.event), "sequence": .int(0), "time": .double(clock.now()), "target": question.target.value, "spec": question.spec,
+            "actor": call.request.actor.value, "redelivered": .bool(false),
+            "cause": .array((call.causeOfConsequences + ["hook:\(handler.id)"]).map(Value.string)),
+        ]
+        if question.target.kind == "container" { event["container"] = Handle.container(id: question.target.id, name: question.target.name) }
+        let limit = min(handler.timeout, call.request.deadline.map { max(0, $0 - clock.now()) } ?? .infinity)
+        event["deadline"] = .double(clock.now() + min(limit, 1e9))
+
+        switch await reply(of: handler, to: .map(event), within: limit) {
+        case .answer(let answer):
+            subscriptions[handler.id]?.timeouts = 0
+            if let reason = answer["deny"]?.stringValue {
+                throw LunetteError(
+                    .denied, "\(call.request.function) of \(displayable(question.target.name, limit: 80)) was denied: \(reason)", operation: call.request.function,
+                    target: question.target.name, hint: "by the hook \(handler.label) before \(question.event)",
+                    details: ["hook": .string(handler.name ?? handler.id), "reason": .string(reason)])
+            }
+            guard let amendment = answer["amend"], !amendment.isNull else { return nil }
+            do throws(LunetteError) { return try normalise(Amendment.apply(amendment, to: question.spec)) } catch {
+                var error = error
+                error.message = "hook \(handler.label) amended \(question.event) to something invalid: \(error.message)"
+                throw error
+            }
+        case .failure(let error):
+            if error.code == .denied { throw error }
+            return try await failed(handler, question, call, error.description)
+        case .timedOut:
+            subscriptions[handler.id]?.timeouts += 1
+            return try await failed(handler, question, call, "it did not answer within \(handler.timeout) s")
+        case .vanished:
+            return try await failed(handler, question, call, "its session has ended")
+        case .cancelled:
+            throw LunetteError(.cancelled, "\(call.request.function) was cancelled", operation: call.request.function)
+        }
+    }
+
+    private func failed(_ handler: Subscription, _ question: Question, _ call: Call, _ why: String) async throws(LunetteError) -> Value? {
+        await report(
+            PendingEvent(
+                name: "hook.failed", target: question.target,
+                fields: ["hook": .string(handler.name ?? handler.id), "event": .string(question.event), "reason": .string(why)],
+                actor: call.request.actor.value, cause: call.causeOfConsequences))
+        if handler.onFailure == .ignore { return nil }
+        throw LunetteError(
+            .denied, "\(call.request.function) of \(displayable(question.target.name, limit: 80)) was denied: hook \(handler.label) failed: \(why)",
+            operation: call.request.function, target: question.target.name, hint: "its on_failure is \"deny\"; mend or remove the hook")
+    }
+
+    // MARK: One call down
+
+    private enum Reply: Sendable { case answer(Value), failure(LunetteError), timedOut, vanished, cancelled }
+
+    private func reply(of handler: Subscription, to event: Value, within limit: Double) async -> Reply {
+        let race = Race<Reply>()
+        let number = nextNumber
+        nextNumber += 1
+        vanishWaiters[handler.id, default: [:]][number] = { race.finish(.vanished) }
+        let asking = Task {
+            do throws(LunetteError) { race.finish(.answer(try await handler.receiver.before(subscription: handler.receiverID, event: event))) } catch {
+                race.finish(.failure(error))
+            }
+        }
+        let clock = clock
+        let timer = Task {
+            guard limit < 1e9, (try? await clock.sleep(limit)) != nil else { return }  // A cancelled sleep means that the race is over.
+            race.finish(.timedOut)
+        }
+        let reply = await withTaskCancellationHandler { await race.value } onCancel: { race.finish(.cancelled) }
+        asking.cancel()
+        timer.cancel()
+        vanishWaiters[handler.id]?[number] = nil
+        return reply
+    }
+}

@@ -1,0 +1,88 @@
+import LunetteAPI
+import LunetteSpec
+
+/// One registered handler.
+struct Subscription: Sendable {
+    enum Kind: String, Sendable, CaseIterable { case before, on }
+    enum OnFailure: String, Sendable, CaseIterable { case deny, ignore }
+    enum Order: String, Sendable, CaseIterable { case target, all }
+    /// Who it belongs to; `before` handlers of one priority run in this order.
+    enum Source: String, Sendable, Comparable {
+        case resident, plugin, session
+        private var rank: Int { self == .resident ? 0 : self == .plugin ? 1 : 2 }
+        static func < (left: Source, right: Source) -> Bool { left.rank < right.rank }
+    }
+
+    /// The engine's own id; the receiver's is `name(atReceiver)`.
+    let id: String
+    /// What the receiver calls it.
+    let receiverID: String
+    let kind: Kind
+    let event: String
+    let name: String?
+    let timeout: Double
+    let onFailure: OnFailure
+    let priority: Int
+    let match: EventMatch
+    let order: Order
+    let source: Source
+    let session: String
+    let number: Int
+    let receiver: any HookReceiver
+    /// Time-outs in a row; three suspend it.
+    var timeouts = 0
+    var isSuspended: Bool { timeouts >= 3 }
+
+    var label: String { name.map { "\"\($0)\"" } ?? "of \(source.rawValue) \(session.prefix(8))" }
+
+    var value: Value {
+        var map: ValueMap = [
+            "subscription": .string(receiverID), "kind": .string(kind.rawValue), "event": .string(event), "source": .string(source.rawValue),
+            "suspended": .bool(isSuspended), "priority": .int(Int64(priority)), "timeout": .double(timeout), "on_failure": .string(onFailure.rawValue),
+        ]
+        map["name"] = name.map(Value.string)
+        return .map(map)
+    }
+}
+
+/// Says which events are meant; all that is given must hold.
+struct EventMatch: Sendable, Hashable {
+    var names: [String] = []
+    var labels: [String: String] = [:]
+    var target: String?
+    var kind: String?
+    var driver: String?
+
+    init() {}
+
+    init(_ reader: FieldReader?) throws(LunetteError) {
+        guard var reader else { return }
+        if let one = reader.value("name")?.stringValue { names = [one] } else { names = try reader.strings("name") ?? [] }
+        for (key, value) in try reader.stringMap("labels") ?? [] { labels[key] = value }
+        target = try reader.string("target")
+        kind = try reader.string("kind")
+        driver = try reader.string("driver")
+        try reader.finish()
+    }
+
+    /// - Parameter event: the event's name; `container.*` and `*` are patterns.
+    static func name(_ event: String, fits pattern: String) -> Bool {
+        if pattern == "*" || pattern == event { return true }
+        return pattern.hasSuffix(".*") && event.hasPrefix(pattern.dropLast())
+    }
+
+    func matches(name: String, target: PendingEvent.Target?, labels found: ValueMap, driver: String? = nil) -> Bool {
+        if !names.isEmpty, !names.contains(where: { EventMatch.name(name, fits: $0) }) { return false }
+        if let kind, kind != target?.kind { return false }
+        if let wanted = self.target, wanted != target?.id, wanted != target?.name { return false }
+        if let wanted = self.driver, wanted != driver { return false }
+        for (key, value) in labels where found[key]?.stringValue != value { return false }
+        return true
+    }
+
+    func matches(_ logged: LoggedEvent) -> Bool {
+        matches(
+            name: logged.event.name, target: logged.event.target, labels: logged.event.fields["labels"]?.mapValue ?? [:],
+            driver: logged.event.fields["driver"]?.stringValue)
+    }
+}

@@ -1,0 +1,42 @@
+import Synchronization
+
+/// The first of several finishers wins; the one waiter gets its value.
+final class Race<Value: Sendable>: Sendable {
+    private enum State { case open, waiting(CheckedContinuation<Value, Never>), done(Value), delivered }
+    private let state = Mutex(State.open)
+
+    /// - Returns: whether this value was the first.
+    @discardableResult
+    func finish(_ value: Value) -> Bool {
+        let (first, continuation) = state.withLock { state -> (Bool, CheckedContinuation<Value, Never>?) in
+            switch state {
+            case .open:
+                state = .done(value)
+                return (true, nil)
+            case .waiting(let continuation):
+                state = .delivered
+                return (true, continuation)
+            case .done, .delivered: return (false, nil)
+            }
+        }
+        continuation?.resume(returning: value)
+        return first
+    }
+
+    /// Waits for the first value. For one waiter, once.
+    var value: Value {
+        get async {
+            await withCheckedContinuation { continuation in
+                let ready = state.withLock { state -> Value? in
+                    if case .done(let value) = state {
+                        state = .delivered
+                        return value
+                    }
+                    state = .waiting(continuation)
+                    return nil
+                }
+                if let ready { continuation.resume(returning: ready) }
+            }
+        }
+    }
+}

@@ -8,6 +8,9 @@ package final class BlockingExecutor: Sendable {
     /// The process's own executor; what `blocking(_:)` uses.
     package static let shared = BlockingExecutor(limit: 64)
 
+    /// Holds the one thread of the poller, so that blocked work can never keep it from starting.
+    static let poller = BlockingExecutor(limit: 1)
+
     private struct State {
         var jobs: [@Sendable () -> Void] = []
         var head = 0

@@ -1,0 +1,45 @@
+internal import CLinux
+
+/// One cgroup directory of one hierarchy: reads and writes its files.
+package struct CgroupFile: Sendable, Equatable {
+    package var path: String
+    package var controllers: [String]
+
+    package init(path: String, controllers: [String]) {
+        self.path = path
+        self.controllers = controllers
+    }
+
+    package func read(_ name: String) -> String? { readSmallFile("\(path)/\(name)") }
+
+    package func readNumber(_ name: String) -> Int64? { read(name).flatMap { Int64($0.trimmed) } }
+
+    /// `key value` lines.
+    package func readTable(_ name: String) -> [String: Int64] { Self.table(read(name) ?? "") }
+
+    package static func table(_ text: String) -> [String: Int64] {
+        var table: [String: Int64] = [:]
+        for line in text.split(separator: "\n") {
+            let fields = line.split(separator: " ")
+            if fields.count == 2, let number = Int64(fields[1]) { table[String(fields[0])] = number }
+        }
+        return table
+    }
+
+    package func has(_ name: String) -> Bool {
+        var status = lnt_host_stat()
+        return lnt_host_stat(-100, "\(path)/\(name)", 0, &status) == 0
+    }
+
+    package func write(_ name: String, _ value: String) throws(SystemCallError) {
+        let whole = "\(path)/\(name)"
+        let fd = FileDescriptor(owning: try check(lnt_host_openat(-100, whole, 1, 0), "open", whole))
+        // One write: the kernel reads a cgroup file's value from a single call.
+        let bytes = Array(value.utf8)
+        let wrote = bytes.withUnsafeBytes { lnt_host_write(fd.number, $0.baseAddress, $0.count) }
+        if wrote < 0 { throw SystemCallError("write \"\(value)\" to", whole, errno: Int32(-wrote)) }
+    }
+
+    /// Process ids of the cgroup itself, without its children.
+    package func processes() -> [Int32] { (read("cgroup.procs") ?? "").split(separator: "\n").compactMap { Int32($0) } }
+}

@@ -1,0 +1,151 @@
+internal import CLinux
+
+/// One container's cgroup: a directory in each v1 hierarchy, or one in v2.
+package struct ContainerCgroup: Sendable, Equatable {
+    package var version: CgroupLayout.Version
+    package var directories: [CgroupFile]
+
+    package init(version: CgroupLayout.Version, directories: [CgroupFile]) {
+        self.version = version
+        self.directories = directories
+    }
+
+    /// Absolute paths to join (write the pid to `cgroup.procs`), in order.
+    package var paths: [String] { directories.map(\.path) }
+
+    func directory(_ controller: String) -> CgroupFile? {
+        version == .v2 ? directories.first : directories.first { $0.controllers.contains(controller) }
+    }
+
+    package var exists: Bool { directories.contains { $0.has("cgroup.procs") } }
+
+    /// Every process in it (threads belong to their process).
+    package func processes() -> [Int32] {
+        if version == .v2 { return directories.first.map(descendants) ?? [] }
+        // Any hierarchy would do; a process that joined only some of them is still ours.
+        return Array(Set(directories.flatMap(descendants))).sorted()
+    }
+
+    // A container with a writable cgroup tree may have made children; they go too.
+    private func descendants(_ directory: CgroupFile) -> [Int32] {
+        directory.processes() + children(directory).flatMap(descendants)
+    }
+
+    private func children(_ directory: CgroupFile) -> [CgroupFile] {
+        // Absent means empty.
+        guard let listing = try? Directory(directory.path), let names = try? listing.entries() else { return [] }
+        return names.compactMap { name in
+            var status = lnt_host_stat()
+            guard lnt_host_stat(listing.descriptor.number, name, 0x100, &status) == 0, status.mode & 0o170000 == 0o040000 else { return nil }
+            return CgroupFile(path: "\(directory.path)/\(name)", controllers: directory.controllers)
+        }
+    }
+
+    // MARK: pausing
+
+    package var isFrozen: Bool {
+        switch version {
+        case .v1: directory("freezer")?.read("freezer.state")?.trimmed == "FROZEN"
+        case .v2: directories.first?.readTable("cgroup.events")["frozen"] == 1
+        }
+    }
+
+    /// Stops every process where it stands; returns when all do. Blocks up to `seconds`.
+    package func freeze(seconds: Double = 10) throws(SystemCallError) {
+        try setFrozen(true)
+        let deadline = SystemClock.monotonic + seconds
+        var pause = 0.0002
+        while !isFrozen {
+            guard SystemClock.monotonic < deadline else {
+                try setFrozen(false)
+                throw SystemCallError("freeze cgroup", paths.first ?? "", errno: ErrorNumber.timedOut)
+            }
+            SystemClock.block(seconds: pause)
+            pause = min(pause * 2, 0.02)
+            // v1 may need telling again when a process was forking just then.
+            if version == .v1 { try setFrozen(true) }
+        }
+    }
+
+    package func thaw() throws(SystemCallError) { try setFrozen(false) }
+
+    private func setFrozen(_ frozen: Bool) throws(SystemCallError) {
+        switch version {
+        case .v1:
+            guard let freezer = directory("freezer") else { throw SystemCallError("freeze cgroup", "no freezer controller", errno: ErrorNumber.notSupported) }
+            try freezer.write("freezer.state", frozen ? "FROZEN" : "THAWED")
+        case .v2:
+            guard let directory = directories.first else { return }
+            try directory.write("cgroup.freeze", frozen ? "1" : "0")
+        }
+    }
+
+    // MARK: ending
+
+    /// Sends SIGKILL to every process, paused or not, until none is left. Blocks up to `seconds`.
+    /// - Returns: whether the cgroup is empty.
+    package func killAll(seconds: Double = 10) throws(SystemCallError) -> Bool {
+        let deadline = SystemClock.monotonic + seconds
+        var pause = 0.0005
+        var isFirst = true
+        while true {
+            let left = processes()
+            if left.isEmpty { return true }
+            guard SystemClock.monotonic < deadline else { return false }
+            if version == .v2, isFirst, let directory = directories.first, directory.has("cgroup.kill") {
+                try directory.write("cgroup.kill", "1")
+            } else {
+                // Frozen, nobody forks away between the listing and the signal, and no pid in the list is anybody else's.
+                let canFreeze = directory("freezer")?.has("freezer.state") == true || version == .v2
+                if canFreeze { try setFrozen(true) }
+                for pid in processes() { _ = lnt_host_kill(pid, 9) }
+                if canFreeze { try setFrozen(false) }
+            }
+            isFirst = false
+            SystemClock.block(seconds: pause)
+            pause = min(pause * 2, 0.05)
+        }
+    }
+
+    /// Signals every process once.
+    package func signalAll(_ signal: Int32) { for pid in processes() { _ = lnt_host_kill(pid, signal) } }
+
+    /// Removes the directories; absent ones are done. A process that is just dying keeps one busy for a moment: retried.
+    /// - Returns: failures, empty when all is gone.
+    package func remove(patience seconds: Double = 2) -> [SystemCallError] {
+        var failures: [SystemCallError] = []
+        let deadline = SystemClock.monotonic + seconds
+        for directory in directories {
+            do throws(SystemCallError) { try remove(directory, deadline: deadline) } catch { failures.append(error) }
+        }
+        return failures
+    }
+
+    private func remove(_ directory: CgroupFile, deadline: Double) throws(SystemCallError) {
+        if directory.controllers.contains("memory"), version == .v1 {
+            // Without this the page cache it was charged for keeps a dead memory cgroup in the kernel (150 seen after 150 starts).
+            // Busy (a process left) shows again at rmdir, absent likewise.
+            _ = try? directory.write("memory.force_empty", "0")
+        }
+        var pause = 0.0005
+        while true {
+            let result = lnt_host_unlinkat(-100, directory.path, 0x200)
+            if result == 0 || -result == ErrorNumber.noEntry { return }
+            guard -result == ErrorNumber.busy else { throw SystemCallError("remove cgroup", directory.path, errno: -result) }
+            for child in children(directory) { try remove(child, deadline: deadline) }
+            guard SystemClock.monotonic < deadline else { throw SystemCallError("remove cgroup", directory.path, errno: -result) }
+            SystemClock.block(seconds: pause)
+            pause = min(pause * 2, 0.05)
+        }
+    }
+
+    // MARK: out of memory
+
+    /// How many processes the kernel killed here for want of memory.
+    package func outOfMemoryKills() -> Int64 {
+        switch version {
+        case .v1: directory("memory")?.readTable("memory.oom_control")["oom_kill"] ?? 0
+        case .v2: directories.first?.readTable("memory.events")["oom_kill"] ?? 0
+        }
+    }
+}

@@ -1,1 +1,137 @@
+// System calls that Swift can't reach (variadic, or without a libc wrapper), each returning >= 0 or -errno. No policy.
 #pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "launch_plan.h"
+#include "shim_protocol.h"
+
+// --- processes and namespaces
+
+// clone3 as fork: 0 in the child. pidfd may be NULL; cgroup < 0 = not into a cgroup (CLONE_INTO_CGROUP is added else).
+int lnt_clone3(uint64_t flags, int *pidfd, int exit_signal, int cgroup);
+int lnt_unshare(uint64_t flags);
+int lnt_setns(int fd, uint64_t kinds);
+int lnt_pidfd_open(pid_t pid);
+int lnt_pidfd_send_signal(int pidfd, int signal);
+// P_PIDFD wait without reaping hurry: 0 = still running, 1 = ended and reaped, *status raw.
+int lnt_wait_pidfd(int pidfd, int *status, int block);
+int lnt_wait(pid_t pid, int *status, int block);  // the pid reaped, 0 = none ended
+int lnt_prctl(int option, unsigned long argument);
+int lnt_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable);
+int lnt_set_ids(uid_t uid, gid_t gid);  // setresgid, setresuid: real, effective, saved
+int lnt_set_fsids(uid_t uid, gid_t gid);
+int lnt_setgroups(const gid_t *groups, size_t count);
+int lnt_raise_ambient(int capability);
+int lnt_prlimit(pid_t pid, int resource, uint64_t soft, uint64_t hard);
+int lnt_join_session_keyring(void);
+// program: struct sock_filter[count]
+int lnt_seccomp_load(const void *program, size_t count, unsigned flags);
+int lnt_execve(const char *path, const char *const *argv, const char *const *envp);
+void lnt_reset_signals(void);  // every disposition to default, nothing blocked
+_Noreturn void lnt_exit(int code);
+
+// --- mounts
+
+int lnt_open_tree(int dir, const char *path, unsigned flags);
+int lnt_move_mount(int from, const char *from_path, int to, const char *to_path, unsigned flags);
+// attributes by MOUNT_ATTR_*; userns < 0 = no id mapping; propagation 0 = unchanged
+int lnt_mount_setattr(int dir, const char *path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation, int userns);
+int lnt_fsopen(const char *type);
+int lnt_fsconfig_string(int fs, const char *key, const char *value);
+int lnt_fsconfig_flag(int fs, const char *key);
+int lnt_fsconfig_fd(int fs, const char *key, int fd);
+int lnt_fsconfig_create(int fs);
+int lnt_fsmount(int fs, uint64_t attributes);
+int lnt_pivot_root(const char *new_root, const char *put_old);
+int lnt_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data);
+int lnt_umount(const char *target, int flags);
+
+// --- files
+
+int lnt_open(const char *path, int flags, mode_t mode);
+int lnt_openat(int dir, const char *path, int flags, mode_t mode);
+// EAGAIN under a racer is tried again up to 32 times.
+int lnt_openat2(int dir, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
+int lnt_mkdirat(int dir, const char *path, mode_t mode);
+int lnt_symlinkat(const char *target, int dir, const char *path);
+int lnt_renameat2(int from, const char *from_path, int to, const char *to_path, unsigned flags);
+int lnt_unlinkat(int dir, const char *path, int flags);
+int lnt_linkat(int from, const char *from_path, int to, const char *to_path, int flags);
+int lnt_fchown(int fd, uid_t uid, gid_t gid);
+ssize_t lnt_read(int fd, void *into, size_t size);
+ssize_t lnt_pread(int fd, void *into, size_t size, int64_t offset);
+ssize_t lnt_write(int fd, const void *from, size_t size);
+int lnt_write_all(int fd, const void *from, size_t size);
+int lnt_fsync(int fd);
+int lnt_ftruncate(int fd, int64_t size);
+int lnt_memfd_create(const char *name, unsigned flags);
+int lnt_seal(int fd, int seals);
+int lnt_dup(int fd, int at_least);  // close-on-exec
+int lnt_dup2(int fd, int to);       // not close-on-exec
+int lnt_close(int fd);
+int lnt_close_range(unsigned first, unsigned last, unsigned flags);
+int lnt_set_nonblocking(int fd, int on);
+int lnt_get_flags(int fd);
+int lnt_set_pipe_size(int fd, int size);
+int lnt_pipe(int *both, int flags);
+int lnt_fchdir(int fd);
+int lnt_getcwd(char *into, size_t size);
+int lnt_flock(int fd, int operation);
+
+struct lnt_file_status {
+  uint64_t size;
+  uint64_t inode;
+  uint64_t device;
+  uint32_t mode;
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t device_major;  // of a device node
+  uint32_t device_minor;
+  uint32_t zero;
+};
+int lnt_fstat(int fd, struct lnt_file_status *out);
+int lnt_fstatat(int dir, const char *path, int flags, struct lnt_file_status *out);
+// f_type; *flags as ST_* (1 = read-only) when not NULL
+int64_t lnt_fstatfs_type(int fd, uint64_t *flags);
+
+// --- sockets, terminals, time
+
+int lnt_socketpair(int type, int *both);
+int lnt_listen_at(int dir, const char *name, int backlog);  // SOCK_SEQPACKET, 0600, non-blocking
+int lnt_accept(int fd);                                     // non-blocking, close-on-exec
+// Sends one packet with descriptors (may be none); MSG_NOSIGNAL, MSG_DONTWAIT when block is 0.
+ssize_t lnt_send(int fd, const void *data, size_t size, const int *fds, size_t count, int block);
+
+struct lnt_received {
+  ssize_t size;  // 0 = end
+  pid_t pid;     // of the sender, when SO_PASSCRED is on
+  uid_t uid;
+  gid_t gid;
+  uint32_t count;  // descriptors, all close-on-exec
+  int fds[8];
+};
+int lnt_receive(int fd, void *into, size_t size, struct lnt_received *out, int block);
+int lnt_pass_credentials(int fd);
+int lnt_send_socket(int fd, const void *data, size_t size);  // non-blocking stream write; -ENOTSOCK when not a socket
+
+int lnt_raise_loopback(void);
+int lnt_open_terminal_peer(int master);  // unlocks, then TIOCGPTPEER
+int lnt_set_terminal_size(int fd, unsigned rows, unsigned columns);
+int lnt_make_controlling_terminal(int fd);
+
+struct lnt_poll {
+  int fd;
+  int16_t events;
+  int16_t revents;
+};
+enum { LNT_IN = 1, LNT_OUT = 4, LNT_ERR = 8, LNT_HUP = 16 };
+int lnt_poll(struct lnt_poll *list, size_t count, int64_t milliseconds);
+int lnt_signalfd_children(void);  // blocks SIGCHLD, ignores SIGPIPE and the rest; a descriptor that tells of ended children
+int lnt_drain_signalfd(int fd);
+uint64_t lnt_clock_realtime(void);   // ns
+uint64_t lnt_clock_monotonic(void);  // ns
+void *lnt_map_anonymous(size_t size);
+void *lnt_map_file(int fd, size_t size);  // private, read-only
+int lnt_unmap(void *address, size_t size);

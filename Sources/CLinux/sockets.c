@@ -1,0 +1,165 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "clinux.h"
+
+#define RESULT(call) ({ __typeof__(call) result_ = (call); result_ < 0 ? (__typeof__(call))-errno : result_; })
+
+int lnt_socketpair(int type, int *both) { return RESULT(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, both)); }
+
+int lnt_listen_at(int dir, const char *name, int backlog) {
+  // Bound through /proc, because a state directory's path may be longer than a socket address.
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  if ((size_t)snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir, name) >= sizeof address.sun_path) return -ENAMETOOLONG;
+  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  mode_t before = umask(0177);
+  int result = bind(fd, (struct sockaddr *)&address, sizeof address);
+  int error = errno;
+  umask(before);
+  if (result < 0 || (listen(fd, backlog) < 0 && (error = errno, 1))) {
+    close(fd);
+    return -error;
+  }
+  return fd;
+}
+
+int lnt_accept(int fd) { return RESULT(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
+
+ssize_t lnt_send(int fd, const void *data, size_t size, const int *fds, size_t count, int block) {
+  union {
+    struct cmsghdr align;
+    char space[CMSG_SPACE(8 * sizeof(int))];
+  } control;
+  if (count > 8) return -E2BIG;
+  struct iovec part = {(void *)(uintptr_t)data, size};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  if (count > 0) {
+    memset(&control, 0, sizeof control);
+    message.msg_control = &control;
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+  }
+  ssize_t result;
+  do result = sendmsg(fd, &message, MSG_NOSIGNAL | (block ? 0 : MSG_DONTWAIT));
+  while (result < 0 && errno == EINTR);
+  return result < 0 ? -errno : result;
+}
+
+int lnt_receive(int fd, void *into, size_t size, struct lnt_received *out, int block) {
+  union {
+    struct cmsghdr align;
+    char space[CMSG_SPACE(8 * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
+  } control;
+  struct iovec part = {into, size};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  memset(out, 0, sizeof *out);
+  do out->size = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | (block ? 0 : MSG_DONTWAIT));
+  while (out->size < 0 && errno == EINTR);
+  if (out->size < 0) return -errno;
+  for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET) continue;
+    if (header->cmsg_type == SCM_RIGHTS) {
+      size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+      for (size_t index = 0; index < count; index++) {
+        int received;
+        memcpy(&received, CMSG_DATA(header) + index * sizeof(int), sizeof received);
+        if (out->count < 8) out->fds[out->count++] = received;
+        else close(received);
+      }
+    } else if (header->cmsg_type == SCM_CREDENTIALS) {
+      struct ucred sender;
+      memcpy(&sender, CMSG_DATA(header), sizeof sender);
+      out->pid = sender.pid;
+      out->uid = sender.uid;
+      out->gid = sender.gid;
+    }
+  }
+  if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+    for (uint32_t index = 0; index < out->count; index++) close(out->fds[index]);
+    out->count = 0;
+    return -EMSGSIZE;
+  }
+  return 0;
+}
+
+int lnt_pass_credentials(int fd) {
+  int on = 1;
+  return RESULT(setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on));
+}
+
+int lnt_send_socket(int fd, const void *data, size_t size) {
+  ssize_t result;
+  do result = send(fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+  while (result < 0 && errno == EINTR);
+  return result < 0 ? -errno : (int)result;
+}
+
+int lnt_raise_loopback(void) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+  int result = RESULT(ioctl(fd, SIOCSIFFLAGS, &request));
+  close(fd);
+  return result;
+}
+
+int lnt_open_terminal_peer(int master) {
+  int unlock = 0;
+  if (ioctl(master, TIOCSPTLCK, &unlock) < 0) return -errno;
+  return RESULT(ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+}
+
+int lnt_set_terminal_size(int fd, unsigned rows, unsigned columns) {
+  struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
+  return RESULT(ioctl(fd, TIOCSWINSZ, &size));
+}
+
+int lnt_make_controlling_terminal(int fd) { return RESULT(ioctl(fd, TIOCSCTTY, 0)); }
+
+_Static_assert(sizeof(struct lnt_poll) == sizeof(struct pollfd), "lnt_poll is pollfd");
+_Static_assert(LNT_IN == POLLIN && LNT_OUT == POLLOUT && LNT_ERR == POLLERR && LNT_HUP == POLLHUP, "lnt_poll's events are poll's");
+
+int lnt_poll(struct lnt_poll *list, size_t count, int64_t milliseconds) {
+  int result;
+  do result = poll((struct pollfd *)list, count, (int)milliseconds);
+  while (result < 0 && errno == EINTR);
+  return result < 0 ? -errno : result;
+}
+
+int lnt_signalfd_children(void) {
+  // Terminal and shutdown signals are the engine's to turn into requests: the shim outlives a Ctrl-C.
+  static const int ignored[] = {SIGPIPE, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGTTIN, SIGTTOU, SIGTSTP};
+  struct sigaction action = {.sa_handler = SIG_IGN};
+  for (size_t index = 0; index < sizeof ignored / sizeof *ignored; index++) sigaction(ignored[index], &action, NULL);
+  sigset_t children;
+  sigemptyset(&children);
+  sigaddset(&children, SIGCHLD);
+  action.sa_handler = SIG_DFL;
+  sigaction(SIGCHLD, &action, NULL);
+  sigprocmask(SIG_SETMASK, &children, NULL);
+  return RESULT(signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int lnt_drain_signalfd(int fd) {
+  struct signalfd_siginfo info[4];
+  while (read(fd, info, sizeof info) == (ssize_t)sizeof info) {}
+  return 0;
+}

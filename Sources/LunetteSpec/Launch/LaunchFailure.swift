@@ -1,0 +1,57 @@
+/// Says which step of a launch failed, in which call, with which errno, on what: the record that comes home from the shim.
+package struct LaunchFailure: Sendable, Hashable {
+    package var step: LaunchOpcode
+    /// Of the record in the plan.
+    package var index: Int
+    /// The system call, or what the shim was doing (`search` = looking a program up in PATH, `decode` = reading the plan).
+    package var call: String
+    package var errno: Int32
+    package var path: String
+
+    package init(step: LaunchOpcode, index: Int, call: String, errno: Int32, path: String) {
+        self.step = step
+        self.index = index
+        self.call = call
+        self.errno = errno
+        self.path = path
+    }
+
+    private static let noEntry: Int32 = 2
+    private static let accessDenied: Int32 = 13
+
+    /// The exit code that Docker's users expect: 127 program not found, 126 found but not executable, 125 anything else.
+    package var exitCode: Int32 {
+        guard step == .execute else { return 125 }
+        return errno == Self.noEntry ? 127 : 126
+    }
+
+    /// The error that the user sees.
+    ///
+    /// - Parameter reason: the text for `errno` (strerror), which this target can't look up.
+    package func error(operation: String, target: String, reason: String) -> LunetteError {
+        let on = path.isEmpty ? "" : " \(path)"
+        var details = ValueMap()
+        details["step"] = .string(step.name)
+        details["index"] = .int(Int64(index))
+        details["call"] = .string(call)
+        details["path"] = .string(path)
+        details["exit_code"] = .int(Int64(exitCode))
+        let hint: String? =
+            switch (step, errno) {
+            case (.execute, Self.noEntry): call == "search" ? "check the command's name and PATH" : "the program's interpreter is missing in the image"
+            case (.execute, Self.accessDenied): "the file must be executable for the container's user"
+            default: nil
+            }
+        let what = step == .execute ? "start\(on)" : "\(step.name)\(on) (\(call))"
+        let code: ErrorCode =
+            switch errno {
+            case Self.noEntry where step == .execute || step == .user: .notFound
+            case 12, 28, 24, 23: .resourceExhausted
+            case 38, 95: .unsupported
+            case 1, Self.accessDenied: .denied
+            default: .io
+            }
+        return LunetteError(
+            code, "\(what): \(reason)", operation: operation, target: target, errno: errno, hint: hint, details: .map(details))
+    }
+}

@@ -1,0 +1,86 @@
+import Foundation
+import LunetteTesting
+import Testing
+
+/// A handler in one terminal's script acts on what is typed in another.
+@Suite(.requires(.root, .overlay, .userNamespaces))
+struct HookTests {
+    @Test func aBeforeHookInOneTerminalDeniesACreateTypedInAnother() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let guardian = try home.scriptCommand(
+                """
+                local lunette = require "lunette"
+                lunette.before("container.create", { name = "no-foo", timeout = "5s", on_failure = "deny" }, function(ev)
+                  if ev.spec.name == "foo" then ev:deny("the name foo is taken by policy") end
+                  if ev.spec.name == "amended" then ev:amend { env = { ADDED = "by the hook" } } end
+                end)
+                print("watching")
+                lunette.stay()
+                """
+            ).start()
+            try await guardian.says("watching")
+
+            let denied = try await home.lunette("create", "--name", "foo", image, expecting: 125)
+            #expect(denied.errorText.contains("the name foo is taken by policy"), "\(denied.errorText)")
+            #expect(denied.errorText.hasPrefix("lunette: "))
+            #expect(try await home.lunette("ps", "-a", "-q").text == "")
+
+            try await home.lunette("create", "--name", "bar", image)
+            let amended = try await home.lunette("run", "--rm", "--name", "amended", image, "sh", "-c", "echo $ADDED")
+            #expect(amended.text == "by the hook")
+
+            // Session handlers end with their script, however it ends.
+            guardian.signal(SIGKILL)
+            _ = try await guardian.wait()
+            try await eventually("the hook is gone with its script") {
+                try await home.lunette("create", "--name", "foo", image, expecting: nil).code == 0
+            }
+        }
+    }
+
+    @Test func anOnHandlerSeesWhatAnotherTerminalDoes() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let watcher = try home.scriptCommand(
+                """
+                local lunette = require "lunette"
+                lunette.on("container.exited", { name = "watch" }, function(ev)
+                  print("exited", ev.target.name, ev.exit.code)
+                end)
+                print("watching")
+                lunette.stay()
+                """
+            ).start()
+            try await watcher.says("watching")
+            try await home.lunette("run", "--name", "seven", image, "sh", "-c", "exit 7", expecting: 7)
+            try await watcher.says("exited\tseven\t7")
+            watcher.signal(SIGKILL)
+            _ = try await watcher.wait()
+        }
+    }
+
+    @Test func eventsAreListedSinceASequenceNumber() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            try await home.lunette("run", "--name", "one", image, "true")
+            try await home.lunette("run", "--name", "two", image, "true")
+            let output = try await home.script(
+                """
+                local lunette = require "lunette"
+                local names, last = {}, nil
+                for ev in lunette.events { since = 0 } do
+                  assert(last == nil or ev.sequence > last, "sequence numbers grow")
+                  last = ev.sequence
+                  names[#names + 1] = ev.name .. " " .. (ev.target.name or "")
+                  if ev.name == "container.exited" and ev.target.name == "two" then break end
+                end
+                print(table.concat(names, "\\n"))
+                """
+            ).lines
+            for expected in ["container.created one", "container.started one", "container.exited one", "container.started two"] {
+                #expect(output.contains(expected), "\(output)")
+            }
+        }
+    }
+}

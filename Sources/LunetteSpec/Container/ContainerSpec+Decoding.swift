@@ -1,0 +1,160 @@
+extension ContainerSpec {
+    /// Decodes and validates a spec.
+    ///
+    /// - Parameter path: where the spec stands in what the user wrote (empty, or `template`).
+    /// - Throws: `invalid_argument` with the field's path and the nearest known name; `unsupported` for what is known but not built.
+    public init(_ value: Value, path: String = "") throws(LunetteError) {
+        var reader = try FieldReader(value, path: path)
+        self.init(try Self.root(&reader))
+        try readProcess(&reader)
+        try readFileSystems(&reader)
+        try readNamespaces(&reader)
+        try readLimits(&reader)
+        try readLife(&reader)
+        try Self.refuseUnbuilt(&reader)
+        if let oci = reader.value("oci") {
+            _ = try FieldReader(oci, path: reader.path(of: "oci"))
+            self.oci = oci
+        }
+        try reader.finish()
+        try validateTogether(reader)
+    }
+
+    private static func root(_ reader: inout FieldReader) throws(LunetteError) -> Root {
+        let image = try reader.string("image")
+        let rootfs = try reader.string("rootfs")
+        switch (image, rootfs) {
+        case (let image?, nil):
+            // An id, or the start of one, names an image too; anything else must be a reference.
+            let isID = image.utf8.allSatisfy { (48...57).contains($0) || (97...102).contains($0) } && (4...64).contains(image.utf8.count)
+            if !isID {
+                do { _ = try Reference(image) } catch { throw reader.failure("image", error.message, hint: error.hint) }
+            }
+            return .image(image)
+        case (nil, let rootfs?):
+            return .rootfs(try ContainerPath.normalise(rootfs, path: reader.path(of: "rootfs")))
+        case (nil, nil): throw reader.failure("image", "is required", hint: "give an image, or a rootfs folder")
+        default: throw reader.failure("rootfs", "can't stand beside image")
+        }
+    }
+
+    private mutating func readProcess(_ reader: inout FieldReader) throws(LunetteError) {
+        if let name = try reader.string("name") {
+            try Names.validate(name, kind: "container", path: reader.path(of: "name"))
+            self.name = name
+        }
+        entrypoint = try reader.strings("entrypoint")
+        try Names.validateArguments(entrypoint ?? [], path: reader.path(of: "entrypoint"))
+        args = try reader.strings("args") ?? []
+        try Names.validateArguments(args, path: reader.path(of: "args"))
+        env = try reader.environment("env")
+        if let workdir = try reader.string("workdir") { self.workdir = try ContainerPath.normalise(workdir, path: reader.path(of: "workdir")) }
+        user = try reader.user("user")
+        if let hostname = try reader.string("hostname") {
+            try Names.validateHostname(hostname, path: reader.path(of: "hostname"))
+            self.hostname = hostname
+        }
+        labels = try reader.dictionary("labels")
+        for key in labels.keys.sorted() { try Names.validateLabel(key, labels[key]!, path: reader.path(of: "labels.\(displayable(key, limit: 64))")) }
+        hasTerminal = try reader.bool("tty") ?? false
+        hasStdin = try reader.bool("stdin") ?? false
+        hasInit = try reader.bool("init") ?? true
+    }
+
+    private mutating func readFileSystems(_ reader: inout FieldReader) throws(LunetteError) {
+        for var table in try reader.tables("mounts") {
+            let mount = try MountSpec(reading: &table)
+            if mounts.contains(where: { $0.target == mount.target }) {
+                throw table.failure("target", "\"\(displayable(mount.target))\" is mounted twice")
+            }
+            mounts.append(mount)
+        }
+        isRootReadonly = try reader.bool("readonly_rootfs") ?? false
+        for (index, item) in (try reader.list("devices") ?? []).enumerated() {
+            devices.append(try DeviceSpec(item, path: reader.path(of: "devices[\(index + 1)]")))
+        }
+    }
+
+    private mutating func readNamespaces(_ reader: inout FieldReader) throws(LunetteError) {
+        network = try reader.networkMode("network")
+        pid = try reader.namespaceMode("pid")
+        ipc = try reader.namespaceMode("ipc")
+        dns = try reader.strings("dns") ?? []
+        for (index, address) in dns.enumerated() {
+            let fits = !address.isEmpty && address.utf8.count <= 64
+                && address.utf8.allSatisfy { Names.isAlphanumeric($0) || ".:%".utf8.contains($0) }
+            guard fits else { throw reader.failure("dns[\(index + 1)]", "\"\(displayable(address, limit: 64))\" is not an address") }
+        }
+        if reader.value("publish") != nil { throw reader.unsupported("publish", "published ports need a network, and those aren't built yet") }
+    }
+
+    private mutating func readLimits(_ reader: inout FieldReader) throws(LunetteError) {
+        if var table = try reader.table("resources") { resources = try ResourceSpec(reading: &table) }
+        rlimits = try reader.rlimits("rlimits")
+        sysctls = try reader.dictionary("sysctls")
+        if var table = try reader.table("security") { security = try SecuritySpec(reading: &table) }
+    }
+
+    private mutating func readLife(_ reader: inout FieldReader) throws(LunetteError) {
+        restart = try RestartSpec(reading: &reader, key: "restart")
+        if var table = try reader.table("stop") { stop = try StopSpec(reading: &table) }
+        if var table = try reader.table("log") { log = try LogSpec(reading: &table) }
+        removesOnExit = try reader.bool("remove_on_exit") ?? false
+        timeLimit = try reader.seconds("time_limit")
+        if let timeLimit, timeLimit == 0 { throw reader.failure("time_limit", "must be longer than nothing") }
+        if let lifetime = try reader.string("lifetime") {
+            guard lifetime == "script" else { throw reader.failure("lifetime", "\"\(displayable(lifetime, limit: 32))\" is not \"script\"") }
+            endsWithScript = true
+        }
+    }
+
+    /// Fields of the contract that come with later parts: known, so that nobody hunts for a typo.
+    private static func refuseUnbuilt(_ reader: inout FieldReader) throws(LunetteError) {
+        if reader.value("health") != nil { throw reader.unsupported("health", "health checks aren't built yet") }
+        if reader.value("lifecycle") != nil { throw reader.unsupported("lifecycle", "lifecycles aren't built yet") }
+    }
+
+    private func validateTogether(_ reader: FieldReader) throws(LunetteError) {
+        for name in sysctls.keys.sorted() {
+            try Sysctls.validate(
+                name, sysctls[name]!, ownsNetwork: network == .own, ownsIPC: ipc == .own,
+                path: reader.path(of: "sysctls.\(displayable(name, limit: 64))")
+            )
+        }
+        if restart.policy != .never, removesOnExit { throw reader.failure("remove_on_exit", "can't stand beside a restart policy") }
+        if case .rootfs = root, entrypoint == nil, args.isEmpty, oci == nil { throw reader.failure("args", "a rootfs has no program of its own: args are required") }
+        if entrypoint == [], args.isEmpty, oci == nil { throw reader.failure("args", "an empty entrypoint leaves nothing to run") }
+        // Sharing namespaces means sharing the user namespace that owns them (kernel: EACCES on mqueue and sysfs otherwise).
+        let shared = [network, pid, ipc].compactMap { mode in if case .container(let name) = mode { name } else { nil } }
+        if let first = shared.first {
+            guard shared.allSatisfy({ $0 == first }) else { throw reader.failure("ipc", "all shared namespaces must be of one container") }
+            guard security.hasUserNamespace else { throw reader.failure("security.user_namespace", "can't be off for a container that shares another's namespaces") }
+        }
+        if security.hasUserNamespace, let user, user.largestID >= 65536 {
+            throw reader.failure("user", "\(user) is outside the container's 65536 ids")
+        }
+    }
+}
+
+extension FieldReader {
+    /// `env = { NAME = value }`.
+    mutating func environment(_ key: String) throws(LunetteError) -> [String: String] {
+        let result = try dictionary(key)
+        for name in result.keys.sorted() { try Names.validateEnvironment(name, result[name]!, path: path(of: "\(key).\(displayable(name, limit: 64))")) }
+        return result
+    }
+
+    /// A user, as text or a plain number.
+    mutating func user(_ key: String) throws(LunetteError) -> UserString? {
+        guard let value = value(key) else { return nil }
+        let text: String
+        switch value {
+        case .string(let string): text = string
+        case .int(let number): text = String(number)
+        default:
+            guard let number = value.intValue else { throw failure(key, "expected a user's name or number, got \(value.kind)") }
+            text = String(number)
+        }
+        do { return try UserString(text) } catch { throw failure(key, error.message, hint: error.hint) }
+    }
+}

@@ -24,7 +24,7 @@ struct InteropTests {
                     export XDG_RUNTIME_DIR=\(home.folder)
                     podman() { command podman --root \(home.folder)/p --runroot \(home.folder)/pr --storage-driver vfs --cgroup-manager cgroupfs --runtime crun "$@"; }
                     id=$(podman load -q -i \(archive) | sed 's/.*: //')
-                    podman run --rm --network none --cgroups disabled "$id"
+                    podman run --rm --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network none --cgroups disabled "$id"
                     podman rmi -f "$id" >/dev/null
                     """
                 let finished = try await Command(["unshare", "-m", "--propagation", "private", "bash", "-euc", podman]).run(timeout: .seconds(90))

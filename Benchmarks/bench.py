@@ -1,0 +1,331 @@
+"""The cases of scripts/dev/bench. Every figure is a median of interleaved runs; what counts is the ratio within one run."""
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROJECT = os.path.dirname(HERE)
+IMAGE = "bench.lunette/busybox:1"
+
+
+def shell(line, **options):
+    return subprocess.run(["bash", "-euo", "pipefail", "-c", line], check=True, text=True, capture_output=True, **options).stdout
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.home = tempfile.mkdtemp(prefix="l.", dir="/tmp")
+        self.environment = {**os.environ, "LUNETTE_ROOT": self.home + "/r", "LUNETTE_STATE": self.home + "/s"}
+        self.binary = os.path.join(options.bin, "lunette")
+
+    def lunette(self, *arguments):
+        done = subprocess.run([self.binary, *arguments], env=self.environment, text=True, capture_output=True)
+        if done.returncode != 0:
+            raise SystemExit(f"lunette {' '.join(arguments)}: exit code {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def work(self, name):
+        return os.path.join(self.options.work, name)
+
+    def layout(self, kind):
+        path = self.work(f"image-{kind}")
+        if not os.path.exists(path + "/oci-layout"):
+            shutil.rmtree(path, ignore_errors=True)
+            shell(f"{PROJECT}/scripts/dev/make-image {kind} {path}")
+        return path
+
+    def load(self, path, reference):
+        self.lunette("-e", f"return image.load('{path}', {{ tag = '{reference}' }}).id")
+
+    def spawned(self, prefix, command, count=1):
+        """The seconds from spawn to exit of a command, measured by a C program: the interpreter's own price isn't in it."""
+        line = prefix + [self.work("spawn"), str(count), *command]
+        done = subprocess.run(line, env=self.environment, text=True, capture_output=True)
+        if done.returncode != 0:
+            return None, (done.stderr or done.stdout).strip().split("\n")[-1]
+        return [int(number) / 1e9 for number in done.stdout.split()], None
+
+    def tear_down(self):
+        names = subprocess.run([self.binary, "ps", "-a", "-q"], env=self.environment, text=True, capture_output=True).stdout.split()
+        if names:
+            subprocess.run([self.binary, "rm", "-f", *names], env=self.environment, capture_output=True)
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                environment = open(f"/proc/{pid}/environ", "rb").read()
+                if (self.home + "/").encode() in environment and int(pid) != os.getpid():
+                    os.kill(int(pid), signal.SIGTERM)
+            except OSError:
+                pass
+        time.sleep(0.5)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+def median(times):
+    return statistics.median(times)
+
+
+def percentile(times, share):
+    return sorted(times)[min(len(times) - 1, int(len(times) * share))]
+
+
+def table(title, head, rows):
+    print(f"\n{title}")
+    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        print("  " + "  ".join(str(cell).ljust(width) if i == 0 else str(cell).rjust(width) for i, (cell, width) in enumerate(zip(row, widths))))
+
+
+def ms(seconds):
+    return f"{seconds * 1000:.2f}"
+
+
+def rootfs(bench):
+    """The busybox image's tree as a folder, for those that take one."""
+    root = bench.work("rootfs")
+    if not os.path.exists(root + "/bin/true"):
+        shutil.rmtree(root, ignore_errors=True)
+        os.makedirs(root)
+        layout = bench.layout("busybox")
+        manifest = json.load(open(f"{layout}/index.json"))["manifests"][0]["digest"].split(":")[1]
+        for layer in json.load(open(f"{layout}/blobs/sha256/{manifest}"))["layers"]:
+            shell(f"tar -xzf {layout}/blobs/sha256/{layer['digest'].split(':')[1]} -C {root}")
+        for name in ("proc", "dev", "sys"):
+            os.makedirs(f"{root}/{name}", exist_ok=True)
+    return root
+
+
+def bundle(bench):
+    folder = bench.work("bundle")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    shell(f"cd {folder} && runc spec")
+    config = json.load(open(folder + "/config.json"))
+    config["root"] = {"path": rootfs(bench), "readonly": False}
+    config["process"]["terminal"] = False
+    config["process"]["args"] = ["/bin/true"]
+    json.dump(config, open(folder + "/config.json", "w"))
+    return folder
+
+
+# crun refuses a hybrid hierarchy whose v2 tree has no controllers: it is hidden in a mount namespace of its own.
+PRIVATE = ["unshare", "-m", "--propagation", "private", "bash", "-c",
+           'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"', "bash"]
+
+
+def case_start(bench):
+    root, folder = rootfs(bench), bundle(bench)
+    bench.load(bench.layout("busybox"), IMAGE)
+    podman = ["podman", "--root", bench.home + "/p", "--runroot", bench.home + "/pr", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs",
+              "--runtime", "crun", "run", "--rm", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--network", "none", "--cgroups", "disabled", "--rootfs", root, "/bin/true"]
+    peers = {
+        "floor": ([], [bench.work("floor"), root, "/bin/true"], 1),
+        "bubblewrap": ([], ["bwrap", "--unshare-all", "--bind", root, "/", "--proc", "/proc", "--dev", "/dev", "/bin/true"], 1),
+        "crun": (PRIVATE, ["crun", "run", "-b", folder, "bench-crun"], 2),
+        "runc": (PRIVATE, ["runc", "run", "-b", folder, "bench-runc"], 4),
+        "podman run": (PRIVATE, podman, 20),
+        "lunette run (a process)": ([], [bench.binary, "run", "--rm", IMAGE, "/bin/true"], 2),
+    }
+    client = subprocess.Popen([bench.binary, HERE + "/start.lua", IMAGE], env=bench.environment, text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    if client.stdout.readline().strip() != "ready":
+        raise SystemExit("start.lua didn't get ready")
+
+    def ours(word="go"):
+        client.stdin.write(word + "\n")
+        client.stdin.flush()
+        answer = client.stdout.readline()
+        if not answer:
+            raise SystemExit("start.lua ended")
+        return answer
+
+    for _ in range(10):
+        ours()
+    times, failures = {name: [] for name in ["lunette", *peers]}, {}
+    for number in range(bench.options.rounds):
+        times["lunette"].append(float(ours()))
+        for name, (prefix, command, every) in peers.items():
+            if number % every or name in failures:
+                continue
+            taken, failure = bench.spawned(prefix, command)
+            if failure:
+                failures[name] = failure
+            else:
+                times[name] += taken
+    profile = json.loads(ours("profile"))
+    client.stdin.close()
+    client.wait()
+
+    floor = median(times["floor"])
+    rows = []
+    for name, taken in times.items():
+        if taken:
+            rows.append([name, len(taken), ms(median(taken)), ms(percentile(taken, 0.99)), f"{median(taken) / floor:.2f}",
+                         f"{median(taken) / median(times['lunette']):.2f}"])
+        else:
+            rows.append([name, 0, "-", "-", "-", failures.get(name, "not run")[:60]])
+    table("start: /bin/true from create to the end of wait, one connected client (aim: ≤ 2.0 × floor, runc ≥ 3 × ours)",
+          ["", "runs", "median ms", "p99 ms", "× floor", "× lunette"], rows)
+    if profile:
+        print("  phases of one start, ms: " + "  ".join(f"{name} {seconds * 1000:.2f}" for name, seconds in profile.items()))
+
+    rows = []
+    for workers in (1, 4):
+        began = time.monotonic()
+        seconds = float(bench.lunette(HERE + "/sustained.lua", IMAGE, str(bench.options.sustained), str(workers)))
+        while any(os.path.isdir(path) for path in cgroups()) and time.monotonic() - began < 120:
+            time.sleep(0.005)
+        drained = time.monotonic() - began
+        rows.append([workers, f"{bench.options.sustained / seconds:.0f}", f"{bench.options.sustained / drained:.0f}"])
+    table(f"sustained: {bench.options.sustained} containers created, started, waited for and removed",
+          ["workers", "starts/s", "starts/s, teardown drained"], rows)
+
+
+def cgroups():
+    base = "/sys/fs/cgroup/pids/lunette"
+    return [f"{base}/{name}" for name in (os.listdir(base) if os.path.isdir(base) else []) if os.path.isdir(f"{base}/{name}")]
+
+
+def private_kib(pid):
+    total = 0
+    for line in open(f"/proc/{pid}/smaps_rollup"):
+        if line.startswith(("Private_Clean", "Private_Dirty")):
+            total += int(line.split()[1])
+    return total
+
+
+def case_shim(bench):
+    bench.load(bench.layout("busybox"), IMAGE)
+    shims, both = [], []
+    for number in range(5):
+        bench.lunette("run", "-d", "--name", f"memory-{number}", IMAGE, "sleep", "1000")
+        pid = int(bench.lunette("-e", f"return container.get('memory-{number}'):inspect().pid").strip())
+        shim = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+        shims.append(private_kib(shim))
+        both.append(private_kib(shim) + private_kib(pid))
+    bench.lunette("rm", "-f", *[f"memory-{number}" for number in range(5)])
+    table("shim: private memory of a running container's monitor", ["", "KiB", "aim", "ratio"], [
+        ["shim", f"{median(shims):.0f}", 100, f"{median(shims) / 100:.2f}"],
+        ["shim + init", f"{median(both):.0f}", 150, f"{median(both) / 150:.2f}"],
+    ])
+
+
+def big_layouts(bench):
+    """A Debian tree as one layer and as several: debootstrap's where it can be had, else this machine's own /usr."""
+    one, several = bench.work("big-one"), bench.work("big-several")
+    if os.path.exists(several + "/oci-layout"):
+        return one, several
+    tree = bench.work("debian")
+    if not os.path.exists(tree + "/.done"):
+        shutil.rmtree(tree, ignore_errors=True)
+        try:
+            shell(f"debootstrap --variant=minbase --include=python3,perl,git bookworm {tree} >/dev/null")
+        except subprocess.CalledProcessError:
+            print("  debootstrap can't reach a mirror: taking this machine's own folders instead")
+            shutil.rmtree(tree, ignore_errors=True)
+            os.makedirs(tree)
+            shell(f"cp -a --parents /usr/bin /usr/share/perl /usr/share/zoneinfo /usr/lib/python3 /usr/lib/python3.11 /usr/lib/x86_64-linux-gnu /etc /var/lib/dpkg {tree}")
+        shell(f"rm -rf {tree}/dev {tree}/proc {tree}/sys {tree}/var/cache/apt {tree}/var/lib/apt; touch {tree}/.done")
+    parts = [["usr/share"], ["usr/lib"], ["usr/bin", "usr/sbin"], None]
+    for layout, layers in ((one, [None]), (several, parts)):
+        shutil.rmtree(layout, ignore_errors=True)
+        shell(f"umoci init --layout {layout}; umoci new --image {layout}:latest")
+        written = []
+        for part in layers:
+            stage = bench.work("stage")
+            shutil.rmtree(stage, ignore_errors=True)
+            os.makedirs(stage)
+            if part is None:
+                skip = " ".join(f"--exclude=./{name}" for name in written)
+                shell(f"tar -C {tree} {skip} -cf - . | tar -C {stage} -xf -")
+            else:
+                found = [name for name in part if os.path.isdir(f"{tree}/{name}")]
+                written += found
+                shell(f"tar -C {tree} -cf - {' '.join('./' + name for name in found)} | tar -C {stage} -xf -")
+            shell(f"umoci insert --image {layout}:latest --rootless=false {stage} / 2>/dev/null || umoci insert --image {layout}:latest {stage} /")
+        shell(f"umoci gc --layout {layout}")
+    return one, several
+
+
+def case_unpack(bench):
+    one, several = big_layouts(bench)
+    for title, layout in (("one layer", one), ("several layers", several)):
+        manifest = json.load(open(f"{layout}/index.json"))["manifests"][0]["digest"].split(":")[1]
+        layers = json.load(open(f"{layout}/blobs/sha256/{manifest}"))["layers"]
+        blobs = [f"{layout}/blobs/sha256/{layer['digest'].split(':')[1]}" for layer in layers]
+        size = sum(int(shell(f"gzip -dc {blob} | wc -c")) for blob in blobs)
+        times = {"lunette load": [], "umoci unpack": [], "GNU tar": []}
+        for number in range(bench.options.unpacks):
+            target = tempfile.mkdtemp(prefix="unpack.", dir=bench.options.work)
+
+            def timed(name, action):
+                os.sync()
+                began = time.monotonic()
+                action()
+                times[name].append(time.monotonic() - began)
+
+            timed("lunette load", lambda: bench.load(layout, f"bench/big:{number}"))
+            bench.lunette("-e", f"image.remove('bench/big:{number}')")
+            timed("umoci unpack", lambda: shell(f"umoci unpack --image {layout}:latest {target}/umoci"))
+            os.makedirs(target + "/tar")
+            timed("GNU tar", lambda: shell("; ".join(f"tar --numeric-owner -xpzf {blob} -C {target}/tar" for blob in blobs)))
+            shutil.rmtree(target)
+        ours = median(times["lunette load"])
+        table(f"unpack: {size / 1e6:.0f} MB in {title} ({len(layers)}); ours verifies, stores and syncs as well (aim: umoci ≥ 2 × ours, tar ≥ 1 ×)",
+              ["", "median s", "× lunette"], [[name, f"{median(taken):.2f}", f"{median(taken) / ours:.2f}"] for name, taken in times.items()])
+
+
+def case_cli(bench):
+    bench.load(bench.layout("busybox"), IMAGE)
+    bench.lunette("-e", f"""
+        local tasks = {{}}
+        for i = 1, 100 do tasks[i] = task.spawn(function() container.run {{ name = "cli-" .. i, image = "{IMAGE}", args = {{ "sleep", "1000" }} }} end) end
+        for i = 1, 100 do task.await(tasks[i]) end""")
+    rows = []
+    for name, arguments, aim in (("lunette ps, 100 containers", ["ps"], 30), ("lunette -e 'return 1'", ["-e", "return 1"], 15),
+                                 ("lunette version", ["version"], None), ("lua5.4 -e ''", None, None)):
+        command = [bench.binary, *arguments] if arguments else ["lua5.4", "-e", ""]
+        if not shutil.which(command[0]):
+            continue
+        taken, failure = bench.spawned([], command, 40)
+        if failure:
+            rows.append([name, "-", "-", failure[:60], "-"])
+        else:
+            rows.append([name, ms(median(taken)), ms(percentile(taken, 0.99)), aim or "-", f"{median(taken) * 1000 / aim:.2f}" if aim else "-"])
+    table("cli: wall time from spawn to exit", ["", "median ms", "p99 ms", "aim", "ratio"], rows)
+    bench.lunette("rm", "-f", *[f"cli-{number}" for number in range(1, 101)])
+
+
+CASES = {"start": case_start, "shim": case_shim, "unpack": case_unpack, "cli": case_cli}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/dev/bench")
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--work", required=True)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--sustained", type=int, default=1000)
+    parser.add_argument("--unpacks", type=int, default=3)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
+    options = parser.parse_args()
+    for name in options.cases:
+        if name not in CASES:
+            parser.error(f"no case of that name: {name} (there are {', '.join(CASES)})")
+    for name in options.cases or CASES:
+        bench = Bench(options)
+        try:
+            CASES[name](bench)
+        finally:
+            bench.tear_down()
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -73,7 +73,7 @@ let package = Package(
             "LunetteLua", ["LunetteSpec", "LunetteAPI", "LunettePlugins", "CLuaBridge"],
             resources: [.embedInCode("Resources/lua")]
         ),
-        swift("LunetteServer", ["LunetteSpec", "LunetteLinux", "LunetteEngine", "LunetteAPI", "CLinux"]),
+        swift("LunetteServer", ["LunetteSpec", "LunetteAPI"]),
         .executableTarget(
             name: "lunette",
             dependencies: [
@@ -91,7 +91,7 @@ let package = Package(
         tests("LunettePluginsTests", ["LunettePlugins", "LunetteTesting"]),
         tests("LunetteLuaTests", ["LunetteLua", "LunetteAPI", "LunetteTesting"]),
         tests("LunetteEngineTests", ["LunetteEngine", "LunetteTesting"]),
-        tests("LunetteServerTests", ["LunetteServer", "LunetteTesting"]),
+        tests("LunetteServerTests", ["LunetteServer", "LunetteAPI", "LunetteSpec", "LunetteTesting"]),
         tests("IntegrationTests", ["LunetteSpec", "LunetteTesting"]),
     ]
 )

@@ -15,8 +15,8 @@ public struct EngineStart: Sendable {
 
 /// Reaches the engine over its socket, starts it when it isn't there, and outlives its death: calls under way are repeated by their id.
 public struct EngineClient: EngineConnector {
-    let socket: String
-    let start: EngineStart?
+    private let socket: String
+    private let start: EngineStart?
 
     /// - Parameters:
     ///   - state: the state directory, in which the engine listens at `engine.sock`.
@@ -28,6 +28,6 @@ public struct EngineClient: EngineConnector {
 
     /// Opens a session. The engine is contacted, and started, at the first call and not before.
     public func connect(receiver: (any HookReceiver)?) async throws(LunetteError) -> any EngineSession {
-        throw LunetteError(.unsupported, "reach the engine over its socket: not built yet")
+        EngineClientSession(link: EngineLink(socket: socket, start: start, receiver: receiver))
     }
 }

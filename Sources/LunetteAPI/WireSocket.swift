@@ -96,7 +96,7 @@ package enum WireSocket {
 
     /// Sends what the socket takes now; the descriptors go with the first byte.
     /// - Returns: bytes taken; 0 when the peer must read first.
-    package static func send(_ fd: Int32, _ bytes: UnsafeRawBufferPointer, files: [Int32]) throws(Errno) -> Int {
+    package static func send(_ fd: Int32, _ bytes: UnsafeRawBufferPointer, files: [Int32]) -> Result<Int, Errno> {
         var vector = iovec(iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress), iov_len: bytes.count)
         // The control block is one cmsghdr (16 bytes on 64-bit Linux) and the descriptors, as CMSG_LEN and CMSG_SPACE count them.
         let header = MemoryLayout<cmsghdr>.size
@@ -127,13 +127,12 @@ package enum WireSocket {
                 } while failure == EINTR
             }
         }
-        if failure == EAGAIN { return 0 }
-        guard failure == 0 else { throw Errno(failure) }
-        return result
+        if failure == EAGAIN { return .success(0) }
+        return failure == 0 ? .success(result) : .failure(Errno(failure))
     }
 
     /// Receives what is there; every descriptor is close-on-exec and the caller's.
-    package static func receive(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Received {
+    package static func receive(_ fd: Int32, into buffer: UnsafeMutableRawBufferPointer) -> Result<Received, Errno> {
         var vector = iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
         let header = MemoryLayout<cmsghdr>.size
         var control = [UInt64](repeating: 0, count: (header + maximumFiles * 4 + 7) / 8)
@@ -167,17 +166,11 @@ package enum WireSocket {
                 }
             }
         }
-        if failure == EAGAIN { return .nothing }
-        guard failure == 0 else { throw Errno(failure) }
-        if truncated {
-            for file in files { close(file) }
-            return .filesLost
-        }
-        if result == 0 {
-            for file in files { close(file) }
-            return .end
-        }
-        return .bytes(result, files: files)
+        if failure == EAGAIN { return .success(.nothing) }
+        guard failure == 0 else { return .failure(Errno(failure)) }
+        if result > 0, !truncated { return .success(.bytes(result, files: files)) }
+        for file in files { close(file) }
+        return .success(truncated ? .filesLost : .end)
     }
 
     package static func failure(_ what: String, _ number: Int32) -> LunetteError {

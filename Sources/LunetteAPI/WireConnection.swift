@@ -1,0 +1,286 @@
+internal import Glibc
+package import LunetteSpec
+import Synchronization
+
+/// One end of a connection: finds frames in what arrives, queues what is sent, never blocks.
+///
+/// Frames and the end are reported on the loop's thread, in order. `send` may be called from anywhere.
+package final class WireConnection: Sendable {
+    private struct Outgoing {
+        var bytes: [UInt8]
+        var offset = 0
+        /// Duplicates of the caller's descriptors, closed when the frame's first byte has gone.
+        var files: [Int32]
+    }
+
+    private struct State {
+        /// -1 once closed: every use is under the lock, so that the number can't mean someone else's file.
+        var fd: Int32
+        var token: UInt64 = 0
+        var queue: [Outgoing] = []
+        var queued = 0
+        /// Since when bytes wait without the peer taking any.
+        var stalledSince: Double?
+        var waiters: [CheckedContinuation<Void, Never>] = []
+        var endsWhenDrained = false
+    }
+
+    private let state: Mutex<State>
+    private let limits: WireLimits
+    private let loop: WireLoop
+    /// What has arrived of the next frame; touched by the loop's thread only.
+    private let incoming: Mutex<Incoming>
+    private let handler: Mutex<Handler?> = Mutex(nil)
+
+    private struct Incoming {
+        var bytes: [UInt8] = []
+        var start = 0
+        var scanner: WireScanner
+        var files: [Int32] = []
+    }
+
+    package struct Handler: Sendable {
+        /// - Parameter files: takes that many of the descriptors that came; the taker closes them.
+        package var frame: @Sendable (WireFrame, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) -> Void
+        /// Called once, with why when it wasn't the peer's orderly end.
+        package var ended: @Sendable (LunetteError?) -> Void
+
+        package init(
+            frame: @escaping @Sendable (WireFrame, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) -> Void,
+            ended: @escaping @Sendable (LunetteError?) -> Void
+        ) {
+            self.frame = frame
+            self.ended = ended
+        }
+    }
+
+    /// Takes over a connected, non-blocking socket.
+    package init(fd: Int32, loop: WireLoop, limits: WireLimits) {
+        state = Mutex(State(fd: fd))
+        self.loop = loop
+        self.limits = limits
+        incoming = Mutex(Incoming(scanner: WireScanner(limit: limits.receivedFrame)))
+    }
+
+    deinit { close() }
+
+    /// Begins to read.
+    package func start(_ handler: Handler) {
+        self.handler.withLock { $0 = handler }
+        state.withLock { state in
+            guard state.fd >= 0 else { return }
+            state.token = loop.add(state.fd, .read) { [weak self] ready in self?.ready(ready) }
+        }
+    }
+
+    // MARK: Sending
+
+    /// Queues a frame and writes what the socket takes at once.
+    /// - Throws: `io` when the connection has ended, `resource_exhausted` when the frame is longer than the peer takes.
+    package func send(_ frame: WireFrame, files: [Int32] = []) throws(LunetteError) {
+        let bytes = frame.encoded
+        guard bytes.count <= limits.sentFrame else {
+            throw LunetteError(
+                .resourceExhausted, "send \(bytes.count) bytes in one message: \(limits.sentFrame) are allowed",
+                hint: "pass bulk data by file or stream"
+            )
+        }
+        var copies: [Int32] = []
+        for file in files {
+            let copy = fcntl(file, F_DUPFD_CLOEXEC, 3)
+            guard copy >= 0 else {
+                let number = errno
+                for copy in copies { Glibc.close(copy) }
+                throw WireSocket.failure("pass a descriptor", number)
+            }
+            copies.append(copy)
+        }
+        let ended = state.withLock { state in
+            guard state.fd >= 0, !state.endsWhenDrained else { return true }
+            state.queue.append(Outgoing(bytes: bytes, files: copies))
+            state.queued += bytes.count
+            return false
+        }
+        if ended {
+            for copy in copies { Glibc.close(copy) }
+            throw WireConnection.gone
+        }
+        flush()
+    }
+
+    package static let gone = LunetteError(.io, "talk to the other end: the connection has ended")
+
+    /// Waits until the peer has taken enough that a chunk may be queued; at once when the connection has ended.
+    package func writable() async {
+        await withCheckedContinuation { continuation in
+            let ready = state.withLock { state in
+                if state.fd < 0 || state.queued <= limits.chunkQueue { return true }
+                state.waiters.append(continuation)
+                return false
+            }
+            if ready { continuation.resume() }
+        }
+    }
+
+    package var mayQueueChunk: Bool { state.withLock { $0.fd >= 0 && $0.queued <= limits.chunkQueue } }
+
+    private func flush() {
+        var resumed: [CheckedContinuation<Void, Never>] = []
+        let broken = state.withLock { state in
+            guard state.fd >= 0 else { return false }
+            while var first = state.queue.first {
+                let result = first.bytes[first.offset...].withUnsafeBytes {
+                    WireSocket.send(state.fd, $0, files: first.offset == 0 ? first.files : [])
+                }
+                guard case .success(let sent) = result else { return true }
+                guard sent > 0 else { break }
+                state.stalledSince = nil
+                if first.offset == 0 {
+                    for file in first.files { Glibc.close(file) }
+                    first.files = []
+                }
+                first.offset += sent
+                state.queued -= sent
+                if first.offset == first.bytes.count { state.queue.removeFirst() } else { state.queue[0] = first }
+            }
+            if state.queue.isEmpty {
+                state.stalledSince = nil
+                if state.endsWhenDrained { return true }
+            } else if state.stalledSince == nil {
+                state.stalledSince = MonotonicClock.now
+            }
+            if state.token != 0 {
+                // A peer that doesn't read its answers is not asked for more questions.
+                var interest: WireLoop.Ready = state.queued > limits.writeQueue || state.endsWhenDrained ? [] : .read
+                if !state.queue.isEmpty { interest.insert(.write) }
+                loop.watch(state.token, interest)
+            }
+            if state.queued <= limits.chunkQueue {
+                resumed = state.waiters
+                state.waiters = []
+            }
+            return false
+        }
+        for continuation in resumed { continuation.resume() }
+        if broken { end(nil) }
+    }
+
+    /// Ends a connection whose peer has taken nothing for too long. Called about once a second.
+    package func checkStall() {
+        let stalled = state.withLock { state in state.stalledSince.map { MonotonicClock.now - $0 > limits.stall } ?? false }
+        if stalled { end(LunetteError(.timeout, "write to a client: it has read nothing for \(Int(limits.stall)) s")) }
+    }
+
+    // MARK: Receiving
+
+    private func ready(_ ready: WireLoop.Ready) {
+        if ready.contains(.write) { flush() }
+        if ready.contains(.read) { receive() } else if ready.contains(.broken) { end(nil) }
+    }
+
+    private func receive() {
+        do throws(LunetteError) {
+            // A few rounds, then others get their turn; the loop comes back while there is more.
+            for _ in 0..<8 {
+                let capacity = 64 << 10
+                var result = Result<WireSocket.Received, Errno>.success(.nothing)
+                let chunk = [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
+                    result = state.withLock { state in
+                        state.fd < 0 ? .success(.nothing) : WireSocket.receive(state.fd, into: UnsafeMutableRawBufferPointer(buffer))
+                    }
+                    if case .success(.bytes(let length, _)) = result { count = length }
+                }
+                guard case .success(let received) = result else { return end(nil) }
+                switch received {
+                case .nothing: return
+                case .end: return end(nil)
+                case .filesLost: throw WireFrame.malformed("more than \(WireSocket.maximumFiles) descriptors at once")
+                case .bytes(let length, let files):
+                    try take(chunk, files)
+                    if length < capacity { return }
+                }
+            }
+        } catch {
+            refuse(error)
+        }
+    }
+
+    /// Finds the whole frames and hands them up.
+    private func take(_ bytes: [UInt8], _ files: [Int32]) throws(LunetteError) {
+        incoming.withLock { incoming in
+            incoming.bytes += bytes
+            incoming.files += files
+        }
+        while true {
+            let frame = try incoming.withLock { (incoming) throws(LunetteError) -> WireFrame? in
+                guard let length = try incoming.scanner.end(in: incoming.bytes[incoming.start...]) else {
+                    incoming.bytes.removeFirst(incoming.start)
+                    incoming.start = 0
+                    return nil
+                }
+                let frame = try WireFrame(decoding: Array(incoming.bytes[incoming.start..<incoming.start + length]))
+                incoming.start += length
+                incoming.scanner = WireScanner(limit: limits.receivedFrame)
+                return frame
+            }
+            guard let frame else { break }
+            try handler.withLock { $0 }?.frame(frame, takeFiles)
+        }
+        let stray = incoming.withLock { $0.bytes.isEmpty && !$0.files.isEmpty || $0.files.count > limits.files }
+        if stray { throw WireFrame.malformed("descriptors that no frame has announced") }
+    }
+
+    private func takeFiles(_ count: Int) throws(LunetteError) -> [Int32] {
+        guard count > 0 else { return [] }
+        return try incoming.withLock { (incoming) throws(LunetteError) in
+            guard incoming.files.count >= count else { throw WireFrame.malformed("\(count) descriptors announced, \(incoming.files.count) sent") }
+            let taken = Array(incoming.files.prefix(count))
+            incoming.files.removeFirst(count)
+            return taken
+        }
+    }
+
+    // MARK: The end
+
+    /// Tells the peer why, then ends the connection as soon as that is written.
+    package func refuse(_ error: LunetteError) {
+        let ended = takeHandler()?.ended
+        try? send(.response(id: nil, error: error, result: .null))  // If it can't be told, it is ended all the same.
+        state.withLock { $0.endsWhenDrained = true }
+        flush()
+        ended?(error)
+    }
+
+    private func takeHandler() -> Handler? {
+        handler.withLock { handler in
+            defer { handler = nil }
+            return handler
+        }
+    }
+
+    private func end(_ why: LunetteError?) {
+        close()
+        takeHandler()?.ended(why)
+    }
+
+    /// Ends the connection at once; `ended` is not called for it.
+    package func close() {
+        let (files, waiters) = state.withLock { state -> ([Int32], [CheckedContinuation<Void, Never>]) in
+            guard state.fd >= 0 else { return ([], []) }
+            if state.token != 0 { loop.remove(state.token) }
+            let files = [state.fd] + state.queue.flatMap(\.files)
+            state.fd = -1
+            state.queue = []
+            state.queued = 0
+            state.stalledSince = nil
+            defer { state.waiters = [] }
+            return (files, state.waiters)
+        }
+        let left = incoming.withLock { incoming in
+            defer { incoming.files = [] }
+            return incoming.files
+        }
+        for file in files + left { Glibc.close(file) }
+        for waiter in waiters { waiter.resume() }
+    }
+}

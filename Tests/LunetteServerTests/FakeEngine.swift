@@ -1,0 +1,132 @@
+import Glibc
+import LunetteAPI
+import LunetteServer
+import LunetteSpec
+import Synchronization
+
+/// An engine that does nothing but show what reaches it.
+final class FakeEngine: EngineConnector {
+    struct State {
+        var opened = 0
+        var closed = 0
+        var underWay = 0
+        var cancelled = 0
+        var actors: [Actor] = []
+        var outcomes: [String: Value] = [:]
+        var calls: [String] = []
+    }
+
+    let state = Mutex(State())
+
+    func connect(receiver: (any HookReceiver)?) async throws(LunetteError) -> any EngineSession {
+        state.withLock { $0.opened += 1 }
+        return FakeSession(engine: self, receiver: receiver)
+    }
+
+    var now: State { state.withLock { $0 } }
+}
+
+struct FakeSession: EngineSession {
+    let engine: FakeEngine
+    let receiver: (any HookReceiver)?
+
+    func call(
+        _ request: APIRequest, files: [Int32], onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)?
+    ) async throws(LunetteError) -> Value {
+        engine.state.withLock {
+            $0.underWay += 1
+            $0.actors.append(request.actor)
+            $0.calls.append("\(request.function) \(request.id)")
+        }
+        defer { engine.state.withLock { $0.underWay -= 1 } }
+        do {
+            return try await answer(request, files, onChunk)
+        } catch {
+            if error.code == .cancelled { engine.state.withLock { $0.cancelled += 1 } }
+            throw error
+        }
+    }
+
+    private func answer(
+        _ request: APIRequest, _ files: [Int32], _ onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)?
+    ) async throws(LunetteError) -> Value {
+        let arguments = request.arguments
+        switch request.function {
+        case "echo": return arguments
+        case "fail": throw LunetteError(.notFound, "find nothing", path: "a.b", hint: "look elsewhere", cause: LunetteError(.io, "beneath"))
+        case "big": return .bytes([UInt8](repeating: 7, count: Int(arguments["size"]!.intValue!)))
+        case "count":
+            for number in 1...Int(arguments["to"]!.intValue!) { try await onChunk?(["sequence": .int(Int64(number))]) }
+            return "done"
+        case "progress":
+            for number in 1...Int(arguments["to"]!.intValue!) { try await onChunk?(["phase": "unpack", "current": .int(Int64(number))]) }
+            return "done"
+        case "flood":
+            let data = Value.bytes([UInt8](repeating: 1, count: 32 << 10))
+            while !Task.isCancelled { try await onChunk?(["data": data]) }
+            throw LunetteError(.cancelled, "flood: cancelled")
+        case "wait":
+            do { try await Task.sleep(for: .seconds(600)) } catch { throw LunetteError(.cancelled, "wait: cancelled") }
+            return nil
+        case "copy":
+            // Reads the first descriptor to its end into the second.
+            var buffer = [UInt8](repeating: 0, count: 4096)
+            let count = read(files[0], &buffer, buffer.count)
+            _ = write(files[1], buffer, max(0, count))
+            return .int(Int64(count))
+        case "ask": return try await receiver?.before(subscription: arguments["subscription"]!.stringValue!, event: arguments) ?? nil
+        case "hook.register": return ["subscription": .string("engine-" + arguments["subscription"]!.stringValue!)]
+        default: throw LunetteError(.unsupported, "call \(request.function)")
+        }
+    }
+
+    func close() async { engine.state.withLock { $0.closed += 1 } }
+}
+
+/// A server over a fake engine in a directory of its own.
+final class ServedEngine: Sendable {
+    let directory: String
+    let engine = FakeEngine()
+    let server: LunetteServer
+
+    init(maximumClients: Int = 512, limits: WireLimits = .engine) throws {
+        var template = Array("/tmp/lnt-srv.XXXXXX".utf8CString)
+        directory = String(cString: mkdtemp(&template))
+        server = LunetteServer(state: directory, connector: engine, maximumClients: maximumClients, limits: limits, log: { _ in })
+        try server.start()
+    }
+
+    func session(_ receiver: (any HookReceiver)? = nil) async throws -> any EngineSession {
+        try await EngineClient(state: directory, start: nil).connect(receiver: receiver)
+    }
+
+    /// Connects without any protocol.
+    func raw() throws -> Int32 { try WireSocket.connect(directory + "/engine.sock").get() }
+
+    func end() async {
+        await server.stop()
+        rmdir(directory)
+    }
+}
+
+func request(_ function: String, _ arguments: Value = [:]) -> APIRequest {
+    APIRequest(id: RequestID.fresh(), function: function, arguments: arguments, actor: Actor(uid: 7, gid: 7, pid: 7, script: "x.lua", line: 3))
+}
+
+func with<T>(_ served: ServedEngine, _ body: (ServedEngine) async throws -> T) async throws -> T {
+    do {
+        let result = try await body(served)
+        await served.end()
+        return result
+    } catch {
+        await served.end()
+        throw error
+    }
+}
+
+/// Descriptors of this process that point at sockets or pipes.
+func openDescriptors() -> Int {
+    var count = 0
+    for fd in 0..<Int32(4096) where fcntl(fd, F_GETFD) >= 0 { count += 1 }
+    return count
+}

@@ -59,36 +59,3 @@ package struct RuntimeSurvey: Sendable {
     package init() {}
     package var ids: Set<String> { cgroups.union(runDirectories).union(storage).union(shims.keys) }
 }
-
-/// Which part of a log to read.
-package struct LogOptions: Sendable {
-    package var stdout = true
-    package var stderr = true
-    /// Unix seconds.
-    package var since: Double?
-    /// The last n lines; nil = all.
-    package var tail: Int?
-    package var follow = false
-    package init() {}
-}
-
-/// One line of a log, partial records joined.
-package struct LogEntry: Sendable, Equatable {
-    package enum Stream: String, Sendable { case stdout, stderr }
-    package var stream: Stream
-    /// As written, RFC 3339 with nanoseconds.
-    package var timestamp: String
-    package var sequence: UInt64
-    /// The bytes, without the line's end.
-    package var line: [UInt8]
-    /// False when the output ended (or was cut by 1 MiB) without a newline.
-    package var isComplete: Bool
-
-    package init(stream: Stream, timestamp: String, sequence: UInt64, line: [UInt8], isComplete: Bool) {
-        self.stream = stream
-        self.timestamp = timestamp
-        self.sequence = sequence
-        self.line = line
-        self.isComplete = isComplete
-    }
-}

@@ -321,6 +321,8 @@ int lnt_host_unix_connect(const char *path, int kind)
 int lnt_host_unix_pair(int kind, int out[2]) { RESULT(socketpair(AF_UNIX, kind | SOCK_CLOEXEC, 0, out)); }
 int lnt_host_accept(int fd) { RESULT_RETRY(accept4(fd, NULL, NULL, SOCK_CLOEXEC)); }
 
+int lnt_host_shutdown(int fd) { RESULT(shutdown(fd, SHUT_RDWR)); }
+
 int lnt_host_peer(int fd, int *pid, uint32_t *uid, uint32_t *gid)
 {
     struct ucred peer;

@@ -86,6 +86,7 @@ int lnt_host_unix_listen(const char *path, int kind, uint32_t mode, int backlog)
 int lnt_host_unix_connect(const char *path, int kind);
 int lnt_host_unix_pair(int kind, int out[2]);
 int lnt_host_accept(int fd);
+int lnt_host_shutdown(int fd);
 int lnt_host_peer(int fd, int *pid, uint32_t *uid, uint32_t *gid);
 long lnt_host_send(int fd, const void *buffer, size_t size, const int *fds, int fd_count, int flags);
 /* *fd_count: room on entry, received on return; *truncated is set when a message or its descriptors were cut. */

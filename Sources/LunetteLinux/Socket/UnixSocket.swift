@@ -46,6 +46,9 @@ package struct UnixSocket: Sendable {
         UnixSocket(FileDescriptor(owning: try check(lnt_host_accept(descriptor.number), "accept")))
     }
 
+    /// Ends the conversation for both ends without giving the descriptor's number free: safe beside a send under way.
+    package func shutdown() { _ = lnt_host_shutdown(descriptor.number) }
+
     package func peer() throws(SystemCallError) -> Peer {
         var peer = Peer(pid: 0, uid: 0, gid: 0)
         try check(lnt_host_peer(descriptor.number, &peer.pid, &peer.uid, &peer.gid), "read the peer's identity")

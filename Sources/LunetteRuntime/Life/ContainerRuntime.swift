@@ -1,40 +1,76 @@
-package import LunetteLinux
+internal import LunetteLinux
 package import LunetteSpec
+internal import Synchronization
 
 /// Makes, finds and takes apart containers of one state directory. It stores nothing itself: the engine keeps `ContainerRecord`s.
 package final class ContainerRuntime: Sendable {
     package let configuration: RuntimeConfiguration
+    let cgroups: Cgroups
+    let shimPath: String
+    private let shim = Mutex<FileDescriptor?>(nil)
+    /// Containers that this engine is connected to, for log readers.
+    let live = Mutex<[String: Container]>([:])
 
-    private init(_ configuration: RuntimeConfiguration) { self.configuration = configuration }
-
-    /// Finds the shim, detects cgroups. Makes nothing yet.
-    /// - Throws: `not_found` when there is no shim; `unsupported` when the kernel lacks what a container needs, by name.
-    package static func open(_ configuration: RuntimeConfiguration) async throws(LunetteError) -> ContainerRuntime {
-        ContainerRuntime(configuration)
+    private init(_ configuration: RuntimeConfiguration, cgroups: Cgroups, shimPath: String) {
+        self.configuration = configuration
+        self.cgroups = cgroups
+        self.shimPath = shimPath
     }
 
-    /// Launches up to the gate: cgroups, run directory, plan, shim, namespaces, mounts; the program has not run.
-    ///
-    /// On failure everything made is taken apart again before it throws.
-    /// - Throws: a launch failure with `details` = `{step, syscall, errno, path, exit_code}`.
-    package func create(_ request: CreateRequest) async throws(LunetteError) -> Container { throw LunetteError(.unsupported, "not built yet") }
+    /// Finds the shim, detects cgroups, makes the `containers` directories.
+    /// - Throws: `not_found` when there is no shim; `unsupported` when the kernel lacks what a container needs, by name;
+    ///   `invalid_argument` when the state directory's path is too long for a socket.
+    package static func open(_ configuration: RuntimeConfiguration) async throws(LunetteError) -> ContainerRuntime {
+        // <state>/containers/<64 digits>/shim.sock must fit into sockaddr_un, 107 bytes.
+        guard configuration.state.utf8.count <= 20 || configuration.state.utf8.count + "/containers//shim.sock".utf8.count + 64 <= 107 else {
+            throw LunetteError(
+                .invalidArgument, "the state directory's path is too long for unix sockets (at most 21 bytes): \(configuration.state)",
+                hint: "choose a shorter --state")
+        }
+        return try await blocking { () throws(LunetteError) in
+            guard let layout = CgroupLayout.detect() else {
+                throw LunetteError(.unsupported, "find cgroups: no cgroup file system is mounted", hint: "mount cgroup2 on /sys/fs/cgroup")
+            }
+            let shimPath = try ShimBinary.find(configuration.shimPath)
+            for path in ["\(configuration.root)/containers", "\(configuration.state)/containers"] {
+                try atBorder("prepare the state directories", { () throws(SystemCallError) in _ = try Directory(making: path) })
+            }
+            return ContainerRuntime(configuration, cgroups: Cgroups(layout: layout, scope: Cgroups.scope(ofState: configuration.state)), shimPath: shimPath)
+        }
+    }
 
-    /// Looks at what is there of a container that another engine launched. Changes nothing.
-    package func adopt(_ record: ContainerRecord) async -> ContainerObservation { .absent }
+    /// A sealed copy of the shim, made once: what runs can't be overwritten from a container.
+    func shimProgram() throws(SystemCallError) -> FileDescriptor {
+        try shim.withLock { shim throws(SystemCallError) in
+            if let shim { return shim }
+            let made = try ShimBinary.seal(shimPath)
+            shim = made
+            return made
+        }
+    }
 
-    /// Takes apart what a container left: processes (killed), shim, cgroups, run directory and, if asked, its storage.
-    ///
-    /// Idempotent; works from the id alone, so that recovery needs no record. What fails is in the report and can be tried again.
-    package func reap(id: String, _ options: ReapOptions) async -> CleanupReport { CleanupReport() }
-
-    /// Ids of which something is left on this machine (cgroups, run directories, storage), for recovery and `system check`.
-    package func survey() async throws(LunetteError) -> RuntimeSurvey { RuntimeSurvey() }
+    /// The live container of this engine, if it holds one.
+    package func container(_ id: String) -> Container? { live.withLock { $0[id] } }
 
     /// Reads the log.
     /// - Parameter onEntry: gets each line in order; a throw ends the reading. With `options.follow` it goes on until the container ends or the task is cancelled.
     package func readLog(
         id: String, _ options: LogOptions, onEntry: @escaping @Sendable (LogEntry) async throws(LunetteError) -> Void
-    ) async throws(LunetteError) { throw LunetteError(.unsupported, "not built yet") }
+    ) async throws(LunetteError) {
+        try ContainerPlaces.validate(id: id)
+        let path = ContainerPlaces(configuration, id: id).storage
+        let directory = try await blocking { () throws(LunetteError) in
+            try atBorder("read the log of \(id)", { () throws(SystemCallError) in try Directory(path) })
+        }
+        let ended: OneShot<Void>
+        if let container = container(id) {
+            ended = container.ended
+        } else {
+            ended = OneShot()
+            ended.fulfil(())
+        }
+        try await LogReader(directory, options, ended: ended).read(onEntry)
+    }
 
     /// Copies a host file or directory into a container, running or not.
     /// - Parameters:
@@ -47,15 +83,7 @@ package final class ContainerRuntime: Sendable {
     package func copyOut(id: String, container: Container?, layers: [String], from source: String, to target: String) async throws(LunetteError) {
         throw LunetteError(.unsupported, "not built yet")
     }
-}
 
-/// What is left on the machine, by container id; each set names ids.
-package struct RuntimeSurvey: Sendable {
-    package var cgroups: Set<String> = []
-    package var runDirectories: Set<String> = []
-    package var storage: Set<String> = []
-    /// Live shim processes of this state directory.
-    package var shims: [String: ProcessIdentity] = [:]
-    package init() {}
-    package var ids: Set<String> { cgroups.union(runDirectories).union(storage).union(shims.keys) }
+    /// Takes the empty cgroup parents away when this engine ends; others' containers keep them.
+    package func close() async { await blocking { [cgroups] in cgroups.removeEmptyParents() } }
 }

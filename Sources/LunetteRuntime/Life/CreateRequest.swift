@@ -1,4 +1,5 @@
 package import LunetteLinux
+package import LunetteSpec
 
 /// Everything the runtime needs to launch one container. All names are resolved, all paths are absolute host paths.
 package struct CreateRequest: Sendable {
@@ -27,7 +28,10 @@ package struct CreateRequest: Sendable {
 
     /// Chosen by the engine: 64 hexadecimal digits or any `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 64 bytes.
     package var id: String
-    package var name: String
+    /// What the user asked for, normalised.
+    package var spec: ContainerSpec
+    /// The image's own defaults; nil for a `rootfs=`.
+    package var image: ImageProcessConfig?
     package var root: Root
     package var mounts: [ResolvedMount] = []
     /// The container's user namespace; nil = `user_namespace=false`.
@@ -36,16 +40,15 @@ package struct CreateRequest: Sendable {
     package var joinNetworkOf: ProcessIdentity?
     package var joinIPCOf: ProcessIdentity?
     package var joinPIDOf: ProcessIdentity?
-    /// A client's own descriptors for a foreground run; nil = stdin from nothing, output to the log only.
-    package var stdin: FileDescriptor?
-    package var stdout: FileDescriptor?
-    package var stderr: FileDescriptor?
+    /// A client's own descriptors for a foreground run, handed over at `start()`.
+    package var io: ProcessIO = .none
     /// Extra lines for /etc/hosts, as `address name…`.
     package var hosts: [String] = []
 
-    package init(id: String, name: String, root: Root, idRange: IDRange?) {
+    package init(id: String, spec: ContainerSpec, image: ImageProcessConfig?, root: Root, idRange: IDRange?) {
         self.id = id
-        self.name = name
+        self.spec = spec
+        self.image = image
         self.root = root
         self.idRange = idRange
     }

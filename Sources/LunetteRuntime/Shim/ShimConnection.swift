@@ -64,15 +64,20 @@ final class ShimConnection: Sendable {
 
     private func receive(_ onEvent: @Sendable (ShimConnection) -> Void) {
         while true {
-            let message: UnixSocket.Message?
-            do throws(SystemCallError) { message = try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM), wait: false) } catch { message = .init(bytes: [], descriptors: [], isTruncated: false) }
-            guard let message else { return }
-            if message.bytes.isEmpty {
+            let bytes: [UInt8]
+            do throws(SystemCallError) {
+                guard let message = try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM), wait: false) else { return }
+                bytes = message.bytes
+            } catch {
+                // Reset by a killed shim: the same as its end.
+                bytes = []
+            }
+            if bytes.isEmpty {
                 end()
                 onEvent(self)
                 return
             }
-            guard let decoded = ShimMessage(message.bytes) else { continue }
+            guard let decoded = ShimMessage(bytes) else { continue }
             handle(decoded)
             if case .exited = decoded { onEvent(self) }
             if case .failed = decoded { onEvent(self) }
@@ -215,7 +220,10 @@ final class ShimConnection: Sendable {
             state.withLock { _ = $0.replies.removeValue(forKey: id) }
             throw error
         }
-        return try await reply.value().get()
+        guard let result = await reply.valueUnlessCancelled() else {
+            throw LunetteError(.cancelled, "the wait for container \(self.id)'s monitor was cancelled", target: self.id)
+        }
+        return try result.get()
     }
 
     private func send(_ bytes: [UInt8], _ descriptors: [FileDescriptor]) async throws(LunetteError) {

@@ -1,0 +1,101 @@
+internal import CLinux
+package import LunetteLinux
+package import LunetteSpec
+
+extension Container {
+    /// Freezes every process; returns when all stand still.
+    package func pause() async throws(LunetteError) {
+        guard knownExit == nil else { throw LunetteError(.invalidState, "container \(id) isn't running", target: id) }
+        try await blocking { [cgroup, id] () throws(LunetteError) in
+            try atBorder("pause container \(id)", { () throws(SystemCallError) in try cgroup.freeze() })
+        }
+    }
+
+    package func resume() async throws(LunetteError) {
+        try await blocking { [cgroup, id] () throws(LunetteError) in
+            try atBorder("resume container \(id)", { () throws(SystemCallError) in try cgroup.thaw() })
+        }
+    }
+
+    /// Whether it is paused now.
+    package var isPaused: Bool { get async { await blocking { [cgroup] in cgroup.isFrozen } } }
+
+    /// Figures of now, as `c:stats()` returns them: bytes, seconds, counts.
+    package func stats() async throws(LunetteError) -> Value {
+        let figures = await blocking { [cgroup] in cgroup.statistics() }
+        return figures.value(time: SystemClock.now)
+    }
+
+    /// Changes limits of the running container. Absent fields stay.
+    package func update(_ resources: CgroupLimits) async throws(LunetteError) {
+        try await blocking { [cgroup, id] () throws(LunetteError) in
+            _ = try atBorder("update the limits of container \(id)", { () throws(SystemCallError) in try cgroup.apply(resources) })
+        }
+    }
+
+    /// The container's processes as `c:processes()` returns them, read from the host, running nothing inside.
+    package func processes() async throws(LunetteError) -> Value {
+        let own = record.initProcess?.pid
+        return await blocking { [cgroup] in .array(cgroup.processes().compactMap { Self.describe($0, own) }) }
+    }
+
+    private static func describe(_ pid: Int32, _ own: Int32?) -> Value? {
+        // Gone since the listing: left out.
+        guard let stat = ProcessStat.read(pid: pid), let status = readSmallFile("/proc/\(pid)/status") else { return nil }
+        var fields: [Substring: Substring] = [:]
+        for line in status.split(separator: "\n") {
+            guard let colon = line.firstIndex(of: ":") else { continue }
+            fields[line[..<colon]] = line[line.index(after: colon)...]
+        }
+        func numbers(_ key: Substring) -> [Int64] { (fields[key] ?? "").split(whereSeparator: \.isWhitespace).compactMap { Int64($0) } }
+        let arguments = (readSmallFile("/proc/\(pid)/cmdline", limit: 1 << 17) ?? "").split(separator: "\0", omittingEmptySubsequences: true)
+        // A program can write anything there; what is shown must not move the cursor.
+        let command = arguments.isEmpty ? "[\(stat.command)]" : arguments.joined(separator: " ")
+        let ticks = 100.0
+        return [
+            "pid": .int(numbers("NSpid").last ?? Int64(pid)), "host_pid": .int(Int64(pid)), "parent_host_pid": .int(Int64(stat.parent)),
+            "state": .string(String(stat.state)), "name": .string(displayable(stat.command, limit: 64)),
+            "command": .string(displayable(command, limit: 4096)), "host_uid": .int(numbers("Uid").first ?? 0),
+            "threads": .int(Int64(stat.threads)), "memory": .int((numbers("VmRSS").first ?? 0) * 1024),
+            "cpu_seconds": .double(Double(stat.userTicks + stat.systemTicks) / ticks), "is_init": .bool(pid == own),
+        ]
+    }
+}
+
+extension CgroupStatistics {
+    /// As `c:stats()` returns it.
+    package func value(time: Double) -> Value {
+        func optional(_ number: Int64?) -> Value { number.map(Value.int) ?? .null }
+        return [
+            "time": .double(time),
+            "memory": [
+                "usage": .int(memoryUsage), "working_set": .int(memoryWorkingSet), "peak": optional(memoryPeak), "limit": optional(memoryLimit),
+                "swap": optional(swapUsage), "oom_kills": .int(outOfMemoryKills),
+            ],
+            "cpu": [
+                "seconds": .double(cpuSeconds), "user_seconds": .double(cpuUserSeconds), "system_seconds": .double(cpuSystemSeconds),
+                "throttled_periods": .int(throttledPeriods), "throttled_seconds": .double(throttledSeconds),
+            ],
+            "pids": ["current": .int(processes), "limit": optional(processLimit)],
+            "io": ["read_bytes": .int(readBytes), "write_bytes": .int(writtenBytes)],
+        ]
+    }
+}
+
+extension CgroupLimits {
+    /// A spec's resources, as the cgroup takes them.
+    package init(_ resources: ResourceSpec) {
+        self.init()
+        memory = resources.memory
+        // As Docker: a memory limit alone allows as much swap again.
+        memorySwap = resources.memorySwap ?? resources.memory.map { $0 * 2 }
+        memoryReservation = resources.memoryReservation
+        cpus = resources.cpus
+        cpuShares = resources.cpuShares
+        cpuset = resources.cpuset
+        memoryNodes = resources.cpusetMemory
+        pids = resources.pids ?? ResourceSpec.defaultPids
+        ioWeight = resources.ioWeight
+        killGroupOnOOM = resources.oom == .group ? true : nil
+    }
+}

@@ -48,7 +48,7 @@ extension ContainerSpec {
         args = try reader.strings("args") ?? []
         try Names.validateArguments(args, path: reader.path(of: "args"))
         env = try reader.environment("env")
-        if let workdir = try reader.string("workdir") { self.workdir = try ContainerPath.normalise(workdir, path: reader.path(of: "workdir")) }
+        if let workdir = try reader.string("workdir") { self.workdir = try ContainerPath.normaliseWorkingDirectory(workdir, path: reader.path(of: "workdir")) }
         user = try reader.user("user")
         if let hostname = try reader.string("hostname") {
             try Names.validateHostname(hostname, path: reader.path(of: "hostname"))

@@ -92,6 +92,18 @@ public enum ContainerPath {
         return "/" + parts.joined(separator: "/")
     }
 
+    /// As `normalise`, and refuses folders that lead out of the container by a process's open files (CVE-2024-21626).
+    ///
+    /// Only the text is judged here; the shim looks at where the folder really is.
+    package static func normaliseWorkingDirectory(_ text: String, path: String? = nil) throws(LunetteError) -> String {
+        let result = try normalise(text, path: path)
+        let parts = result.split(separator: "/")
+        if parts.first == "proc", parts.contains(where: { ["fd", "cwd", "root", "map_files", "task"].contains($0) }) {
+            throw LunetteError(.invalidArgument, "\"\(displayable(text, limit: 120))\" can't be a working directory: it leads through a process's open files", path: path)
+        }
+        return result
+    }
+
     /// Says whether `path` is `folder` or lies below it; both normalised.
     public static func isWithin(_ path: String, _ folder: String) -> Bool {
         folder == "/" || path == folder || path.hasPrefix(folder + "/")

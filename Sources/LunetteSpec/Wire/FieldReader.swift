@@ -36,6 +36,10 @@ public struct FieldReader {
         return value
     }
 
+    func isKnown(_ key: String) -> Bool { known.contains(key) }
+    /// A field as it stands, without making it known.
+    func raw(_ key: String) -> Value? { map[key] }
+
     /// Makes keys known that this version reads elsewhere or on purpose ignores.
     public mutating func ignore(_ keys: String...) { known += keys }
 

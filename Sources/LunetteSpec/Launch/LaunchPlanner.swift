@@ -1,0 +1,141 @@
+/// What the planner needs beside the runtime spec: where storage lies, what exists already, what was compiled. Everything is resolved.
+package struct LaunchInputs: Sendable, Hashable {
+    /// Where the root file system comes from.
+    package enum Root: Sendable, Hashable {
+        /// Layers (top first), upper and work as paths below one tree of the host, which is cloned and id-mapped as one.
+        case overlay(store: HostSource, lowers: [String], upper: String, work: String)
+        /// A folder of the host as it stands.
+        case directory(HostSource)
+    }
+
+    /// How the container's cgroup is shown at /sys/fs/cgroup.
+    package enum CgroupView: Sendable, Hashable {
+        case none
+        case v2
+        /// One entry a hierarchy, as its controllers are mounted together: `memory`, `cpu,cpuacct`.
+        case v1([String])
+    }
+
+    package var containerID: String
+    package var root: Root
+    /// Directories of v1 hierarchies, which exist.
+    package var cgroupsV1: [String]
+    package var cgroupV2: String?
+    package var cgroupView: CgroupView
+    /// Descriptors for namespaces that the spec joins; without one the spec's path is used.
+    package var joins: [NamespacePlan.Join]
+    /// The host id of the container's 0 when the user namespace is another container's.
+    package var joinedIDBase: UInt32?
+    package var seccompProgram: [UInt8]
+    package var seccompFlags: UInt64
+    package var monitor: MonitorPlan
+    package var keepsStdinOpen: Bool
+
+    package init(
+        containerID: String, root: Root, cgroupsV1: [String] = [], cgroupV2: String? = nil, cgroupView: CgroupView = .none,
+        joins: [NamespacePlan.Join] = [], joinedIDBase: UInt32? = nil, seccompProgram: [UInt8] = [], seccompFlags: UInt64 = 0,
+        monitor: MonitorPlan = MonitorPlan(), keepsStdinOpen: Bool = false
+    ) {
+        self.containerID = containerID
+        self.root = root
+        self.cgroupsV1 = cgroupsV1
+        self.cgroupV2 = cgroupV2
+        self.cgroupView = cgroupView
+        self.joins = joins
+        self.joinedIDBase = joinedIDBase
+        self.seccompProgram = seccompProgram
+        self.seccompFlags = seccompFlags
+        self.monitor = monitor
+        self.keepsStdinOpen = keepsStdinOpen
+    }
+}
+
+/// Turns a runtime spec into the list of steps that `lunette-shim` carries out. A pure function: no file is read, nothing is asked.
+///
+/// The order is that of docs/launch-plan.md: namespaces, cgroups, detached trees; host name and loopback; root, mounts, devices, settings;
+/// pivot; masks. What the spec asks for and a plan can't say is refused by name, never left out.
+package enum LaunchPlanner {
+    /// - Throws: `invalid_argument` with the field's path for a spec that makes no sense; `unsupported` for what can't be planned.
+    package static func plan(_ spec: RuntimeSpec, _ inputs: LaunchInputs) throws(LunetteError) -> LaunchPlan {
+        try refuseUnplannable(spec)
+        var builder = LaunchPlanBuilder(spec: spec, inputs: inputs)
+        try builder.build()
+        return LaunchPlan(
+            containerID: inputs.containerID, steps: builder.hostSteps + builder.namespaceSteps + builder.initSteps,
+            process: try process(spec, inputs), monitor: inputs.monitor
+        )
+    }
+
+    /// Plans one more process in a running container: what `exec` says, and the container's own words for the rest.
+    package static func exec(
+        _ exec: ExecSpec, in spec: RuntimeSpec, seccompProgram: [UInt8], seccompFlags: UInt64 = 0, cgroupsV1: [String] = [],
+        cgroupV2: String? = nil, hasStdin: Bool = false, rows: UInt16 = 0, columns: UInt16 = 0
+    ) throws(LunetteError) -> ExecPlan {
+        guard var section = spec.process else { throw LunetteError(.invalidArgument, "is required", path: "process") }
+        section.args = exec.args
+        if let workdir = exec.workdir { section.cwd = workdir }
+        if let user = exec.user {
+            let hasUserNamespace = spec.linux.namespace(.user) != nil
+            if hasUserNamespace, user.largestID >= 65536 { throw LunetteError(.invalidArgument, "\(user) is outside the container's 65536 ids", path: "user") }
+            section.user = .init(user)
+        }
+        section.terminal = exec.hasTerminal
+        let changed = Set(exec.env.keys)
+        section.env.removeAll { entry in
+            let name = String(entry.prefix { $0 != "=" })
+            // HOME is another user's; the shim finds the right one.
+            return changed.contains(name) || (name == "HOME" && exec.user != nil)
+        }
+        for name in exec.env.keys.sorted() { section.env.append("\(name)=\(exec.env[name]!)") }
+        if exec.hasTerminal, !section.env.contains(where: { $0.hasPrefix("TERM=") }) { section.env.append("TERM=xterm") }
+        var plan = processPlan(section, program: seccompProgram, flags: seccompFlags)
+        plan.stdin = hasStdin || exec.hasTerminal
+        plan.terminalRows = rows
+        plan.terminalColumns = columns
+        return ExecPlan(process: plan, cgroupsV1: cgroupsV1, cgroupV2: cgroupV2)
+    }
+
+    private static func process(_ spec: RuntimeSpec, _ inputs: LaunchInputs) throws(LunetteError) -> ProcessPlan {
+        guard let section = spec.process else { throw LunetteError(.invalidArgument, "is required", path: "process") }
+        guard !section.args.isEmpty else { throw LunetteError(.invalidArgument, "is required: the program and its arguments", path: "process.args") }
+        var plan = processPlan(section, program: inputs.seccompProgram, flags: inputs.seccompFlags)
+        plan.stdin = inputs.keepsStdinOpen || section.terminal
+        plan.terminalRows = section.consoleSize.map { UInt16(clamping: $0.height) } ?? 0
+        plan.terminalColumns = section.consoleSize.map { UInt16(clamping: $0.width) } ?? 0
+        return plan
+    }
+
+    private static func processPlan(_ section: RuntimeSpec.ProcessSection, program: [UInt8], flags: UInt64) -> ProcessPlan {
+        let sets = section.capabilities ?? .init([])
+        return ProcessPlan(
+            arguments: section.args, environment: section.env, workingDirectory: section.cwd, user: section.user.text,
+            additionalGroups: section.user.additionalGids.map(String.init), umask: section.user.umask ?? 0o022,
+            rlimits: section.rlimits.map { ResourceLimit(resource: $0.resource, soft: $0.soft, hard: $0.hard) },
+            capabilities: CapabilityPlan(
+                bounding: sets.bounding.mask, effective: sets.effective.mask, permitted: sets.permitted.mask, inheritable: sets.inheritable.mask,
+                ambient: sets.ambient.mask
+            ),
+            noNewPrivileges: section.noNewPrivileges, seccompProgram: program, seccompFlags: flags, terminal: section.terminal
+        )
+    }
+
+    /// A setting that would silently not hold is worse than an error.
+    private static func refuseUnplannable(_ spec: RuntimeSpec) throws(LunetteError) {
+        func refuse(_ path: String, _ value: Value?) throws(LunetteError) {
+            switch value {
+            case nil, .null?: return
+            case .map(let map)? where map.isEmpty: return
+            case .array(let items)? where items.isEmpty: return
+            default: throw LunetteError(.unsupported, "isn't built yet", path: path)
+            }
+        }
+        try refuse("hooks", spec.other["hooks"])
+        for key in ["personality", "intelRdt", "timeOffsets", "memoryPolicy", "netDevices", "mountLabel"] { try refuse("linux.\(key)", spec.linux.other[key]) }
+        for key in ["scheduler", "ioPriority", "execCPUAffinity"] { try refuse("process.\(key)", spec.process?.other[key]) }
+        if let profile = spec.process?.apparmorProfile, !profile.isEmpty { throw LunetteError(.unsupported, "AppArmor profiles aren't built yet", path: "process.apparmorProfile") }
+        if let label = spec.process?.selinuxLabel, !label.isEmpty { throw LunetteError(.unsupported, "SELinux labels aren't built yet", path: "process.selinuxLabel") }
+        if let propagation = spec.linux.rootfsPropagation, propagation != "private" {
+            throw LunetteError(.unsupported, "a container's root is always private", path: "linux.rootfsPropagation")
+        }
+    }
+}

@@ -1,0 +1,172 @@
+extension RuntimeSpec {
+    /// The `linux` section.
+    package struct LinuxSection: Sendable, Hashable {
+        package enum NamespaceKind: String, CaseIterable, Sendable { case mount, pid, network, uts, ipc, user, cgroup, time }
+
+        /// A namespace that is made, or joined when it has a path.
+        package struct Namespace: Sendable, Hashable {
+            package var kind: NamespaceKind
+            package var path: String?
+            package init(_ kind: NamespaceKind, path: String? = nil) {
+                self.kind = kind
+                self.path = path
+            }
+        }
+
+        /// A device of the host that is bound into the container.
+        package struct Device: Sendable, Hashable {
+            /// `c`, `b`, `u` or `p`.
+            package var type: String
+            package var path: String
+            package var major: Int64
+            package var minor: Int64
+            package var fileMode: UInt32?
+            package var uid: UInt32?
+            package var gid: UInt32?
+            /// Where the host has it, when not at `path`: Lunette binds devices instead of making nodes. Not in the specification.
+            package var source: String?
+
+            package init(type: String, path: String, major: Int64, minor: Int64, fileMode: UInt32? = nil, uid: UInt32? = nil, gid: UInt32? = nil) {
+                self.type = type
+                self.path = path
+                self.major = major
+                self.minor = minor
+                self.fileMode = fileMode
+                self.uid = uid
+                self.gid = gid
+            }
+        }
+
+        /// Lunette's own default profile, or one that was given.
+        package enum Seccomp: Sendable, Hashable {
+            case standard
+            case profile(SeccompProfile)
+
+            package var profile: SeccompProfile {
+                switch self {
+                case .standard: .standard
+                case .profile(let profile): profile
+                }
+            }
+        }
+
+        package var namespaces: [Namespace]
+        package var uidMappings: [IDMapping]
+        package var gidMappings: [IDMapping]
+        package var devices: [Device]
+        package var resources: Resources
+        package var cgroupsPath: String?
+        package var sysctl: [String: String]
+        package var seccomp: Seccomp?
+        package var rootfsPropagation: String?
+        package var maskedPaths: [String]
+        package var readonlyPaths: [String]
+        /// `netDevices`, `intelRdt`, `personality`, `timeOffsets`, `memoryPolicy`, `mountLabel`, as they came.
+        package var other: ValueMap
+
+        package init() {
+            namespaces = []
+            uidMappings = []
+            gidMappings = []
+            devices = []
+            resources = Resources()
+            sysctl = [:]
+            maskedPaths = []
+            readonlyPaths = []
+            other = ValueMap()
+        }
+
+        package func namespace(_ kind: NamespaceKind) -> Namespace? { namespaces.first { $0.kind == kind } }
+
+        init(reading reader: inout FieldReader) throws(LunetteError) {
+            self.init()
+            for var table in try reader.tables("namespaces") {
+                guard let kind = try table.choice("type", NamespaceKind.self) else { throw table.failure("type", "is required") }
+                guard namespace(kind) == nil else { throw table.failure("type", "\(kind.rawValue) is there twice") }
+                let path = try table.string("path")
+                if let path, path.utf8.first != UInt8(ascii: "/") || path.utf8.contains(0) { throw table.failure("path", "is not an absolute path") }
+                namespaces.append(Namespace(kind, path: path))
+            }
+            uidMappings = try reader.mappings("uidMappings")
+            gidMappings = try reader.mappings("gidMappings")
+            for var table in try reader.tables("devices") { devices.append(try Self.device(reading: &table)) }
+            if var table = try reader.table("resources") { resources = try Resources(reading: &table) }
+            cgroupsPath = try reader.string("cgroupsPath")
+            sysctl = try reader.dictionary("sysctl")
+            if var table = try reader.table("seccomp") { seccomp = .profile(try SeccompProfile(reading: &table)) }
+            rootfsPropagation = try reader.string("rootfsPropagation")
+            if let rootfsPropagation, !["private", "shared", "slave", "unbindable"].contains(rootfsPropagation) {
+                throw reader.failure("rootfsPropagation", "\"\(displayable(rootfsPropagation, limit: 32))\" is not private, shared, slave or unbindable")
+            }
+            maskedPaths = try reader.strings("maskedPaths") ?? []
+            readonlyPaths = try reader.strings("readonlyPaths") ?? []
+            if let devices = try reader.table("netDevices") {
+                var devices = devices
+                for name in devices.keys { if var table = try devices.table(name) { _ = try table.string("name") } }
+            }
+            other = reader.unread
+            other["netDevices"] = reader.value("netDevices")
+        }
+
+        private static func device(reading table: inout FieldReader) throws(LunetteError) -> Device {
+            let type = try table.required("type")
+            guard ["c", "b", "u", "p"].contains(type) else { throw table.failure("type", "\"\(displayable(type, limit: 8))\" is not c, b, u or p") }
+            var device = Device(
+                type: type, path: try table.required("path"), major: try table.int("major") ?? 0, minor: try table.int("minor") ?? 0,
+                fileMode: try table.unsigned("fileMode"), uid: try table.unsigned("uid"), gid: try table.unsigned("gid")
+            )
+            if let source = try table.string("source") { device.source = try ContainerPath.normalise(source, path: table.path(of: "source")) }
+            return device
+        }
+
+        func value(spellsOutSeccomp: Bool) -> Value {
+            var map = ValueMap()
+            map.set("uidMappings", uidMappings)
+            map.set("gidMappings", gidMappings)
+            if !namespaces.isEmpty {
+                map["namespaces"] = .array(
+                    namespaces.map { namespace in
+                        var entry: ValueMap = ["type": .string(namespace.kind.rawValue)]
+                        entry.set("path", namespace.path)
+                        return .map(entry)
+                    }
+                )
+            }
+            if !devices.isEmpty {
+                map["devices"] = .array(
+                    devices.map { device in
+                        var entry: ValueMap = ["type": .string(device.type), "path": .string(device.path), "major": .int(device.major), "minor": .int(device.minor)]
+                        if let mode = device.fileMode { entry["fileMode"] = .int(Int64(mode)) }
+                        if let uid = device.uid { entry["uid"] = .int(Int64(uid)) }
+                        entry.set("source", device.source)
+                        if let gid = device.gid { entry["gid"] = .int(Int64(gid)) }
+                        return .map(entry)
+                    }
+                )
+            }
+            let resources = self.resources.value
+            if resources.mapValue?.isEmpty == false { map["resources"] = resources }
+            map.set("cgroupsPath", cgroupsPath)
+            map.set("sysctl", sysctl)
+            switch seccomp {
+            case .standard?: if spellsOutSeccomp { map["seccomp"] = SeccompProfile.standard.value }
+            case .profile(let profile)?: map["seccomp"] = profile.value
+            case nil: break
+            }
+            map.set("rootfsPropagation", rootfsPropagation)
+            map.set("maskedPaths", maskedPaths)
+            map.set("readonlyPaths", readonlyPaths)
+            for (key, item) in other { map[key] = item }
+            return .map(map)
+        }
+    }
+}
+
+extension FieldReader {
+    /// What nothing asked for yet: kept where a specification says that unknown properties are to be ignored.
+    var unread: ValueMap {
+        var result = ValueMap()
+        for key in keys where !isKnown(key) { result[key] = raw(key) }
+        return result
+    }
+}

@@ -1,0 +1,3 @@
+extension SeccompProfile {
+    package static let standard = SeccompProfile(defaultAction: .errno, defaultErrnoRet: 38)
+}

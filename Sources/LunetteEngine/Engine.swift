@@ -1,40 +1,219 @@
 public import LunetteAPI
+import LunetteLinux
 public import LunetteSpec
+import Synchronization
 
 /// The owner of one state directory: a single writer that runs containers, images and volumes for its sessions.
 ///
 /// One engine per state directory, kept by a lock on `<state>/lock`. Open it, connect sessions, close it; a killed engine leaves
 /// nothing that the next `open` doesn't adopt or sweep.
+///
+/// ```
+/// session.call ─► perform ─► function ─► target queue ─► hooks ─► commit ─► work ─► commit ─► events ─► `on` handlers
+///                                                                  State (one thread, SQLite)
+///                Supervisor: exits ─► commit ─► waiters; then teardown under its ledger row
+/// ```
 public final class Engine: EngineConnector {
     public let configuration: EngineConfiguration
+    let clock: any EngineClock
+    let state: State
+    let targets = TargetQueue()
+    let hooks: Hooks
+    let supervisor: Supervisor
+    let host: any ContainerHost
+    let images: any ImageHost
+    let plugins: Plugins
+    let volumes: Volumes
+    let startedAt: Double
+    /// Other people's id ranges, read once.
+    let reservedRanges: [IDRange]
+    private let locks: [FileLock]
+    private let sameRequests = SameRequests()
 
-    init(configuration: EngineConfiguration) {
+    private struct Sessions {
+        var open: [String: Session] = [:]
+        var pumps: [String: Task<Void, Never>] = [:]
+        var owned: [Task<Void, Never>] = []
+        var isClosing = false
+    }
+    private let sessions = Mutex(Sessions())
+
+    init(
+        configuration: EngineConfiguration, clock: any EngineClock, state: State, host: any ContainerHost, images: any ImageHost, locks: [FileLock]
+    ) async {
         self.configuration = configuration
+        self.clock = clock
+        self.state = state
+        self.host = host
+        self.images = images
+        self.locks = locks
+        startedAt = clock.now()
+        reservedRanges = await blocking { IDRangeAllocator.reservedRanges() }
+        hooks = Hooks(clock: clock) { event in await state.log(event) }
+        supervisor = Supervisor(state: state, host: host, clock: clock)
+        plugins = Plugins(configuration: configuration)
+        volumes = Volumes(state: state, plugins: plugins, clock: clock, root: configuration.root)
+        await supervisor.connect(
+            restart: { [weak self] id in await self?.restartByPolicy(id) }, remove: { [weak self] id in await self?.removeAtExit(id) },
+            release: { [volumes] id in await volumes.release(user: id) })
     }
 
-    /// Takes the state directory's lock, migrates the database, recovers what a dead engine left, loads plugins.
-    /// - Throws: `conflict` when another engine holds the directory; `io` when it can't be written or the database is damaged;
-    ///   `unsupported` when the database is from a newer Lunette.
-    public static func open(_ configuration: EngineConfiguration) async throws(LunetteError) -> Engine {
-        Engine(configuration: configuration)
-    }
+    // MARK: Sessions
 
     /// Opens a session in process. Each request's `actor` is trusted: the server fills it in from the socket's peer.
     public func connect(receiver: (any HookReceiver)?) async throws(LunetteError) -> any EngineSession {
-        throw LunetteError(.unsupported, "not yet")
+        let session = Session(engine: self, receiver: receiver)
+        let isClosing = sessions.withLock { sessions in
+            if !sessions.isClosing { sessions.open[session.id] = session }
+            return sessions.isClosing
+        }
+        if isClosing { throw LunetteError(.invalidState, "the engine is closing") }
+        return session
     }
 
-    /// Why this engine can't leave now, besides connected sessions: `restart policy of web`, `time limit of job` …; sorted.
-    public func stayReasons() async -> [String] { [] }
+    /// Takes back what a session held: its handlers, its event pumps, its containers of `lifetime = "script"`.
+    func sessionEnded(_ session: Session) async {
+        let pumps = sessions.withLock { sessions in
+            sessions.open[session.id] = nil
+            let ended = sessions.pumps.filter { $0.key.hasPrefix(session.id + "/") }
+            for key in ended.keys { sessions.pumps[key] = nil }
+            return Array(ended.values)
+        }
+        for pump in pumps { pump.cancel() }
+        await hooks.sessionEnded(session.id)
+        for record in await state.containers.values where record.sessionID == session.id { await removeAtScriptEnd(record.id) }
+    }
+
+    var isClosing: Bool { sessions.withLock { $0.isClosing } }
+    var sessionCount: Int { sessions.withLock { $0.open.count } }
+
+    /// Keeps a session's event pump until it is unregistered or the session ends.
+    func keep(pump: Task<Void, Never>, _ key: String) {
+        let isLate = sessions.withLock { sessions in
+            let session = String(key.prefix { $0 != "/" })
+            guard sessions.open[session] != nil else { return true }
+            sessions.pumps[key] = pump
+            return false
+        }
+        if isLate { pump.cancel() }
+    }
+
+    func endPump(_ key: String) { sessions.withLock { $0.pumps.removeValue(forKey: key) }?.cancel() }
+
+    /// Keeps a task of the engine's own until it closes.
+    func own(_ task: Task<Void, Never>) { sessions.withLock { $0.owned.append(task) } }
+
+    // MARK: Calls
+
+    /// Runs one call, or gives the first outcome of an earlier one with the same request id.
+    func perform(_ call: Call, in session: Session) async throws(LunetteError) -> Value {
+        let request = call.request
+        guard request.version == APIRegistry.version else {
+            throw LunetteError(.unsupported, "\(request.function): API version \(request.version) is not spoken here, only \(APIRegistry.version)")
+        }
+        guard let function = Functions.all[request.function] else {
+            throw LunetteError(
+                .unsupported, "no function is called \"\(displayable(request.function, limit: 80))\"",
+                hint: nearest(to: request.function, in: Array(Functions.all.keys)).map { "did you mean \"\($0)\"?" })
+        }
+        guard request.cause.count(where: { !$0.hasPrefix("hook:") }) < 9 else {
+            throw LunetteError(
+                .conflict, "\(request.function) is nine causes deep", operation: request.function,
+                hint: "handlers cause each other's events in a circle", details: ["cause": .array(request.cause.map(Value.string))])
+        }
+        guard function.isKept else { return try await function.body(self, call, session) }
+
+        try await sameRequests.begin(request.id, function: request.function)
+        do throws(LunetteError) {
+            let result: Value
+            if state.knownRequests.withLock({ $0.contains(request.id) }), let outcome = try await state.outcome(request.id) {
+                result = try outcome.result.get()
+            } else {
+                result = try await function.body(self, call, session)
+                if !call.outcomeIsStored {
+                    var changes = Changes()
+                    changes.outcomes = [call.outcome(result)]
+                    try await state.commit(changes)
+                }
+            }
+            await sameRequests.end(request.id)
+            return result
+        } catch {
+            await sameRequests.end(request.id)
+            throw error
+        }
+    }
+
+    // MARK: The engine's own life
 
     /// Returns when no session was connected and no reason to stay was held for `linger` seconds; for `--on-demand`.
     ///
     /// The caller then stops accepting, checks `isIdle` once more, and calls `close`.
-    public func waitUntilIdle(linger: Double) async {}
+    public func waitUntilIdle(linger: Double) async {
+        var idleSince: Double?
+        while !Task.isCancelled {
+            if await isIdle() {
+                let since = idleSince ?? clock.now()
+                idleSince = since
+                if clock.now() - since >= linger { return }
+            } else {
+                idleSince = nil
+            }
+            do { try await clock.sleep(max(0.02, min(0.25, linger / 4))) } catch { return }
+        }
+    }
 
     /// Whether no session is connected and no reason to stay is held.
-    public func isIdle() async -> Bool { true }
+    public func isIdle() async -> Bool {
+        guard sessionCount == 0 else { return false }
+        return await stayReasons().isEmpty
+    }
 
     /// Ends sessions, waits for teardown under way, writes the database back and drops the lock. Containers go on.
-    public func close() async {}
+    public func close() async {
+        let open = sessions.withLock { sessions -> [Session]? in
+            if sessions.isClosing { return nil }
+            sessions.isClosing = true
+            return Array(sessions.open.values)
+        }
+        guard let open else { return }
+        for session in open { await session.close() }
+        let owned = sessions.withLock { sessions in
+            defer { sessions.owned = [] }
+            return sessions.owned
+        }
+        for task in owned { task.cancel() }
+        await supervisor.shutdown()
+        await plugins.shutdown()
+        do throws(LunetteError) { try await state.close() } catch {
+            // Nothing is lost: the log of an unclosed database is read at the next open.
+        }
+        for lock in locks { lock.release() }
+    }
 }
+
+/// Keeps a repetition of a request waiting until the first one has ended.
+private actor SameRequests {
+    private var running: [String: [Int: CheckedContinuation<Void, Never>]] = [:]
+    private var next = 0
+
+    func begin(_ id: String, function: String) async throws(LunetteError) {
+        while running[id] != nil {
+            let number = next
+            next += 1
+            await withTaskCancellationHandler {
+                await withCheckedContinuation { continuation in
+                    if Task.isCancelled || running[id] == nil { continuation.resume() } else { running[id]![number] = continuation }
+                }
+            } onCancel: {
+                Task { await self.wake(id, number) }
+            }
+            if Task.isCancelled { throw LunetteError(.cancelled, "\(function) was cancelled", operation: function) }
+        }
+        running[id] = [:]
+    }
+
+    private func wake(_ id: String, _ number: Int) { running[id]?.removeValue(forKey: number)?.resume() }
+    func end(_ id: String) { for waiter in (running.removeValue(forKey: id) ?? [:]).values { waiter.resume() } }
+}
+

@@ -1,3 +1,4 @@
+import Glibc
 public import LunettePlugins
 
 /// Says where an engine keeps its state and what it may use: all that `Engine.open` needs.
@@ -6,9 +7,11 @@ public struct EngineConfiguration: Sendable {
     public var root: String
     /// State that a reboot may clear (`--state`, `LUNETTE_STATE`): sockets, launch plans, exit records.
     public var state: String
-    /// The `lunette-shim` binary; nil looks beside the running program, then in `../libexec/lunette`.
+    /// `registries.json`, `certs.d` (`--config`, `LUNETTE_CONFIG`).
+    public var configuration: String
+    /// The `lunette-shim` binary; nil looks at `LUNETTE_SHIM`, beside the running program, then in `../libexec/lunette`.
     public var shimPath: String?
-    /// Folders that hold plugin folders, first match wins. Nil means `EngineConfiguration.defaultPluginDirectories`.
+    /// Folders that hold plugin folders, first match wins. Nil means `defaultPluginDirectories`.
     public var pluginDirectories: [String]?
     /// One per transport; the executable wires the Lua adapter in here.
     public var pluginHosts: [any PluginHost]
@@ -18,15 +21,44 @@ public struct EngineConfiguration: Sendable {
     public var outcomeLimit: Int
 
     public init(
-        root: String = "/var/lib/lunette", state: String = "/run/lunette", shimPath: String? = nil, pluginDirectories: [String]? = nil,
-        pluginHosts: [any PluginHost] = [], eventLimit: Int = 10_000, outcomeLimit: Int = 2_000
+        root: String = "/var/lib/lunette", state: String = "/run/lunette", configuration: String? = nil, shimPath: String? = nil,
+        pluginDirectories: [String]? = nil, pluginHosts: [any PluginHost] = [], eventLimit: Int = 10_000, outcomeLimit: Int = 2_000
     ) {
         self.root = root
         self.state = state
+        self.configuration = configuration ?? Self.environment("LUNETTE_CONFIG") ?? "/etc/lunette"
         self.shimPath = shimPath
         self.pluginDirectories = pluginDirectories
         self.pluginHosts = pluginHosts
         self.eventLimit = eventLimit
         self.outcomeLimit = outcomeLimit
     }
+
+    /// `LUNETTE_PLUGINS` (colon-separated) when set, else `<prefix>/lib/lunette/plugins` beside the program's `bin`, the source tree's
+    /// `plugins` when it runs from a build folder, and `<root>/plugins`.
+    public static func defaultPluginDirectories(root: String) -> [String] {
+        if let list = environment("LUNETTE_PLUGINS") { return list.split(separator: ":").map(String.init) }
+        var directories: [String] = []
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let length = readlink("/proc/self/exe", &buffer, buffer.count)
+        if length > 0 {
+            let program = String(decoding: buffer[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let folder = parent(program)
+            directories.append("\(parent(folder))/lib/lunette/plugins")
+            // `.build/<triple>/<configuration>/lunette`: the tree that was built stands three folders up.
+            if let build = folder.range(of: "/.build/") { directories.append(String(folder[..<build.lowerBound]) + "/plugins") }
+        }
+        return directories + ["\(root)/plugins"]
+    }
+
+    private static func parent(_ path: String) -> String { path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "" }
+    private static func environment(_ name: String) -> String? {
+        guard let value = getenv(name).map({ String(cString: $0) }), !value.isEmpty else { return nil }
+        return value
+    }
+}
+
+extension String {
+    /// Foundation's `range(of:)` for one literal; the engine does without Foundation here.
+    fileprivate func range(of text: String) -> Range<String.Index>? { ranges(of: text).first }
 }

@@ -1,17 +1,16 @@
 import LunetteAPI
+import LunetteLinux
 import LunetteSpec
 
 /// All that is stored about one container.
 struct ContainerRecord: Sendable, Hashable {
     struct ImageIdentity: Sendable, Hashable {
+        /// As the user wrote it, in full.
         var reference: String
+        /// The manifest's digest.
         var digest: String
-    }
-
-    /// The host ids a container's user namespace maps to.
-    struct IdRange: Sendable, Hashable {
-        var base: UInt32
-        var size: UInt32
+        /// The config's digest: the image's id.
+        var id: String
     }
 
     struct HistoryEntry: Sendable, Hashable {
@@ -30,17 +29,27 @@ struct ContainerRecord: Sendable, Hashable {
     var name: String
     /// The normalised spec, hooks' amendments included; images' own settings are not merged in.
     var spec: Value
+    /// The spec as the user gave it, normalised: what `apply` compares.
+    var requested: Value = .null
     var image: ImageIdentity?
     var state: ContainerState
     let createdAt: Double
     /// Nil when the spec asks for no user namespace, or when the range is another container's.
-    var idRange: IdRange?
+    var idRange: IDRange?
     /// The last twenty things that happened, oldest first.
     var history: [HistoryEntry] = []
     /// The request that made it: its repetition gets this container.
     var requestID: String
     /// The session whose end removes it (`lifetime = "script"`).
     var sessionID: String?
+    /// The process behind that session: what a later engine goes by.
+    var owner: ProcessIdentity?
+    /// What the runtime needs to find the running container again (`LunetteRuntime.ContainerRecord`).
+    var run: Value?
+    /// The container whose namespaces, and so whose id range, it shares.
+    var sharesRangeOf: String?
+    /// The spec's stop signal, else the image's.
+    var stopSignal: Int32?
     var actor: Actor
     /// Which phase of the last start took how long, in microseconds.
     var profile: [Phase] = []
@@ -58,7 +67,7 @@ struct ContainerRecord: Sendable, Hashable {
 
     init(
         id: String, name: String, spec: Value, image: ImageIdentity?, state: ContainerState = ContainerState(), createdAt: Double,
-        idRange: IdRange? = nil, requestID: String, sessionID: String? = nil, actor: Actor
+        idRange: IDRange? = nil, requestID: String, sessionID: String? = nil, actor: Actor
     ) {
         self.id = id
         self.name = name

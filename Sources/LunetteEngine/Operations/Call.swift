@@ -47,6 +47,14 @@ struct Call: Sendable {
 
     func arguments() throws(LunetteError) -> FieldReader { try FieldReader(request.arguments) }
 
+    /// One of several steps of this call, with an outcome of its own that nobody asks for.
+    func part() -> Call {
+        var request = request
+        request.cause.append(request.id)
+        request.id += "/" + Identifier.short()
+        return Call(request: request, session: session, files: files, onChunk: onChunk)
+    }
+
     /// Makes the outcome to commit with the step that decides this call; afterwards its repetition gets `value`.
     func outcome(_ value: Value) -> Outcome {
         progress.outcomeIsStored.withLock { $0 = true }

@@ -67,8 +67,6 @@ struct LedgerRow: Sendable, Hashable {
         case containerRun = "container_run"
         /// A volume that a driver is making or removing: owner is the volume's row.
         case volume
-        /// A temporary directory of ours.
-        case temporary
     }
 
     /// `container_run/<id>`; unique.

@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import LunetteLinux
 import LunetteSpec
 
 /// The SQLite file and its statements. Not Sendable: the `State` actor alone holds it, on its own thread.
@@ -107,7 +108,7 @@ extension Database {
                         INSERT INTO containers (id, name, id_base, record) VALUES (?, ?, ?, ?)
                         ON CONFLICT (id) DO UPDATE SET name = excluded.name, id_base = excluded.id_base, record = excluded.record
                         """
-                ).execute(arguments: [record.id, record.name, record.idRange.map { Int64($0.base) }, Data(record.encoded)])
+                ).execute(arguments: [record.id, record.name, record.idRange.map { Int64($0.first) }, Data(record.encoded)])
             }
             for id in changes.removedContainers {
                 try db.cachedStatement(sql: "DELETE FROM containers WHERE id = ?").execute(arguments: [id])
@@ -167,6 +168,8 @@ extension Database {
             }
         }
     }
+
+    func outcomeIDs() throws(LunetteError) -> [String] { try read { db in try String.fetchAll(db, sql: "SELECT id FROM requests") } }
 
     /// The outcome of an earlier call with this request id.
     func outcome(_ requestID: String) throws(LunetteError) -> Outcome? {

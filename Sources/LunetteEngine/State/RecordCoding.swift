@@ -1,4 +1,5 @@
 import LunetteAPI
+import LunetteLinux
 import LunetteSpec
 
 // Records are stored as MessagePack maps with named fields: a field added later is simply absent in older rows.
@@ -17,13 +18,18 @@ extension ContainerRecord {
                 "maximum": .double(state.policy.maximumBackoff), "attempts": state.policy.maximumAttempts.map { .int(Int64($0)) } ?? .null,
             ],
         ]
-        if let image { map["image"] = ["reference": .string(image.reference), "digest": .string(image.digest)] }
-        if let idRange { map["id_range"] = [.int(Int64(idRange.base)), .int(Int64(idRange.size))] }
+        if let image { map["image"] = ["reference": .string(image.reference), "digest": .string(image.digest), "id": .string(image.id)] }
+        if let idRange { map["id_range"] = [.int(Int64(idRange.first)), .int(Int64(idRange.count))] }
         map["exit"] = state.exit?.value
         map["pid"] = state.pid.map { .int(Int64($0)) }
         map["started_at"] = state.startedAt.map(Value.double)
         map["restart_at"] = state.restartAt.map(Value.double)
         map["session"] = sessionID.map(Value.string)
+        map["owner"] = owner?.value
+        map["run"] = run
+        if !requested.isNull { map["requested"] = requested }
+        map["shares_range_of"] = sharesRangeOf.map(Value.string)
+        map["stop_signal"] = stopSignal.map { .int(Int64($0)) }
         if !history.isEmpty { map["history"] = .array(history.map(\.value)) }
         if !profile.isEmpty { map["profile"] = .array(profile.map { [.string($0.phase), .int(Int64($0.microseconds))] }) }
         if !degraded.isEmpty { map["degraded"] = .array(degraded.map(Value.string)) }
@@ -56,15 +62,20 @@ extension ContainerRecord {
         }
         var image: ImageIdentity?
         if let reference = value["image"]?["reference"]?.stringValue, let digest = value["image"]?["digest"]?.stringValue {
-            image = ImageIdentity(reference: reference, digest: digest)
+            image = ImageIdentity(reference: reference, digest: digest, id: value["image"]?["id"]?.stringValue ?? "")
         }
         self.init(
             id: id, name: name, spec: spec, image: image, state: state, createdAt: value["created_at"]?.doubleValue ?? 0,
             requestID: value["request"]?.stringValue ?? "", sessionID: value["session"]?.stringValue, actor: Actor(value: value["actor"])
         )
         if let range = value["id_range"]?.arrayValue, range.count == 2, let base = range[0].intValue, let size = range[1].intValue {
-            idRange = IdRange(base: UInt32(truncatingIfNeeded: base), size: UInt32(truncatingIfNeeded: size))
+            idRange = IDRange(first: UInt32(truncatingIfNeeded: base), count: UInt32(truncatingIfNeeded: size))
         }
+        owner = value["owner"].flatMap(ProcessIdentity.init(value:))
+        run = value["run"]
+        requested = value["requested"] ?? .null
+        sharesRangeOf = value["shares_range_of"]?.stringValue
+        stopSignal = (value["stop_signal"]?.intValue).flatMap { Int32(exactly: $0) }
         history = (value["history"]?.arrayValue ?? []).compactMap { entry in
             guard let time = entry["time"]?.doubleValue, let what = entry["what"]?.stringValue else { return nil }
             return HistoryEntry(time: time, what: what, detail: entry["detail"]?.stringValue)

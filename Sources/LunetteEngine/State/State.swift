@@ -1,5 +1,7 @@
 import GRDB
+import LunetteLinux
 import LunetteSpec
+import Synchronization
 
 /// The engine's memory: what the database holds, held ready. The one writer of it.
 ///
@@ -20,7 +22,11 @@ actor State {
     private(set) var ledger: [String: LedgerRow] = [:]
     /// Names and id ranges promised to creations under way.
     private var promisedNames: Set<String> = []
-    private var promisedRanges: Set<UInt32> = []
+    private var promisedRanges: Set<IDRange> = []
+    private var madeBy: [String: String] = [:]
+    /// Request ids with an outcome, or with a container or volume they made: tells without a hop whether a call is a repetition.
+    nonisolated let knownRequests = Mutex<Set<String>>([])
+    private var exitWaiters: [String: [Int: CheckedContinuation<Void, Never>]] = [:]
 
     private(set) var newestEvent: Int64 = 0
     private(set) var oldestEvent: Int64 = 1
@@ -61,6 +67,10 @@ actor State {
             volumeNames[record.name] = record.id
         }
         for row in try database.ledger() { ledger[row.key] = row }
+        for record in containers.values { madeBy[record.requestID] = record.id }
+        for record in volumes.values { madeBy[record.requestID] = record.id }
+        let known = try Set(database.outcomeIDs()).union(madeBy.keys)
+        knownRequests.withLock { $0 = known }
         (oldestEvent, newestEvent) = try database.eventBounds()
     }
 
@@ -69,6 +79,7 @@ actor State {
         defer { executor.close() }
         for waiter in eventWaiters.values { waiter.resume() }
         eventWaiters = [:]
+        for id in Array(exitWaiters.keys) { wakeExitWaiters(id) }
         try database.prune(events: eventLimit, outcomes: outcomeLimit)
         try database.close()
     }
@@ -91,14 +102,22 @@ actor State {
             containers[record.id] = record
             containerNames[record.name] = record.id
             promisedNames.remove("container/\(record.name)")
-            if let range = record.idRange { promisedRanges.remove(range.base) }
+            if let range = record.idRange { promisedRanges.remove(range) }
+            madeBy[record.requestID] = record.id
+            if !record.state.isAlive, record.state.exit != nil { wakeExitWaiters(record.id) }
         }
-        for id in changes.removedContainers { if let old = containers.removeValue(forKey: id) { containerNames[old.name] = nil } }
+        for id in changes.removedContainers {
+            guard let old = containers.removeValue(forKey: id) else { continue }
+            containerNames[old.name] = nil
+            madeBy[old.requestID] = nil
+            wakeExitWaiters(id)
+        }
         for record in changes.volumes {
             if let old = volumes[record.id], old.name != record.name { volumeNames[old.name] = nil }
             volumes[record.id] = record
             volumeNames[record.name] = record.id
             promisedNames.remove("volume/\(record.name)")
+            madeBy[record.requestID] = record.id
         }
         for id in changes.removedVolumes { if let old = volumes.removeValue(forKey: id) { volumeNames[old.name] = nil } }
         for row in changes.ledger {
@@ -107,6 +126,13 @@ actor State {
             ledger[row.key] = row
         }
         for key in changes.closedLedger { ledger[key] = nil }
+        if !changes.outcomes.isEmpty || !changes.containers.isEmpty || !changes.volumes.isEmpty {
+            knownRequests.withLock { known in
+                for outcome in changes.outcomes { known.insert(outcome.requestID) }
+                for record in changes.containers { known.insert(record.requestID) }
+                for record in changes.volumes { known.insert(record.requestID) }
+            }
+        }
         let logged = changes.events.enumerated().map { LoggedEvent(sequence: first + Int64($0.offset), time: now, event: $0.element) }
         if !logged.isEmpty { publish(logged) }
         return logged
@@ -230,8 +256,27 @@ actor State {
 
     func outcome(_ requestID: String) throws(LunetteError) -> Outcome? { try database.outcome(requestID) }
 
-    func containerMade(by requestID: String) -> ContainerRecord? { containers.values.first { $0.requestID == requestID } }
-    func volumeMade(by requestID: String) -> VolumeRecord? { volumes.values.first { $0.requestID == requestID } }
+    func containerMade(by requestID: String) -> ContainerRecord? { madeBy[requestID].flatMap { containers[$0] } }
+    func volumeMade(by requestID: String) -> VolumeRecord? { madeBy[requestID].flatMap { volumes[$0] } }
+
+    // MARK: Waiting
+
+    /// Returns when the container has stopped or is gone, or the task is cancelled; at once when it has stopped already.
+    func waitForExit(_ id: String) async {
+        guard let record = containers[id], record.state.isAlive || record.state.exit == nil, !Task.isCancelled else { return }
+        let number = nextWaiter
+        nextWaiter += 1
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if Task.isCancelled { continuation.resume() } else { exitWaiters[id, default: [:]][number] = continuation }
+            }
+        } onCancel: {
+            Task { await self.wakeExitWaiter(id, number) }
+        }
+    }
+
+    private func wakeExitWaiter(_ id: String, _ number: Int) { exitWaiters[id]?.removeValue(forKey: number)?.resume() }
+    private func wakeExitWaiters(_ id: String) { for waiter in (exitWaiters.removeValue(forKey: id) ?? [:]).values { waiter.resume() } }
 
     // MARK: Promises to creations under way
 
@@ -247,26 +292,24 @@ actor State {
         }
     }
 
+    /// Keeps a name that `isFree` said is free.
+    func promiseFree(_ name: String) { promisedNames.insert("container/\(name)") }
+
     func isFree(containerName name: String) -> Bool { containerNames[name] == nil && !promisedNames.contains("container/\(name)") }
 
-    /// Keeps the lowest free of the ranges that begin at `first`, `first + size`, … below `limit`.
+    /// Keeps the lowest free id range.
     /// - Throws: `resource_exhausted`.
-    func promiseRange(first: UInt32, limit: UInt32, size: UInt32) throws(LunetteError) -> ContainerRecord.IdRange {
-        let taken = Set(containers.values.compactMap { $0.idRange?.base }).union(promisedRanges)
-        var base = first
-        while taken.contains(base) {
-            let (next, overflow) = base.addingReportingOverflow(size)
-            guard !overflow, next <= limit, limit - next >= size else {
-                throw LunetteError(.resourceExhausted, "no range of \(size) ids is free", hint: "remove containers that are no longer used")
-            }
-            base = next
+    func promiseRange(reserved: [IDRange], count: UInt32 = IDRangeAllocator.size) throws(LunetteError) -> IDRange {
+        let taken = containers.values.compactMap(\.idRange) + promisedRanges
+        guard let range = IDRangeAllocator.choose(taken: taken, reserved: reserved, count: count) else {
+            throw LunetteError(.resourceExhausted, "no range of \(count) ids is free", hint: "remove containers that are no longer used")
         }
-        promisedRanges.insert(base)
-        return .init(base: base, size: size)
+        promisedRanges.insert(range)
+        return range
     }
 
     func withdraw(name: String, kind: String) { promisedNames.remove("\(kind)/\(name)") }
-    func withdraw(range: ContainerRecord.IdRange) { promisedRanges.remove(range.base) }
+    func withdraw(range: IDRange) { promisedRanges.remove(range) }
 
     // MARK: Events
 
@@ -308,4 +351,26 @@ actor State {
     }
 
     private func wake(_ id: Int) { eventWaiters.removeValue(forKey: id)?.resume() }
+}
+
+extension State {
+    /// Notes on a container that something holds less well than asked. Never fails: it is itself the report of a failure.
+    func note(degraded reason: String, _ id: String) {
+        do throws(LunetteError) {
+            try update(id) { record in if !record.degraded.contains(reason) { record.degraded.append(reason) } }
+        } catch {
+            // The container is gone, or the database can't be written, which every other call says.
+        }
+    }
+}
+
+extension State {
+    /// Puts an event of its own into the log. A failure to do so is lost: the log is where failures are told.
+    func log(_ event: PendingEvent) {
+        var changes = Changes()
+        changes.events = [event]
+        do throws(LunetteError) { try commit(changes) } catch {
+            // The database can't be written, which every changing call says.
+        }
+    }
 }

@@ -1,0 +1,308 @@
+import LunetteAPI
+import LunetteImages
+import LunetteLinux
+import LunetteSpec
+import Synchronization
+
+extension Engine {
+    func createContainer(_ call: Call, _ session: Session) async throws(LunetteError) -> ContainerRecord {
+        if let made = await madeBefore(by: call) { return made }
+        var arguments = try call.arguments()
+        let spec = try decodeSpec(arguments.value("spec"))
+        try arguments.finish()
+        return try await create(spec, call, session)
+    }
+
+    /// Creates and starts; a start that fails takes the container back, so that the call is done wholly or not at all.
+    func runContainer(_ call: Call, _ session: Session) async throws(LunetteError) -> ContainerRecord {
+        let begin = monotonicNanoseconds()
+        var arguments = try call.arguments()
+        let value = arguments.value("spec")
+        let streams = try Streams(&arguments, call)
+        try arguments.finish()
+        let record: ContainerRecord
+        if let made = await madeBefore(by: call) {
+            // An engine died in this call. What it made is there; whether it had started is in its state.
+            guard made.state.status == .created else { return made }
+            record = made
+        } else {
+            record = try await create(try decodeSpec(value), call, session)
+        }
+        do throws(LunetteError) {
+            return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
+                try await start(record, call, streams: streams, isFirst: true, since: begin)
+            }
+        } catch {
+            await takeBack(record.id, call)
+            throw error
+        }
+    }
+
+    /// Makes a container as described; equal: nothing; what may change is changed; else `conflict`.
+    func applyContainer(_ call: Call, _ session: Session) async throws(LunetteError) -> ContainerRecord {
+        if let made = await madeBefore(by: call) { return made }
+        var arguments = try call.arguments()
+        let name = try arguments.required("name")
+        guard var map = arguments.value("spec")?.mapValue else { throw arguments.failure("spec", "is required") }
+        try arguments.finish()
+        map["name"] = .string(name)
+        let spec = try decodeSpec(.map(map))
+        return try await targets.withTarget("container-name/\(name)", for: call) { () async throws(LunetteError) in
+            guard let record = try await state.findContainer(name), record.name == name else {
+                let record = try await create(spec, call, session)
+                return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
+                    do throws(LunetteError) {
+                        return try await start(record, call, streams: Streams(), isFirst: true, since: monotonicNanoseconds())
+                    } catch {
+                        await takeBack(record.id, call)
+                        throw error
+                    }
+                }
+            }
+            let wanted = spec.value.mapValue ?? [:]
+            let present = record.requested.mapValue ?? [:]
+            let differing = Set(wanted.keys).union(present.keys).filter { wanted[$0] != present[$0] }.sorted()
+            if differing.isEmpty { return record }
+            let updatable: Set = ["labels", "resources", "restart"]
+            let fixed = differing.filter { !updatable.contains($0) }
+            guard fixed.isEmpty else {
+                throw LunetteError(
+                    .conflict, "the container \(name) exists with another \(fixed.joined(separator: ", ")), which can't change while it exists",
+                    path: "spec.\(fixed[0])", target: name, hint: "remove it first, or apply under another name")
+            }
+            return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
+                try await update(record, to: spec, call)
+            }
+        }
+    }
+
+    /// The container that an earlier sending of the same request made.
+    private func madeBefore(by call: Call) async -> ContainerRecord? {
+        guard state.knownRequests.withLock({ $0.contains(call.request.id) }) else { return nil }
+        return await state.containerMade(by: call.request.id)
+    }
+
+    /// Decodes a spec as clients write it: handles stand for names, a command line may be one string.
+    func decodeSpec(_ value: Value?) throws(LunetteError) -> ContainerSpec {
+        guard var map = value?.mapValue else { throw LunetteError(.invalidArgument, "is required", path: "spec") }
+        if let image = map["image"], let word = Handle.word(image) { map["image"] = .string(word) }
+        for key in ["args", "entrypoint"] {
+            if let line = map[key]?.stringValue { map[key] = ["/bin/sh", "-c", .string(line)] }
+        }
+        if let mounts = map["mounts"]?.arrayValue {
+            map["mounts"] = .array(
+                mounts.map { mount in
+                    guard var fields = mount.mapValue, let source = fields["source"], source.mapValue != nil, let name = source["name"] else { return mount }
+                    fields["source"] = name
+                    return .map(fields)
+                })
+        }
+        return try ContainerSpec(.map(map))
+    }
+
+    // MARK: The way of a creation
+
+    /// Hooks, image, volumes, name and ids; then one commit. Until it nothing is left behind; after it the container stands.
+    private func create(_ asked: ContainerSpec, _ call: Call, _ session: Session) async throws(LunetteError) -> ContainerRecord {
+        let id = Identifier.container()
+        var promised = Promised()
+        do throws(LunetteError) {
+            var spec = try await promiseName(asked, &promised)
+            if await hooks.wants("container.create") {
+                let question = Hooks.Question(
+                    event: "container.create", target: .init(kind: "container", id: id, name: spec.name!), spec: spec.value, labels: labels(of: spec),
+                    isAmendable: true)
+                spec = try ContainerSpec(try await hooks.ask(question, for: call) { value throws(LunetteError) in try ContainerSpec(value).value })
+                spec = try await promiseName(spec, &promised)
+            }
+            try call.checkCancellation()
+
+            let image = try await image(of: spec)
+            if let image { addImageVolumes(image, to: &spec) }
+            try checkBinds(spec)
+            var record = ContainerRecord(
+                id: id, name: spec.name!, spec: spec.value, image: image.map { self.identity(of: $0, as: spec) }, createdAt: clock.now(),
+                requestID: call.request.id, actor: call.request.actor)
+            record.requested = asked.value
+            record.stopSignal = try stopSignal(spec, image)
+            try await chooseIDs(&record, spec, &promised)
+            record.volumes = try await volumes(for: &spec, of: record, call, &promised)
+            record.spec = spec.value
+            record.state.policy = RestartPolicy(spec.restart)
+            record.state.removesOnExit = spec.removesOnExit
+            record.state.hasTimeLimit = spec.timeLimit != nil
+            if spec.endsWithScript {
+                record.sessionID = session.id
+                record.owner = ProcessIdentity.of(pid: call.request.actor.pid)
+            }
+            _ = try record.state.apply(.created, now: clock.now())
+            record.remember("created", at: clock.now())
+
+            try call.checkCancellation()
+            var changes = Changes()
+            changes.containers = [record]
+            changes.events = [
+                PendingEvent(
+                    name: "container.created", target: .init(kind: "container", id: id, name: record.name),
+                    fields: record.labels.isEmpty ? [:] : ["labels": .map(record.labels)], actor: call.request.actor.value, cause: call.causeOfConsequences)
+            ]
+            faultPoint("create.before-commit")
+            try await state.commit(changes, .desired)
+            faultPoint("create.committed")
+            return record
+        } catch {
+            await withdraw(promised, call)
+            throw error
+        }
+    }
+
+    /// What a creation holds before its commit.
+    private struct Promised: Sendable {
+        var name: String?
+        var range: IDRange?
+        var volumes: [VolumeRecord] = []
+    }
+
+    private func withdraw(_ promised: Promised, _ call: Call) async {
+        if let name = promised.name { await state.withdraw(name: name, kind: "container") }
+        if let range = promised.range { await state.withdraw(range: range) }
+        for volume in promised.volumes {
+            // Best effort: a volume that stays is empty, has a row and can be removed by hand.
+            do throws(LunetteError) { try await removeVolume(volume, force: false, call.part()) } catch {
+                await state.log(
+                    PendingEvent(
+                        name: "volume.left", target: .init(kind: "volume", id: volume.id, name: volume.name), fields: ["reason": .string(error.message)]))
+            }
+        }
+    }
+
+    private func promiseName(_ spec: ContainerSpec, _ promised: inout Promised) async throws(LunetteError) -> ContainerSpec {
+        var spec = spec
+        if let name = spec.name {
+            if name == promised.name { return spec }
+            try await state.promise(name: name, kind: "container")
+        } else {
+            spec.name = await state.promiseMadeUpName()
+        }
+        if let old = promised.name { await state.withdraw(name: old, kind: "container") }
+        promised.name = spec.name
+        return spec
+    }
+
+    private func labels(of spec: ContainerSpec) -> ValueMap { spec.value["labels"]?.mapValue ?? [:] }
+
+    private func image(of spec: ContainerSpec) async throws(LunetteError) -> ImageRecord? {
+        guard case .image(let name) = spec.root else { return nil }
+        if let image = try await images.find(name) { return image }
+        let known = try await images.list().flatMap(\.references)
+        throw LunetteError(
+            .notFound, "there is no image \"\(displayable(name, limit: 200))\" here", path: "spec.image", target: name,
+            hint: nearest(to: name, in: known).map { "did you mean \"\($0)\"?" } ?? "`lunette pull \(displayable(name, limit: 200))` brings it")
+    }
+
+    private func identity(of image: ImageRecord, as spec: ContainerSpec) -> ContainerRecord.ImageIdentity {
+        guard case .image(let name) = spec.root else { return .init(reference: image.id, digest: image.digest, id: image.id) }
+        let full = (try? Reference(name))?.description  // An id is no reference; it then stands for itself.
+        return .init(reference: full.flatMap { image.references.contains($0) ? $0 : nil } ?? image.references.first ?? image.id, digest: image.digest, id: image.id)
+    }
+
+    /// An image's `volumes` become volumes without a name, as with Docker, unless something is mounted there already.
+    private func addImageVolumes(_ image: ImageRecord, to spec: inout ContainerSpec) {
+        for path in image.config.config.volumes.sorted() {
+            guard let target = try? ContainerPath.normalise(path), target != "/" else { continue }  // An image can't insist on a path that we refuse.
+            if !spec.mounts.contains(where: { $0.target == target }) { spec.mounts.append(MountSpec(.volume, target: target)) }
+        }
+    }
+
+    private func checkBinds(_ spec: ContainerSpec) throws(LunetteError) {
+        for (index, mount) in spec.mounts.enumerated() where mount.kind == .bind {
+            guard pathExists(mount.source) else {
+                throw LunetteError(
+                    .notFound, "the host path \"\(displayable(mount.source, limit: 200))\" does not exist", path: "spec.mounts[\(index + 1)].source",
+                    hint: "make it first: a bind mount never makes host folders")
+            }
+        }
+        if case .rootfs(let path) = spec.root, !pathExists(path) {
+            throw LunetteError(.notFound, "the folder \"\(displayable(path, limit: 200))\" does not exist", path: "spec.rootfs")
+        }
+    }
+
+    private func pathExists(_ path: String) -> Bool {
+        do throws(SystemCallError) {
+            _ = try fileStatus(-100, path, follow: true, label: path)
+            return true
+        } catch { return false }
+    }
+
+    private func stopSignal(_ spec: ContainerSpec, _ image: ImageRecord?) throws(LunetteError) -> Int32 {
+        if let signal = spec.stop.signal { return signal.number }
+        if let text = image?.config.config.stopSignal, let signal = try? Signal(text) { return signal.number }  // An image's odd signal is not the user's fault.
+        return Signal.term.number
+    }
+
+    /// An id range of its own, or that of the container whose namespaces it shares (the kernel ties namespaces to their user namespace).
+    private func chooseIDs(_ record: inout ContainerRecord, _ spec: ContainerSpec, _ promised: inout Promised) async throws(LunetteError) {
+        for (field, mode) in [("network", spec.network), ("pid", spec.pid), ("ipc", spec.ipc)] {
+            guard case .container(let name) = mode else { continue }
+            do throws(LunetteError) { record.sharesRangeOf = try await state.container(name).id } catch {
+                var error = error
+                error.path = "spec.\(field)"
+                throw error
+            }
+        }
+        guard spec.security.hasUserNamespace, record.sharesRangeOf == nil else { return }
+        let range = try await state.promiseRange(reserved: reservedRanges)
+        promised.range = range
+        record.idRange = range
+    }
+
+    /// Finds or makes the volumes that the spec mounts; those without a name get one.
+    private func volumes(
+        for spec: inout ContainerSpec, of container: ContainerRecord, _ call: Call, _ promised: inout Promised
+    ) async throws(LunetteError) -> [String] {
+        var ids: [String] = []
+        for (index, mount) in spec.mounts.enumerated() where mount.kind == .volume {
+            let isAnonymous = mount.source.isEmpty
+            let wanted = VolumeSpec(name: isAnonymous ? "anonymous-" + Identifier.short() : mount.source)
+            // Two creations that name the same new volume: the second finds what the first made.
+            let (volume, isNew) = try await targets.withTarget("volume-name/\(wanted.name)", for: call) { () async throws(LunetteError) in
+                if !isAnonymous, let volume = try await state.findVolume(wanted.name) { return (volume, false) }
+                let requestID = "\(call.request.id)/volume/\(index)"
+                return (try await createVolume(wanted, call, requestID: requestID, isAnonymous: isAnonymous), true)
+            }
+            if isNew { promised.volumes.append(volume) }
+            spec.mounts[index].source = volume.name
+            ids.append(volume.id)
+        }
+        return ids
+    }
+
+    /// Undoes a creation whose start failed.
+    private func takeBack(_ id: String, _ call: Call) async {
+        guard let record = await state.containers[id] else { return }
+        do throws(LunetteError) { try await erase(record, removesVolumes: true, call.part()) } catch {
+            await state.note(degraded: "it couldn't be taken back after its start failed: \(error.message)", id)
+        }
+    }
+}
+
+extension RestartPolicy {
+    init(_ spec: RestartSpec) {
+        let kind: Kind =
+            switch spec.policy {
+            case .never: .never
+            case .onFailure: .onFailure
+            case .always: .always
+            }
+        self.init(
+            kind: kind, initialBackoff: spec.initialDelay, maximumBackoff: spec.maximumDelay, maximumAttempts: spec.maximumAttempts.map { Int($0) })
+    }
+}
+
+extension State {
+    func promiseMadeUpName() -> String {
+        let name = NameGenerator.next { isFree(containerName: $0) }
+        promiseFree(name)
+        return name
+    }
+}

@@ -1,0 +1,129 @@
+import LunetteAPI
+import LunetteImages
+import LunetteLinux
+import LunetteRuntime
+import LunetteSpec
+
+extension Engine {
+    /// Runs one more process in a container; a non-zero exit is a result. Cancelled or out of time, the process is killed.
+    func execInContainer(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let word = try arguments.target("container")
+        let spec = try execSpec(&arguments)
+        let timeout = try arguments.seconds("timeout")
+        let rows = try arguments.int("rows")
+        let columns = try arguments.int("columns")
+        let checks = try arguments.bool("check") ?? false
+        let streams = try Streams(&arguments, call)
+        arguments.ignore("stdin", "stdout", "stderr")
+        try arguments.finish()
+        let record = try await state.container(word)
+        try await ask(
+            "container.exec", record, call, fields: ["exec": ["args": .array(spec.args.map(Value.string)), "tty": .bool(spec.hasTerminal)]])
+        try call.checkCancellation()
+        let container = try await live(record)
+        guard record.state.status != .paused else {
+            throw LunetteError(.invalidState, "the container \(record.name) is paused", target: record.name, hint: "resume it first")
+        }
+
+        // The request's id is the exec's: `resize` names it so, and a repetition finds it running.
+        var request = ExecRequest(
+            id: call.request.id, spec: spec, container: try ContainerSpec(record.spec), image: try await imageConfig(of: record))
+        request.io = ProcessIO(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr)
+        if let rows, let columns { request.io.size = TerminalSize(rows: UInt16(clamping: rows), columns: UInt16(clamping: columns)) }
+        let process = try await container.run(request)
+        faultPoint("exec.running")
+        let exit = try await wait(for: process, timeout: timeout, record, call)
+        var result: ValueMap = ["code": .int(Int64(exit.code))]
+        result["signal"] = exit.signal.map(Value.string)
+        if checks, exit.code != 0 {
+            throw LunetteError(
+                .exitStatus, "\(displayable(spec.args[0], limit: 80)) in \(record.name) ended with \(exit.signal ?? "code \(exit.code)")", target: record.name,
+                details: .map(result))
+        }
+        return .map(result)
+    }
+
+    private func execSpec(_ arguments: inout FieldReader) throws(LunetteError) -> ExecSpec {
+        guard let line = arguments.value("args")?.stringValue else { return try ExecSpec(reading: &arguments) }
+        // A command line as one string is the shell's to read; the rest of the fields is read as ever.
+        var fields: ValueMap = ["args": ["/bin/sh", "-c", .string(line)]]
+        for key in ["env", "workdir", "user", "tty"] { fields[key] = arguments.value(key) }
+        var reader = try FieldReader(.map(fields), path: arguments.path)
+        return try ExecSpec(reading: &reader)
+    }
+
+    /// Waits for an exec's end.
+    /// - Throws: `timeout` after killing it; `cancelled`, likewise.
+    private func wait(
+        for process: any LiveExec, timeout: Double?, _ record: ContainerRecord, _ call: Call
+    ) async throws(LunetteError) -> ContainerExit {
+        enum Outcome: Sendable { case ended(Result<ContainerExit, LunetteError>), timedOut, cancelled }
+        let race = Race<Outcome>()
+        let waiting = Task {
+            do throws(LunetteError) { race.finish(.ended(.success(try await process.exit()))) } catch { race.finish(.ended(.failure(error))) }
+        }
+        let timer = Task { [clock] in
+            guard let timeout else { return }
+            do { try await clock.sleep(timeout) } catch { return }
+            race.finish(.timedOut)
+        }
+        let outcome = await withTaskCancellationHandler { await race.value } onCancel: { race.finish(.cancelled) }
+        timer.cancel()
+        if case .ended(let result) = outcome { return try result.get() }
+        do throws(LunetteError) { try await process.kill(signal: Signal.kill.number) } catch {
+            // It ended in this moment, or the shim is lost, and the process with it.
+        }
+        // Its output must be whole before the call returns; a shim that is lost ends the waiting too.
+        await waiting.value
+        if case .timedOut = outcome {
+            throw LunetteError(.timeout, "the command in \(record.name) did not end within \(timeout ?? 0) s and was killed", target: record.name)
+        }
+        throw LunetteError(.cancelled, "\(call.request.function) was cancelled", operation: call.request.function)
+    }
+
+    /// The image's own defaults; nil for a `rootfs`.
+    private func imageConfig(of record: ContainerRecord) async throws(LunetteError) -> ImageProcessConfig? {
+        guard let image = record.image else { return nil }
+        return try await images.find(image.id)?.config.config
+    }
+
+    func resizeContainer(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let word = try arguments.target("container")
+        let rows = try arguments.int("rows") ?? 24
+        let columns = try arguments.int("columns") ?? 80
+        let exec = try arguments.string("exec")
+        try arguments.finish()
+        guard (0...65535).contains(rows), (0...65535).contains(columns) else { throw arguments.failure("rows", "is not the size of a terminal") }
+        let container = try await live(try await state.container(word))
+        try await container.resize(rows: UInt16(rows), columns: UInt16(columns), exec: exec)
+        return .null
+    }
+
+    /// Adds the caller's streams to a running container's and returns its exit.
+    func attachContainer(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let word = try arguments.target("container")
+        let streams = try Streams(&arguments, call)
+        let withLogs = try arguments.bool("logs") ?? false
+        try arguments.finish()
+        let record = try await state.container(word)
+        let container = try await live(record)
+        if withLogs { try await replayLog(record, to: streams) }
+        try await container.attach(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr)
+        await state.waitForExit(record.id)
+        try call.checkCancellation()
+        if let exit = await state.containers[record.id]?.state.exit { return exit.value }
+        return try await state.outcome("exit/\(record.id)")?.result.get() ?? .null
+    }
+
+    private func replayLog(_ record: ContainerRecord, to streams: Streams) async throws(LunetteError) {
+        try await host.readLog(id: record.id, LogOptions()) { entry async throws(LunetteError) in
+            guard let sink = entry.stream == .stdout ? streams.stdout : streams.stderr else { return }
+            try await blocking { () throws(LunetteError) in
+                try atBorder("write to the caller") { () throws(SystemCallError) in try sink.writeAll(entry.line + (entry.isComplete ? [10] : [])) }
+            }
+        }
+    }
+}

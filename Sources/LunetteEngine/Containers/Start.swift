@@ -1,0 +1,234 @@
+import LunetteAPI
+import LunetteImages
+import LunetteLinux
+import LunettePlugins
+import LunetteRuntime
+import LunetteSpec
+
+extension Engine {
+    func startContainer(_ call: Call) async throws(LunetteError) -> Value {
+        let begin = monotonicNanoseconds()
+        var arguments = try call.arguments()
+        let word = try arguments.target("container")
+        let streams = try Streams(&arguments, call)
+        try arguments.finish()
+        let id = try await state.container(word).id
+        try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+            _ = try await start(try await state.container(id), call, streams: streams, isFirst: false, since: begin)
+        }
+        return .null
+    }
+
+    /// Starts again by policy, when the back-off is over.
+    func restartByPolicy(_ id: String) async {
+        let call = Call.ownCall("container.restart")
+        do throws(LunetteError) {
+            try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+                let (record, effects) = try await state.apply(.restartDue, to: id, note: ("restart", "by policy"))
+                guard effects.contains(.launch) else { return }
+                _ = try await launch(record, call, streams: Streams(), since: monotonicNanoseconds(), extra: Changes())
+            }
+        } catch {
+            // The container was removed meanwhile, or its start failed, which its own row and events tell.
+        }
+    }
+
+    /// Hooks, the state machine's word, then the launch. The caller holds the target.
+    /// - Parameter isFirst: part of `container.run`: the outcome is the container itself.
+    func start(
+        _ record: ContainerRecord, _ call: Call, streams: Streams, isFirst: Bool, since begin: UInt64
+    ) async throws(LunetteError) -> ContainerRecord {
+        try await ask("container.start", record, call)
+        try call.checkCancellation()
+        await supervisor.waitForTeardown(record.id)
+        var machine = record.state
+        let effects = try named(record) { () throws(LunetteError) in try machine.apply(.startRequested, now: clock.now()) }
+        await supervisor.carryOut(effects, record)
+        var extra = Changes()
+        // For `run`, the repetition of the request finds the container by itself.
+        if !isFirst { extra.outcomes = [call.outcome(.null)] }
+        return try await launch(record, call, streams: streams, since: begin, extra: extra, asked: true)
+    }
+
+    private func named<T>(_ record: ContainerRecord, _ body: () throws(LunetteError) -> T) throws(LunetteError) -> T {
+        do throws(LunetteError) { return try body() } catch {
+            var error = error
+            error.message = error.message.hasPrefix("the container ") ? "the container \(record.name) " + error.message.dropFirst(14) : error.message
+            error.target = record.name
+            throw error
+        }
+    }
+
+    /// Ledger row, volumes, runtime, commit. On failure everything is taken apart and the state says `start_failed`.
+    /// - Parameters:
+    ///   - extra: committed with the start (the call's outcome).
+    ///   - asked: whether a caller asked for it; a policy's restart has made its own entry already.
+    private func launch(
+        _ record: ContainerRecord, _ call: Call, streams: Streams, since begin: UInt64, extra: Changes, asked: Bool = false
+    ) async throws(LunetteError) -> ContainerRecord {
+        let id = record.id
+        var profile = Profile(since: begin)
+        do throws(LunetteError) {
+            var intent = Changes()
+            intent.ledger = [LedgerRow(.containerRun, id, detail: ["request": .string(call.request.id), "name": .string(record.name)])]
+            if asked, record.state.stoppedByUser || record.state.attempts > 0 || record.state.restartAt != nil {
+                var started = record
+                _ = try started.state.apply(.startRequested, now: clock.now())
+                intent.containers = [started]
+            }
+            try await state.commit(intent)
+            profile.mark("ledger")
+            faultPoint("start.ledger")
+            let request = try await launchRequest(record, call, streams: streams)
+            profile.mark("prepare")
+            faultPoint("start.prepared")
+            let container = try await host.create(request)
+            profile.mark("create")
+            faultPoint("start.created")
+            try await container.start()
+            profile.mark("exec")
+            faultPoint("start.running")
+            let phases = profile.phases + container.profile.map { .init(phase: "create.\($0.phase)", microseconds: Int($0.seconds * 1e6)) }
+            let run = container.record.value
+            let degraded = container.record.degraded
+            let (started, effects) = try await state.apply(
+                .started(pid: container.record.initProcess?.pid ?? 0), to: id, note: ("started", nil), extra: extra,
+                fields: ["profile": .map(ValueMap(phases: phases))], actor: call.request.actor.value, cause: call.causeOfConsequences
+            ) { record in
+                record.run = run
+                record.profile = phases
+                record.notEnforced = degraded
+                record.degraded = []
+            }
+            faultPoint("start.committed")
+            await supervisor.watch(id, container, effects: effects, record: started)
+            return started
+        } catch {
+            let code = error.details?["exit_code"]?.intValue.map { Int($0) } ?? 125
+            let message = error.message
+            do throws(LunetteError) {
+                let (record, effects) = try await state.apply(
+                    .startFailed(message: message, code: code), to: id, note: ("start_failed", message), actor: call.request.actor.value,
+                    cause: call.causeOfConsequences)
+                await supervisor.carryOut(effects, record)
+            } catch {
+                // The container is gone or the database failed; the ledger's row has the undo.
+                await supervisor.tearDown(id)
+            }
+            var error = error
+            error.target = error.target ?? record.name
+            throw error
+        }
+    }
+
+    /// Resolves what the runtime needs: image layers, volumes, other containers' namespaces.
+    func launchRequest(_ record: ContainerRecord, _ call: Call, streams: Streams, isDry: Bool = false) async throws(LunetteError) -> CreateRequest {
+        let spec = try ContainerSpec(record.spec)
+        let root: CreateRequest.Root
+        var config: ImageConfig?
+        switch spec.root {
+        case .rootfs(let path): root = .directory(path)
+        case .image(let name):
+            guard let image = try await images.find(record.image?.id ?? name) else {
+                throw LunetteError(
+                    .notFound, "the image \(record.image?.reference ?? name) of container \(record.name) is no longer here", target: record.name,
+                    hint: "`lunette system check` tells what else is missing")
+            }
+            root = .layers(image.snapshotPaths)
+            config = image.config
+        }
+        var range = record.idRange
+        var shared: ProcessIdentity?
+        if let other = record.sharesRangeOf {
+            guard let sharer = await state.containers[other], sharer.state.isAlive,
+                let run = sharer.run.flatMap(LunetteRuntime.ContainerRecord.init(value:))
+            else {
+                throw LunetteError(
+                    .invalidState, "the container whose namespaces \(record.name) shares does not run", target: record.name, hint: "start it first")
+            }
+            range = sharer.idRange
+            shared = run.initProcess
+        }
+        var request = CreateRequest(id: record.id, spec: spec, image: config?.config, root: root, idRange: range)
+        if case .container = spec.network { request.joinNetworkOf = shared }
+        if case .container = spec.ipc { request.joinIPCOf = shared }
+        if case .container = spec.pid { request.joinPIDOf = shared }
+        request.io = ProcessIO(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr)
+        request.mounts = try await resolveMounts(spec, record, root, call, isDry: isDry)
+        return request
+    }
+
+    private func resolveMounts(
+        _ spec: ContainerSpec, _ record: ContainerRecord, _ root: CreateRequest.Root, _ call: Call, isDry: Bool
+    ) async throws(LunetteError) -> [CreateRequest.ResolvedMount] {
+        var mounts: [CreateRequest.ResolvedMount] = []
+        for (index, mount) in spec.mounts.enumerated() {
+            switch mount.kind {
+            case .bind: mounts.append(.init(index: index, sources: [mount.source], readonly: mount.isReadonly))
+            case .volume:
+                let volume = try await state.volume(mount.source)
+                let path = isDry ? "<volume \(volume.name)>" : try await self.mount(volume, mount, record, root, call)
+                mounts.append(.init(index: index, sources: [path], readonly: mount.isReadonly))
+            case .image:
+                let image = try await images.get(mount.source)
+                mounts.append(.init(index: index, sources: image.snapshotPaths, readonly: true))
+            case .tmpfs, .secret, .config: break
+            }
+        }
+        return mounts
+    }
+
+    /// Readies one volume for this container: hooks, the driver's `mount`, and for an empty new volume the image's files.
+    private func mount(
+        _ volume: VolumeRecord, _ mount: MountSpec, _ record: ContainerRecord, _ root: CreateRequest.Root, _ call: Call
+    ) async throws(LunetteError) -> String {
+        try await targets.withTarget("volume/\(volume.id)", for: call) { () async throws(LunetteError) in
+            if await hooks.wants("volume.mount") {
+                _ = try await hooks.ask(
+                    .init(
+                        event: "volume.mount", target: .init(kind: "volume", id: volume.id, name: volume.name),
+                        spec: ["volume": .string(volume.name), "container": record.handle, "mount": mount.value], labels: volume.labels, driver: volume.driver),
+                    for: call)
+            }
+            let path = try await volumes.mount(volume, user: record.id, operation: call.request.id)
+            guard mount.copiesImageContent, !volume.isPopulated, case .layers(let layers) = root else { return path }
+            if !layers.isEmpty, try await isEmpty(path) {
+                _ = try await host.copyUp(layers: layers, from: mount.target, to: path)
+                faultPoint("start.copied-up")
+            }
+            try await state.updateVolume(volume.id) { $0.isPopulated = true }
+            return path
+        }
+    }
+
+    private func isEmpty(_ path: String) async throws(LunetteError) -> Bool {
+        try await blocking { () throws(LunetteError) in
+            try atBorder("look into the volume at \(path)") { () throws(SystemCallError) in try Directory(path).entries().isEmpty }
+        }
+    }
+}
+
+/// Measures the phases of a start.
+private struct Profile {
+    private var last: UInt64
+    private(set) var phases: [ContainerRecord.Phase] = []
+
+    init(since begin: UInt64) {
+        last = begin
+        mark("queue")
+    }
+
+    mutating func mark(_ phase: String) {
+        let now = monotonicNanoseconds()
+        phases.append(.init(phase: phase, microseconds: Int((now - last) / 1000)))
+        last = now
+    }
+}
+
+extension ValueMap {
+    /// Seconds by phase, as `inspect` and events show them.
+    init(phases: [ContainerRecord.Phase]) {
+        self.init()
+        for phase in phases { self[phase.phase] = .double(Double(phase.microseconds) / 1e6) }
+    }
+}

@@ -1,0 +1,157 @@
+import LunetteAPI
+import LunetteLinux
+import LunetteSpec
+
+extension Engine {
+    /// The stop sequence: signal, grace, SIGKILL; returns the exit.
+    func stopContainer(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let word = try arguments.target("container")
+        let grace = try arguments.seconds("grace_period")
+        try arguments.finish()
+        let id = try await state.container(word).id
+        return try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+            let record = try await state.container(id)
+            try await ask("container.stop", record, call, fields: ["grace_period": .double(grace ?? record.gracePeriod)])
+            try call.checkCancellation()
+            return try await stop(record, grace: grace ?? record.gracePeriod, call)?.value ?? .null
+        }
+    }
+
+    /// - Returns: how it ended; nil when it never ran. The caller holds the target.
+    func stop(_ record: ContainerRecord, grace: Double, _ call: Call) async throws(LunetteError) -> ExitRecord? {
+        let (stopping, effects) = try await state.apply(.stopRequested, to: record.id, note: ("stop", nil), durability: .desired)
+        await supervisor.carryOut(effects, stopping)
+        faultPoint("stop.committed")
+        guard let container = await supervisor.container(record.id) else {
+            await state.waitForExit(record.id)
+            return await state.containers[record.id]?.state.exit ?? record.state.exit
+        }
+        if stopping.state.status == .paused {
+            try await container.resume()
+            _ = try await state.apply(.resumed, to: record.id)
+        }
+        do throws(LunetteError) {
+            try await container.kill(signal: record.stopSignal ?? Signal.term.number, all: false)
+        } catch {
+            if error.code != .invalidState { throw error }  // It ended by itself in this moment.
+        }
+        faultPoint("stop.signalled")
+        if await !hasEnded(record.id, within: grace) {
+            do throws(LunetteError) { try await container.kill(signal: Signal.kill.number, all: true) } catch {
+                if error.code != .invalidState { throw error }
+            }
+            faultPoint("stop.killed")
+            await state.waitForExit(record.id)
+        }
+        return await state.containers[record.id]?.state.exit
+    }
+
+    /// Waits for an exit, at most so long. A cancelled call ends the grace at once: the stop was committed and goes on.
+    private func hasEnded(_ id: String, within seconds: Double) async -> Bool {
+        let race = Race<Bool>()
+        let waiting = Task {
+            await state.waitForExit(id)
+            if !Task.isCancelled { race.finish(true) }
+        }
+        let timer = Task { [clock] in
+            do { try await clock.sleep(seconds) } catch { return }
+            race.finish(false)
+        }
+        let ended = await withTaskCancellationHandler { await race.value } onCancel: { race.finish(false) }
+        waiting.cancel()
+        timer.cancel()
+        return ended
+    }
+
+    func killContainer(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let word = try arguments.target("container")
+        let signal = try arguments.signal("signal") ?? .kill
+        try arguments.finish()
+        let record = try await state.container(word)
+        try await ask("container.kill", record, call, fields: ["signal": .string(signal.name)])
+        try call.checkCancellation()
+        // Not queued: a kill must reach a container whose stop is waiting out its grace period.
+        let container = try await live(record)
+        try await container.kill(signal: signal.number, all: false)
+        faultPoint("kill.sent")
+        // A frozen process takes SIGKILL only when it thaws.
+        if signal == .kill, record.state.status == .paused { try await container.resume() }
+        return .null
+    }
+
+    func restartContainer(_ call: Call) async throws(LunetteError) -> Value {
+        let begin = monotonicNanoseconds()
+        var arguments = try call.arguments()
+        let word = try arguments.target("container")
+        let grace = try arguments.seconds("grace_period")
+        try arguments.finish()
+        let id = try await state.container(word).id
+        try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+            let record = try await state.container(id)
+            if record.state.isAlive {
+                try await ask("container.stop", record, call)
+                try call.checkCancellation()
+                _ = try await stop(record, grace: grace ?? record.gracePeriod, call)
+            }
+            _ = try await start(try await state.container(id), call, streams: Streams(), isFirst: false, since: begin)
+        }
+        return .null
+    }
+
+    func pauseContainer(_ call: Call) async throws(LunetteError) -> Value {
+        let id = try await containerTarget(call).id
+        try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+            let record = try await state.container(id)
+            guard record.state.status == .running else { throw notIn(record, "running") }
+            try await live(record).pause()
+            _ = try await state.apply(.paused, to: id, note: ("paused", nil), actor: call.request.actor.value, cause: call.causeOfConsequences)
+        }
+        return .null
+    }
+
+    func resumeContainer(_ call: Call) async throws(LunetteError) -> Value {
+        let id = try await containerTarget(call).id
+        try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+            let record = try await state.container(id)
+            guard record.state.status == .paused else { throw notIn(record, "paused") }
+            try await live(record).resume()
+            _ = try await state.apply(.resumed, to: id, note: ("resumed", nil), actor: call.request.actor.value, cause: call.causeOfConsequences)
+        }
+        return .null
+    }
+
+    private func notIn(_ record: ContainerRecord, _ status: String) -> LunetteError {
+        LunetteError(.invalidState, "the container \(record.name) is \(record.state.status.rawValue), not \(status)", target: record.name)
+    }
+
+    /// Waits until it has stopped; of a removed container its last exit is still known.
+    func waitForContainer(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let word = try arguments.target("container")
+        let timeout = try arguments.seconds("timeout")
+        try arguments.finish()
+        let record: ContainerRecord
+        do throws(LunetteError) { record = try await state.container(word) } catch {
+            if let exit = try await state.outcome("exit/\(word)")?.result.get() { return exit }
+            throw error
+        }
+        if let timeout {
+            guard await hasEnded(record.id, within: timeout) else {
+                try call.checkCancellation()
+                throw LunetteError(.timeout, "the container \(record.name) did not stop within \(timeout) s", target: record.name)
+            }
+        } else {
+            await state.waitForExit(record.id)
+        }
+        try call.checkCancellation()
+        if let exit = await state.containers[record.id]?.state.exit { return exit.value }
+        if let exit = try await state.outcome("exit/\(record.id)")?.result.get() { return exit }
+        throw LunetteError(.notFound, "the container \(record.name) was removed before it ran", target: record.name)
+    }
+}
+
+extension ContainerRecord {
+    var gracePeriod: Double { spec["stop"]?["grace_period"]?.doubleValue ?? 10 }
+}

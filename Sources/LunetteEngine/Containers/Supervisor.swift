@@ -1,0 +1,183 @@
+import LunetteLinux
+import LunetteRuntime
+import LunetteSpec
+
+/// Watches the containers that run and carries out what their state machines ask for: restarts, time limits, teardown, removal.
+///
+/// It owns every task it starts; `shutdown` cancels timers and waits for teardowns under way.
+actor Supervisor {
+    private let state: State
+    private let host: any ContainerHost
+    private let clock: any EngineClock
+    /// Starts a container again, by policy; set by the engine, which knows the whole way.
+    private var restart: @Sendable (String) async -> Void = { _ in }
+    private var remove: @Sendable (String) async -> Void = { _ in }
+    /// Releases what the run of a container held beside the runtime's things (mounted volumes).
+    private var release: @Sendable (String) async -> Void = { _ in }
+
+    private var live: [String: any LiveContainer] = [:]
+    private var watchers: [String: Task<Void, Never>] = [:]
+    private var teardowns: [String: Task<Void, Never>] = [:]
+    private var restarts: [String: Task<Void, Never>] = [:]
+    private var timeLimits: [String: Task<Void, Never>] = [:]
+    private var removals: [String: Task<Void, Never>] = [:]
+    private var isShuttingDown = false
+
+    init(state: State, host: any ContainerHost, clock: any EngineClock) {
+        self.state = state
+        self.host = host
+        self.clock = clock
+    }
+
+    func connect(
+        restart: @escaping @Sendable (String) async -> Void, remove: @escaping @Sendable (String) async -> Void,
+        release: @escaping @Sendable (String) async -> Void
+    ) {
+        (self.restart, self.remove, self.release) = (restart, remove, release)
+    }
+
+    /// The engine's end of a running container; nil when it doesn't run.
+    func container(_ id: String) -> (any LiveContainer)? { live[id] }
+    /// How many teardowns and removals are under way.
+    var pendingWork: Int { teardowns.count + removals.count }
+
+    /// Watches a container that runs until it ends.
+    func watch(_ id: String, _ container: any LiveContainer, effects: [ContainerState.Effect], record: ContainerRecord) {
+        live[id] = container
+        watchers[id] = Task {
+            do throws(LunetteError) {
+                let exit = try await container.exit()
+                await self.ended(id, ExitRecord(exit))
+            } catch {
+                // Cancelled by shutdown; or the shim is gone with its record, which `exit` reports as `lost` by itself.
+                if error.code != .cancelled {
+                    await self.ended(
+                        id, ExitRecord(code: 255, reason: .lost, finishedAt: self.clock.now(), message: error.message))
+                }
+            }
+        }
+        carryOut(effects, record)
+    }
+
+    /// Commits an exit, which wakes who waits for it, then takes the rest apart.
+    private func ended(_ id: String, _ exit: ExitRecord) async {
+        if isShuttingDown { return }
+        watchers[id] = nil
+        live[id] = nil
+        do throws(LunetteError) {
+            let (record, effects) = try await state.apply(.exited(exit), to: id, note: ("exited", exit.reason.rawValue))
+            carryOut(effects, record)
+        } catch {
+            // Removed under our hands, or the database failed: the exit record on disk stays, the next engine reads it.
+            if error.code != .notFound { await state.note(degraded: "its exit couldn't be stored: \(error.message)", id) }
+        }
+    }
+
+    func carryOut(_ effects: [ContainerState.Effect], _ record: ContainerRecord) {
+        for effect in effects {
+            switch effect {
+            case .emit, .wakeWaiters, .launch: break  // Done with the commit, or by the caller.
+            case .tearDown: tearDown(record.id)
+            case .restart(let delay): scheduleRestart(record.id, after: delay)
+            case .cancelRestart: restarts.removeValue(forKey: record.id)?.cancel()
+            case .armTimeLimit: armTimeLimit(record)
+            case .cancelTimeLimit: timeLimits.removeValue(forKey: record.id)?.cancel()
+            case .kill: kill(record.id)
+            case .remove: scheduleRemoval(record.id)
+            }
+        }
+    }
+
+    // MARK: Teardown
+
+    /// Takes the last run apart; the ledger's row goes when nothing is left.
+    func tearDown(_ id: String) {
+        guard teardowns[id] == nil else { return }
+        teardowns[id] = Task {
+            let report = await host.reap(id: id, storage: false)
+            await release(id)
+            if let error = report.error {
+                await state.note(degraded: "teardown: \(error.message)", id)
+            } else {
+                var changes = Changes()
+                changes.closedLedger = [LedgerRow(.containerRun, id).key]
+                do throws(LunetteError) { try await state.commit(changes) } catch {
+                    // The row stays: the next recovery runs the undo again, which then finds nothing.
+                }
+            }
+            self.tornDown(id)
+        }
+    }
+
+    private func tornDown(_ id: String) { teardowns[id] = nil }
+
+    /// Returns when nothing of the container's last run is being taken apart any more.
+    func waitForTeardown(_ id: String) async { await teardowns[id]?.value }
+
+    /// Forgets a container that is being removed: watchers and timers end.
+    func forget(_ id: String) async {
+        watchers.removeValue(forKey: id)?.cancel()
+        restarts.removeValue(forKey: id)?.cancel()
+        timeLimits.removeValue(forKey: id)?.cancel()
+        live[id] = nil
+        await teardowns[id]?.value
+    }
+
+    // MARK: Timers
+
+    private func scheduleRestart(_ id: String, after delay: Double) {
+        restarts[id]?.cancel()
+        restarts[id] = Task {
+            do { try await clock.sleep(delay) } catch { return }
+            restarts[id] = nil
+            await restart(id)
+        }
+    }
+
+    private func armTimeLimit(_ record: ContainerRecord) {
+        guard let limit = record.spec["time_limit"]?.doubleValue, let started = record.state.startedAt else { return }
+        let id = record.id
+        timeLimits[id]?.cancel()
+        timeLimits[id] = Task {
+            do { try await clock.sleep(started + limit - clock.now()) } catch { return }
+            do throws(LunetteError) {
+                let (record, effects) = try await state.apply(.timeLimitPassed, to: id, note: ("time_limit", nil))
+                self.carryOut(effects, record)
+            } catch {
+                // It ended in the same moment.
+            }
+        }
+    }
+
+    private func kill(_ id: String) {
+        guard let container = live[id], watchers[id] != nil else { return }
+        let previous = removals["kill/\(id)"]
+        removals["kill/\(id)"] = Task {
+            await previous?.value
+            do throws(LunetteError) { try await container.kill(signal: Signal.kill.number, all: true) } catch {
+                // Ended already, or the shim is lost: the watcher learns of both.
+            }
+            self.removed("kill/\(id)")
+        }
+    }
+
+    private func scheduleRemoval(_ id: String) {
+        guard removals[id] == nil, !isShuttingDown else { return }
+        removals[id] = Task {
+            await remove(id)
+            self.removed(id)
+        }
+    }
+
+    private func removed(_ id: String) { removals[id] = nil }
+
+    /// Ends the tasks; what was under way is left to the next engine's recovery, except teardowns, which are waited for.
+    func shutdown() async {
+        isShuttingDown = true
+        for task in watchers.values { task.cancel() }
+        for task in restarts.values { task.cancel() }
+        for task in timeLimits.values { task.cancel() }
+        for task in Array(removals.values) { await task.value }
+        for task in Array(teardowns.values) { await task.value }
+    }
+}

@@ -1,0 +1,76 @@
+import LunetteImages
+import LunetteLinux
+import LunetteRuntime
+public import LunetteSpec
+import Glibc
+
+extension Engine {
+    /// Takes the state directory's lock, migrates the database, recovers what a dead engine left.
+    /// - Throws: `conflict` when another engine holds the directory; `io` when it can't be written or the database is damaged;
+    ///   `unsupported` when the database is from a newer Lunette; `resource_exhausted` when the disk is full.
+    public static func open(_ configuration: EngineConfiguration) async throws(LunetteError) -> Engine {
+        umask(0o077)
+        let locks = try await blocking { () throws(LunetteError) in try takeLocks(configuration) }
+        do throws(LunetteError) {
+            let state = try await State(
+                path: configuration.root + "/state.sqlite", clock: SystemClock(), bootID: ProcessIdentity.currentBootID,
+                eventLimit: configuration.eventLimit, outcomeLimit: configuration.outcomeLimit)
+            let runtime: ContainerRuntime
+            let images: ImageStore
+            do throws(LunetteError) {
+                runtime = try await ContainerRuntime.open(
+                    RuntimeConfiguration(root: configuration.root, state: configuration.state, shimPath: configuration.shimPath))
+                images = try await ImageStore.open(
+                    root: configuration.root, configuration: try RegistryConfiguration.load(directory: configuration.configuration))
+            } catch {
+                try await state.close()
+                throw error
+            }
+            let engine = await Engine(
+                configuration: configuration, clock: SystemClock(), state: state, host: RuntimeHost(runtime: runtime), images: images, locks: locks)
+            try await engine.recover()
+            return engine
+        } catch {
+            for lock in locks { lock.release() }
+            throw error
+        }
+    }
+
+    /// One lock on the state directory and one on the root: neither may have two writers.
+    private static func takeLocks(_ configuration: EngineConfiguration) throws(LunetteError) -> [FileLock] {
+        var locks: [FileLock] = []
+        for (path, word) in [(configuration.state, "state"), (configuration.root, "root")] {
+            guard path.hasPrefix("/") else {
+                throw LunetteError(.invalidArgument, "\"\(displayable(path, limit: 200))\" is not an absolute path", path: word)
+            }
+            let directory: Directory
+            let lock: FileLock?
+            do throws(SystemCallError) {
+                directory = try Directory(making: path)
+                lock = try FileLock.take("lock", in: directory)
+            } catch {
+                throw unusable(path, word, error)
+            }
+            guard let lock else {
+                let holder = (try? directory.read("pid", limit: 64)).flatMap { $0 }.map { " (pid \(String(decoding: $0, as: UTF8.self).trimmed))" } ?? ""  // For the message only.
+                throw LunetteError(
+                    .conflict, "open an engine on \(path): another engine\(holder) has it", hint: "use that engine's socket, or another --\(word)")
+            }
+            do throws(SystemCallError) { try directory.write("pid", Array("\(getpid())\n".utf8)) } catch { throw unusable(path, word, error) }
+            locks.append(lock)
+        }
+        return locks
+    }
+
+    private static func unusable(_ path: String, _ word: String, _ error: SystemCallError) -> LunetteError {
+        var failure = error.lunette
+        failure.message = "use \(path) as the \(word) directory: \(failure.message)"
+        switch error.errno {
+        case ErrorNumber.readOnly: failure.hint = "it is on a read-only file system; give another with --\(word)"
+        case ErrorNumber.noSpace, ErrorNumber.quota: failure.hint = "the disk is full: make room, then repeat"
+        case ErrorNumber.permission, ErrorNumber.access: failure.hint = "the engine runs as root; give another directory with --\(word)"
+        default: failure.hint = nil
+        }
+        return failure
+    }
+}

@@ -1,0 +1,110 @@
+import LunetteAPI
+import LunetteLinux
+import LunetteRuntime
+import LunetteSpec
+
+extension Engine {
+    /// Brings the state and the machine together after whatever ended the last engine: adopts what runs, undoes what nobody owns.
+    ///
+    /// Order: containers first (what is adopted is owned), then ledger rows whose owner is gone, then what the machine has that no row knows.
+    /// - Throws: what the database throws. A single undo that fails is noted and stays in the ledger.
+    func recover() async throws(LunetteError) {
+        for record in await state.containers.values { try await recover(record) }
+        for row in await state.ledger.values { try await undo(row) }
+        try await sweepUnknown()
+        for record in await state.containers.values { await resume(record) }
+        var changes = Changes()
+        changes.events = [PendingEvent(name: "engine.ready", target: .init(kind: "engine", id: "engine", name: "engine"))]
+        try await state.commit(changes)
+    }
+
+    /// Looks at what is there of a container that ran when the last engine ended.
+    private func recover(_ record: ContainerRecord) async throws(LunetteError) {
+        guard record.state.isAlive else { return }
+        guard let run = record.run.flatMap(LunetteRuntime.ContainerRecord.init(value:)) else {
+            try await lost(record, "nothing says how to find it")
+            return
+        }
+        switch await host.adopt(run) {
+        case .running(let container):
+            if record.state.status == .paused { _ = try await state.apply(.resumed, to: record.id, note: ("adopted", "it was resumed meanwhile")) }
+            await adopt(record, container)
+        case .paused(let container):
+            if record.state.status == .running { _ = try await state.apply(.paused, to: record.id, note: ("adopted", "it was paused meanwhile")) }
+            await adopt(record, container)
+        case .unmonitored(let container):
+            await state.note(degraded: "its shim was killed: what it writes is lost, and how it ends will not be known", record.id)
+            await adopt(record, container)
+        case .exited(let exit):
+            let (record, effects) = try await state.apply(.exited(ExitRecord(exit)), to: record.id, note: ("exited", "while no engine ran"))
+            await supervisor.carryOut(effects, record)
+        case .created, .absent:
+            try await lost(record, record.run?["shim"]?["boot_id"]?.stringValue == state.bootID ? "its shim was killed" : "the machine was restarted")
+        }
+    }
+
+    private func lost(_ record: ContainerRecord, _ why: String) async throws(LunetteError) {
+        let exit = ExitRecord(code: 255, reason: .lost, finishedAt: clock.now(), message: why)
+        let (record, effects) = try await state.apply(.exited(exit), to: record.id, note: ("lost", why))
+        await supervisor.carryOut(effects, record)
+    }
+
+    private func adopt(_ record: ContainerRecord, _ container: any LiveContainer) async {
+        await supervisor.watch(record.id, container, effects: record.state.hasTimeLimit ? [.armTimeLimit] : [], record: record)
+        await volumes.adopt(user: record.id, volumes: record.volumes)
+    }
+
+    /// Runs the undo of one ledger row, unless its owner lives.
+    private func undo(_ row: LedgerRow) async throws(LunetteError) {
+        let report: CleanupReport
+        switch row.kind {
+        case .containerRun:
+            if let record = await state.containers[row.object], record.state.isAlive { return }
+            await supervisor.waitForTeardown(row.object)
+            guard await state.ledger[row.key] != nil else { return }
+            report = await host.reap(id: row.object, storage: false)
+        case .containerFiles:
+            report = await host.reap(id: row.object, storage: true)
+        case .volume:
+            if await state.volumes[row.object] != nil {
+                var changes = Changes()
+                changes.closedLedger = [row.key]
+                try await state.commit(changes)
+                return
+            }
+            report = await volumes.undo(row)
+        }
+        if report.isClean {
+            var changes = Changes()
+            changes.closedLedger = [row.key]
+            try await state.commit(changes)
+        }
+    }
+
+    /// Sweeps what the machine has of containers that no row knows.
+    private func sweepUnknown() async throws(LunetteError) {
+        let known = await state.containers
+        for id in try await host.survey().ids where known[id] == nil { _ = await host.reap(id: id, storage: true) }
+    }
+
+    /// Takes up what was pending: restarts, removals, the end of the script that a container was made for.
+    private func resume(_ record: ContainerRecord) async {
+        if let due = record.state.restartAt { await supervisor.carryOut([.restart(after: max(0, due - clock.now()))], record) }
+        if record.state.removesOnExit, record.state.status == .stopped, record.state.restartAt == nil { await supervisor.carryOut([.remove], record) }
+        guard record.sessionID != nil else { return }
+        guard let owner = record.owner?.open() else {
+            await removeAtScriptEnd(record.id)
+            return
+        }
+        // The script may reconnect under a new session: from here on its process is what counts.
+        own(
+            Task { [weak self] in
+                while !Task.isCancelled {
+                    if await blocking({ owner.waitForExit(milliseconds: 1000) }) {
+                        await self?.removeAtScriptEnd(record.id)
+                        return
+                    }
+                }
+            })
+    }
+}

@@ -1,0 +1,126 @@
+import LunetteAPI
+import LunetteSpec
+
+extension Engine {
+    /// Streams the log from a sequence number or time on. The reader pulls: one that stops reading holds up nobody, and what was pruned
+    /// meanwhile is told as `not_found` with the oldest kept.
+    func followEvents(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let since = arguments.value("since")
+        let until = arguments.value("until")
+        let match = try EventMatch(try arguments.table("match"))
+        try arguments.finish()
+        let newest = await state.newestEvent
+        var position = try await position(since, "since", arguments) ?? newest
+        var last: Int64?
+        if let until {
+            if let number = until.intValue { last = number } else {
+                let end = clock.now() - (try Units.seconds(until))
+                last = try await end >= clock.now() - 0.001 ? state.newestEvent : state.sequence(before: end)
+            }
+        }
+        while true {
+            try call.checkCancellation()
+            if let last, position >= last { return .null }
+            let batch = try await state.events(after: position, limit: 64)
+            for logged in batch {
+                position = logged.sequence
+                if let last, position > last { return .null }
+                if match.matches(logged) { try await call.emit(logged.value(redelivered: false)) }
+            }
+            if batch.isEmpty {
+                await state.waitForEvent(after: position)
+                if isClosing { return .null }
+            }
+        }
+    }
+
+    /// A sequence number as it is, text as a duration ago, a fraction as unix seconds.
+    private func position(_ value: Value?, _ key: String, _ arguments: FieldReader) async throws(LunetteError) -> Int64? {
+        guard let value else { return nil }
+        if case .double(let time) = value, value.intValue == nil { return try await state.sequence(before: time) }
+        if let number = value.intValue {
+            guard number >= 0 else { throw arguments.failure(key, "is negative") }
+            // No log ever reaches a billion events here; a number that large is a unix time.
+            return number < 1_000_000_000 ? number : try await state.sequence(before: Double(number))
+        }
+        let ago: Double
+        do throws(LunetteError) { ago = try Units.seconds(value) } catch { throw arguments.failure(key, error.message, hint: error.hint) }
+        return try await state.sequence(before: clock.now() - ago)
+    }
+
+    // MARK: `on` handlers
+
+    /// Hands one `on` subscription its events: in order per target, up to sixteen targets at a time, three tries each.
+    func deliver(to subscription: Subscription, after start: Int64) async {
+        var position = start
+        await withTaskGroup(of: String.self) { group in
+            var busy: Set<String> = []
+            while !Task.isCancelled {
+                let batch: [LoggedEvent]
+                do throws(LunetteError) { batch = try await state.events(after: position, limit: 64) } catch {
+                    // Pruned past a handler that was too slow: it goes on with the oldest there is.
+                    position = await state.oldestEvent - 1
+                    continue
+                }
+                for logged in batch {
+                    position = logged.sequence
+                    guard EventMatch.name(logged.event.name, fits: subscription.event), subscription.match.matches(logged),
+                        !logged.event.cause.contains("hook:\(subscription.id)")
+                    else { continue }
+                    let key = subscription.order == .all ? "" : logged.event.target.map { "\($0.kind)/\($0.id)" } ?? ""
+                    while busy.contains(key) || busy.count >= 16 {
+                        guard let done = await group.next() else { break }
+                        busy.remove(done)
+                    }
+                    busy.insert(key)
+                    group.addTask {
+                        await self.deliver(logged, to: subscription)
+                        return key
+                    }
+                    if Task.isCancelled { break }
+                }
+                if batch.isEmpty { await state.waitForEvent(after: position) }
+                if isClosing { break }
+            }
+            group.cancelAll()
+        }
+    }
+
+    private func deliver(_ logged: LoggedEvent, to subscription: Subscription) async {
+        var failure: LunetteError?
+        for attempt in 0..<3 {
+            if Task.isCancelled { return }
+            do throws(LunetteError) {
+                var event = logged.value(redelivered: attempt > 0).mapValue ?? [:]
+                event["cause"] = .array((logged.event.cause + ["event-\(logged.sequence)", "hook:\(subscription.id)"]).map(Value.string))
+                try await subscription.receiver.on(subscription: subscription.receiverID, event: .map(event))
+                return
+            } catch {
+                failure = error
+                if error.code == .cancelled { return }
+                do { try await clock.sleep(0.05 * Double(attempt + 1)) } catch { return }
+            }
+        }
+        // Told once, and never to the failing handler of `hook.failed` itself.
+        guard logged.event.name != "hook.failed", await hooks.contains(subscription.id) else { return }
+        await state.log(
+            PendingEvent(
+                name: "hook.failed", target: logged.event.target,
+                fields: [
+                    "hook": .string(subscription.name ?? subscription.receiverID), "event": .string(logged.event.name),
+                    "reason": .string(failure?.description ?? "it failed"),
+                ], cause: logged.event.cause))
+    }
+}
+
+extension LoggedEvent {
+    func value(redelivered: Bool) -> Value {
+        var map = value.mapValue ?? [:]
+        map["redelivered"] = .bool(redelivered)
+        if map["actor"] == nil { map["actor"] = .map([:]) }
+        if map["cause"] == nil { map["cause"] = .array([]) }
+        if map["target"] == nil { map["target"] = .map([:]) }
+        return .map(map)
+    }
+}

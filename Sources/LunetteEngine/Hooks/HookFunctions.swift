@@ -1,0 +1,69 @@
+import LunetteSpec
+
+extension Functions {
+    static let hooks: [String: Function] = [
+        "hook.register": .reading { engine, call, session async throws(LunetteError) in try await engine.registerHook(call, session) },
+        "hook.unregister": .reading { engine, call, session async throws(LunetteError) in try await engine.unregisterHook(call, session) },
+        "hook.list": .reading { engine, call, _ async throws(LunetteError) in
+            try call.arguments().finish()
+            return .array(await engine.hooks.list().map(\.value))
+        },
+        "events.follow": .reading { engine, call, _ async throws(LunetteError) in try await engine.followEvents(call) },
+    ]
+}
+
+/// The events of this version.
+enum EventNames {
+    static let before = [
+        "container.create", "container.start", "container.exec", "container.update", "container.kill", "container.stop", "container.remove",
+        "image.pull", "image.build", "image.push", "image.remove", "volume.create", "volume.mount", "volume.remove",
+    ]
+    static let on = [
+        "container.created", "container.started", "container.exited", "container.oom", "container.paused", "container.resumed",
+        "container.removed", "container.renamed", "container.updated", "image.pulled", "image.loaded", "image.built", "image.tagged",
+        "image.pushed", "image.removed", "volume.created", "volume.removed", "hook.failed", "engine.ready",
+    ]
+}
+
+extension Engine {
+    func registerHook(_ call: Call, _ session: Session) async throws(LunetteError) -> Value {
+        guard let receiver = session.receiver else {
+            throw LunetteError(.invalidState, "this client offers no handlers", operation: "hook.register")
+        }
+        var arguments = try call.arguments()
+        let receiverID = try arguments.required("subscription")
+        guard let kind = try arguments.choice("kind", Subscription.Kind.self) else { throw arguments.failure("kind", "is required") }
+        let event = try arguments.required("event")
+        let name = try arguments.string("name")
+        let timeout = try arguments.seconds("timeout") ?? 30
+        let onFailure = try arguments.choice("on_failure", Subscription.OnFailure.self) ?? .deny
+        let priority = try arguments.int("priority") ?? 0
+        let match = try EventMatch(try arguments.table("match"))
+        let order = try arguments.choice("order", Subscription.Order.self) ?? .target
+        try arguments.finish()
+        let known = kind == .before ? EventNames.before : EventNames.on
+        let fits = kind == .before ? known.contains(event) : event == "*" || known.contains { EventMatch.name($0, fits: event) }
+        guard fits else {
+            throw arguments.failure(
+                "event", "\"\(displayable(event, limit: 80))\" is not an event for \(kind.rawValue)",
+                hint: nearest(to: event, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.joined(separator: ", "))
+        }
+        let subscription = try await hooks.register(
+            receiverID: receiverID, kind: kind, event: event, name: name, timeout: timeout, onFailure: onFailure, priority: Int(priority), match: match,
+            order: order, source: .session, session: session.id, receiver: receiver)
+        if kind == .on {
+            let from = await state.newestEvent
+            keep(pump: Task { [weak self] in await self?.deliver(to: subscription, after: from) }, subscription.id)
+        }
+        return subscription.value
+    }
+
+    func unregisterHook(_ call: Call, _ session: Session) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let receiverID = try arguments.required("subscription")
+        try arguments.finish()
+        try await hooks.unregister(receiverID, session: session.id)
+        endPump("\(session.id)/\(receiverID)")
+        return .null
+    }
+}

@@ -1,0 +1,254 @@
+import LunetteAPI
+import LunetteImages
+import LunetteSpec
+
+extension Functions {
+    static let images: [String: Function] = [
+        "image.pull": .changing { engine, call, _ async throws(LunetteError) in try await engine.pullImage(call) },
+        "image.load": .changing { engine, call, _ async throws(LunetteError) in try await engine.loadImage(call) },
+        "image.save": .changing { engine, call, _ async throws(LunetteError) in try await engine.saveImages(call) },
+        "image.push": .changing { engine, call, _ async throws(LunetteError) in try await engine.pushImage(call) },
+        "image.build": .changing { engine, call, _ async throws(LunetteError) in try await engine.buildImage(call) },
+        "image.get": .reading { engine, call, _ async throws(LunetteError) in try await engine.imageTarget(call).handle },
+        "image.find": .reading { engine, call, _ async throws(LunetteError) in
+            var arguments = try call.arguments()
+            let word = try arguments.target("image")
+            try arguments.finish()
+            return try await engine.images.find(word)?.handle ?? .null
+        },
+        "image.list": .reading { engine, call, _ async throws(LunetteError) in .array(try await engine.matchingImages(call).map(\.handle)) },
+        "image.inspect_all": .reading { engine, call, _ async throws(LunetteError) in .array(try await engine.matchingImages(call).map(\.inspected)) },
+        "image.inspect": .reading { engine, call, _ async throws(LunetteError) in try await engine.imageTarget(call).inspected },
+        "image.history": .reading { engine, call, _ async throws(LunetteError) in
+            .array(try await engine.images.history(try await engine.imageTarget(call).id).map(\.value))
+        },
+        "image.tag": .changing { engine, call, _ async throws(LunetteError) in try await engine.tagImage(call) },
+        "image.remove": .changing { engine, call, _ async throws(LunetteError) in try await engine.removeImage(call) },
+        "image.prune": .changing { engine, call, _ async throws(LunetteError) in
+            var arguments = try call.arguments()
+            let all = try arguments.bool("all") ?? false
+            if arguments.value("labels") != nil { throw arguments.unsupported("labels", "pruning images by label isn't built yet") }
+            try arguments.finish()
+            return try await engine.pruneImages(all: all)
+        },
+    ]
+}
+
+extension ImageRecord {
+    var handle: Value { Handle.image(id: id, name: references.first.map { (try? Reference($0))?.familiar ?? $0 } ?? shortID) }
+    private var shortID: String { String(id.drop { $0 != ":" }.dropFirst().prefix(12)) }
+
+    /// `img:inspect()`, with what the registry's record adds to the store's.
+    var inspected: Value {
+        var map = value.mapValue ?? [:]
+        var labels = ValueMap()
+        for (key, value) in config.config.labels.sorted(by: { $0.key < $1.key }) { labels[key] = .string(value) }
+        if map["labels"] == nil { map["labels"] = .map(labels) }
+        if map["platform"] == nil { map["platform"] = .string(config.platform.description) }
+        if map["created_at"] == nil { map["created_at"] = 0 }
+        return .map(map)
+    }
+}
+
+extension Engine {
+    func imageTarget(_ call: Call) async throws(LunetteError) -> ImageRecord {
+        var arguments = try call.arguments()
+        let word = try arguments.target("image")
+        try arguments.finish()
+        return try await images.get(word)
+    }
+
+    func matchingImages(_ call: Call) async throws(LunetteError) -> [ImageRecord] {
+        var arguments = try call.arguments()
+        let labels = try arguments.stringMap("labels") ?? []
+        let reference = try arguments.string("reference")
+        let dangling = try arguments.bool("dangling")
+        try arguments.finish()
+        return try await images.list().filter { image in
+            (dangling == nil || dangling == image.references.isEmpty)
+                && (reference == nil || image.references.contains { $0.hasPrefix(reference!) || (try? Reference($0))?.familiar.hasPrefix(reference!) == true })
+                && labels.allSatisfy { image.config.config.labels[$0.key] == $0.value }
+        }
+    }
+
+    /// Ids of the images that containers stand on.
+    func imagesInUse() async -> Set<String> { Set(await state.containers.values.compactMap { $0.image?.id }) }
+
+    private func ask(_ event: String, image name: String, _ call: Call, spec: ValueMap) async throws(LunetteError) {
+        guard await hooks.wants(event) else { return }
+        _ = try await hooks.ask(.init(event: event, target: .init(kind: "image", id: name, name: name), spec: .map(spec)), for: call)
+    }
+
+    private func log(_ event: String, _ image: ImageRecord, _ call: Call, fields: ValueMap = [:]) async throws(LunetteError) {
+        try await log(event, id: image.id, name: image.handle["name"]?.stringValue ?? image.id, call, fields: fields)
+    }
+
+    private func log(_ event: String, id: String, name: String, _ call: Call, fields: ValueMap = [:]) async throws(LunetteError) {
+        var changes = Changes()
+        changes.events = [
+            PendingEvent(name: event, target: .init(kind: "image", id: id, name: name), fields: fields, actor: call.request.actor.value, cause: call.causeOfConsequences)
+        ]
+        try await state.commit(changes)
+    }
+
+    private func registryOptions(_ arguments: inout FieldReader) throws(LunetteError) -> RegistryOptions {
+        RegistryOptions(
+            policy: try arguments.choice("policy", PullPolicy.self) ?? .missing, platform: try arguments.string("platform"),
+            username: try arguments.string("username"), password: try arguments.string("password"), tls: try arguments.bool("tls"))
+    }
+
+    /// Runs a store operation and sends its progress as chunks, the newest only when the caller is slow.
+    private func withProgress<T: Sendable>(
+        _ call: Call, wanted: Bool, _ body: (ImageProgressHandler?) async throws(LunetteError) -> T
+    ) async throws(LunetteError) -> T {
+        guard wanted, call.wantsChunks else { return try await body(nil) }
+        let (stream, continuation) = AsyncStream.makeStream(of: ImageProgress.self, bufferingPolicy: .bufferingNewest(64))
+        let sending = Task {
+            do throws(LunetteError) { for await progress in stream { try await call.emit(progress.value) } } catch {
+                // The caller is gone or refuses: its call is cancelled by the session, not from here.
+            }
+        }
+        do throws(LunetteError) {
+            let result = try await body { continuation.yield($0) }
+            continuation.finish()
+            await sending.value
+            return result
+        } catch {
+            continuation.finish()
+            sending.cancel()
+            throw error
+        }
+    }
+
+    func pullImage(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let reference = try arguments.required("ref")
+        let options = try registryOptions(&arguments)
+        let progress = arguments.value("progress") != nil
+        try arguments.finish()
+        let full: String
+        do throws(LunetteError) { full = try Reference(reference).description } catch {
+            var error = error
+            error.path = "ref"
+            throw error
+        }
+        try await ask("image.pull", image: full, call, spec: ["ref": .string(full), "policy": .string(options.policy.rawValue)])
+        let before = options.policy == .missing ? try await images.find(reference) : nil
+        let image = try await withProgress(call, wanted: progress) { handler async throws(LunetteError) in
+            try await images.pull(reference, options: options, progress: handler)
+        }
+        if before?.id != image.id { try await log("image.pulled", id: image.id, name: full, call, fields: ["digest": .string(image.digest)]) }
+        return Handle.image(id: image.id, name: (try? Reference(reference))?.familiar ?? reference)
+    }
+
+    func loadImage(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let path = try arguments.required("path")
+        let tag = try arguments.string("tag")
+        let progress = arguments.value("progress") != nil
+        try arguments.finish()
+        let loaded = try await withProgress(call, wanted: progress) { handler async throws(LunetteError) in
+            try await images.load(path, tag: tag, progress: handler)
+        }
+        for image in loaded { try await log("image.loaded", image, call) }
+        guard let first = loaded.first else { throw LunetteError(.notFound, "\(displayable(path, limit: 200)) holds no image", path: "path") }
+        return first.handle
+    }
+
+    func saveImages(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        guard let value = arguments.value("refs") else { throw arguments.failure("refs", "is required") }
+        var names: [String] = []
+        for item in value.arrayValue ?? [value] {
+            guard let word = Handle.word(item) else { throw arguments.failure("refs", "expected images, got \(item.kind)") }
+            names.append(word)
+        }
+        let path = try arguments.required("path")
+        let format = try arguments.string("format")
+        let progress = arguments.value("progress") != nil
+        try arguments.finish()
+        if format == "docker" { throw arguments.unsupported("format", "writing docker-archives isn't built yet", hint: "use \"oci\": Podman, skopeo and Docker 25 read it") }
+        let destination = format == "oci-dir" && !path.hasSuffix("/") ? path + "/" : path
+        try await withProgress(call, wanted: progress) { handler async throws(LunetteError) in
+            try await images.save(names, to: destination, progress: handler)
+        }
+        return .null
+    }
+
+    func pushImage(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        guard let word = arguments.value("ref").flatMap(Handle.word) else { throw arguments.failure("ref", "is required") }
+        let target = try arguments.string("to")
+        let options = try registryOptions(&arguments)
+        let progress = arguments.value("progress") != nil
+        try arguments.finish()
+        try await ask("image.push", image: target ?? word, call, spec: ["ref": .string(word), "to": .string(target ?? word)])
+        let image = try await withProgress(call, wanted: progress) { handler async throws(LunetteError) in
+            try await images.push(word, to: target, options: options, progress: handler)
+        }
+        try await log("image.pushed", image, call, fields: ["to": .string(target ?? word)])
+        return ["digest": .string(image.digest)]
+    }
+
+    func tagImage(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let word = try arguments.target("image")
+        let reference = try arguments.required("reference")
+        try arguments.finish()
+        let image = try await images.tag(word, as: reference)
+        try await log("image.tagged", image, call, fields: ["reference": .string(reference)])
+        return Handle.image(id: image.id, name: (try? Reference(reference))?.familiar ?? reference)
+    }
+
+    func removeImage(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let word = try arguments.target("image")
+        let force = try arguments.bool("force") ?? false
+        try arguments.finish()
+        let image = try await images.get(word)
+        try await ask("image.remove", image: image.handle["name"]?.stringValue ?? image.id, call, spec: ["image": .string(word)])
+        try call.checkCancellation()
+        let removal = try await images.remove(word, force: force, inUse: await imagesInUse())
+        try await log("image.removed", image, call, fields: ["untagged": .array(removal.untagged.map(Value.string)), "removed": .bool(!removal.removed.isEmpty)])
+        return [
+            "untagged": .array(removal.untagged.map(Value.string)), "removed": .bool(!removal.removed.isEmpty), "reclaimed": .int(removal.reclaimed),
+        ]
+    }
+
+    func pruneImages(all: Bool) async throws(LunetteError) -> Value {
+        let removal = try await images.prune(all: all, inUse: await imagesInUse())
+        return ["removed": .array((removal.untagged + removal.removed).map(Value.string)), "reclaimed": .int(removal.reclaimed)]
+    }
+
+    func buildImage(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let progress = arguments.value("progress") != nil
+        let network = try arguments.string("network") ?? "none"
+        guard ["none", "host"].contains(network) else { throw arguments.failure("network", "\"\(displayable(network, limit: 40))\" is not \"none\" or \"host\"") }
+        var fields = call.request.arguments.mapValue ?? [:]
+        fields["network"] = nil
+        fields["progress"] = nil
+        let spec = try BuildSpec(value: .map(fields), workingDirectory: "/")
+        try await ask("image.build", image: spec.tag ?? "<build>", call, spec: fields)
+        let runner = ContainerBuildRunner(engine: self, call: call, network: network)
+        let (lines, continuation) = AsyncStream.makeStream(of: [UInt8].self, bufferingPolicy: .bufferingOldest(4096))
+        let sending = Task {
+            do throws(LunetteError) {
+                for await bytes in lines { try await call.emit(["phase": "run", "current": 0, "message": .text(bytes)]) }
+            } catch {
+                // As with progress: the session cancels the call.
+            }
+        }
+        defer {
+            continuation.finish()
+            sending.cancel()
+        }
+        let image = try await withProgress(call, wanted: progress) { handler async throws(LunetteError) in
+            try await images.build(spec, runner: runner, output: progress ? { continuation.yield($0) } : nil, progress: handler)
+        }
+        continuation.finish()
+        await sending.value
+        try await log("image.built", image, call)
+        return spec.tag.map { tag in Handle.image(id: image.id, name: (try? Reference(tag))?.familiar ?? tag) } ?? image.handle
+    }
+}

@@ -1,0 +1,71 @@
+import LunetteAPI
+import LunetteSpec
+import Synchronization
+
+/// One client's conversation with the engine, in process. The server's connections each hold one.
+final class Session: EngineSession {
+    let id: String
+    let receiver: (any HookReceiver)?
+    private let engine: Engine
+    private struct Calls {
+        var tasks: [Int: Task<Result<Value, LunetteError>, Never>] = [:]
+        var next = 0
+        var isClosed = false
+    }
+    private let calls = Mutex(Calls())
+
+    init(engine: Engine, receiver: (any HookReceiver)?) {
+        id = Identifier.short()
+        self.engine = engine
+        self.receiver = receiver
+    }
+
+    func call(
+        _ request: APIRequest, files: [Int32], onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)?
+    ) async throws(LunetteError) -> Value {
+        let call = Call(request: request, session: id, files: files, onChunk: onChunk)
+        let timedOut = Mutex(false)
+        let gate = calls.withLock { calls -> (number: Int, task: Task<Result<Value, LunetteError>, Never>)? in
+            guard !calls.isClosed else { return nil }
+            let number = calls.next
+            calls.next += 1
+            let task = Task { [engine, self] () -> Result<Value, LunetteError> in
+                do throws(LunetteError) { return .success(try await engine.perform(call, in: self)) } catch { return .failure(error) }
+            }
+            calls.tasks[number] = task
+            return (number, task)
+        }
+        guard let (number, task) = gate else { throw LunetteError(.cancelled, "the session is closed") }
+        let timer = request.deadline.map { deadline in
+            Task { [clock = engine.clock] in
+                do { try await clock.sleep(deadline - clock.now()) } catch { return }
+                timedOut.withLock { $0 = true }
+                task.cancel()
+            }
+        }
+        let result = await withTaskCancellationHandler { await task.value } onCancel: { task.cancel() }
+        timer?.cancel()
+        calls.withLock { _ = $0.tasks.removeValue(forKey: number) }
+        switch result {
+        case .success(let value): return value
+        case .failure(var error):
+            if error.code == .cancelled, timedOut.withLock({ $0 }) {
+                error = LunetteError(.timeout, "\(request.function) did not end before its deadline", operation: request.function, target: error.target)
+            }
+            if error.operation == nil { error.operation = request.function }
+            throw error
+        }
+    }
+
+    func close() async {
+        let tasks = calls.withLock { calls -> [Task<Result<Value, LunetteError>, Never>]? in
+            if calls.isClosed { return nil }
+            calls.isClosed = true
+            return Array(calls.tasks.values)
+        }
+        guard let tasks else { return }
+        for task in tasks { task.cancel() }
+        for task in tasks { _ = await task.value }
+        await engine.sessionEnded(self)
+    }
+}

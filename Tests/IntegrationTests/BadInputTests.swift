@@ -29,14 +29,20 @@ struct BadInputTests {
                 """, expecting: nil)
             #expect(script.code == 1, "\(script.errorText)")
             #expect(script.errorText.contains("resorces") && script.errorText.contains("resources"), "\(script.errorText)")
-            #expect(script.errorText.contains(".lua:3") || script.errorText.contains(".lua:4"), "the line that wrote it: \(script.errorText)")
-            let unit = try await home.lunette("-e", "return container.create { image = '\(image)', resources = { memory = '1GX' } }", expecting: nil)
+            #expect(
+                script.errorText.contains(".lua:3") || script.errorText.contains(".lua:4"), "the line that wrote it: \(script.errorText)")
+            let unit = try await home.lunette(
+                "-e", "return container.create { image = '\(image)', resources = { memory = '1GX' } }", expecting: nil)
             #expect(unit.errorText.contains("resources.memory") && unit.errorText.contains("1GX"), "\(unit.errorText)")
             let verb = try await home.lunette("-e", "return lunette.container.creat {}", expecting: nil)
             #expect(verb.code != 0 && verb.errorText.contains("create"), "\(verb.errorText)")
-            let checked = try await home.command(["check", try Self.file(home, "typo.lua", "local lunette = require 'lunette'\nlunette.container.run { imag = 'x' }\n")])
-                .run(expecting: nil)
-            #expect(checked.code != 0 && checked.errorText.contains("imag") || checked.text.contains("imag"), "\(checked.text)\(checked.errorText)")
+            let checked = try await home.command([
+                "check", try Self.file(home, "typo.lua", "local lunette = require 'lunette'\nlunette.container.run { imag = 'x' }\n"),
+            ])
+            .run(expecting: nil)
+            #expect(
+                checked.code != 0 && checked.errorText.contains("imag") || checked.text.contains("imag"),
+                "\(checked.text)\(checked.errorText)")
             try await expect(home, ["run", "--memory", "lots", image], says: "lots")
             try await expect(home, ["start", "no-such-container"], says: "no-such-container")
         }
@@ -88,8 +94,11 @@ struct BadInputTests {
             for number in 0..<8 {
                 let tag = "full:\(number)"
                 let build = "return image.build { tag = '\(tag)', copy = { { from = '/bin/busybox', to = '/b\(number)' } } }"
-                let finished = try await home.lunette("-e", number == 0 ? "return image.load('\(folder)', { tag = '\(tag)' })" : build, expecting: nil)
-                if finished.code == 0 { loaded += 1 } else {
+                let finished = try await home.lunette(
+                    "-e", number == 0 ? "return image.load('\(folder)', { tag = '\(tag)' })" : build, expecting: nil)
+                if finished.code == 0 {
+                    loaded += 1
+                } else {
                     failure = finished.errorText
                     break
                 }

@@ -21,8 +21,11 @@ struct ContainerTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             #expect(try await home.lunette("run", "--rm", image, "id", "-u").text == "0")
-            #expect(try await home.lunette("run", "--rm", "--user", "app", image, "id").text == "uid=1000(app) gid=1000(app) groups=1000(app),2000(extra)")
-            #expect(try await home.lunette("run", "--rm", "--user", "1234:5678", image, "sh", "-c", "id -u; id -g").lines == ["1234", "5678"])
+            #expect(
+                try await home.lunette("run", "--rm", "--user", "app", image, "id").text
+                    == "uid=1000(app) gid=1000(app) groups=1000(app),2000(extra)")
+            #expect(
+                try await home.lunette("run", "--rm", "--user", "1234:5678", image, "sh", "-c", "id -u; id -g").lines == ["1234", "5678"])
             let unknown = try await home.lunette("run", "--rm", "--user", "nobody-knows", image, "true", expecting: nil)
             #expect(unknown.code != 0)
             #expect(unknown.errorText.contains("nobody-knows"))
@@ -52,8 +55,11 @@ struct ContainerTests {
     func aTerminalIsTheContainersOwn() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let line = "\(LunetteHome.binary) run --rm -t \(image) sh -c 'tty; test -t 0 && test -t 1 && test -t 2 && echo terminal; stty size'"
-            let finished = try await Command(["script", "-qec", "stty rows 33 cols 77; \(line)", "/dev/null"], environment: home.environment).run()
+            let line =
+                "\(LunetteHome.binary) run --rm -t \(image) sh -c 'tty; test -t 0 && test -t 1 && test -t 2 && echo terminal; stty size'"
+            let finished = try await Command(
+                ["script", "-qec", "stty rows 33 cols 77; \(line)", "/dev/null"], environment: home.environment
+            ).run()
             let output = finished.text.replacingOccurrences(of: "\r", with: "")
             #expect(output.contains("/dev/pts/0") || output.contains("/dev/console"), "\(output)")
             #expect(output.contains("terminal"), "\(output)")
@@ -69,7 +75,10 @@ struct ContainerTests {
             home.cleanUp.add("end tmux") { _ = try await Command(tmux + ["kill-server"]).run(expecting: nil) }
             let environment = home.environment.compactMapValues { $0 }.map { "\($0)='\($1)'" }.joined(separator: " ")
             try await Command(
-                tmux + ["new-session", "-d", "-x", "100", "-y", "30", "\(environment) \(LunetteHome.binary) run -it --name shell \(image) sh; echo left $?; cat"]
+                tmux + [
+                    "new-session", "-d", "-x", "100", "-y", "30",
+                    "\(environment) \(LunetteHome.binary) run -it --name shell \(image) sh; echo left $?; cat",
+                ]
             ).run()
             func screen() async throws -> String { try await Command(tmux + ["capture-pane", "-p"]).run().text }
             try await eventually("a prompt") { try await screen().contains("#") }
@@ -112,7 +121,8 @@ struct ContainerTests {
             let image = try await home.load(.nginx)
             try await home.lunette("run", "-d", "--name", "web", image)
             try await eventually("nginx answers") {
-                try await home.lunette("exec", "web", "wget", "-qO-", "http://127.0.0.1:8080/index.html", expecting: nil).text == "hello from nginx"
+                try await home.lunette("exec", "web", "wget", "-qO-", "http://127.0.0.1:8080/index.html", expecting: nil).text
+                    == "hello from nginx"
             }
             try await eventually("the access log is in lunette logs") {
                 try await home.lunette("logs", "web").text.contains("GET /index.html")
@@ -129,13 +139,15 @@ struct ContainerTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             let oom = try await home.lunette(
-                "run", "--name", "hungry", "--memory", "16m", image, "sh", "-c", "x=0123456789abcdef; while true; do x=$x$x; done", expecting: nil,
+                "run", "--name", "hungry", "--memory", "16m", image, "sh", "-c", "x=0123456789abcdef; while true; do x=$x$x; done",
+                expecting: nil,
                 timeout: .seconds(60))
             #expect(oom.code != 0)
             let exit = try await home.inspect("hungry")["exit"] as? [String: Any]
             #expect(exit?["oom_killed"] as? Bool == true, "\(String(describing: exit))")
             let forks = try await home.lunette(
-                "run", "--rm", "--pids-limit", "10", image, "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 5 & done; wait", expecting: nil)
+                "run", "--rm", "--pids-limit", "10", image, "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 5 & done; wait",
+                expecting: nil)
             #expect(forks.errorText.contains("fork"), "\(forks.errorText)")
         }
     }
@@ -143,7 +155,8 @@ struct ContainerTests {
     @Test func stopPauseRestartRenameAndCopiesOfStatus() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            try await home.lunette("run", "-d", "--name", "c", image, "sh", "-c", "trap 'echo bye; exit 4' TERM; echo up; while :; do sleep 0.1; done")
+            try await home.lunette(
+                "run", "-d", "--name", "c", image, "sh", "-c", "trap 'echo bye; exit 4' TERM; echo up; while :; do sleep 0.1; done")
             try await eventually("it is up") { try await home.lunette("logs", "c").text == "up" }
             try await home.lunette("pause", "c")
             #expect(try await home.inspect("c")["status"] as? String == "paused")
@@ -185,7 +198,8 @@ struct ContainerTests {
             #expect(try await home.lunette("run", "--rm", "-v", "\(folder):/mnt:ro", image, "cat", "/mnt/f").text == "from the host")
             let readonly = try await home.lunette("run", "--rm", "-v", "\(folder):/mnt:ro", image, "touch", "/mnt/g", expecting: 1)
             #expect(readonly.errorText.contains("Read-only"))
-            try await home.lunette("run", "--rm", "--tmpfs", "/scratch", image, "sh", "-c", "touch /scratch/a && grep -q ' /scratch tmpfs' /proc/mounts")
+            try await home.lunette(
+                "run", "--rm", "--tmpfs", "/scratch", image, "sh", "-c", "touch /scratch/a && grep -q ' /scratch tmpfs' /proc/mounts")
             try await home.lunette("run", "--rm", "--read-only", image, "touch", "/a", expecting: 1)
         }
     }

@@ -9,7 +9,8 @@ struct CrashTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             try await home.lunette(
-                "run", "-d", "--name", "c", image, "sh", "-c", "i=0; while [ ! -e /end ]; do echo line $i; i=$((i+1)); sleep 0.01; done; exit 42")
+                "run", "-d", "--name", "c", image, "sh", "-c",
+                "i=0; while [ ! -e /end ]; do echo line $i; i=$((i+1)); sleep 0.01; done; exit 42")
             try await home.lunette("run", "-d", "--name", "short", image, "sh", "-c", "sleep 0.5; echo last words; exit 17")
             let before = try await home.inspect("c")
             try await home.stopEngine(with: SIGKILL)
@@ -97,7 +98,8 @@ struct CrashTests {
             home.cleanUp.add("stop the registry") { try await registry.stop() }
             let reference = try await registry.push(layout: try await TestImage.busybox.layout(), as: "busybox:1")
             let image = try await home.load(.busybox)
-            try await home.lunette("run", "-d", "--name", "witness", image, "sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done")
+            try await home.lunette(
+                "run", "-d", "--name", "witness", image, "sh", "-c", "i=0; while :; do echo $i; i=$((i+1)); sleep 0.05; done")
             let witness = try await home.inspect("witness")["pid"] as? Int
 
             let points = try await home.lunette("system", "fault-points").lines
@@ -111,7 +113,9 @@ struct CrashTests {
                 }
                 let finished = try await home.script(Self.walk(reference: reference), expecting: nil, timeout: .seconds(60))
                 #expect(finished.code == 0, "\(point): \(finished.errorText)")
-                if engine.isRunning { notReached.append(point) } else {
+                if engine.isRunning {
+                    notReached.append(point)
+                } else {
                     let end = try await engine.wait()
                     if end.signal != SIGKILL { notReached.append("\(point) (exit code \(end.code): \(end.errorText))") }
                 }

@@ -27,7 +27,8 @@ struct InteropTests {
                     podman run --rm --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network none --cgroups disabled "$id"
                     podman rmi -f "$id" >/dev/null
                     """
-                let finished = try await Command(["unshare", "-m", "--propagation", "private", "bash", "-euc", podman]).run(timeout: .seconds(90))
+                let finished = try await Command(["unshare", "-m", "--propagation", "private", "bash", "-euc", podman]).run(
+                    timeout: .seconds(90))
                 #expect(finished.text.hasSuffix("two"), "\(format): \(finished.text) \(finished.errorText)")
             }
         }
@@ -36,7 +37,9 @@ struct InteropTests {
     @Test(.requires(.skopeo, .command("jq"))) func theContentStoreIsAnOCILayoutThatSkopeoReads() async throws {
         try await withLunette { home in
             try await home.lunette("-e", Self.build)
-            let index = try await Command("jq", "-r", ".manifests[].annotations[\"org.opencontainers.image.ref.name\"]", "\(home.root)/content/index.json").run()
+            let index = try await Command(
+                "jq", "-r", ".manifests[].annotations[\"org.opencontainers.image.ref.name\"]", "\(home.root)/content/index.json"
+            ).run()
             let name = try #require(index.lines.first { $0.contains("interop") })
             let inspected = try await Command("skopeo", "inspect", "oci:\(home.root)/content:\(name)").run()
             #expect(inspected.text.contains("\"made\": \"by lunette\""))
@@ -63,7 +66,8 @@ struct InteropTests {
                 let target = "\(home.folder)/\(kind)"
                 let destination = kind == "dir-oci" ? "oci:\(target):x" : "\(kind):\(target):written.test/by-skopeo:1"
                 try await Command("skopeo", "copy", "-q", "--insecure-policy", "oci:\(layout)", destination).run()
-                #expect(try await home.lunette("-e", "return image.load('\(target)', { tag = 'l:\(kind)' }).name").text.contains("l:\(kind)"))
+                #expect(
+                    try await home.lunette("-e", "return image.load('\(target)', { tag = 'l:\(kind)' }).name").text.contains("l:\(kind)"))
                 #expect(try await home.lunette("run", "--rm", "l:\(kind)", "echo", kind).text == kind)
             }
         }
@@ -77,7 +81,8 @@ struct InteropTests {
             let reference = "\(registry.host)/ours/interop:1"
             try await home.lunette("tag", "interop:1", reference)
             try await home.lunette("push", reference)
-            let digest = try await Command("skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", "docker://\(reference)").run().text
+            let digest = try await Command("skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", "docker://\(reference)")
+                .run().text
             #expect(try await home.lunette("-e", "return image.get('interop:1'):inspect().digest").text.contains(digest))
         }
     }
@@ -87,7 +92,9 @@ struct InteropTests {
             let image = try await home.load(.busybox)
             try await home.lunette("run", "-d", "--name", "c", "--label", "a=b", image, "sleep", "60")
             try await home.lunette("volume", "create", "v")
-            for arguments in [["ps"], ["ps", "-a"], ["images"], ["volume", "ls"], ["system", "info"], ["version"], ["stats", "--no-stream"]] {
+            for arguments in [
+                ["ps"], ["ps", "-a"], ["images"], ["volume", "ls"], ["system", "info"], ["version"], ["stats", "--no-stream"],
+            ] {
                 let output = try await home.command(arguments + ["--format", "json"]).run().stdout
                 let text = String(decoding: output, as: UTF8.self)
                 // One document, or one a line.

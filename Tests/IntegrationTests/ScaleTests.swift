@@ -66,10 +66,13 @@ struct ScaleTests {
     @Test func aClientThatStopsReadingHoldsNothingUp() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            try await home.lunette("run", "-d", "--name", "loud", image, "sh", "-c", "while :; do echo 0123456789012345678901234567890123456789; done")
+            try await home.lunette(
+                "run", "-d", "--name", "loud", image, "sh", "-c", "while :; do echo 0123456789012345678901234567890123456789; done")
             // A reader of the log, of the events and of a run's output, all stopped in mid-air.
             var stopped: [RunningCommand] = []
-            for arguments in [["logs", "-f", "loud"], ["events"], ["run", "--name", "stuck", image, "sh", "-c", "yes | head -c 10000000; echo done"]] {
+            for arguments in [
+                ["logs", "-f", "loud"], ["events"], ["run", "--name", "stuck", image, "sh", "-c", "yes | head -c 10000000; echo done"],
+            ] {
                 let client = try home.command(arguments).start()
                 stopped.append(client)
                 try await eventually("\(arguments[0]) is under way") { !client.stdout.isEmpty || arguments[0] == "events" }

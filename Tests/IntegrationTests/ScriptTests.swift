@@ -77,7 +77,8 @@ struct ScriptTests {
         // The image is the one that was pushed, and its unpacked tree is what another tool unpacks.
         try await home.lunette("run", "--name", "witness", "-d", reference, "sleep", "60")
         let ours = try await home.lunette(
-            "exec", "witness", "sh", "-c", "find / -xdev -type f -o -xdev -type l | sort | grep -vE '^/(proc|sys|dev|etc/(hosts|hostname|resolv.conf))'"
+            "exec", "witness", "sh", "-c",
+            "find / -xdev -type f -o -xdev -type l | sort | grep -vE '^/(proc|sys|dev|etc/(hosts|hostname|resolv.conf))'"
         ).lines
         try await home.lunette("rm", "-f", "witness")
         let layout = try await TestImage.redis.folder()
@@ -99,6 +100,8 @@ extension LunetteHome {
     func stopEngine(with number: Int32 = SIGTERM) async throws {
         guard let engine = enginePID() else { return }
         kill(engine, number)
-        try await eventually("engine \(engine) is gone") { !FileManager.default.fileExists(atPath: "/proc/\(engine)/cmdline") || kill(engine, 0) != 0 }
+        try await eventually("engine \(engine) is gone") {
+            !FileManager.default.fileExists(atPath: "/proc/\(engine)/cmdline") || kill(engine, 0) != 0
+        }
     }
 }

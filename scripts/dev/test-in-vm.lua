@@ -28,6 +28,7 @@ image.build {
 local exit, logs = run { args = { "echo", "hello" } }
 check("a container runs", exit.code == 0 and logs == "hello\n", exit.code .. " " .. logs)
 
+local _
 _, logs = run {
   args = { "sh", "-c", "cd /sys/fs/cgroup && cat memory.max pids.max cpu.max" },
   resources = { memory = "64MiB", pids = 20, cpus = 0.5 },

@@ -96,10 +96,12 @@ struct RuntimeHost: ContainerHost {
 
 extension RuntimeHost {
     func copyUp(layers: [String], from target: String, to directory: String) async throws(LunetteError) -> Bool {
-        try await runtime.copyUp(layers: layers, from: target, to: directory)
+        false  // Until the runtime can.
     }
 
-    func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String { try await runtime.launchPlanText(request) }
+    func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String {
+        throw LunetteError(.unsupported, "printing launch plans isn't built yet")
+    }
 }
 
 extension ExitRecord {

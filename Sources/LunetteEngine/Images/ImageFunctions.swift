@@ -109,7 +109,7 @@ extension Engine {
             }
         }
         do throws(LunetteError) {
-            let result = try await body { continuation.yield($0) }
+            let result = try await body { progress in _ = continuation.yield(progress) }
             continuation.finish()
             await sending.value
             return result
@@ -243,8 +243,10 @@ extension Engine {
             continuation.finish()
             sending.cancel()
         }
+        var output: (@Sendable ([UInt8]) -> Void)?
+        if progress { output = { bytes in _ = continuation.yield(bytes) } }
         let image = try await withProgress(call, wanted: progress) { handler async throws(LunetteError) in
-            try await images.build(spec, runner: runner, output: progress ? { continuation.yield($0) } : nil, progress: handler)
+            try await images.build(spec, runner: runner, output: output, progress: handler)
         }
         continuation.finish()
         await sending.value

@@ -61,11 +61,16 @@ struct Call: Sendable {
         return Outcome(requestID: request.id, function: request.function, result: .success(value))
     }
 
+    /// Notes that the deadline, not the caller, ends this call.
+    func markOutOfTime() { progress.isOutOfTime.withLock { $0 = true } }
+    var isOutOfTime: Bool { progress.isOutOfTime.withLock { $0 } }
+
     var outcomeIsStored: Bool { progress.outcomeIsStored.withLock { $0 } }
 }
 
 private final class CallProgress: Sendable {
     let outcomeIsStored = Mutex(false)
+    let isOutOfTime = Mutex(false)
 }
 
 extension FieldReader {

@@ -24,7 +24,6 @@ final class Session: EngineSession {
         _ request: APIRequest, files: [Int32], onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)?
     ) async throws(LunetteError) -> Value {
         let call = Call(request: request, session: id, files: files, onChunk: onChunk)
-        let timedOut = Mutex(false)
         let gate = calls.withLock { calls -> (number: Int, task: Task<Result<Value, LunetteError>, Never>)? in
             guard !calls.isClosed else { return nil }
             let number = calls.next
@@ -39,7 +38,7 @@ final class Session: EngineSession {
         let timer = request.deadline.map { deadline in
             Task { [clock = engine.clock] in
                 do { try await clock.sleep(deadline - clock.now()) } catch { return }
-                timedOut.withLock { $0 = true }
+                call.markOutOfTime()
                 task.cancel()
             }
         }
@@ -49,7 +48,7 @@ final class Session: EngineSession {
         switch result {
         case .success(let value): return value
         case .failure(var error):
-            if error.code == .cancelled, timedOut.withLock({ $0 }) {
+            if error.code == .cancelled, call.isOutOfTime {
                 error = LunetteError(.timeout, "\(request.function) did not end before its deadline", operation: request.function, target: error.target)
             }
             if error.operation == nil { error.operation = request.function }

@@ -13,6 +13,12 @@ package struct UnixSocket: Sendable {
         package var pid: Int32
         package var uid: UInt32
         package var gid: UInt32
+
+        package init(pid: Int32, uid: UInt32, gid: UInt32) {
+            self.pid = pid
+            self.uid = uid
+            self.gid = gid
+        }
     }
 
     package struct Message: Sendable {

@@ -21,7 +21,9 @@ import Testing
 
     @Test func aUnifiedMachineIsV2AndNoneIsNil() {
         let text = "30 23 0:27 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
-        #expect(CgroupLayout.detect(mountinfo: text) == CgroupLayout(version: .v2, hierarchies: [.init(path: "/sys/fs/cgroup", controllers: [])]))
+        #expect(
+            CgroupLayout.detect(mountinfo: text)
+                == CgroupLayout(version: .v2, hierarchies: [.init(path: "/sys/fs/cgroup", controllers: [])]))
         #expect(CgroupLayout.detect(mountinfo: "garbage\n") == nil)
     }
 
@@ -36,7 +38,8 @@ import Testing
 @Suite struct CgroupV2FixtureTests {
     private func fixture(_ directory: Directory) throws -> ContainerCgroup {
         for file in [
-            "memory.max", "memory.swap.max", "cpu.max", "cpu.weight", "pids.max", "io.weight", "memory.oom.group", "cgroup.procs", "cgroup.freeze",
+            "memory.max", "memory.swap.max", "cpu.max", "cpu.weight", "pids.max", "io.weight", "memory.oom.group", "cgroup.procs",
+            "cgroup.freeze",
         ] { try directory.put(file, "") }
         return ContainerCgroup(version: .v2, directories: [CgroupFile(path: directory.label, controllers: [])])
     }
@@ -82,7 +85,8 @@ import Testing
             try directory.put("memory.stat", "anon 1\ninactive_file 300\n")
             try directory.put("memory.max", "max\n")
             try directory.put("memory.events", "low 0\noom 2\noom_kill 3\n")
-            try directory.put("cpu.stat", "usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\nnr_throttled 4\nthrottled_usec 1000000\n")
+            try directory.put(
+                "cpu.stat", "usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\nnr_throttled 4\nthrottled_usec 1000000\n")
             try directory.put("pids.current", "7\n")
             try directory.put("pids.max", "64\n")
             try directory.put("io.stat", "8:0 rbytes=10 wbytes=20 rios=1 wios=2\n8:16 rbytes=1 wbytes=2\n")
@@ -118,7 +122,9 @@ import Testing
         #expect(cgroups.ids().isEmpty)
     }
 
-    private func join(_ cgroup: ContainerCgroup, _ pid: Int32) throws { for directory in cgroup.directories { try directory.write("cgroup.procs", "\(pid)") } }
+    private func join(_ cgroup: ContainerCgroup, _ pid: Int32) throws {
+        for directory in cgroup.directories { try directory.write("cgroup.procs", "\(pid)") }
+    }
 
     @Test func limitsAreWrittenReadBackAndChanged() async throws {
         try await withCgroup { cgroup in
@@ -176,7 +182,8 @@ import Testing
         let before = try #require(count())
         for _ in 0..<30 {
             try await withCgroup { cgroup in
-                let child = try spawn(SpawnRequest(.path("/bin/sh"), arguments: ["sh", "-c", "read go; cat /etc/passwd /etc/services >/dev/null; true"]))
+                let child = try spawn(
+                    SpawnRequest(.path("/bin/sh"), arguments: ["sh", "-c", "read go; cat /etc/passwd /etc/services >/dev/null; true"]))
                 try join(cgroup, child.pid)
                 _ = try child.reap(block: true)
             }

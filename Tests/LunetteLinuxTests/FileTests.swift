@@ -50,11 +50,12 @@ import Testing
             var deep = tree
             for level in 0..<50 { deep = try deep.makeDirectory("d\(level)") }
             try deep.put("leaf", "x")
-            #expect("\(tree.label)/bad".withCString { name in
-                var bytes = Array(UnsafeBufferPointer(start: name, count: strlen(name)))
-                bytes += [CChar(bitPattern: 0xff), CChar(bitPattern: 0xfe), 0]
-                return mkdir(bytes, 0o700)
-            } == 0)
+            #expect(
+                "\(tree.label)/bad".withCString { name in
+                    var bytes = Array(UnsafeBufferPointer(start: name, count: strlen(name)))
+                    bytes += [CChar(bitPattern: 0xff), CChar(bitPattern: 0xfe), 0]
+                    return mkdir(bytes, 0o700)
+                } == 0)
             try directory.removeTree("tree")
             #expect(try directory.entries() == ["outside"])
             #expect(try outside.text("precious") == "stays")

@@ -9,7 +9,8 @@ import Testing
         // One that would leak if close-on-exec were forgotten anywhere.
         let stray = open("/dev/null", O_RDONLY)
         defer { close(stray) }
-        var request = SpawnRequest(.path("/bin/sh"), arguments: ["sh", "-c", "cd /proc/self/fd; echo *; echo $VALUE"], environment: ["VALUE=here"])
+        var request = SpawnRequest(
+            .path("/bin/sh"), arguments: ["sh", "-c", "cd /proc/self/fd; echo *; echo $VALUE"], environment: ["VALUE=here"])
         request.descriptors = [nil, input, nil]
         let child = try spawn(request)
         input.close()

@@ -14,6 +14,8 @@ func withTemporaryDirectory<T>(_ body: (Directory) async throws -> T) async thro
 
 extension Directory {
     /// Writes a plain file, as a fixture needs it.
-    func put(_ name: String, _ text: String) throws { try open(name, [.writeOnly, .create, .truncate], mode: 0o644).writeAll(Array(text.utf8)) }
+    func put(_ name: String, _ text: String) throws {
+        try open(name, [.writeOnly, .create, .truncate], mode: 0o644).writeAll(Array(text.utf8))
+    }
     func text(_ name: String) throws -> String? { try read(name).map { String(decoding: $0, as: UTF8.self) } }
 }

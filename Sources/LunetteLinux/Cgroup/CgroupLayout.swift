@@ -42,7 +42,9 @@ package struct CgroupLayout: Sendable, Equatable {
                 if unified == nil { unified = Hierarchy(path: point, controllers: []) }
             case "cgroup":
                 let found = fields[dash + 3].split(separator: ",").map(String.init).filter { controllers.contains($0) }
-                if !found.isEmpty, !legacy.contains(where: { $0.controllers == found }) { legacy.append(Hierarchy(path: point, controllers: found)) }
+                if !found.isEmpty, !legacy.contains(where: { $0.controllers == found }) {
+                    legacy.append(Hierarchy(path: point, controllers: found))
+                }
             default: break
             }
         }

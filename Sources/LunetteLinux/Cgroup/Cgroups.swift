@@ -22,7 +22,8 @@ package struct Cgroups: Sendable {
         return String(repeating: "0", count: 8 - digits.count) + digits
     }
 
-    private func name(_ id: String) -> String { scope.isEmpty ? id : "\(id).\(scope)" }
+    /// The directory's name for a container.
+    package func name(_ id: String) -> String { scope.isEmpty ? id : "\(id).\(scope)" }
 
     private func parents() -> [CgroupFile] {
         layout.hierarchies.map { CgroupFile(path: "\($0.path)/\(Self.parent)", controllers: $0.controllers) }
@@ -30,7 +31,8 @@ package struct Cgroups: Sendable {
 
     /// The container's cgroup, whether it exists or not.
     package func container(_ id: String) -> ContainerCgroup {
-        ContainerCgroup(version: layout.version, directories: parents().map { CgroupFile(path: "\($0.path)/\(name(id))", controllers: $0.controllers) })
+        ContainerCgroup(
+            version: layout.version, directories: parents().map { CgroupFile(path: "\($0.path)/\(name(id))", controllers: $0.controllers) })
     }
 
     /// Makes the container's cgroup in every hierarchy, with nothing limited yet. On failure what was made is removed.
@@ -73,7 +75,8 @@ package struct Cgroups: Sendable {
             for level in [root, parent] {
                 let available = Set((level.read("cgroup.controllers") ?? "").split(whereSeparator: \.isWhitespace).map(String.init))
                 let enabled = Set((level.read("cgroup.subtree_control") ?? "").split(whereSeparator: \.isWhitespace).map(String.init))
-                for controller in ["cpu", "cpuset", "memory", "pids", "io"] where available.contains(controller) && !enabled.contains(controller) {
+                for controller in ["cpu", "cpuset", "memory", "pids", "io"]
+                where available.contains(controller) && !enabled.contains(controller) {
                     try level.write("cgroup.subtree_control", "+\(controller)")
                 }
             }

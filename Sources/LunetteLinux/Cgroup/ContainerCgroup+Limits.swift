@@ -37,7 +37,11 @@ extension ContainerCgroup {
             }
         }
         if let shares = limits.cpuShares {
-            if let cpu = directory("cpu") { try cpu.write("cpu.shares", "\(shares)") } else { degraded.append(missing("cpu_shares", "cpu")) }
+            if let cpu = directory("cpu") {
+                try cpu.write("cpu.shares", "\(shares)")
+            } else {
+                degraded.append(missing("cpu_shares", "cpu"))
+            }
         }
         if limits.cpuset != nil || limits.memoryNodes != nil {
             if let cpuset = directory("cpuset") {
@@ -48,7 +52,11 @@ extension ContainerCgroup {
             }
         }
         if let pids = limits.pids {
-            if let directory = directory("pids") { try directory.write("pids.max", pids < 0 ? "max" : "\(pids)") } else { degraded.append(missing("pids", "pids")) }
+            if let directory = directory("pids") {
+                try directory.write("pids.max", pids < 0 ? "max" : "\(pids)")
+            } else {
+                degraded.append(missing("pids", "pids"))
+            }
         }
         if let weight = limits.ioWeight {
             let blkio = directory("blkio")
@@ -110,12 +118,16 @@ extension ContainerCgroup {
         if let nodes = limits.memoryNodes { try write("cpuset.mems", nodes, "memory nodes", "cpuset") }
         if let pids = limits.pids { try write("pids.max", pids < 0 ? "max" : "\(pids)", "pids", "pids") }
         if let weight = limits.ioWeight {
-            if directory.has("io.bfq.weight") { try directory.write("io.bfq.weight", "\(max(1, min(1000, weight)))") } else {
+            if directory.has("io.bfq.weight") {
+                try directory.write("io.bfq.weight", "\(max(1, min(1000, weight)))")
+            } else {
                 try write("io.weight", "default \(max(1, min(10000, weight)))", "io_weight", "io (weight)")
             }
         }
         if limits.devices != nil {
-            degraded.append("the device list is not enforced by a filter on cgroup v2 yet: device nodes can't be made or opened on the container's nodev file systems")
+            degraded.append(
+                "the device list is not enforced by a filter on cgroup v2 yet: device nodes can't be made or opened on the container's nodev file systems"
+            )
         }
         return degraded
     }

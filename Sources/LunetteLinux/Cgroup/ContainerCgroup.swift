@@ -36,7 +36,9 @@ package struct ContainerCgroup: Sendable, Equatable {
         guard let listing = try? Directory(directory.path), let names = try? listing.entries() else { return [] }
         return names.compactMap { name in
             var status = lnt_host_stat()
-            guard lnt_host_stat(listing.descriptor.number, name, 0x100, &status) == 0, status.mode & 0o170000 == 0o040000 else { return nil }
+            guard lnt_host_stat(listing.descriptor.number, name, 0x100, &status) == 0, status.mode & 0o170000 == 0o040000 else {
+                return nil
+            }
             return CgroupFile(path: "\(directory.path)/\(name)", controllers: directory.controllers)
         }
     }
@@ -72,7 +74,9 @@ package struct ContainerCgroup: Sendable, Equatable {
     private func setFrozen(_ frozen: Bool) throws(SystemCallError) {
         switch version {
         case .v1:
-            guard let freezer = directory("freezer") else { throw SystemCallError("freeze cgroup", "no freezer controller", errno: ErrorNumber.notSupported) }
+            guard let freezer = directory("freezer") else {
+                throw SystemCallError("freeze cgroup", "no freezer controller", errno: ErrorNumber.notSupported)
+            }
             try freezer.write("freezer.state", frozen ? "FROZEN" : "THAWED")
         case .v2:
             guard let directory = directories.first else { return }
@@ -140,6 +144,14 @@ package struct ContainerCgroup: Sendable, Equatable {
     }
 
     // MARK: out of memory
+
+    /// The file that counts them, for who watches from outside; nil without a memory controller.
+    package var outOfMemoryFile: String? {
+        switch version {
+        case .v1: directory("memory").map { "\($0.path)/memory.oom_control" }
+        case .v2: directories.first.map { "\($0.path)/memory.events" }
+        }
+    }
 
     /// How many processes the kernel killed here for want of memory.
     package func outOfMemoryKills() -> Int64 {

@@ -124,7 +124,9 @@ package func blocking<T: Sendable, Failure: Error>(
 ) async throws(Failure) -> T {
     let result: Result<T, Failure> = await withCheckedContinuation { continuation in
         executor.submit {
-            do throws(Failure) { continuation.resume(returning: .success(try body())) } catch { continuation.resume(returning: .failure(error)) }
+            do throws(Failure) { continuation.resume(returning: .success(try body())) } catch {
+                continuation.resume(returning: .failure(error))
+            }
         }
     }
     return try result.get()

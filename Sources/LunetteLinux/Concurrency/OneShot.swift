@@ -56,10 +56,12 @@ package final class OneShot<Value: Sendable>: Sendable {
         let now = state.withLock { state -> Now in
             if let value = state.value { return .value(value) }
             if let ticket, state.cancelled.remove(ticket) != nil { return .cancelled }
-            let key = ticket ?? {
-                state.next += 1
-                return state.next
-            }()
+            let key =
+                ticket
+                ?? {
+                    state.next += 1
+                    return state.next
+                }()
             state.waiters[key] = continuation
             return .later
         }

@@ -172,8 +172,10 @@ package func fileStatus(_ directory: Int32, _ name: String, follow: Bool, label:
     let flags = (name.isEmpty ? emptyPath : 0) | (follow ? 0 : noFollow)
     try check(lnt_host_stat(directory, name, flags, &raw), "stat", label)
     return FileStatus(
-        kind: FileKind(rawValue: raw.mode & 0o170000), permissions: raw.mode & 0o7777, uid: raw.uid, gid: raw.gid, size: Int64(clamping: raw.size),
+        kind: FileKind(rawValue: raw.mode & 0o170000), permissions: raw.mode & 0o7777, uid: raw.uid, gid: raw.gid,
+        size: Int64(clamping: raw.size),
         allocated: Int64(clamping: raw.blocks512) * 512, links: raw.links, device: raw.device, inode: raw.inode,
-        deviceMajor: raw.rdev_major, deviceMinor: raw.rdev_minor, modified: (raw.mtime_seconds, raw.mtime_nanoseconds), mountID: raw.mount_id
+        deviceMajor: raw.rdev_major, deviceMinor: raw.rdev_minor, modified: (raw.mtime_seconds, raw.mtime_nanoseconds),
+        mountID: raw.mount_id
     )
 }

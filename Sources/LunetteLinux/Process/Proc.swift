@@ -29,7 +29,9 @@ package struct ProcessStat: Sendable, Equatable {
             let pid = Int32(text[..<open].trimmed)
         else { return nil }
         let fields = text[text.index(after: close)...].split(separator: " ")
-        guard fields.count > 21, let state = fields[0].first, let parent = Int32(fields[1]), let start = UInt64(fields[19]) else { return nil }
+        guard fields.count > 21, let state = fields[0].first, let parent = Int32(fields[1]), let start = UInt64(fields[19]) else {
+            return nil
+        }
         self.pid = pid
         self.command = String(text[text.index(after: open)..<close])
         self.state = state

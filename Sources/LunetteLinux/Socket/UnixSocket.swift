@@ -33,7 +33,8 @@ package struct UnixSocket: Sendable {
     package init(_ descriptor: FileDescriptor) { self.descriptor = descriptor }
 
     /// Binds and listens; the file gets `mode` from the start. An existing file is EADDRINUSE: whoever holds the lock unlinks it first.
-    package static func listen(_ path: String, kind: Kind, mode: UInt32 = 0o600, backlog: Int32 = 128) throws(SystemCallError) -> UnixSocket {
+    package static func listen(_ path: String, kind: Kind, mode: UInt32 = 0o600, backlog: Int32 = 128) throws(SystemCallError) -> UnixSocket
+    {
         UnixSocket(FileDescriptor(owning: try check(lnt_host_unix_listen(path, kind.rawValue, mode, backlog), "listen on", path)))
     }
 

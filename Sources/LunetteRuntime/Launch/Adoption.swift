@@ -25,7 +25,8 @@ extension ContainerRuntime {
         }
         if let exit = await blocking({ places.exitRecord() }) { return .exited(exit) }
         guard let initProcess = record.initProcess, await blocking({ initProcess.isAlive }) else { return .absent }
-        let container = Container(record: record, cgroup: cgroup, places: places, connection: nil, child: nil, preparation: [])
+        let container = Container(
+            record: record, runtime: self, cgroup: cgroup, places: places, connection: nil, child: nil, preparation: [])
         container.watchInit()
         live.withLock { $0[record.id] = container }
         return .unmonitored(container)
@@ -42,7 +43,8 @@ extension ContainerRuntime {
             return nil
         }
         let connection = ShimConnection(socket, id: record.id)
-        let container = Container(record: record, cgroup: cgroup, places: places, connection: connection, child: shim, preparation: [])
+        let container = Container(
+            record: record, runtime: self, cgroup: cgroup, places: places, connection: connection, child: shim, preparation: [])
         do throws(SystemCallError) { try connection.open { container.connectionChanged($0) } } catch { return nil }
         guard case .success(let status) = await connection.greeted.value() else { return nil }
         if status.state == .ended { container.connectionChanged(connection) }
@@ -67,12 +69,14 @@ extension ContainerRuntime {
     }
 
     private func names(_ path: String) throws(LunetteError) -> Set<String> {
-        try atBorder(nil, { () throws(SystemCallError) in
-            do throws(SystemCallError) { return Set(try Directory(path).entries()) } catch {
-                if error.errno == ErrorNumber.noEntry { return [] }
-                throw error
-            }
-        })
+        try atBorder(
+            nil,
+            { () throws(SystemCallError) in
+                do throws(SystemCallError) { return Set(try Directory(path).entries()) } catch {
+                    if error.errno == ErrorNumber.noEntry { return [] }
+                    throw error
+                }
+            })
     }
 }
 

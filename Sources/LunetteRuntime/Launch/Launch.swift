@@ -24,28 +24,35 @@ extension ContainerRuntime {
         stopwatch.lap("plan")
         faultPoint("create.plan")
         let (connection, child, record) = try await blocking { () throws(LunetteError) in
-            try atBorder("start the monitor of container \(input.id)", { () throws(SystemCallError) in
-                let program = try self.shimProgram()
-                let plan = try SealedMemory.make("lunette-plan", bytes)
-                let (ours, theirs) = try UnixSocket.pair(kind: .packet)
-                let run = try Directory(places.run)
-                let storage = try Directory(places.storage)
-                var request = SpawnRequest(.descriptor(program), arguments: ["lunette-shim", input.id])
-                request.descriptors = [nil, nil, nil, plan, theirs.descriptor, run.descriptor, storage.descriptor] + input.passed
-                let child = try spawn(request)
-                guard let identity = ProcessIdentity.of(pid: child.pid) else {
-                    throw SystemCallError("identify lunette-shim", "\(child.pid)", errno: ErrorNumber.noProcess)
-                }
-                return (ShimConnection(ours, id: input.id), child, ContainerRecord(id: input.id, shim: identity, initProcess: nil, degraded: input.degraded))
-            })
+            try atBorder(
+                "start the monitor of container \(input.id)",
+                { () throws(SystemCallError) in
+                    let program = try self.shimProgram()
+                    let plan = try SealedMemory.make("lunette-plan", bytes)
+                    let (ours, theirs) = try UnixSocket.pair(kind: .packet)
+                    let run = try Directory(places.run)
+                    let storage = try Directory(places.storage)
+                    var request = SpawnRequest(.descriptor(program), arguments: ["lunette-shim", input.id])
+                    request.descriptors = [nil, nil, nil, plan, theirs.descriptor, run.descriptor, storage.descriptor] + input.passed
+                    let child = try spawn(request)
+                    guard let identity = ProcessIdentity.of(pid: child.pid) else {
+                        throw SystemCallError("identify lunette-shim", "\(child.pid)", errno: ErrorNumber.noProcess)
+                    }
+                    return (
+                        ShimConnection(ours, id: input.id), child,
+                        ContainerRecord(id: input.id, shim: identity, initProcess: nil, degraded: input.degraded)
+                    )
+                })
         }
         stopwatch.lap("spawn")
         faultPoint("create.spawned")
         // Listening begins only with the container there, so that no event is lost; until then packets wait in the socket.
         let pending = OneShot<Container>()
-        try atBorder("listen to the monitor", { () throws(SystemCallError) in
-            try connection.open { connection in pending.known?.connectionChanged(connection) }
-        })
+        try atBorder(
+            "listen to the monitor",
+            { () throws(SystemCallError) in
+                try connection.open { connection in pending.known?.connectionChanged(connection) }
+            })
         let created = await connection.created.value()
         let status: ShimStatus
         do throws(LunetteError) { status = try created.get() } catch {
@@ -56,13 +63,16 @@ extension ContainerRuntime {
         guard status.version == UInt32(LNT_SHIM_VERSION) else {
             connection.close()
             await blocking { Self.end(child) }
-            throw LunetteError(.internal, "lunette-shim speaks version \(status.version), this engine \(LNT_SHIM_VERSION)", hint: "install both from one release")
+            throw LunetteError(
+                .internal, "lunette-shim speaks version \(status.version), this engine \(LNT_SHIM_VERSION)",
+                hint: "install both from one release")
         }
         stopwatch.lap("launch")
         var complete = record
         complete.initProcess = ProcessIdentity.of(pid: status.initPID)
         let container = Container(
-            record: complete, cgroup: input.cgroup, places: places, connection: connection, child: child, preparation: stopwatch.laps, io: io)
+            record: complete, runtime: self, cgroup: input.cgroup, places: places, connection: connection, child: child,
+            preparation: stopwatch.laps, io: io)
         pending.fulfil(container)
         // What came between the gate and here.
         if connection.exited.known != nil || connection.closed.known != nil { container.connectionChanged(connection) }

@@ -5,14 +5,15 @@ internal import LunetteSpec
 enum NetworkFiles {
     /// - Parameter hostFile: the host's own /etc/hosts, for `network = "host"`.
     static func hosts(hostname: String, extra: [String], hostFile: String?) -> String {
-        var text = hostFile ?? """
-            127.0.0.1 localhost
-            ::1 localhost ip6-localhost ip6-loopback
-            fe00:: ip6-localnet
-            ff02::1 ip6-allnodes
-            ff02::2 ip6-allrouters
+        var text =
+            hostFile ?? """
+                127.0.0.1 localhost
+                ::1 localhost ip6-localhost ip6-loopback
+                fe00:: ip6-localnet
+                ff02::1 ip6-allnodes
+                ff02::2 ip6-allrouters
 
-            """
+                """
         if !text.isEmpty, !text.hasSuffix("\n") { text += "\n" }
         // 127.0.1.1 as Debian does: the name resolves, and isn't taken for localhost's address.
         if hostFile == nil { text += "127.0.1.1 \(hostname)\n" }

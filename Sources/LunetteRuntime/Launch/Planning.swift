@@ -2,9 +2,90 @@ internal import LunetteLinux
 package import LunetteSpec
 
 extension ContainerRuntime {
-    /// Asks the pure planner for the container's plan.
-    func plan(_ request: CreateRequest, _ prepared: Prepared) throws(LunetteError) -> LaunchInput {
-        throw LunetteError(.unsupported, "the launch planner isn't there yet")
+    /// The OCI runtime spec of a request on this machine. Reads the machine, changes nothing. Blocks.
+    func runtimeSpec(_ request: CreateRequest) throws(LunetteError) -> RuntimeSpec {
+        var spec = try RuntimeSpec(container: request.spec, image: request.image, facts: try facts(request))
+        if let size = request.io.size { spec.process?.consoleSize = .init(height: UInt32(size.rows), width: UInt32(size.columns)) }
+        return spec
+    }
+
+    /// The printable launch plan of a request (`inspect --launch-plan`) and its runtime spec. Changes nothing.
+    package func describeLaunch(_ request: CreateRequest) async throws(LunetteError) -> (plan: String, spec: Value) {
+        try await blocking { [self] () throws(LunetteError) in
+            let spec = try runtimeSpec(request)
+            return (try plan(request, spec).plan.description, spec.value)
+        }
+    }
+
+    /// Asks the pure planner for the container's plan. Its cgroup need not exist yet.
+    func plan(_ request: CreateRequest, _ spec: RuntimeSpec) throws(LunetteError) -> LaunchInput {
+        let places = ContainerPlaces(configuration, id: request.id)
+        let cgroup = cgroups.container(request.id)
+        let program = try seccompProgram(spec)
+        var input = LaunchInputs(
+            containerID: request.id, root: try root(request, places), cgroupsV1: cgroup.version == .v1 ? cgroup.paths : [],
+            cgroupV2: cgroup.version == .v2 ? cgroup.paths.first : nil, joinedIDBase: request.idRange?.first, seccompProgram: program.bytes,
+            seccompFlags: program.flags, keepsStdinOpen: request.spec.hasStdin)
+        input.cgroupView = cgroup.version == .v2 ? .v2 : .v1(cgroup.directories.map { $0.controllers.joined(separator: ",") })
+        input.monitor = MonitorPlan(
+            initProcess: request.spec.hasInit, logMaximumSize: UInt64(clamping: request.spec.log.maximumSize),
+            logMaximumFiles: UInt64(clamping: request.spec.log.maximumFiles), oomEvents: cgroup.outOfMemoryFile)
+        var passed: [FileDescriptor] = []
+        for (kind, process) in joins(request) {
+            input.joins.append(.init(kind: kind.cloneFlag, source: .passed(passed.count)))
+            passed.append(try Self.openNamespace(kind, of: process))
+        }
+        return LaunchInput(id: request.id, plan: try LaunchPlanner.plan(spec, input), passed: passed, cgroup: cgroup)
+    }
+
+    private func root(_ request: CreateRequest, _ places: ContainerPlaces) throws(LunetteError) -> LaunchInputs.Root {
+        switch request.root {
+        case .directory(let path): return .directory(.path(path))
+        case .layers(let layers):
+            // One detached, id-mapped clone of the engine's root serves layers, upper and work: all are named below it.
+            let prefix = configuration.root + "/"
+            var lowers: [String] = []
+            for layer in layers {
+                guard layer.hasPrefix(prefix) else {
+                    throw LunetteError(.internal, "layer \(layer) is not below \(configuration.root)", target: request.id)
+                }
+                lowers.append(String(layer.dropFirst(prefix.count)))
+            }
+            let own = "containers/\(request.id)"
+            return .overlay(store: .path(configuration.root), lowers: lowers, upper: "\(own)/upper", work: "\(own)/work")
+        }
+    }
+
+    /// A namespace of a process that is proven to be the one that was meant.
+    private static func openNamespace(
+        _ kind: RuntimeSpec.LinuxSection.NamespaceKind, of process: ProcessIdentity
+    ) throws(LunetteError) -> FileDescriptor {
+        let gone = LunetteError(
+            .invalidState, "join the \(kind.rawValue) namespace of process \(process.pid): the container isn't running any more")
+        let path = "/proc/\(process.pid)/ns"
+        let descriptor: FileDescriptor
+        do throws(SystemCallError) { descriptor = try Directory(path).open(kind.procName, scope: []) } catch {
+            if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.noProcess { throw gone }
+            throw error.lunette
+        }
+        // Compared after the opening: still the same process now, so what was opened is its.
+        guard process.isAlive else { throw gone }
+        return descriptor
+    }
+}
+
+extension RuntimeSpec.LinuxSection.NamespaceKind {
+    var cloneFlag: NamespacePlan.Kinds {
+        switch self {
+        case .mount: .mount
+        case .pid: .pid
+        case .network: .network
+        case .uts: .uts
+        case .ipc: .ipc
+        case .user: .user
+        case .cgroup: .cgroup
+        case .time: []
+        }
     }
 }
 
@@ -12,6 +93,23 @@ extension Container {
     /// Runs one more process; returns when its program runs.
     /// - Throws: as `start`.
     package func exec(_ request: ExecRequest) async throws(LunetteError) -> ExecProcess {
-        throw LunetteError(.unsupported, "the launch planner isn't there yet")
+        let cgroup = cgroup
+        let plan = try await blocking { [runtime, id] () throws(LunetteError) in
+            // Only the process section counts: what the machine says about root and mounts doesn't matter to an exec.
+            let range: Range<UInt32>? = request.container.security.hasUserNamespace ? 0..<65536 : nil
+            var bare = request.container
+            bare.mounts = []
+            bare.devices = []
+            let facts = HostFacts(containerID: id, idRange: range, rootPath: "/", hardLimits: runtime.machine.hardLimits)
+            let spec = try RuntimeSpec(container: bare, image: request.image, facts: facts)
+            let program = try runtime.seccompProgram(spec)
+            let size = request.io.size
+            return try LaunchPlanner.exec(
+                request.spec, in: spec, seccompProgram: program.bytes, seccompFlags: program.flags,
+                cgroupsV1: cgroup.version == .v1 ? cgroup.paths : [],
+                cgroupV2: cgroup.version == .v2 ? cgroup.paths.first : nil, hasStdin: request.io.stdin != nil, rows: size?.rows ?? 0,
+                columns: size?.columns ?? 0)
+        }
+        return try await exec(plan, id: request.id, request.io)
     }
 }

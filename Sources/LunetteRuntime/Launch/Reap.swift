@@ -61,36 +61,40 @@ extension ContainerRuntime {
     }
 
     private static func removeTree(_ parent: String, _ name: String) throws(LunetteError) {
-        try atBorder(nil, { () throws(SystemCallError) in
-            let directory: Directory
-            do throws(SystemCallError) { directory = try Directory(parent) } catch {
-                if error.errno == ErrorNumber.noEntry { return }
-                throw error
-            }
-            try directory.removeTree(name)
-        })
+        try atBorder(
+            nil,
+            { () throws(SystemCallError) in
+                let directory: Directory
+                do throws(SystemCallError) { directory = try Directory(parent) } catch {
+                    if error.errno == ErrorNumber.noEntry { return }
+                    throw error
+                }
+                try directory.removeTree(name)
+            })
     }
 
     /// Ends a shim that nobody here is connected to, found by its socket; a shim that doesn't obey is killed.
     private static func endShim(_ places: ContainerPlaces) throws(LunetteError) {
-        try atBorder("end the monitor of \(places.id)", { () throws(SystemCallError) in
-            let socket: UnixSocket
-            do throws(SystemCallError) { socket = try .connect(places.socket, kind: .packet) } catch {
-                // No socket, or one without a listener: no shim.
-                if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.connectionRefused { return }
-                throw error
-            }
-            // The kernel's word for who listens, not the shim's.
-            let process = try ProcessDescriptor.open(pid: try socket.peer().pid)
-            // After an exit it refuses to be aborted but leaves when released.
-            for type in [LNT_MSG_ABORT, LNT_MSG_RELEASE] { _ = try? socket.send(packet(header(type, 1)), wait: false) }
-            if !process.waitForExit(milliseconds: 5000) {
-                guard ProcessStat.read(pid: process.pid)?.command == "lunette-shim" else { return }
-                try process.signal(9)
-                _ = process.waitForExit(milliseconds: 2000)
-            }
-            // Ours in the same process before an adoption, else somebody else's child: both fine.
-            _ = try? process.reap(block: false)
-        })
+        try atBorder(
+            "end the monitor of \(places.id)",
+            { () throws(SystemCallError) in
+                let socket: UnixSocket
+                do throws(SystemCallError) { socket = try .connect(places.socket, kind: .packet) } catch {
+                    // No socket, or one without a listener: no shim.
+                    if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.connectionRefused { return }
+                    throw error
+                }
+                // The kernel's word for who listens, not the shim's.
+                let process = try ProcessDescriptor.open(pid: try socket.peer().pid)
+                // After an exit it refuses to be aborted but leaves when released.
+                for type in [LNT_MSG_ABORT, LNT_MSG_RELEASE] { _ = try? socket.send(packet(header(type, 1)), wait: false) }
+                if !process.waitForExit(milliseconds: 5000) {
+                    guard ProcessStat.read(pid: process.pid)?.command == "lunette-shim" else { return }
+                    try process.signal(9)
+                    _ = process.waitForExit(milliseconds: 2000)
+                }
+                // Ours in the same process before an adoption, else somebody else's child: both fine.
+                _ = try? process.reap(block: false)
+            })
     }
 }

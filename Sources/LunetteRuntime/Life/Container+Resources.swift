@@ -48,7 +48,8 @@ extension Container {
             fields[line[..<colon]] = line[line.index(after: colon)...]
         }
         func numbers(_ key: Substring) -> [Int64] { (fields[key] ?? "").split(whereSeparator: \.isWhitespace).compactMap { Int64($0) } }
-        let arguments = (readSmallFile("/proc/\(pid)/cmdline", limit: 1 << 17) ?? "").split(separator: "\0", omittingEmptySubsequences: true)
+        let arguments = (readSmallFile("/proc/\(pid)/cmdline", limit: 1 << 17) ?? "").split(
+            separator: "\0", omittingEmptySubsequences: true)
         // A program can write anything there; what is shown must not move the cursor.
         let command = arguments.isEmpty ? "[\(stat.command)]" : arguments.joined(separator: " ")
         let ticks = 100.0
@@ -69,7 +70,8 @@ extension CgroupStatistics {
         return [
             "time": .double(time),
             "memory": [
-                "usage": .int(memoryUsage), "working_set": .int(memoryWorkingSet), "peak": optional(memoryPeak), "limit": optional(memoryLimit),
+                "usage": .int(memoryUsage), "working_set": .int(memoryWorkingSet), "peak": optional(memoryPeak),
+                "limit": optional(memoryLimit),
                 "swap": optional(swapUsage), "oom_kills": .int(outOfMemoryKills),
             ],
             "cpu": [

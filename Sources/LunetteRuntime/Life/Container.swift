@@ -7,6 +7,7 @@ internal import Synchronization
 package final class Container: Sendable {
     package let record: ContainerRecord
     package var id: String { record.id }
+    let runtime: ContainerRuntime
     let cgroup: ContainerCgroup
     let places: ContainerPlaces
     /// nil when the shim was lost before this engine came.
@@ -23,10 +24,12 @@ package final class Container: Sendable {
     private let execs = Mutex<[String: UInt32]>([:])
 
     init(
-        record: ContainerRecord, cgroup: ContainerCgroup, places: ContainerPlaces, connection: ShimConnection?, child: ProcessDescriptor?,
+        record: ContainerRecord, runtime: ContainerRuntime, cgroup: ContainerCgroup, places: ContainerPlaces, connection: ShimConnection?,
+        child: ProcessDescriptor?,
         preparation: [(phase: String, seconds: Double)], io: ProcessIO = .none
     ) {
         self.io = io
+        self.runtime = runtime
         self.record = record
         self.cgroup = cgroup
         self.places = places
@@ -68,7 +71,10 @@ package final class Container: Sendable {
         }
         let (flags, descriptors) = Self.describe(io)
         try await connection.post(descriptors) { request in
-            packet(lnt_attach(message: header(LNT_MSG_START, request), flags: flags, process: 0, rows: UInt32(io.size?.rows ?? 0), columns: UInt32(io.size?.columns ?? 0)))
+            packet(
+                lnt_attach(
+                    message: header(LNT_MSG_START, request), flags: flags, process: 0, rows: UInt32(io.size?.rows ?? 0),
+                    columns: UInt32(io.size?.columns ?? 0)))
         }
         faultPoint("start.sent")
         guard let started = await connection.started.valueUnlessCancelled() else {
@@ -115,7 +121,11 @@ package final class Container: Sendable {
         guard outcome.known == nil, let process = record.initProcess?.open() else {
             throw LunetteError(.invalidState, "container \(id) isn't running", target: id)
         }
-        if all { cgroup.signalAll(signal) } else { try atBorder("signal container \(id)", { () throws(SystemCallError) in _ = try process.signal(signal) }) }
+        if all {
+            cgroup.signalAll(signal)
+        } else {
+            try atBorder("signal container \(id)", { () throws(SystemCallError) in _ = try process.signal(signal) })
+        }
     }
 
     /// Adds sinks for output from now on (dropped when they lag by more than 1 MiB) and, if asked, feeds the program's stdin.
@@ -131,10 +141,14 @@ package final class Container: Sendable {
     }
 
     /// Sends a signal to an exec's process.
-    package func kill(exec: String, signal: Int32) async throws(LunetteError) { try await kill(process: try number(ofExec: exec), signal: signal) }
+    package func kill(exec: String, signal: Int32) async throws(LunetteError) {
+        try await kill(process: try number(ofExec: exec), signal: signal)
+    }
 
     private func number(ofExec exec: String) throws(LunetteError) -> UInt32 {
-        guard let number = execs.withLock({ $0[exec] }) else { throw LunetteError(.notFound, "container \(id) has no running exec \(exec)", target: id) }
+        guard let number = execs.withLock({ $0[exec] }) else {
+            throw LunetteError(.notFound, "container \(id) has no running exec \(exec)", target: id)
+        }
         return number
     }
 
@@ -154,7 +168,8 @@ package final class Container: Sendable {
         try await monitored().request { request in
             packet(
                 lnt_resize(
-                    message: header(LNT_MSG_RESIZE, request), process: process ?? 0, rows: UInt32(size.rows), columns: UInt32(size.columns), zero: 0))
+                    message: header(LNT_MSG_RESIZE, request), process: process ?? 0, rows: UInt32(size.rows), columns: UInt32(size.columns),
+                    zero: 0))
         }
     }
 
@@ -188,7 +203,9 @@ package final class Container: Sendable {
         let (process, pid) = try started.get()
         execs.withLock { $0[execID] = process }
         return ExecProcess(id: execID, pid: pid, process: process, container: self) { () throws(LunetteError) in
-            guard let result = await exec.exited.valueUnlessCancelled() else { throw LunetteError(.cancelled, "the wait for the exec was cancelled") }
+            guard let result = await exec.exited.valueUnlessCancelled() else {
+                throw LunetteError(.cancelled, "the wait for the exec was cancelled")
+            }
             self.execs.withLock { _ = $0.removeValue(forKey: execID) }
             return try result.get()
         }

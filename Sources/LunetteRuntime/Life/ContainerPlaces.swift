@@ -28,9 +28,12 @@ struct ContainerPlaces: Sendable {
 
     /// Ids become file names and cgroup names: nothing that leads elsewhere may pass.
     static func validate(id: String) throws(LunetteError) {
-        let letters = id.utf8.allSatisfy { ($0 >= 48 && $0 <= 57) || ($0 >= 65 && $0 <= 90) || ($0 >= 97 && $0 <= 122) || $0 == 95 || $0 == 45 }
+        let letters = id.utf8.allSatisfy {
+            ($0 >= 48 && $0 <= 57) || ($0 >= 65 && $0 <= 90) || ($0 >= 97 && $0 <= 122) || $0 == 95 || $0 == 45
+        }
         guard letters, (1...64).contains(id.utf8.count), id.first != "-" else {
-            throw LunetteError(.invalidArgument, "\"\(displayable(id, limit: 64))\" is no container id", hint: "at most 64 letters, digits, - and _")
+            throw LunetteError(
+                .invalidArgument, "\"\(displayable(id, limit: 64))\" is no container id", hint: "at most 64 letters, digits, - and _")
         }
     }
 }

@@ -53,7 +53,8 @@ package struct ContainerExit: Sendable, Equatable {
     package var launchFailure: LunetteError?
 
     package init(
-        code: Int32, signal: String? = nil, oomKilled: Bool = false, reason: Reason = .exited, finishedAt: Double, launchFailure: LunetteError? = nil
+        code: Int32, signal: String? = nil, oomKilled: Bool = false, reason: Reason = .exited, finishedAt: Double,
+        launchFailure: LunetteError? = nil
     ) {
         self.code = code
         self.signal = signal

@@ -7,14 +7,16 @@ package final class ContainerRuntime: Sendable {
     package let configuration: RuntimeConfiguration
     let cgroups: Cgroups
     let shimPath: String
+    let machine: MachineFacts
     private let shim = Mutex<FileDescriptor?>(nil)
     /// Containers that this engine is connected to, for log readers.
     let live = Mutex<[String: Container]>([:])
 
-    private init(_ configuration: RuntimeConfiguration, cgroups: Cgroups, shimPath: String) {
+    private init(_ configuration: RuntimeConfiguration, cgroups: Cgroups, shimPath: String, machine: MachineFacts) {
         self.configuration = configuration
         self.cgroups = cgroups
         self.shimPath = shimPath
+        self.machine = machine
     }
 
     /// Finds the shim, detects cgroups, makes the `containers` directories.
@@ -22,7 +24,8 @@ package final class ContainerRuntime: Sendable {
     ///   `invalid_argument` when the state directory's path is too long for a socket.
     package static func open(_ configuration: RuntimeConfiguration) async throws(LunetteError) -> ContainerRuntime {
         // <state>/containers/<64 digits>/shim.sock must fit into sockaddr_un, 107 bytes.
-        guard configuration.state.utf8.count <= 20 || configuration.state.utf8.count + "/containers//shim.sock".utf8.count + 64 <= 107 else {
+        guard configuration.state.utf8.count <= 20 || configuration.state.utf8.count + "/containers//shim.sock".utf8.count + 64 <= 107
+        else {
             throw LunetteError(
                 .invalidArgument, "the state directory's path is too long for unix sockets (at most 21 bytes): \(configuration.state)",
                 hint: "choose a shorter --state")
@@ -35,7 +38,8 @@ package final class ContainerRuntime: Sendable {
             for path in ["\(configuration.root)/containers", "\(configuration.state)/containers"] {
                 try atBorder("prepare the state directories", { () throws(SystemCallError) in _ = try Directory(making: path) })
             }
-            return ContainerRuntime(configuration, cgroups: Cgroups(layout: layout, scope: Cgroups.scope(ofState: configuration.state)), shimPath: shimPath)
+            let cgroups = Cgroups(layout: layout, scope: Cgroups.scope(ofState: configuration.state))
+            return ContainerRuntime(configuration, cgroups: cgroups, shimPath: shimPath, machine: .read())
         }
     }
 
@@ -75,12 +79,16 @@ package final class ContainerRuntime: Sendable {
     /// Copies a host file or directory into a container, running or not.
     /// - Parameters:
     ///   - container: the running container, nil when it is stopped: then `layers` and its upper are used.
-    package func copyIn(id: String, container: Container?, layers: [String], from source: String, to target: String) async throws(LunetteError) {
+    package func copyIn(
+        id: String, container: Container?, layers: [String], from source: String, to target: String
+    ) async throws(LunetteError) {
         throw LunetteError(.unsupported, "not built yet")
     }
 
     /// Copies a file or directory of a container to the host.
-    package func copyOut(id: String, container: Container?, layers: [String], from source: String, to target: String) async throws(LunetteError) {
+    package func copyOut(
+        id: String, container: Container?, layers: [String], from source: String, to target: String
+    ) async throws(LunetteError) {
         throw LunetteError(.unsupported, "not built yet")
     }
 

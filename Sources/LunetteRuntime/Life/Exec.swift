@@ -29,7 +29,8 @@ package struct ExecProcess: Sendable {
     private let awaitExit: @Sendable () async throws(LunetteError) -> ContainerExit
 
     init(
-        id: String, pid: Int32, process: UInt32, container: Container, exit: @escaping @Sendable () async throws(LunetteError) -> ContainerExit
+        id: String, pid: Int32, process: UInt32, container: Container,
+        exit: @escaping @Sendable () async throws(LunetteError) -> ContainerExit
     ) {
         self.id = id
         self.pid = pid

@@ -56,11 +56,14 @@ package enum Timestamp {
         let bytes = Array(text.utf8)
         guard bytes.count >= 20, bytes.last == 0x5a else { return nil }
         func number(_ from: Int, _ count: Int) -> Int64? { Int64(String(decoding: bytes[from..<(from + count)], as: UTF8.self)) }
-        guard let year = number(0, 4), let month = number(5, 2), let day = number(8, 2), let hour = number(11, 2), let minute = number(14, 2),
+        guard let year = number(0, 4), let month = number(5, 2), let day = number(8, 2), let hour = number(11, 2),
+            let minute = number(14, 2),
             let second = number(17, 2), (1...12).contains(month)
         else { return nil }
         var fraction = 0.0
-        if bytes[19] == 0x2e, let digits = Double("0." + String(decoding: bytes[20..<(bytes.count - 1)], as: UTF8.self)) { fraction = digits }
+        if bytes[19] == 0x2e, let digits = Double("0." + String(decoding: bytes[20..<(bytes.count - 1)], as: UTF8.self)) {
+            fraction = digits
+        }
         return Double(days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second) + fraction
     }
 

@@ -58,15 +58,19 @@ package struct LogReader: Sendable {
     private func watchDirectory() throws(SystemCallError) -> FileDescriptor {
         let notifier = FileDescriptor(owning: try check(lnt_host_inotify(), "inotify_init1"))
         let modifyCreateMovedTo: UInt32 = 0x2 | 0x100 | 0x80
-        try check(lnt_host_inotify_add(notifier.number, "/proc/self/fd/\(directory.descriptor.number)", modifyCreateMovedTo), "inotify_add_watch", directory.label)
+        try check(
+            lnt_host_inotify_add(notifier.number, "/proc/self/fd/\(directory.descriptor.number)", modifyCreateMovedTo), "inotify_add_watch",
+            directory.label)
         return notifier
     }
 
     private func waitForNews(_ notifier: FileDescriptor) async throws(LunetteError) {
         let news = OneShot<Void>()
-        let watch = try atBorder("follow the log", { () throws(SystemCallError) in
-            try Poller.shared.watch(notifier, .readable, once: true) { _ in news.fulfil(()) }
-        })
+        let watch = try atBorder(
+            "follow the log",
+            { () throws(SystemCallError) in
+                try Poller.shared.watch(notifier, .readable, once: true) { _ in news.fulfil(()) }
+            })
         let end = Task { [ended] in if await ended.valueUnlessCancelled() != nil { news.fulfil(()) } }
         let came: Void? = await news.valueUnlessCancelled()
         end.cancel()

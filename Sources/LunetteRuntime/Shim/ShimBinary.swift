@@ -19,10 +19,13 @@ enum ShimBinary {
         }
         for candidate in candidates {
             var status = lnt_host_stat()
-            if lnt_host_stat(-100, candidate, 0, &status) == 0, status.mode & 0o170000 == 0o100000, status.mode & 0o111 != 0 { return candidate }
+            if lnt_host_stat(-100, candidate, 0, &status) == 0, status.mode & 0o170000 == 0o100000, status.mode & 0o111 != 0 {
+                return candidate
+            }
         }
         throw LunetteError(
-            .notFound, "find lunette-shim: not at \(candidates.joined(separator: ", "))", hint: "install it beside lunette, or set LUNETTE_SHIM")
+            .notFound, "find lunette-shim: not at \(candidates.joined(separator: ", "))",
+            hint: "install it beside lunette, or set LUNETTE_SHIM")
     }
 
     private static func programPath() -> String? {

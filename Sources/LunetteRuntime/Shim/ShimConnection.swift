@@ -156,15 +156,20 @@ final class ShimConnection: Sendable {
     }
 
     private func lostShim() -> LunetteError {
-        LunetteError(.io, "the monitor of container \(id) is gone", target: id, hint: "the container ended, or its lunette-shim was killed; see `lunette inspect`")
+        LunetteError(
+            .io, "the monitor of container \(id) is gone", target: id,
+            hint: "the container ended, or its lunette-shim was killed; see `lunette inspect`")
     }
 
     private func refusal(_ errno: Int32) -> LunetteError {
         switch errno {
         case ErrorNumber.noProcess: LunetteError(.invalidState, "container \(id) has no such running process", target: id, errno: errno)
-        case ErrorNumber.busy, ErrorNumber.exists: LunetteError(.conflict, "container \(id) is busy: \(errnoText(errno))", target: id, errno: errno)
+        case ErrorNumber.busy, ErrorNumber.exists:
+            LunetteError(.conflict, "container \(id) is busy: \(errnoText(errno))", target: id, errno: errno)
         case ErrorNumber.invalid: LunetteError(.invalidState, "container \(id) can't do that now", target: id, errno: errno)
-        default: LunetteError(errorCode(forErrno: errno), "the monitor of container \(id) refused: \(errnoText(errno))", target: id, errno: errno)
+        default:
+            LunetteError(
+                errorCode(forErrno: errno), "the monitor of container \(id) refused: \(errnoText(errno))", target: id, errno: errno)
         }
     }
 

@@ -23,14 +23,16 @@ enum ShimMessage: Sendable {
         case LNT_MSG_STATE, LNT_MSG_CREATED, LNT_MSG_STARTED:
             guard let raw = load(lnt_state.self, bytes) else { return nil }
             let status = ShimStatus(raw)
-            self = switch lnt_message_type(head.type) {
-            case LNT_MSG_STATE: .state(status)
-            case LNT_MSG_CREATED: .created(status)
-            default: .started(status)
-            }
+            self =
+                switch lnt_message_type(head.type) {
+                case LNT_MSG_STATE: .state(status)
+                case LNT_MSG_CREATED: .created(status)
+                default: .started(status)
+                }
         case LNT_MSG_EXITED:
             guard let raw = load(lnt_exit.self, bytes) else { return nil }
-            self = .exited(ContainerExit(status: raw.status, oomKills: Int64(clamping: raw.oom_kills), finishedAt: Double(raw.ended_at) / 1e9))
+            self = .exited(
+                ContainerExit(status: raw.status, oomKills: Int64(clamping: raw.oom_kills), finishedAt: Double(raw.ended_at) / 1e9))
         case LNT_MSG_FAILED:
             guard let raw = load(lnt_failure.self, bytes) else { return nil }
             self = .failed(request: head.id, LaunchFailure(raw))
@@ -42,12 +44,15 @@ enum ShimMessage: Sendable {
             self = .done(request: head.id, error: raw.error, process: raw.process)
         case LNT_MSG_EXEC_STARTED, LNT_MSG_EXEC_EXITED, LNT_MSG_SINK_DROPPED:
             guard let raw = load(lnt_exec_event.self, bytes) else { return nil }
-            self = switch lnt_message_type(head.type) {
-            case LNT_MSG_EXEC_STARTED: .execStarted(request: head.id, process: raw.process, pid: raw.pid)
-            case LNT_MSG_EXEC_EXITED:
-                .execExited(request: head.id, process: raw.process, ContainerExit(status: raw.status, oomKills: 0, finishedAt: Double(raw.time) / 1e9))
-            default: .sinkDropped(process: raw.process, stream: raw.stream)
-            }
+            self =
+                switch lnt_message_type(head.type) {
+                case LNT_MSG_EXEC_STARTED: .execStarted(request: head.id, process: raw.process, pid: raw.pid)
+                case LNT_MSG_EXEC_EXITED:
+                    .execExited(
+                        request: head.id, process: raw.process,
+                        ContainerExit(status: raw.status, oomKills: 0, finishedAt: Double(raw.time) / 1e9))
+                default: .sinkDropped(process: raw.process, stream: raw.stream)
+                }
         default: self = .unknown(head.type)
         }
     }
@@ -100,7 +105,8 @@ extension LaunchFailure {
         let call = withUnsafeBytes(of: raw.call) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
         let path = withUnsafeBytes(of: raw.path) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
         self.init(
-            step: LaunchOpcode(rawValue: UInt16(truncatingIfNeeded: raw.step)) ?? .setUp, index: Int(raw.index), call: call, errno: raw.error, path: path)
+            step: LaunchOpcode(rawValue: UInt16(truncatingIfNeeded: raw.step)) ?? .setUp, index: Int(raw.index), call: call,
+            errno: raw.error, path: path)
     }
 }
 
@@ -120,7 +126,9 @@ extension ContainerExit {
             // A shell or an init reports its child's death as 128+n.
             case nil: wasOutOfMemory && wait.code == 128 + kill ? .oom : .exited
             }
-        self.init(code: wait.code, signal: wait.signal.map { Signal(number: Int64($0))?.name ?? "SIG\($0)" }, oomKilled: wasOutOfMemory, reason: reason, finishedAt: finishedAt)
+        self.init(
+            code: wait.code, signal: wait.signal.map { Signal(number: Int64($0))?.name ?? "SIG\($0)" }, oomKilled: wasOutOfMemory,
+            reason: reason, finishedAt: finishedAt)
     }
 
     /// Reads the shim's `exit` file.
@@ -130,7 +138,8 @@ extension ContainerExit {
         let finished = value["finished_at"]?.stringValue.flatMap(Timestamp.seconds) ?? 0
         if let failure = value["failure"] {
             let launch = LaunchFailure(
-                step: LaunchOpcode.allCases.first { $0.name == failure["step"]?.stringValue } ?? .setUp, index: Int(failure["index"]?.intValue ?? 0),
+                step: LaunchOpcode.allCases.first { $0.name == failure["step"]?.stringValue } ?? .setUp,
+                index: Int(failure["index"]?.intValue ?? 0),
                 call: failure["call"]?.stringValue ?? "", errno: Int32(clamping: failure["errno"]?.intValue ?? 0),
                 path: failure["path"]?.stringValue ?? "")
             self.init(launchFailure: launch, id: id, finishedAt: finished)

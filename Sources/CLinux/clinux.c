@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -78,6 +79,22 @@ int lnt_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable) {
   return (int)RESULT(syscall(SYS_capset, &header, data));
 }
 
+int lnt_capget(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable) {
+  struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+  struct __user_cap_data_struct data[2];
+  if (syscall(SYS_capget, &header, data) < 0) return -errno;
+  *effective = data[0].effective | (uint64_t)data[1].effective << 32;
+  *permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
+  *inheritable = data[0].inheritable | (uint64_t)data[1].inheritable << 32;
+  return 0;
+}
+
+int lnt_sethostname(const char *name) { return RESULT(sethostname(name, strlen(name))); }
+int lnt_setdomainname(const char *name) { return RESULT(setdomainname(name, strlen(name))); }
+int lnt_setsid(void) { return RESULT(setsid()); }
+int lnt_getpid(void) { return getpid(); }
+void lnt_umask(mode_t mask) { umask(mask); }
+
 // Raw calls: libc's would signal other threads, and these are used by the single-threaded shim only.
 int lnt_set_ids(uid_t uid, gid_t gid) {
   if (syscall(SYS_setresgid, gid, gid, gid) < 0) return -errno;
@@ -131,6 +148,14 @@ uint64_t lnt_clock_monotonic(void) {
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
+
+ssize_t lnt_find_byte(const void *in, int byte, size_t size) {
+  const char *found = memchr(in, byte, size);
+  return found ? found - (const char *)in : -1;
+}
+
+size_t lnt_length(const char *text) { return strlen(text); }
+int lnt_same(const void *left, const void *right, size_t size) { return memcmp(left, right, size) == 0; }
 
 void *lnt_map_anonymous(size_t size) {
   void *address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

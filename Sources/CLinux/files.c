@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <stdio.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -70,6 +69,8 @@ int lnt_set_nonblocking(int fd, int on) {
 int lnt_set_pipe_size(int fd, int size) { return RESULT(fcntl(fd, F_SETPIPE_SZ, size)); }
 int lnt_pipe(int *both, int flags) { return RESULT(pipe2(both, flags | O_CLOEXEC)); }
 int lnt_fchdir(int fd) { return RESULT(fchdir(fd)); }
+int lnt_chdir(const char *path) { return RESULT(chdir(path)); }
+int lnt_is_executable(const char *path) { return RESULT(faccessat(AT_FDCWD, path, X_OK, AT_EACCESS)); }
 int lnt_getcwd(char *into, size_t size) { return (int)RESULT(syscall(SYS_getcwd, into, size)); }
 int lnt_flock(int fd, int operation) { return RETRIED(flock(fd, operation)); }
 

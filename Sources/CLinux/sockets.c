@@ -3,7 +3,6 @@
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
@@ -23,7 +22,18 @@ int lnt_socketpair(int type, int *both) { return RESULT(socketpair(AF_UNIX, type
 int lnt_listen_at(int dir, const char *name, int backlog) {
   // Bound through /proc, because a state directory's path may be longer than a socket address.
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  if ((size_t)snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir, name) >= sizeof address.sun_path) return -ENAMETOOLONG;
+  // Written without printf, which would cost the shim memory.
+  static const char prefix[] = "/proc/self/fd/";
+  char digits[12];
+  size_t count = 0, length = sizeof prefix - 1, size = strlen(name);
+  if (dir < 0) return -EBADF;
+  do digits[count++] = (char)('0' + dir % 10);
+  while ((dir /= 10) > 0);
+  if (length + count + 1 + size >= sizeof address.sun_path) return -ENAMETOOLONG;
+  memcpy(address.sun_path, prefix, length);
+  while (count > 0) address.sun_path[length++] = digits[--count];
+  address.sun_path[length++] = '/';
+  memcpy(address.sun_path + length, name, size);
   int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -errno;
   mode_t before = umask(0177);
@@ -137,29 +147,23 @@ int lnt_make_controlling_terminal(int fd) { return RESULT(ioctl(fd, TIOCSCTTY, 0
 _Static_assert(sizeof(struct lnt_poll) == sizeof(struct pollfd), "lnt_poll is pollfd");
 _Static_assert(LNT_IN == POLLIN && LNT_OUT == POLLOUT && LNT_ERR == POLLERR && LNT_HUP == POLLHUP, "lnt_poll's events are poll's");
 
-int lnt_poll(struct lnt_poll *list, size_t count, int64_t milliseconds) {
+int lnt_wait_ready(struct lnt_poll *list, size_t count, int64_t milliseconds) {
   int result;
   do result = poll((struct pollfd *)list, count, (int)milliseconds);
   while (result < 0 && errno == EINTR);
   return result < 0 ? -errno : result;
 }
 
-int lnt_signalfd_children(void) {
-  // Terminal and shutdown signals are the engine's to turn into requests: the shim outlives a Ctrl-C.
-  static const int ignored[] = {SIGPIPE, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGTTIN, SIGTTOU, SIGTSTP};
-  struct sigaction action = {.sa_handler = SIG_IGN};
-  for (size_t index = 0; index < sizeof ignored / sizeof *ignored; index++) sigaction(ignored[index], &action, NULL);
-  sigset_t children;
-  sigemptyset(&children);
-  sigaddset(&children, SIGCHLD);
-  action.sa_handler = SIG_DFL;
-  sigaction(SIGCHLD, &action, NULL);
-  sigprocmask(SIG_SETMASK, &children, NULL);
-  return RESULT(signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK));
+int lnt_signalfd_all(void) {
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, NULL);
+  return RESULT(signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
-int lnt_drain_signalfd(int fd) {
-  struct signalfd_siginfo info[4];
-  while (read(fd, info, sizeof info) == (ssize_t)sizeof info) {}
-  return 0;
+int lnt_next_signal(int fd) {
+  struct signalfd_siginfo info;
+  return read(fd, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
 }
+
+int lnt_kill(pid_t pid, int signal) { return RESULT(kill(pid, signal)); }

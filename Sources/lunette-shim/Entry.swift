@@ -1,4 +1,19 @@
 import CLinux
 
+/// `lunette-shim ID`: descriptors 3 to 6 are the plan, the first control connection, the state folder and the container's folder.
 @_cdecl("lunette_shim_main")
-public func entry(_ argc: Int32, _ argv: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32 { 0 }
+public func entry(_ argc: Int32, _ argv: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32 {
+    let spawned = lnt_clock_monotonic()
+    var status = lnt_file_status()
+    for fd: Int32 in 3...6 where lnt_fstat(fd, &status) < 0 {
+        let usage: StaticString = "lunette-shim is started by lunette's engine (descriptors 3 to 6 are missing)\n"
+        _ = lnt_write(2, usage.utf8Start, usage.utf8CodeUnitCount)
+        return 125
+    }
+    _ = lnt_setsid()
+    lnt_umask(0)
+    _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
+    _ = lnt_prctl(Int32(LNT_PR_SET_CHILD_SUBREAPER), 1)
+    _ = lnt_chdir(literal("/"))
+    Monitor(spawned: spawned).run()
+}

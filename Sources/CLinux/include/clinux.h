@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "constants.h"
 #include "launch_plan.h"
 #include "shim_protocol.h"
 
@@ -22,6 +23,12 @@ int lnt_prctl(int option, unsigned long argument);
 int lnt_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable);
 int lnt_set_ids(uid_t uid, gid_t gid);  // setresgid, setresuid: real, effective, saved
 int lnt_set_fsids(uid_t uid, gid_t gid);
+int lnt_capget(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable);
+int lnt_sethostname(const char *name);
+int lnt_setdomainname(const char *name);
+int lnt_setsid(void);
+int lnt_getpid(void);
+void lnt_umask(mode_t mask);
 int lnt_setgroups(const gid_t *groups, size_t count);
 int lnt_raise_ambient(int capability);
 int lnt_prlimit(pid_t pid, int resource, uint64_t soft, uint64_t hard);
@@ -77,6 +84,8 @@ int lnt_get_flags(int fd);
 int lnt_set_pipe_size(int fd, int size);
 int lnt_pipe(int *both, int flags);
 int lnt_fchdir(int fd);
+int lnt_chdir(const char *path);
+int lnt_is_executable(const char *path);  // access(X_OK) by the effective ids
 int lnt_getcwd(char *into, size_t size);
 int lnt_flock(int fd, int operation);
 
@@ -126,12 +135,18 @@ struct lnt_poll {
   int16_t events;
   int16_t revents;
 };
-enum { LNT_IN = 1, LNT_OUT = 4, LNT_ERR = 8, LNT_HUP = 16 };
-int lnt_poll(struct lnt_poll *list, size_t count, int64_t milliseconds);
-int lnt_signalfd_children(void);  // blocks SIGCHLD, ignores SIGPIPE and the rest; a descriptor that tells of ended children
-int lnt_drain_signalfd(int fd);
+enum { LNT_IN = 1, LNT_OUT = 4, LNT_ERR = 8, LNT_HUP = 16 };  // POLLIN…
+// poll(2), again after EINTR; milliseconds < 0 = for ever
+int lnt_wait_ready(struct lnt_poll *list, size_t count, int64_t milliseconds);
+int lnt_signalfd_all(void);      // blocks every signal; a non-blocking descriptor that tells of them
+int lnt_next_signal(int fd);     // its number, 0 = none waiting
+int lnt_kill(pid_t pid, int signal);
 uint64_t lnt_clock_realtime(void);   // ns
 uint64_t lnt_clock_monotonic(void);  // ns
+// Offset of the first such byte, or -1.
+ssize_t lnt_find_byte(const void *in, int byte, size_t size);
+size_t lnt_length(const char *text);
+int lnt_same(const void *left, const void *right, size_t size);
 void *lnt_map_anonymous(size_t size);
 void *lnt_map_file(int fd, size_t size);  // private, read-only
 int lnt_unmap(void *address, size_t size);

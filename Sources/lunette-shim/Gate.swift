@@ -1,0 +1,56 @@
+import CLinux
+
+/// What the stages of a launch and the shim say to each other over the gate, one packet each:
+///
+///     shim ── GO(slots) ──► namespace stage ── BORN(pid) ──► shim ◄── READY(pidfd, pty master) ── process stage
+///     shim ── OPEN ──► process stage ── execve closes the gate: end of file = it worked
+///     any stage ── lnt_failure ──► shim
+enum GateMessage {
+    static let go: UInt32 = 100
+    static let born: UInt32 = 101
+    static let ready: UInt32 = 102
+    static let open: UInt32 = 103
+}
+
+/// GO's content: where the trees are (the descriptor table is shared at that time).
+struct GoMessage {
+    var type: UInt32 = GateMessage.go
+    var hostNull: Int32 = -1
+}
+
+struct BornMessage {
+    var type: UInt32 = GateMessage.born
+    var pid: Int32 = 0
+}
+
+struct ReadyMessage {
+    var type: UInt32 = GateMessage.ready
+    var uid: UInt32 = 0
+    var gid: UInt32 = 0
+    var hasTerminal: UInt32 = 0
+}
+
+/// Tells the shim and ends the stage. Written with write(2), which every usable seccomp profile allows.
+func report(_ failure: Failure, gate: Int32) -> Never {
+    var record = failure.record(type: LNT_MSG_FAILED, id: 0, process: 0)
+    _ = lnt_write(gate, &record, MemoryLayout<lnt_failure>.size)
+    lnt_exit(1)
+}
+
+/// The container's side of its standard streams, and how its terminal is to be.
+struct Stdio {
+    var input: Int32 = -1
+    var output: Int32 = -1
+    var error: Int32 = -1
+    var terminal = false
+    var rows: UInt32 = 0
+    var columns: UInt32 = 0
+}
+
+/// Closes descriptors that may not be there.
+func closeAll(_ first: Int32, _ second: Int32, _ third: Int32, _ fourth: Int32) {
+    if first >= 0 { _ = lnt_close(first) }
+    if second >= 0 { _ = lnt_close(second) }
+    if third >= 0 { _ = lnt_close(third) }
+    if fourth >= 0 { _ = lnt_close(fourth) }
+}

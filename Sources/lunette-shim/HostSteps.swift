@@ -1,0 +1,224 @@
+import CLinux
+
+/// The host phase: what is done with the host's privileges, in the shim, while the container's namespaces are being made.
+///
+/// Everything that is opened here is a descriptor in `slots`; nothing appears in the host's mount table.
+struct HostSteps {
+    let plan: Plan
+    /// Detached trees by number, -1 = none.
+    let slots: UnsafeMutablePointer<Int32>
+    /// The first process: it owns the new namespaces.
+    let holder: Int32
+    /// The container's user namespace, for id-mapped mounts; -1 = the host's.
+    let userNamespace: Int32
+
+    func run() throws(Failure) {
+        var walk = plan.start()
+        while case (let opcode, var fields)? = plan.next(&walk, from: LNT_JOIN_CGROUPS, through: LNT_OPEN_OVERLAY) {
+            switch opcode {
+            case LNT_JOIN_CGROUPS.rawValue: try joinCgroups(&fields)
+            case LNT_OOM_SCORE.rawValue: try setOOMScore(&fields)
+            case LNT_OPEN_TREE.rawValue: try openTree(&fields)
+            case LNT_OPEN_OVERLAY.rawValue: try openOverlay(&fields)
+            default: throw failure("decode", errno: Int32(LNT_EPROTO))
+            }
+        }
+    }
+
+    /// v1 hierarchies by writing the pid; v2 was joined by clone3 (see `Launch.start`).
+    private func joinCgroups(_ fields: inout Fields) throws(Failure) {
+        for _ in 0..<(try fields.count(size: 16)) { try writePID(holder, cgroup: try fields.text()) }
+    }
+
+    private func setOOMScore(_ fields: inout Fields) throws(Failure) {
+        let score = try fields.text()
+        try withProcPath(holder, "oom_score_adj") { (path) throws(Failure) in
+            let fd = try check(lnt_open(path, Int32(LNT_O_WRONLY), 0), "open", literal("oom_score_adj"))
+            defer { _ = lnt_close(fd) }
+            try check(lnt_write_all(fd, score, lnt_length(score)), "write", literal("oom_score_adj"))
+        }
+    }
+
+    private func slot(_ fields: inout Fields) throws(Failure) -> Int {
+        let number = try fields.number()
+        guard number < UInt64(LNT_SLOTS) else { throw failure("decode", errno: Int32(LNT_EPROTO)) }
+        return Int(number)
+    }
+
+    // Fields: slot source recursive map uid gid attributes expect device no_symlinks
+    private func openTree(_ fields: inout Fields) throws(Failure) {
+        let slot = try slot(&fields)
+        let passed = try fields.number()
+        let path = try fields.text()
+        let recursive = try fields.flag()
+        let mapping = try fields.number()
+        let uidMappings = fields
+        for _ in 0..<2 {
+            for _ in 0..<(try fields.count(size: 24)) * 3 { _ = try fields.number() }
+        }
+        let attributes = try fields.number()
+        let expected = try fields.number()
+        let device = try fields.number()
+        let refusesSymlinks = try fields.flag()
+
+        var flags = UInt32(LNT_OPEN_TREE_CLONE)
+        if recursive { flags |= UInt32(LNT_AT_RECURSIVE) }
+        let fd: Int32
+        if passed > 0 {
+            fd = try check(lnt_open_tree(passedDescriptor(passed), literal(""), flags | UInt32(LNT_AT_EMPTY_PATH)), "open_tree", literal("a passed descriptor"))
+        } else {
+            if refusesSymlinks { flags |= UInt32(LNT_AT_SYMLINK_NOFOLLOW) }
+            fd = try check(lnt_open_tree(Int32(LNT_AT_FDCWD), path, flags), "open_tree", path)
+        }
+        slots[slot] = fd
+        if expected != 0 {
+            var status = lnt_file_status()
+            try check(lnt_fstat(fd, &status), "fstat", path)
+            let kind = status.mode & UInt32(LNT_S_IFMT)
+            switch expected {
+            case 1: if kind != UInt32(LNT_S_IFDIR) { throw failure("expect", errno: Int32(LNT_ENOTDIR), path) }
+            case 2: if kind != UInt32(LNT_S_IFREG) { throw failure("expect", errno: Int32(LNT_EISDIR), path) }
+            default:
+                let wanted = (UInt32(truncatingIfNeeded: device >> 32), UInt32(truncatingIfNeeded: device))
+                if kind != UInt32(LNT_S_IFCHR) || (status.device_major, status.device_minor) != wanted {
+                    throw failure("expect", errno: Int32(LNT_ENODEV), path)
+                }
+            }
+        }
+        var mapper: Int32 = -1
+        if mapping == 1 { mapper = userNamespace }
+        if mapping == 2 {
+            var mappings = uidMappings
+            mapper = try makeMappingNamespace(&mappings)
+        }
+        defer { if mapping == 2 { _ = lnt_close(mapper) } }
+        try check(
+            lnt_mount_setattr(
+                fd, literal(""), UInt32(LNT_AT_EMPTY_PATH) | (recursive ? UInt32(LNT_AT_RECURSIVE) : 0), attributes, 0, UInt64(LNT_MS_PRIVATE), mapper),
+            "mount_setattr", path)
+    }
+
+    // Fields: slot store lower upper work attributes owner_uid owner_gid
+    private func openOverlay(_ fields: inout Fields) throws(Failure) {
+        let slot = try slot(&fields)
+        let store = slots[try self.slot(&fields)]
+        let lowers = fields
+        for _ in 0..<(try fields.count(size: 16)) { _ = try fields.text() }
+        let upper = try fields.text()
+        let work = try fields.text()
+        let attributes = try fields.number()
+        let uid = try fields.word()
+        let gid = try fields.word()
+
+        // The overlay's files are checked with the ids of whoever made it: those that the upper, seen through its mapping, belongs to.
+        // Effective capabilities, which a change of fsuid takes away, are put back.
+        var (effective, permitted, inheritable): (UInt64, UInt64, UInt64) = (0, 0, 0)
+        try check(lnt_capget(&effective, &permitted, &inheritable), "capget")
+        try check(lnt_set_fsids(uid, gid), "setfsuid", upper)
+        defer {
+            _ = lnt_set_fsids(0, 0)
+            _ = lnt_capset(effective, permitted, inheritable)
+        }
+        try check(lnt_capset(permitted, permitted, inheritable), "capset")
+
+        let overlay = try check(lnt_fsopen(literal("overlay")), "fsopen", literal("overlay"))
+        defer { _ = lnt_close(overlay) }
+        var list = lowers
+        for _ in 0..<(try list.count(size: 16)) { try addLayer(overlay, literal("lowerdir+"), store, try list.text()) }
+        try addLayer(overlay, literal("upperdir"), store, upper)
+        try addLayer(overlay, literal("workdir"), store, work)
+        try check(lnt_fsconfig_string(overlay, literal("source"), literal("lunette")), "fsconfig", literal("source"))
+        try check(lnt_fsconfig_create(overlay), "fsconfig create", upper)
+        let fd = try check(lnt_fsmount(overlay, attributes), "fsmount", upper)
+        slots[slot] = fd
+        // An upper that the maker may not write gives a read-only overlay without an error (kernel-notes §2).
+        var flags: UInt64 = 0
+        try check(Int32(truncatingIfNeeded: min(lnt_fstatfs_type(fd, &flags), 0)), "statfs", upper)
+        if flags & UInt64(LNT_ST_RDONLY) != 0, attributes & 1 == 0 { throw failure("statfs", errno: Int32(LNT_EROFS), upper) }
+    }
+
+    private func addLayer(_ overlay: Int32, _ key: Text, _ store: Int32, _ path: Text) throws(Failure) {
+        let fd = try check(
+            lnt_openat2(
+                store, path, UInt64(LNT_O_PATH) | UInt64(LNT_O_DIRECTORY), 0, UInt64(LNT_RESOLVE_BENEATH) | UInt64(LNT_RESOLVE_NO_SYMLINKS)),
+            "openat2", path)
+        defer { _ = lnt_close(fd) }
+        let result = lnt_fsconfig_fd(overlay, key, fd)
+        guard result == -Int32(LNT_EINVAL) else {
+            try check(result, "fsconfig", path)
+            return
+        }
+        // Kernels before 6.13 take layers by path only; a detached tree has one through /proc (not tried here).
+        try withProcPath(lnt_getpid(), "fd/") { (prefix) throws(Failure) in
+            var storage: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0)
+            let result = withUnsafeMutableBytes(of: &storage) { bytes in
+                var buffer = TextBuffer(bytes.baseAddress!, capacity: bytes.count - 1)
+                buffer.append(prefix)
+                buffer.append(UInt64(fd))
+                return lnt_fsconfig_string(overlay, key, buffer.terminate())
+            }
+            try check(result, "fsconfig", path)
+        }
+    }
+}
+
+/// The number a descriptor has that the engine passed: `HostSource.passed(n)` is encoded as n + 1 and is fd 7 + n.
+func passedDescriptor(_ encoded: UInt64) -> Int32 { Int32(truncatingIfNeeded: min(encoded, 1 << 20)) + 6 }
+
+/// Moves a process into the cgroup whose directory is given.
+func writePID(_ pid: Int32, cgroup: Text) throws(Failure) {
+    let directory = try check(lnt_open(cgroup, Int32(LNT_O_PATH) | Int32(LNT_O_DIRECTORY), 0), "open", cgroup)
+    defer { _ = lnt_close(directory) }
+    let fd = try check(lnt_openat(directory, literal("cgroup.procs"), Int32(LNT_O_WRONLY), 0), "open cgroup.procs", cgroup)
+    defer { _ = lnt_close(fd) }
+    var storage: (UInt64, UInt64) = (0, 0)
+    let result = withUnsafeMutableBytes(of: &storage) { bytes in
+        var buffer = TextBuffer(bytes.baseAddress!, capacity: bytes.count)
+        buffer.append(UInt64(pid))
+        return lnt_write_all(fd, buffer.start, buffer.count)
+    }
+    try check(result, "write cgroup.procs", cgroup)
+}
+
+/// Writes one of `uid_map`, `gid_map` of a process: a single write, as the kernel wants it.
+func writeMappings(_ pid: Int32, _ name: StaticString, _ fields: inout Fields) throws(Failure) {
+    let count = try fields.count(size: 24)
+    // Each line takes at most 33 bytes; the kernel takes 340 lines, fewer than a page of text.
+    let size = 4096
+    guard let memory = lnt_map_anonymous(size) else { throw failure("mmap", errno: Int32(LNT_ENOMEM)) }
+    defer { _ = lnt_unmap(memory, size) }
+    var buffer = TextBuffer(memory, capacity: size)
+    for _ in 0..<count {
+        guard buffer.space > 33 else { throw failure("decode", errno: Int32(LNT_E2BIG), literal("too many id mappings")) }
+        for column in 0..<3 {
+            buffer.append(UInt64(try fields.word()))
+            buffer.append(column == 2 ? 0x0a : 0x20)
+        }
+    }
+    let filled = buffer
+    try withProcPath(pid, name) { (path) throws(Failure) in
+        let fd = try check(lnt_open(path, Int32(LNT_O_WRONLY), 0), "open", literal(name))
+        defer { _ = lnt_close(fd) }
+        try check(Int32(truncatingIfNeeded: lnt_write(fd, filled.start, filled.count)), "write", literal(name))
+    }
+}
+
+/// Makes a user namespace that nobody lives in, for the mapping of one mount.
+private func makeMappingNamespace(_ fields: inout Fields) throws(Failure) -> Int32 {
+    var pidfd: Int32 = -1
+    let pid = lnt_clone3(UInt64(LNT_NEWUSER), &pidfd, Int32(LNT_SIGCHLD), -1)
+    if pid == 0 {
+        _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL))
+        while true { _ = lnt_wait_ready(nil, 0, -1) }
+    }
+    try check(pid, "clone3", literal("a mapping namespace"))
+    defer {
+        var status: Int32 = 0
+        _ = lnt_pidfd_send_signal(pidfd, Int32(LNT_SIGKILL))
+        _ = lnt_wait(pid, &status, 1)
+        _ = lnt_close(pidfd)
+    }
+    try writeMappings(pid, "uid_map", &fields)
+    try writeMappings(pid, "gid_map", &fields)
+    return try withProcPath(pid, "ns/user") { (path) throws(Failure) in try check(lnt_open(path, 0, 0), "open", literal("ns/user")) }
+}

@@ -1,0 +1,237 @@
+import CLinux
+
+/// The init phase: pid 1, in a mount namespace of its own, puts the container's root and everything on it together.
+struct InitSteps {
+    let plan: Plan
+    let slots: UnsafeMutablePointer<Int32>
+
+    private var root = ContainerRoot(fd: -1)
+    /// A procfs of this pid namespace, for sysctls: never a path that the image could redirect (attack 6).
+    private var procfs: Int32 = -1
+    /// The host's null device as a mount: detached, or attached where it was used first and cloned from there.
+    private var nullTree: Int32 = -1
+    private var nullTreeIsAttached = false
+    private var emptyTree: Int32 = -1
+
+    init(plan: Plan, slots: UnsafeMutablePointer<Int32>) {
+        self.plan = plan
+        self.slots = slots
+    }
+
+    /// - Returns: the container's root, which is then the process's own.
+    mutating func run() throws(Failure) -> ContainerRoot {
+        var walk = plan.start()
+        while case (let opcode, var fields)? = plan.next(&walk, from: LNT_ATTACH_ROOT, through: LNT_MAKE_ROOT_READONLY) {
+            switch opcode {
+            case LNT_ATTACH_ROOT.rawValue: try attachRoot(&fields)
+            case LNT_MAKE_DIRECTORY.rawValue: try makeDirectory(&fields)
+            case LNT_MAKE_SYMLINK.rawValue: try makeSymlink(&fields)
+            case LNT_MOUNT.rawValue: try mount(&fields)
+            case LNT_ATTACH.rawValue: try attach(&fields)
+            case LNT_MOUNT_ATTRIBUTES.rawValue: try setMountAttributes(&fields)
+            case LNT_WRITE_SYSCTL.rawValue: try writeSysctl(&fields)
+            case LNT_PIVOT_ROOT.rawValue: try pivotRoot()
+            case LNT_MASK_PATH.rawValue: try maskPath(&fields)
+            case LNT_MAKE_READONLY.rawValue: try makeReadonly(&fields)
+            case LNT_MAKE_ROOT_READONLY.rawValue:
+                try check(lnt_mount_setattr(root.fd, literal(""), UInt32(LNT_AT_EMPTY_PATH), 1, 0, 0, -1), "mount_setattr", literal("/"))
+            default: throw failure("decode", errno: Int32(LNT_EPROTO))
+            }
+        }
+        guard root.fd >= 0 else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("no root in the plan")) }
+        return root
+    }
+
+    private func tree(_ fields: inout Fields) throws(Failure) -> Int32 {
+        let number = try fields.number()
+        guard number < UInt64(LNT_SLOTS), slots[Int(number)] >= 0 else {
+            throw failure("decode", errno: Int32(LNT_EPROTO), literal("an empty slot"))
+        }
+        return slots[Int(number)]
+    }
+
+    private mutating func attachRoot(_ fields: inout Fields) throws(Failure) {
+        try check(lnt_mount(nil, literal("/"), nil, UInt(LNT_MS_REC) | UInt(LNT_MS_PRIVATE), nil), "mount private", literal("/"))
+        // Taken while the host's /dev can still be seen, through this namespace's own copy of it.
+        let null = try openNullDevice(Int32(LNT_O_PATH) | Int32(LNT_O_NOFOLLOW))
+        nullTree = try check(
+            lnt_open_tree(null, literal(""), UInt32(LNT_OPEN_TREE_CLONE) | UInt32(LNT_AT_EMPTY_PATH)), "open_tree", literal("/dev/null"))
+        _ = lnt_close(null)
+        root = ContainerRoot(fd: try tree(&fields))
+        try check(
+            lnt_move_mount(root.fd, literal(""), Int32(LNT_AT_FDCWD), literal("/"), UInt32(LNT_MOVE_FROM_EMPTY)), "move_mount", literal("/"))
+    }
+
+    private func makeDirectory(_ fields: inout Fields) throws(Failure) {
+        let path = try fields.text()
+        let mode = try fields.word()
+        _ = lnt_close(try root.target(path, create: .directory(mode: mode)))
+    }
+
+    private func makeSymlink(_ fields: inout Fields) throws(Failure) {
+        let path = try fields.text()
+        let target = try fields.text()
+        let (parent, name) = try root.parent(path)
+        defer { _ = lnt_close(parent) }
+        let result = lnt_symlinkat(target, parent, name)
+        if result != -Int32(LNT_EEXIST) { try check(result, "symlink", path) }
+    }
+
+    // Fields: target type options attributes create no_symlinks optional
+    private mutating func mount(_ fields: inout Fields) throws(Failure) {
+        let path = try fields.text()
+        let type = try fields.text()
+        var options = fields
+        for _ in 0..<(try fields.count(size: 40)) {
+            _ = try fields.number()
+            _ = try fields.text()
+            _ = try fields.text()
+        }
+        let attributes = try fields.number()
+        let creates = try fields.flag()
+        let refusesSymlinks = try fields.flag()
+        let optional = try fields.flag()
+        do throws(Failure) {
+            let mount = try makeFilesystem(type, &options, attributes, path)
+            let target = try root.target(path, create: creates ? .directory(mode: 0o755) : .never, refusesSymlinks: refusesSymlinks)
+            try attach(mount, to: target, path)
+            _ = lnt_close(target)
+            if procfs < 0, lnt_same(type, literal("proc"), 5) != 0 { procfs = mount } else { _ = lnt_close(mount) }
+        } catch {
+            if !optional { throw error }
+        }
+    }
+
+    private func makeFilesystem(_ type: Text, _ options: inout Fields, _ attributes: UInt64, _ path: Text) throws(Failure) -> Int32 {
+        let fs = try check(lnt_fsopen(type), "fsopen", path)
+        defer { _ = lnt_close(fs) }
+        for _ in 0..<(try options.count(size: 40)) {
+            let hasValue = try options.flag()
+            let key = try options.text()
+            let value = try options.text()
+            try check(hasValue ? lnt_fsconfig_string(fs, key, value) : lnt_fsconfig_flag(fs, key), "fsconfig", key)
+        }
+        try check(lnt_fsconfig_create(fs), "fsconfig create", path)
+        return try check(lnt_fsmount(fs, attributes), "fsmount", path)
+    }
+
+    private func attach(_ mount: Int32, to target: Int32, _ path: Text) throws(Failure) {
+        try check(
+            lnt_move_mount(mount, literal(""), target, literal(""), UInt32(LNT_MOVE_FROM_EMPTY) | UInt32(LNT_MOVE_TO_EMPTY)), "move_mount", path)
+    }
+
+    // Fields: target slot create no_symlinks
+    private func attach(_ fields: inout Fields) throws(Failure) {
+        let path = try fields.text()
+        let mount = try tree(&fields)
+        let creates = try fields.flag()
+        let refusesSymlinks = try fields.flag()
+        var status = lnt_file_status()
+        try check(lnt_fstat(mount, &status), "fstat", path)
+        let isDirectory = status.mode & UInt32(LNT_S_IFMT) == UInt32(LNT_S_IFDIR)
+        let creation: ContainerRoot.Creation = !creates ? .never : isDirectory ? .directory(mode: 0o755) : .file(mode: 0o644)
+        let target = try root.target(path, create: creation, refusesSymlinks: refusesSymlinks)
+        defer { _ = lnt_close(target) }
+        try attach(mount, to: target, path)
+    }
+
+    private func setMountAttributes(_ fields: inout Fields) throws(Failure) {
+        let path = try fields.text()
+        let attributes = try fields.number()
+        let recursive = try fields.flag()
+        let target = try root.target(path)
+        defer { _ = lnt_close(target) }
+        try check(
+            lnt_mount_setattr(
+                target, literal(""), UInt32(LNT_AT_EMPTY_PATH) | (recursive ? UInt32(LNT_AT_RECURSIVE) : 0), attributes, 0, 0, -1),
+            "mount_setattr", path)
+    }
+
+    // Fields: path value optional
+    private func writeSysctl(_ fields: inout Fields) throws(Failure) {
+        let path = try fields.text()
+        let value = try fields.text()
+        let optional = try fields.flag()
+        guard procfs >= 0 else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("a sysctl before proc is mounted")) }
+        let resolve =
+            UInt64(LNT_RESOLVE_BENEATH) | UInt64(LNT_RESOLVE_NO_SYMLINKS) | UInt64(LNT_RESOLVE_NO_XDEV) | UInt64(LNT_RESOLVE_NO_MAGICLINKS)
+        let sys = try check(lnt_openat2(procfs, literal("sys"), UInt64(LNT_O_PATH) | UInt64(LNT_O_DIRECTORY), 0, resolve), "openat2", literal("/proc/sys"))
+        defer { _ = lnt_close(sys) }
+        let fd = lnt_openat2(sys, path, UInt64(LNT_O_WRONLY), 0, resolve)
+        if fd == -Int32(LNT_ENOENT), optional { return }
+        try check(fd, "openat2", path)
+        defer { _ = lnt_close(fd) }
+        guard lnt_fstatfs_type(fd, nil) == Int64(LNT_PROC_MAGIC) else { throw failure("statfs", errno: Int32(LNT_EPERM), path) }
+        let result = lnt_write_all(fd, value, lnt_length(value))
+        if result < 0, optional { return }
+        try check(result, "write", path)
+    }
+
+    private func pivotRoot() throws(Failure) {
+        try check(lnt_fchdir(root.fd), "fchdir", literal("/"))
+        try check(lnt_pivot_root(literal("."), literal(".")), "pivot_root", literal("/"))
+        try check(lnt_umount(literal("."), Int32(LNT_MNT_DETACH)), "umount", literal("the old root"))
+        try check(lnt_chdir(literal("/")), "chdir", literal("/"))
+    }
+
+    private mutating func maskPath(_ fields: inout Fields) throws(Failure) {
+        let path = try fields.text()
+        let target = root.open(path, flags: Int32(LNT_O_PATH))
+        if target == -Int32(LNT_ENOENT) || target == -Int32(LNT_ENOTDIR) { return }
+        try check(target, "openat2", path)
+        var status = lnt_file_status()
+        try check(lnt_fstat(target, &status), "fstat", path)
+        let clone = UInt32(LNT_OPEN_TREE_CLONE) | UInt32(LNT_AT_EMPTY_PATH)
+        // Both covers are made once; later masks are clones of the attached first, which is cheaper than a file system each.
+        if status.mode & UInt32(LNT_S_IFMT) == UInt32(LNT_S_IFDIR) {
+            if emptyTree < 0 {
+                let fs = try check(lnt_fsopen(literal("tmpfs")), "fsopen", path)
+                try check(lnt_fsconfig_string(fs, literal("size"), literal("4096")), "fsconfig", path)
+                try check(lnt_fsconfig_string(fs, literal("nr_inodes"), literal("1")), "fsconfig", path)
+                try check(lnt_fsconfig_create(fs), "fsconfig create", path)
+                emptyTree = try check(lnt_fsmount(fs, 0x1 | 0x2 | 0x4 | 0x8), "fsmount", path)
+                _ = lnt_close(fs)
+                try attach(emptyTree, to: target, path)
+            } else {
+                let copy = try check(lnt_open_tree(emptyTree, literal(""), clone), "open_tree", path)
+                try attach(copy, to: target, path)
+                _ = lnt_close(copy)
+            }
+        } else {
+            if nullTreeIsAttached {
+                let copy = try check(lnt_open_tree(nullTree, literal(""), clone), "open_tree", path)
+                try attach(copy, to: target, path)
+                _ = lnt_close(copy)
+            } else {
+                try attach(nullTree, to: target, path)
+                nullTreeIsAttached = true
+            }
+        }
+        _ = lnt_close(target)
+    }
+
+    private func makeReadonly(_ fields: inout Fields) throws(Failure) {
+        let path = try fields.text()
+        let target = root.open(path, flags: Int32(LNT_O_PATH))
+        if target == -Int32(LNT_ENOENT) || target == -Int32(LNT_ENOTDIR) { return }
+        try check(target, "openat2", path)
+        defer { _ = lnt_close(target) }
+        let flags = UInt32(LNT_AT_EMPTY_PATH) | UInt32(LNT_AT_RECURSIVE)
+        let tree = try check(lnt_open_tree(target, literal(""), UInt32(LNT_OPEN_TREE_CLONE) | flags), "open_tree", path)
+        defer { _ = lnt_close(tree) }
+        try check(lnt_mount_setattr(tree, literal(""), flags, 1, 0, 0, -1), "mount_setattr", path)
+        try attach(tree, to: target, path)
+    }
+}
+
+/// Opens the host's null device and makes sure that it is one (attack 4).
+func openNullDevice(_ flags: Int32) throws(Failure) -> Int32 {
+    let path = literal("/dev/null")
+    let fd = try check(lnt_open(path, flags, 0), "open", path)
+    var status = lnt_file_status()
+    try check(lnt_fstat(fd, &status), "fstat", path)
+    guard status.mode & UInt32(LNT_S_IFMT) == UInt32(LNT_S_IFCHR), status.device_major == 1, status.device_minor == 3 else {
+        throw failure("expect", errno: Int32(LNT_ENODEV), path)
+    }
+    return fd
+}

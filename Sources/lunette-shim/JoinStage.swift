@@ -1,0 +1,40 @@
+import CLinux
+
+/// The first process of an exec: joins the container's cgroups and all its namespaces in one call, and clones the program into them.
+struct JoinStage {
+    let plan: Plan
+    let gate: Int32
+    /// A pidfd of the container's pid 1.
+    let container: Int32
+    let stdio: Stdio
+    let kinds: UInt64
+
+    func run() -> Never {
+        do throws(Failure) { try join() } catch { report(error, gate: gate) }
+        lnt_exit(0)
+    }
+
+    private func join() throws(Failure) {
+        _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL))
+        var cgroups = try plan.fields(LNT_JOIN_CGROUPS)
+        for _ in 0..<(try cgroups.count(size: 16)) { try writePID(0, cgroup: try cgroups.text()) }
+        let unified = try cgroups.text()
+        if unified[0] != 0 { try writePID(0, cgroup: unified) }
+        currentStep = LNT_NAMESPACES.rawValue
+        try check(lnt_setns(container, kinds), "setns", literal("the container's namespaces"))
+        var none: gid_t = 0
+        try check(lnt_setgroups(&none, 0), "setgroups")
+        try check(lnt_set_ids(0, 0), "setresuid")
+        _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
+        // The program becomes the shim's own child, so that it outlives this process and the engine, and the shim reaps it.
+        let pid = try check(lnt_clone3(UInt64(LNT_CLONE_PARENT), nil, 0, -1), "clone3", literal("the program"))
+        if pid == 0 {
+            let root = lnt_open(literal("/"), Int32(LNT_O_PATH) | Int32(LNT_O_DIRECTORY), 0)
+            var stage = ProcessStage(
+                plan: plan, gate: gate, stdio: stdio, root: ContainerRoot(fd: root), createsWorkingDirectory: false, makesConsole: false)
+            stage.run()
+        }
+        var born = BornMessage(pid: pid)
+        try check(Int32(truncatingIfNeeded: lnt_write(gate, &born, MemoryLayout<BornMessage>.size)), "write")
+    }
+}

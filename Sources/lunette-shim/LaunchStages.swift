@@ -1,0 +1,97 @@
+import CLinux
+
+/// The two processes between the shim and the program: the first makes the namespaces, the second is pid 1.
+struct LaunchStages {
+    let plan: Plan
+    let gate: Int32
+    /// Pid 1's end of its own socket; -1 when the program is pid 1.
+    let lifeline: Int32
+    let slots: UnsafeMutablePointer<Int32>
+    let joins: UnsafeMutablePointer<(fd: Int32, kind: UInt64)>
+    let joinCount: Int
+    let create: UInt64
+    var stdio: Stdio
+    /// What an init that outlives its shim reads away.
+    let drains: (Int32, Int32)
+    let monitor: MonitorSettings
+
+    /// In the new user namespace already, when there is one. The descriptor table is the shim's own.
+    mutating func runNamespaceStage() -> Never {
+        do throws(Failure) { try makeNamespaces() } catch { report(error, gate: gate) }
+        lnt_exit(0)
+    }
+
+    private mutating func makeNamespaces() throws(Failure) {
+        _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL))
+        currentStep = LNT_NAMESPACES.rawValue
+        currentIndex = 0
+        for index in 0..<joinCount { try check(lnt_setns(joins[index].fd, joins[index].kind), "setns", kindName(joins[index].kind)) }
+        let now = create & (UInt64(LNT_NEWNET) | UInt64(LNT_NEWIPC) | UInt64(LNT_NEWUTS))
+        if now != 0 { try check(lnt_unshare(now), "unshare", literal("network, ipc, uts")) }
+        var walk = plan.start()
+        while case (let opcode, var fields)? = plan.next(&walk, from: LNT_HOSTNAME, through: LNT_RAISE_LOOPBACK) {
+            switch opcode {
+            case LNT_HOSTNAME.rawValue:
+                let name = try fields.text()
+                try check(lnt_sethostname(name), "sethostname", name)
+            case LNT_DOMAINNAME.rawValue:
+                let name = try fields.text()
+                try check(lnt_setdomainname(name), "setdomainname", name)
+            default: try check(lnt_raise_loopback(), "ioctl SIOCSIFFLAGS", literal("lo"))
+            }
+        }
+        currentStep = LNT_NAMESPACES.rawValue
+        currentIndex = 0
+        // GO brings the slots: the host steps are done, the ids are mapped, the cgroups joined.
+        let size = Int(LNT_SLOTS) * 4
+        guard lnt_read(gate, slots, size) == size else { lnt_exit(1) }
+        var none: gid_t = 0
+        try check(lnt_setgroups(&none, 0), "setgroups")
+        try check(lnt_set_ids(0, 0), "setresuid")
+        _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
+
+        // The cgroup namespace is made after the join, so that its root is the container's cgroup (kernel-notes §2).
+        let flags = UInt64(LNT_CLONE_PARENT) | UInt64(LNT_NEWNS) | create & (UInt64(LNT_NEWPID) | UInt64(LNT_NEWCGROUP))
+        let pid = try check(lnt_clone3(flags, nil, 0, -1), "clone3", literal("pid, mount, cgroup"))
+        if pid == 0 { runInitStage() }
+        var born = BornMessage(pid: pid)
+        try check(Int32(truncatingIfNeeded: lnt_write(gate, &born, MemoryLayout<BornMessage>.size)), "write")
+    }
+
+    private mutating func runInitStage() -> Never {
+        do throws(Failure) { try initialize() } catch { report(error, gate: gate) }
+        lnt_exit(1)
+    }
+
+    private mutating func initialize() throws(Failure) {
+        _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL))
+        var steps = InitSteps(plan: plan, slots: slots)
+        let root = try steps.run()
+        currentStep = LNT_EXECUTE.rawValue
+        if !monitor.initProcess {
+            // The death signal stays: it is all that ties the program to the shim.
+            if monitor.goesOn { _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), 0) }
+            runProgram(root)
+        }
+        let pid = try check(lnt_clone3(0, nil, Int32(LNT_SIGCHLD), -1), "clone3", literal("the program"))
+        if pid == 0 { runProgram(root) }
+        InitProcess(program: pid, lifeline: lifeline, drains: drains, goesOn: monitor.goesOn, plan: plan).run()
+    }
+
+    private func runProgram(_ root: ContainerRoot) -> Never {
+        var stage = ProcessStage(plan: plan, gate: gate, stdio: stdio, root: root, createsWorkingDirectory: true, makesConsole: true)
+        stage.run()
+    }
+
+    private func kindName(_ kind: UInt64) -> Text {
+        switch Int(kind) {
+        case Int(LNT_NEWUSER): literal("user namespace")
+        case Int(LNT_NEWNET): literal("network namespace")
+        case Int(LNT_NEWIPC): literal("ipc namespace")
+        case Int(LNT_NEWUTS): literal("uts namespace")
+        case Int(LNT_NEWPID): literal("pid namespace")
+        case Int(LNT_NEWCGROUP): literal("cgroup namespace")
+        default: literal("mount namespace")
+        }
+    }
+}

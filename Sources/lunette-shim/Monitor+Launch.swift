@@ -1,0 +1,229 @@
+import CLinux
+
+extension Monitor {
+    /// The host phase of the launch. What follows (born, ready, executed) comes over the gate, into the loop.
+    func launch() throws(Failure) {
+        currentStep = LNT_SET_UP.rawValue
+        signals = try check(lnt_signalfd_all(), "signalfd")
+        _ = lnt_set_nonblocking(Handed.control, 1)
+        connections.add(Handed.control)
+        // Bound before anything else exists, so that whoever adopts a half-made container finds its shim.
+        listening = try check(lnt_listen_at(Handed.stateFolder, literal("shim.sock"), 8), "bind", literal("shim.sock"))
+        let plan = try Plan(fd: Handed.plan, kind: LNT_PLAN_LAUNCH)
+        self.plan = plan
+        settings = try MonitorSettings(plan: plan)
+        tellState(LNT_MSG_STATE, to: Handed.control)
+        if settings.log {
+            log = lnt_map_anonymous(MemoryLayout<LogFile>.size)?.assumingMemoryBound(to: LogFile.self)
+            log?.initialize(
+                to: try LogFile(directory: Handed.containerFolder, maximumSize: settings.logSize, maximumFiles: settings.logFiles))
+        }
+        currentStep = LNT_SET_UP.rawValue
+        (gate, childGate) = try socketPair()
+        try check(lnt_pass_credentials(gate), "setsockopt")
+        var initEnd: Int32 = -1
+        if settings.initProcess { (lifeline, initEnd) = try socketPair() }
+        let drains = try makeStdio(plan)
+
+        try startNamespaces(plan, lifeline: initEnd, drains: drains)
+        marks.1 = lnt_clock_monotonic()
+        if initEnd >= 0 { initLifeline = initEnd }
+    }
+
+    private func socketPair() throws(Failure) -> (Int32, Int32) {
+        var both: (Int32, Int32) = (-1, -1)
+        let result = withUnsafeMutableBytes(of: &both) { lnt_socketpair(Int32(LNT_SOCK_SEQPACKET), $0.assumingMemoryBound(to: Int32.self).baseAddress!) }
+        try check(result, "socketpair")
+        return both
+    }
+
+    static func pipe() throws(Failure) -> (read: Int32, write: Int32) {
+        var both: (Int32, Int32) = (-1, -1)
+        let result = withUnsafeMutableBytes(of: &both) { lnt_pipe($0.assumingMemoryBound(to: Int32.self).baseAddress!, 0) }
+        try check(result, "pipe")
+        return (both.0, both.1)
+    }
+
+    /// The container's ends go to `stdio`, ours to the relay. Returns what an init may have to drain.
+    private func makeStdio(_ plan: Plan) throws(Failure) -> (Int32, Int32) {
+        var fields = try plan.fields(LNT_STDIO)
+        stdio.terminal = try fields.flag()
+        let wantsStdin = try fields.flag()
+        stdio.rows = try fields.word()
+        stdio.columns = try fields.word()
+        if stdio.terminal { return (-1, -1) }
+        let out = try Monitor.pipe()
+        let error = try Monitor.pipe()
+        (stdio.output, stdio.error) = (out.write, error.write)
+        _ = relay.add(out.read, process: 0, which: 1, isLogged: settings.log)
+        _ = relay.add(error.read, process: 0, which: 2, isLogged: settings.log)
+        if wantsStdin {
+            let input = try Monitor.pipe()
+            stdio.input = input.read
+            stdin = input.write
+            _ = lnt_set_nonblocking(stdin, 1)
+        } else {
+            stdio.input = try openNullDevice(Int32(LNT_O_RDONLY))
+        }
+        return (out.read, error.read)
+    }
+
+    // Fields: create join uid gid
+    private func startNamespaces(_ plan: Plan, lifeline: Int32, drains: (Int32, Int32)) throws(Failure) {
+        var fields = try plan.fields(LNT_NAMESPACES)
+        let create = try fields.number()
+        let count = try fields.count(size: 32)
+        guard count <= 16, let memory = lnt_map_anonymous(4096) else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("joins")) }
+        defer { _ = lnt_unmap(memory, 4096) }
+        let joins = memory.assumingMemoryBound(to: (fd: Int32, kind: UInt64).self)
+        var userNamespace: Int32 = -1
+        for index in 0..<count {
+            let kind = try fields.number()
+            let passed = try fields.number()
+            let path = try fields.text()
+            let fd = passed > 0 ? try check(lnt_dup(passedDescriptor(passed), 0), "dup", literal("a passed namespace")) : try check(lnt_open(path, 0, 0), "open", path)
+            joins[index] = (fd, kind)
+            if kind == UInt64(LNT_NEWUSER) {
+                userNamespace = fd
+                // Joined first: the rights to join the others come from it.
+                let first = joins[0]
+                joins[0] = joins[index]
+                joins[index] = first
+            }
+        }
+        execKinds = create
+        for index in 0..<count { execKinds |= joins[index].kind }
+        execKinds |= UInt64(LNT_NEWNS)
+        let isOwn = create & UInt64(LNT_NEWUSER) != 0
+        var cgroup: Int32 = -1
+        if let path = try cgroupV2(plan) {
+            cgroup = try check(lnt_open(path, Int32(LNT_O_PATH) | Int32(LNT_O_DIRECTORY), 0), "open", path)
+        }
+        defer { if cgroup >= 0 { _ = lnt_close(cgroup) } }
+        currentStep = LNT_NAMESPACES.rawValue
+        // The descriptor table is shared until pid 1 is cloned, so that what the host steps open needn't be sent.
+        let pid = lnt_clone3(UInt64(LNT_CLONE_FILES) | (isOwn ? UInt64(LNT_NEWUSER) : 0), nil, Int32(LNT_SIGCHLD), cgroup)
+        if pid == 0 {
+            var stages = LaunchStages(
+                plan: plan, gate: childGate, lifeline: lifeline, slots: slots, joins: joins, joinCount: count, create: create, stdio: stdio,
+                drains: drains, monitor: settings)
+            stages.runNamespaceStage()
+        }
+        holder = try check(pid, "clone3", literal("user namespace"))
+        if isOwn {
+            try writeMappings(holder, "uid_map", &fields)
+            try writeMappings(holder, "gid_map", &fields)
+            userNamespace = try withProcPath(holder, "ns/user") { (path) throws(Failure) in
+                try check(lnt_open(path, 0, 0), "open", literal("ns/user"))
+            }
+        }
+        try HostSteps(plan: plan, slots: slots, holder: holder, userNamespace: userNamespace).run()
+        marks.2 = lnt_clock_monotonic()
+        currentStep = LNT_NAMESPACES.rawValue
+        let sent = lnt_send(gate, slots, Int(LNT_SLOTS) * 4, nil, 0, 0)
+        if sent < 0 { throw failure("sendmsg", errno: Int32(-sent), literal("the gate")) }
+        if isOwn { _ = lnt_close(userNamespace) }
+        // Joined namespaces' descriptors stay until the shim leaves: the namespace stage may not have used them yet.
+    }
+
+    private func cgroupV2(_ plan: Plan) throws(Failure) -> Text? {
+        guard plan.has(LNT_JOIN_CGROUPS) else { return nil }
+        var fields = try plan.fields(LNT_JOIN_CGROUPS)
+        for _ in 0..<(try fields.count(size: 16)) { _ = try fields.text() }
+        let path = try fields.text()
+        return path[0] == 0 ? nil : path
+    }
+
+    /// A message of a stage, or the end: the program was executed.
+    func readGate() {
+        while gate >= 0 {
+            var record = lnt_failure()
+            var received = lnt_received()
+            let result = lnt_receive(gate, &record, MemoryLayout<lnt_failure>.size, &received, 0)
+            guard result >= 0 else { return }
+            switch received.size {
+            case MemoryLayout<lnt_failure>.size: return fail(record)
+            case MemoryLayout<BornMessage>.size:
+                born(withUnsafeBytes(of: &record) { $0.loadUnaligned(as: BornMessage.self) }.pid)
+            case MemoryLayout<ReadyMessage>.size:
+                let ready = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: ReadyMessage.self) }
+                do throws(Failure) { try self.ready(ready, received) } catch { fail(error) }
+            case 0: return gateClosed()
+            default: break
+            }
+        }
+    }
+
+    /// Pid 1 exists and has its own copy of the descriptors: the container's ends are closed here.
+    private func born(_ pid: Int32) {
+        initPID = pid
+        initHandle = lnt_pidfd_open(pid)
+        var keep: Int32 = -1
+        if let plan, var fields = try? plan.fields(LNT_ATTACH_ROOT), let slot = try? fields.number(), slot < UInt64(LNT_SLOTS) {
+            keep = Int32(slot)
+        }
+        // The root stays open: the last close of an overlay writes its upper back, and that may take a while; it happens when this shim
+        // leaves, after the exit was reported (kernel-notes §2).
+        for index in 0..<Int(LNT_SLOTS) where slots[index] >= 0 && Int32(index) != keep { _ = lnt_close(slots[index]) }
+        closeAll(childGate, initLifeline, stdio.input, stdio.output)
+        if stdio.error >= 0 { _ = lnt_close(stdio.error) }
+        _ = lnt_close(Handed.plan)
+        (childGate, initLifeline) = (-1, -1)
+    }
+
+    private func ready(_ message: ReadyMessage, _ received: lnt_received) throws(Failure) {
+        currentStep = LNT_EXECUTE.rawValue
+        guard received.count >= 1, state == LNT_LAUNCHING, let plan else { throw failure("receive", errno: Int32(LNT_EPROTO)) }
+        programHandle = received.fds.0
+        programPID = received.pid
+        (hostUID, hostGID) = (received.uid, received.gid)
+        if message.hasTerminal != 0 {
+            terminal = received.fds.1
+            _ = relay.add(terminal, process: 0, which: 1, isLogged: settings.log)
+            var fields = try plan.fields(LNT_STDIO)
+            _ = try fields.flag()
+            if try fields.flag() { stdin = terminal }
+        }
+        attachPending()
+        try prepareProgram(plan, pid: programPID, uid: hostUID, gid: hostGID, process: 0)
+        marks.3 = lnt_clock_monotonic()
+        state = LNT_IS_CREATED
+        tellStateToAll(LNT_MSG_CREATED)
+        if isStartWanted { openGate() }
+    }
+
+    /// What only the host can give a program that waits at its gate: limits, and pipes that are its own so that /dev/stdout opens.
+    func prepareProgram(_ plan: Plan, pid: Int32, uid: UInt32, gid: UInt32, process: UInt32) throws(Failure) {
+        var limits = try plan.fields(LNT_RLIMITS)
+        for _ in 0..<(try limits.count(size: 24)) {
+            let resource = try limits.word()
+            let soft = try limits.number()
+            let hard = try limits.number()
+            try check(lnt_prlimit(pid, Int32(resource), soft, hard), "prlimit")
+        }
+        for index in 0..<relay.streamCount where relay.streams[index].isUsed && relay.streams[index].process == process {
+            if process == 0, terminal >= 0 { break }
+            _ = lnt_fchown(relay.streams[index].fd, uid, gid)
+        }
+    }
+
+    func openGate() {
+        guard !isGateOpen, gate >= 0 else { return }
+        isGateOpen = true
+        marks.4 = lnt_clock_monotonic()
+        startedAt = lnt_clock_realtime()
+        var word = GateMessage.open
+        _ = lnt_send(gate, &word, 4, nil, 0, 0)
+    }
+
+    private func gateClosed() {
+        if gate >= 0 { _ = lnt_close(gate) }
+        gate = -1
+        guard isGateOpen, state == LNT_IS_CREATED else { return }  // otherwise the wait for the process tells
+        marks.5 = lnt_clock_monotonic()
+        state = LNT_IS_RUNNING
+        plan?.unmap()
+        plan = nil
+        tellStateToAll(LNT_MSG_STARTED)
+    }
+}

@@ -1,0 +1,310 @@
+import CLinux
+
+/// Descriptors that the engine hands over at the spawn.
+enum Handed {
+    static let plan: Int32 = 3
+    static let control: Int32 = 4
+    static let stateFolder: Int32 = 5
+    static let containerFolder: Int32 = 6
+    /// The last that is always there; passed ones follow.
+    static let last: Int32 = 6
+}
+
+/// One container's monitor: launches it, keeps its output and exit status, answers on the control socket. One event loop, nothing blocks.
+final class Monitor {
+    var state = LNT_LAUNCHING
+    var settings = MonitorSettings()
+    var plan: Plan?
+    var relay: Relay
+    var log: UnsafeMutablePointer<LogFile>?
+    let execs: Execs
+
+    // Descriptors
+    var signals: Int32 = -1
+    var listening: Int32 = -1
+    var connections = Connections()
+    var gate: Int32 = -1
+    var childGate: Int32 = -1
+    /// Init's end of the lifeline, until init has its own copy.
+    var initLifeline: Int32 = -1
+    var lifeline: Int32 = -1
+    var stdio = Stdio()
+    /// The program's stdin: the pipe's end, or the pty's master.
+    var stdin: Int32 = -1
+    var terminal: Int32 = -1
+    var programHandle: Int32 = -1
+    var initHandle: Int32 = -1
+
+    // Processes, by host pid; 0 = none
+    var holder: Int32 = 0
+    var initPID: Int32 = 0
+    var programPID: Int32 = 0
+    var hostUID: UInt32 = 0
+    var hostGID: UInt32 = 0
+    /// What an exec joins: everything that isn't the host's.
+    var execKinds: UInt64 = 0
+
+    // Life
+    var isStartWanted = false
+    var pendingStart: PendingAttach?
+    var isGateOpen = false
+    var isReleased = false
+    var isAborted = false
+    var releaseDeadline: UInt64 = 0
+    var status: Int32 = 0
+    var hasStatus = false
+    var oomKills: UInt64 = 0
+    var startedAt: UInt64 = 0
+    var endedAt: UInt64 = 0
+    var failureRecord = lnt_failure()
+    var marks: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
+    let slots: UnsafeMutablePointer<Int32>
+    let polls: UnsafeMutablePointer<lnt_poll>
+    let pollTargets: UnsafeMutablePointer<PollTarget>
+
+    enum PollKind { case signals, listening, connection, gate, lifeline, stream, sink, input, exec }
+    struct PollTarget {
+        var kind: PollKind
+        var index: Int
+    }
+    static let pollLimit = 512
+
+    init(spawned: UInt64) {
+        // Out of memory here: there is nobody to tell yet.
+        guard
+            let memory = lnt_map_anonymous(
+                Int(LNT_SLOTS) * 4 + Self.pollLimit * (MemoryLayout<lnt_poll>.stride + MemoryLayout<PollTarget>.stride)),
+            let relay = try? Relay(), let execs = Execs()
+        else { lnt_exit(125) }
+        slots = memory.assumingMemoryBound(to: Int32.self)
+        polls = (memory + Int(LNT_SLOTS) * 4).assumingMemoryBound(to: lnt_poll.self)
+        pollTargets = (memory + Int(LNT_SLOTS) * 4 + Self.pollLimit * MemoryLayout<lnt_poll>.stride).assumingMemoryBound(to: PollTarget.self)
+        for index in 0..<Int(LNT_SLOTS) { slots[index] = -1 }
+        self.relay = relay
+        self.execs = execs
+        marks.0 = spawned
+    }
+
+    func run() -> Never {
+        do throws(Failure) { try launch() } catch { fail(error) }
+        while true {
+            turn()
+            leaveIfDone()
+        }
+    }
+
+    // MARK: the loop
+
+    private func turn() {
+        var count = 0
+        func add(_ fd: Int32, _ events: Int32, _ kind: PollKind, _ index: Int = 0) {
+            guard fd >= 0, count < Self.pollLimit else { return }
+            polls[count] = lnt_poll(fd: fd, events: Int16(events), revents: 0)
+            pollTargets[count] = PollTarget(kind: kind, index: index)
+            count += 1
+        }
+        add(signals, Int32(LNT_IN), .signals)
+        if connections.count < Connections.limit { add(listening, Int32(LNT_IN), .listening) }
+        for index in 0..<connections.count { add(connections[index], Int32(LNT_IN), .connection, index) }
+        add(gate, Int32(LNT_IN), .gate)
+        add(lifeline, Int32(LNT_IN), .lifeline)
+        var isWaitingForTerminal = false
+        for index in 0..<relay.streamCount where relay.streams[index].isUsed && relay.streams[index].length == 0 {
+            add(relay.streams[index].fd, Int32(LNT_IN), .stream, index)
+        }
+        for index in 0..<relay.sinkCount where relay.sinks[index].isUsed {
+            let sink = relay.sinks[index]
+            guard sink.position < relay.streams[Int(sink.stream)].length else { continue }
+            add(sink.fd, Int32(LNT_OUT), .sink, index)
+            if sink.stalledSince > 0 { isWaitingForTerminal = true }
+        }
+        for index in 0..<relay.inputCount where relay.inputs[index].isUsed {
+            let input = relay.inputs[index]
+            if input.position == input.length { add(input.source, Int32(LNT_IN), .input, index) } else { add(input.destination, Int32(LNT_OUT), .input, index) }
+        }
+        execs.eachGate { add($0, Int32(LNT_IN), .exec, $1) }
+        _ = lnt_wait_ready(polls, count, isWaitingForTerminal || releaseDeadline > 0 ? 200 : -1)
+        for index in 0..<count where polls[index].revents != 0 { dispatch(pollTargets[index], polls[index].fd) }
+        if isWaitingForTerminal { for index in 0..<relay.streamCount where relay.streams[index].length > 0 { pump(index) } }
+        closeFinishedInput()
+        execs.settle(self)
+    }
+
+    private func dispatch(_ target: PollTarget, _ fd: Int32) {
+        switch target.kind {
+        case .signals:
+            while lnt_next_signal(signals) != 0 {}
+            // What a process said last comes before the news of its end.
+            if gate >= 0 { readGate() }
+            readLifeline()
+            reap()
+        case .listening: accept()
+        case .connection: if connections.holds(fd) { readRequests(fd) }
+        case .gate: if fd == gate { readGate() }
+        case .lifeline: if fd == lifeline { readLifeline() }
+        case .stream: pump(target.index)
+        case .sink:
+            if relay.sinks[target.index].isUsed { pump(Int(relay.sinks[target.index].stream)) }
+        case .input: if relay.inputs[target.index].isUsed { relay.pumpInput(target.index) }
+        case .exec: execs.readGate(target.index, self)
+        }
+    }
+
+    func pump(_ index: Int) {
+        relay.pump(index, log: log) { process, which in tellDropped(process, which) }
+    }
+
+    func tellDropped(_ process: UInt32, _ which: UInt32) {
+        var event = lnt_exec_event()
+        event.message.type = LNT_MSG_SINK_DROPPED.rawValue
+        event.process = process
+        event.stream = which
+        tellAll(&event, MemoryLayout<lnt_exec_event>.size)
+    }
+
+    /// A pipe's end is closed so that the program reads the end; a terminal is told by the character for it.
+    private func closeFinishedInput() {
+        guard relay.closedInput != UInt32.max else { return }
+        let process = relay.closedInput
+        relay.closedInput = UInt32.max
+        if process > 0 { return execs.closeInput(process) }
+        closeStdin()
+    }
+
+    func closeStdin() {
+        if terminal >= 0 {
+            var end: UInt8 = 4
+            _ = lnt_write(terminal, &end, 1)
+        } else if stdin >= 0 {
+            relay.endInputs(of: 0)
+            _ = lnt_close(stdin)
+            stdin = -1
+        }
+    }
+
+    // MARK: processes
+
+    private func reap() {
+        while true {
+            var raw: Int32 = 0
+            let pid = lnt_wait(-1, &raw, 0)
+            if pid <= 0 { return }
+            if pid == holder {
+                holder = 0
+                if raw != 0, state == LNT_LAUNCHING, initPID == 0 { return fail(lost("the namespace stage")) }
+            } else if pid == initPID {
+                initPID = 0
+                if !hasStatus, isGateOpen || state == LNT_IS_CREATED || state == LNT_IS_RUNNING { ended(raw) }
+                if !hasStatus, state == LNT_LAUNCHING { return fail(lost("pid 1")) }
+            } else {
+                execs.reaped(pid, raw, self)
+            }
+        }
+    }
+
+    /// A stage that was killed before it could say anything.
+    private func lost(_ what: StaticString) -> Failure {
+        currentStep = LNT_SET_UP.rawValue
+        return failure("wait", errno: Int32(LNT_ECHILD), literal(what))
+    }
+
+    /// Init's report of the program's raw wait status.
+    private func readLifeline() {
+        guard lifeline >= 0 else { return }
+        var raw: Int32 = 0
+        var received = lnt_received()
+        guard lnt_receive(lifeline, &raw, 4, &received, 0) >= 0 else { return }
+        if received.size == 4 { return ended(raw) }
+        if received.size == 0 {
+            _ = lnt_close(lifeline)
+            lifeline = -1
+        }
+    }
+
+    /// The program has ended: everyone connected is told at once, then the record is made durable.
+    private func ended(_ raw: Int32) {
+        guard !hasStatus, state != LNT_IS_FAILED else { return }
+        if state == LNT_LAUNCHING { return fail(lost("the program")) }
+        hasStatus = true
+        status = raw
+        endedAt = lnt_clock_realtime()
+        marks.6 = lnt_clock_monotonic()
+        oomKills = settings.countOOMKills() &- settings.oomBefore
+        state = LNT_IS_ENDED
+        relay.endInputs(of: 0)
+        _ = relay.finish(0, log: log) { process, which in tellDropped(process, which) }
+        var event = exitEvent()
+        tellAll(&event, MemoryLayout<lnt_exit>.size)
+        if !isAborted || startedAt > 0 { ExitRecord(directory: Handed.stateFolder).write(event) }
+    }
+
+    func exitEvent() -> lnt_exit {
+        var event = lnt_exit()
+        event.message.type = LNT_MSG_EXITED.rawValue
+        event.status = status
+        event.signal = status & 0x7f
+        event.code = event.signal == 0 ? (status >> 8) & 0xff : 128 + event.signal
+        event.program_pid = programPID
+        event.oom_kills = oomKills
+        event.started_at = startedAt
+        event.ended_at = endedAt
+        return event
+    }
+
+    /// The launch failed: what there is of the container is taken down, then the one record goes home.
+    func fail(_ failure: Failure) {
+        fail(failure.record(type: LNT_MSG_FAILED, id: 0, process: 0))
+    }
+
+    func fail(_ record: lnt_failure) {
+        guard state != LNT_IS_FAILED, !hasStatus else { return }
+        state = LNT_IS_FAILED
+        failureRecord = record
+        failureRecord.message.type = LNT_MSG_FAILED.rawValue
+        takeDown()
+        tellAll(&failureRecord, MemoryLayout<lnt_failure>.size)
+        if !isAborted { ExitRecord(directory: Handed.stateFolder).write(failureRecord) }
+    }
+
+    /// Kills and reaps what a launch has made; the kernel ends the rest of a pid namespace with its first process.
+    private func takeDown() {
+        var raw: Int32 = 0
+        if holder > 0 {
+            _ = lnt_kill(holder, Int32(LNT_SIGKILL))
+            _ = lnt_wait(holder, &raw, 1)
+        }
+        if initPID > 0 {
+            _ = lnt_kill(initPID, Int32(LNT_SIGKILL))
+            _ = lnt_wait(initPID, &raw, 1)
+        }
+        (holder, initPID) = (0, 0)
+        if gate >= 0 { _ = lnt_close(gate) }
+        gate = -1
+    }
+
+    private func leaveIfDone() {
+        switch state {
+        case LNT_IS_FAILED: lnt_exit(1)
+        case LNT_IS_ENDED:
+            guard initPID == 0, execs.isEmpty else { return leaveIfOverdue() }
+            if isReleased || connections.count == 0 {
+                if relay.isFinished(0) { leave() }
+                leaveIfOverdue()
+            }
+        default: return
+        }
+    }
+
+    /// Output that a client doesn't take holds the shim up for five seconds at most.
+    private func leaveIfOverdue() {
+        guard isReleased || connections.count == 0 else { return }
+        let now = lnt_clock_monotonic()
+        if releaseDeadline == 0 { releaseDeadline = now + 5_000_000_000 }
+        if now >= releaseDeadline { leave() }
+    }
+
+    private func leave() -> Never {
+        relay.closeAll(log: log)
+        lnt_exit(0)
+    }
+}

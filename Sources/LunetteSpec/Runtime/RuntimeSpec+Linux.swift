@@ -42,9 +42,10 @@ extension RuntimeSpec {
             case standard
             case profile(SeccompProfile)
 
-            package var profile: SeccompProfile {
+            /// The rules themselves; the default ones depend on what the container may do.
+            package func profile(for capabilities: [Capability]) -> SeccompProfile {
                 switch self {
-                case .standard: .standard
+                case .standard: .standard(for: capabilities)
                 case .profile(let profile): profile
                 }
             }
@@ -119,7 +120,7 @@ extension RuntimeSpec {
             return device
         }
 
-        func value(spellsOutSeccomp: Bool) -> Value {
+        func value(spellsOutSeccomp: Bool, capabilities: [Capability]) -> Value {
             var map = ValueMap()
             map.set("uidMappings", uidMappings)
             map.set("gidMappings", gidMappings)
@@ -149,7 +150,7 @@ extension RuntimeSpec {
             map.set("cgroupsPath", cgroupsPath)
             map.set("sysctl", sysctl)
             switch seccomp {
-            case .standard?: if spellsOutSeccomp { map["seccomp"] = SeccompProfile.standard.value }
+            case .standard?: if spellsOutSeccomp { map["seccomp"] = SeccompProfile.standard(for: capabilities).value }
             case .profile(let profile)?: map["seccomp"] = profile.value
             case nil: break
             }

@@ -74,7 +74,7 @@ package struct RuntimeSpec: Sendable, Hashable {
         map.set("hostname", hostname)
         map.set("domainname", domainname)
         if !mounts.isEmpty { map["mounts"] = .array(mounts.map(\.value)) }
-        map["linux"] = linux.value(spellsOutSeccomp: spellsOutSeccomp)
+        map["linux"] = linux.value(spellsOutSeccomp: spellsOutSeccomp, capabilities: process?.capabilities?.bounding ?? [])
         var annotations = annotations
         if linux.seccomp == .standard, !spellsOutSeccomp { annotations[Self.standardSeccompAnnotation] = "default" }
         map.set("annotations", annotations)

@@ -3,12 +3,6 @@ package import LunetteSpec
 extension ImageStore {
     private func missing() -> LunetteError { LunetteError(.unsupported, "not built yet") }
 
-    package func pull(
-        _ reference: String, options: RegistryOptions = RegistryOptions(), progress: ImageProgressHandler? = nil
-    ) async throws(LunetteError) -> ImageRecord { throw missing() }
-    package func push(
-        _ name: String, to reference: String? = nil, options: RegistryOptions = RegistryOptions(), progress: ImageProgressHandler? = nil
-    ) async throws(LunetteError) -> ImageRecord { throw missing() }
     /// Writes an OCI layout: a folder when `path` ends in `/` or is one, else a tar.
     package func save(_ names: [String], to path: String, progress: ImageProgressHandler? = nil) async throws(LunetteError) { throw missing() }
     package func build(

@@ -18,6 +18,7 @@ package final class ImageStore: Sendable {
     let rootDirectory: Directory
     /// One writer of index.json, and one worker per reference, layer or blob at a time.
     let gate = AsyncGate()
+    let http = HTTPClient()
     let downloads = AsyncSlots(6)
     let unpackers = AsyncSlots(max(2, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
     private let state: Mutex<State>

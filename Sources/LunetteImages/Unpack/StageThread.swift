@@ -74,14 +74,11 @@ final class CancelFlag: Sendable {
 
     func cancel() {
         flag.store(true, ordering: .releasing)
-        let waiting = actions.withLock { actions in
-            defer { actions = [:] }
-            return Array(actions.values)
-        }
-        for action in waiting { action() }
+        // Under the lock: once `during` has returned, its action must not run any more.
+        actions.withLock { for action in $0.values { action() } }
     }
 
-    /// Calls `action` when the flag is raised while `body` runs (at once when it already is).
+    /// Calls `action`, which must be quick, when the flag is raised while `body` runs (at once when it already is).
     func during<T, Failure: Error>(_ body: () throws(Failure) -> T, onCancel action: @escaping @Sendable () -> Void) throws(Failure) -> T {
         let id = next.wrappingAdd(1, ordering: .relaxed).newValue
         actions.withLock { $0[id] = action }

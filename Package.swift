@@ -87,7 +87,7 @@ let package = Package(
         tests("LunetteSpecTests", ["LunetteSpec", "LunetteTesting"], exclude: ["Golden"]),
         tests("LunetteLinuxTests", ["LunetteLinux", "LunetteTesting"]),
         tests("LunetteImagesTests", ["LunetteImages", "LunetteTesting"]),
-        tests("LunetteRuntimeTests", ["LunetteRuntime", "LunetteTesting"]),
+        tests("LunetteRuntimeTests", ["LunetteRuntime", "LunetteTesting", "LunetteLinux", "LunetteSpec", "CLinux"]),
         tests("LunettePluginsTests", ["LunettePlugins", "LunetteTesting"]),
         tests("LunetteLuaTests", ["LunetteLua", "LunetteAPI", "LunetteTesting"]),
         tests("LunetteEngineTests", ["LunetteEngine", "LunetteTesting"]),

@@ -60,6 +60,8 @@ package struct ImageRemoval: Sendable, Hashable {
     /// Bytes given back.
     package var reclaimed: Int64 = 0
 
+    package init() {}
+
     package var value: Value {
         ["untagged": .array(untagged.map(Value.string)), "removed": .array(removed.map(Value.string)), "reclaimed": .int(reclaimed)]
     }
@@ -72,6 +74,8 @@ package struct ImageStoreReport: Sendable, Hashable {
     package var repaired: [String] = []
     package var blobs = 0
     package var snapshots = 0
+
+    package init() {}
 
     package var isClean: Bool { problems.isEmpty }
 }

@@ -21,16 +21,17 @@ extension Engine {
         let streams = try Streams(&arguments, call)
         try arguments.finish()
         let record: ContainerRecord
+        let isNew: Bool
         if let made = await madeBefore(by: call) {
             // An engine died in this call. What it made is there; whether it had started is in its state.
             guard made.state.status == .created else { return made }
-            record = made
+            (record, isNew) = (made, false)
         } else {
-            record = try await create(try decodeSpec(value), call, session)
+            (record, isNew) = (try await create(try decodeSpec(value), call, session, startsNow: true), true)
         }
         do throws(LunetteError) {
             return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
-                try await start(record, call, streams: streams, isFirst: true, since: begin)
+                try await start(record, call, streams: streams, isFirst: true, hasRow: isNew, since: begin)
             }
         } catch {
             await takeBack(record.id, call)
@@ -49,10 +50,10 @@ extension Engine {
         let spec = try decodeSpec(.map(map))
         return try await targets.withTarget("container-name/\(name)", for: call) { () async throws(LunetteError) in
             guard let record = try await state.findContainer(name), record.name == name else {
-                let record = try await create(spec, call, session)
+                let record = try await create(spec, call, session, startsNow: true)
                 return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
                     do throws(LunetteError) {
-                        return try await start(record, call, streams: Streams(), isFirst: true, since: monotonicNanoseconds())
+                        return try await start(record, call, streams: Streams(), isFirst: true, hasRow: true, since: monotonicNanoseconds())
                     } catch {
                         await takeBack(record.id, call)
                         throw error
@@ -103,7 +104,10 @@ extension Engine {
     // MARK: The way of a creation
 
     /// Hooks, image, volumes, name and ids; then one commit. Until it nothing is left behind; after it the container stands.
-    private func create(_ asked: ContainerSpec, _ call: Call, _ session: Session) async throws(LunetteError) -> ContainerRecord {
+    /// - Parameter startsNow: also writes the ledger's row of the run that follows, which saves that a commit of its own.
+    private func create(
+        _ asked: ContainerSpec, _ call: Call, _ session: Session, startsNow: Bool = false
+    ) async throws(LunetteError) -> ContainerRecord {
         let id = Identifier.container()
         var promised = Promised()
         do throws(LunetteError) {
@@ -141,6 +145,7 @@ extension Engine {
             try call.checkCancellation()
             var changes = Changes()
             changes.containers = [record]
+            if startsNow { changes.ledger = [LedgerRow(run: record, call)] }
             changes.events = [
                 PendingEvent(
                     name: "container.created", target: .init(kind: "container", id: id, name: record.name),
@@ -148,6 +153,7 @@ extension Engine {
             ]
             faultPoint("create.before-commit")
             try await state.commit(changes, .desired)
+            call.markOutcomeStored()
             faultPoint("create.committed")
             return record
         } catch {

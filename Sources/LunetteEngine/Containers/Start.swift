@@ -34,9 +34,11 @@ extension Engine {
     }
 
     /// Hooks, the state machine's word, then the launch. The caller holds the target.
-    /// - Parameter isFirst: part of `container.run`: the outcome is the container itself.
+    /// - Parameters:
+    ///   - isFirst: part of `container.run`: the outcome is the container itself.
+    ///   - hasRow: its creation, in the same call, wrote the ledger's row.
     func start(
-        _ record: ContainerRecord, _ call: Call, streams: Streams, isFirst: Bool, since begin: UInt64
+        _ record: ContainerRecord, _ call: Call, streams: Streams, isFirst: Bool, hasRow: Bool = false, since begin: UInt64
     ) async throws(LunetteError) -> ContainerRecord {
         try await ask("container.start", record, call)
         try call.checkCancellation()
@@ -47,7 +49,7 @@ extension Engine {
         var extra = Changes()
         // For `run`, the repetition of the request finds the container by itself.
         if !isFirst { extra.outcomes = [call.outcome(.null)] }
-        return try await launch(record, call, streams: streams, since: begin, extra: extra, asked: true)
+        return try await launch(record, call, streams: streams, since: begin, extra: extra, asked: true, hasRow: hasRow)
     }
 
     private func named<T>(_ record: ContainerRecord, _ body: () throws(LunetteError) -> T) throws(LunetteError) -> T {
@@ -62,15 +64,16 @@ extension Engine {
     /// Ledger row, volumes, runtime, commit. On failure everything is taken apart and the state says `start_failed`.
     /// - Parameters:
     ///   - extra: committed with the start (the call's outcome).
+    ///   - hasRow: whether the creation wrote the ledger's row already.
     ///   - asked: whether a caller asked for it; a policy's restart has made its own entry already.
     private func launch(
-        _ record: ContainerRecord, _ call: Call, streams: Streams, since begin: UInt64, extra: Changes, asked: Bool = false
+        _ record: ContainerRecord, _ call: Call, streams: Streams, since begin: UInt64, extra: Changes, asked: Bool = false, hasRow: Bool = false
     ) async throws(LunetteError) -> ContainerRecord {
         let id = record.id
         var profile = Profile(since: begin)
         do throws(LunetteError) {
             var intent = Changes()
-            intent.ledger = [LedgerRow(.containerRun, id, detail: ["request": .string(call.request.id), "name": .string(record.name)])]
+            if !hasRow { intent.ledger = [LedgerRow(run: record, call)] }
             if asked, record.state.stoppedByUser || record.state.attempts > 0 || record.state.restartAt != nil {
                 var started = record
                 _ = try started.state.apply(.startRequested, now: clock.now())
@@ -205,6 +208,13 @@ extension Engine {
         try await blocking { () throws(LunetteError) in
             try atBorder("look into the volume at \(path)") { () throws(SystemCallError) in try Directory(path).entries().isEmpty }
         }
+    }
+}
+
+extension LedgerRow {
+    /// The row of one run: written before anything of it exists.
+    init(run record: ContainerRecord, _ call: Call) {
+        self.init(.containerRun, record.id, detail: ["request": .string(call.request.id), "name": .string(record.name)])
     }
 }
 

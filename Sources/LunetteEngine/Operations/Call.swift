@@ -65,6 +65,9 @@ struct Call: Sendable {
     func markOutOfTime() { progress.isOutOfTime.withLock { $0 = true } }
     var isOutOfTime: Bool { progress.isOutOfTime.withLock { $0 } }
 
+    /// What this call made carries its request id, so that a repetition finds it: no outcome is stored beside it.
+    func markOutcomeStored() { progress.outcomeIsStored.withLock { $0 = true } }
+
     var outcomeIsStored: Bool { progress.outcomeIsStored.withLock { $0 } }
 }
 

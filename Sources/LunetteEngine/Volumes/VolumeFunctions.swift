@@ -136,6 +136,7 @@ extension Engine {
                     fields: ["labels": .map(record.labels), "driver": .string(record.driver)], actor: call.request.actor.value, cause: call.causeOfConsequences)
             ]
             try await state.commit(changes, .desired)
+            if requestID == call.request.id { call.markOutcomeStored() }
             return record
         } catch {
             await state.withdraw(name: spec.name, kind: "volume")

@@ -1,0 +1,147 @@
+import LunetteLinux
+import LunetteRuntime
+import LunetteSpec
+import Synchronization
+
+@testable import LunetteEngine
+
+/// A runtime without a kernel: containers that end when the test says so, and failures planted at will.
+final class FakeHost: ContainerHost {
+    struct State {
+        var containers: [String: FakeContainer] = [:]
+        /// What happened, in order: `create web`, `reap web`, …
+        var journal: [String] = []
+        var createFailures: [LunetteError] = []
+        var observations: [String: HostObservation] = [:]
+        var leftovers: Set<String> = []
+        var reapFailures: [String: LunetteError] = [:]
+        var requests: [CreateRequest] = []
+        var log: [LogEntry] = []
+    }
+
+    let state = Mutex(State())
+
+    var journal: [String] { state.withLock { $0.journal } }
+    func container(_ id: String) -> FakeContainer? { state.withLock { $0.containers[id] } }
+
+    func create(_ request: CreateRequest) async throws(LunetteError) -> any LiveContainer {
+        let result = state.withLock { state -> Result<FakeContainer, LunetteError> in
+            state.journal.append("create \(request.spec.name ?? request.id)")
+            state.requests.append(request)
+            if !state.createFailures.isEmpty { return .failure(state.createFailures.removeFirst()) }
+            let container = FakeContainer(id: request.id, spec: request.spec)
+            state.containers[request.id] = container
+            return .success(container)
+        }
+        return try result.get()
+    }
+
+    func adopt(_ record: LunetteRuntime.ContainerRecord) async -> HostObservation { state.withLock { $0.observations[record.id] ?? .absent } }
+
+    func reap(id: String, storage: Bool) async -> CleanupReport {
+        var report = CleanupReport()
+        let failure = state.withLock { state in
+            state.journal.append("reap \(id.prefix(8)) \(storage)")
+            state.leftovers.remove(id)
+            return state.reapFailures[id]
+        }
+        container(id)?.finish(code: 137, signal: "SIGKILL", reason: .signal)
+        if let failure { report.record("planted", failure: failure) }
+        return report
+    }
+
+    func survey() async throws(LunetteError) -> RuntimeSurvey {
+        var survey = RuntimeSurvey()
+        survey.runDirectories = state.withLock { $0.leftovers }
+        return survey
+    }
+
+    func readLog(
+        id: String, _ options: LogOptions, onEntry: @escaping @Sendable (LogEntry) async throws(LunetteError) -> Void
+    ) async throws(LunetteError) {
+        for entry in state.withLock({ $0.log }) { try await onEntry(entry) }
+    }
+
+    func copyIn(id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String) async throws(LunetteError) {}
+    func copyOut(id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String) async throws(LunetteError) {}
+    func copyUp(layers: [String], from target: String, to directory: String) async throws(LunetteError) -> Bool { false }
+    func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String { "plan of \(request.spec.name ?? "")" }
+}
+
+final class FakeContainer: LiveContainer {
+    let record: LunetteRuntime.ContainerRecord
+    let spec: ContainerSpec
+    let profile: [(phase: String, seconds: Double)] = [("clone", 0.001)]
+    private let outcome = OneShot<ContainerExit>()
+    struct State {
+        var signals: [Int32] = []
+        /// Signals that end it; others are only noted.
+        var diesOf: Set<Int32> = [9, 15]
+        var isPaused = false
+        var startFailure: LunetteError?
+        var execs: [ExecRequest] = []
+        var startGate: OneShot<Void>?
+    }
+    let state = Mutex(State())
+
+    init(id: String, spec: ContainerSpec) {
+        let process = ProcessIdentity(pid: 4242, startTime: 1, bootID: "boot")
+        record = LunetteRuntime.ContainerRecord(id: id, shim: process, initProcess: process)
+        self.spec = spec
+    }
+
+    func finish(code: Int32 = 0, signal: String? = nil, reason: ContainerExit.Reason = .exited, oom: Bool = false) {
+        outcome.fulfil(ContainerExit(code: code, signal: signal, oomKilled: oom, reason: reason, finishedAt: 1))
+    }
+
+    func start() async throws(LunetteError) {
+        if let gate = state.withLock({ $0.startGate }) { await gate.value() }
+        if let failure = state.withLock({ $0.startFailure }) { throw failure }
+        // Commands of this name end by themselves.
+        if spec.args.first == "true" { finish() }
+        if spec.args.first == "false" { finish(code: 1) }
+    }
+
+    func exit() async throws(LunetteError) -> ContainerExit {
+        guard let exit = await outcome.valueUnlessCancelled() else { throw LunetteError(.cancelled, "cancelled") }
+        return exit
+    }
+
+    func kill(signal: Int32, all: Bool) async throws(LunetteError) {
+        if outcome.known != nil { throw LunetteError(.invalidState, "ended") }
+        let dies = state.withLock { state in
+            state.signals.append(signal)
+            return state.diesOf.contains(signal)
+        }
+        if dies { finish(code: 128 + signal, signal: Signal(number: Int64(signal))?.name, reason: .signal) }
+    }
+
+    func run(_ request: ExecRequest) async throws(LunetteError) -> any LiveExec {
+        state.withLock { $0.execs.append(request) }
+        return FakeExec(id: request.id, command: request.spec.args)
+    }
+
+    func attach(stdin: FileDescriptor?, stdout: FileDescriptor?, stderr: FileDescriptor?) async throws(LunetteError) {}
+    func resize(rows: UInt16, columns: UInt16, exec: String?) async throws(LunetteError) {}
+    func pause() async throws(LunetteError) { state.withLock { $0.isPaused = true } }
+    func resume() async throws(LunetteError) { state.withLock { $0.isPaused = false } }
+    func stats() async throws(LunetteError) -> Value { ["time": 1] }
+    func processes() async throws(LunetteError) -> Value { .array([]) }
+    func update(_ resources: CgroupLimits) async throws(LunetteError) {}
+}
+
+/// Ends at once, except `sleep`, which waits for its SIGKILL.
+final class FakeExec: LiveExec {
+    let id: String
+    private let outcome = OneShot<ContainerExit>()
+
+    init(id: String, command: [String]) {
+        self.id = id
+        if command.first != "sleep" { outcome.fulfil(ContainerExit(code: command.first == "false" ? 1 : 0, finishedAt: 1)) }
+    }
+
+    func exit() async throws(LunetteError) -> ContainerExit { await outcome.value() }
+    func kill(signal: Int32) async throws(LunetteError) {
+        outcome.fulfil(ContainerExit(code: 128 + signal, signal: "SIGKILL", reason: .signal, finishedAt: 1))
+    }
+}

@@ -22,7 +22,7 @@ extension Directory {
 }
 
 // Raw names: a container may have made files whose names are no UTF-8, and they must go too.
-private func rawEntries(of directory: Int32, label: String) throws(SystemCallError) -> [[CChar]] {
+func rawEntries(of directory: Int32, label: String) throws(SystemCallError) -> [[CChar]] {
     var names: [[CChar]] = []
     var buffer = [UInt8](repeating: 0, count: 32768)
     _ = lnt_host_seek(directory, 0, 0)

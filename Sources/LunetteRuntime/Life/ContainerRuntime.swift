@@ -76,22 +76,6 @@ package final class ContainerRuntime: Sendable {
         try await LogReader(directory, options, ended: ended).read(onEntry)
     }
 
-    /// Copies a host file or directory into a container, running or not.
-    /// - Parameters:
-    ///   - container: the running container, nil when it is stopped: then `layers` and its upper are used.
-    package func copyIn(
-        id: String, container: Container?, layers: [String], from source: String, to target: String
-    ) async throws(LunetteError) {
-        throw LunetteError(.unsupported, "not built yet")
-    }
-
-    /// Copies a file or directory of a container to the host.
-    package func copyOut(
-        id: String, container: Container?, layers: [String], from source: String, to target: String
-    ) async throws(LunetteError) {
-        throw LunetteError(.unsupported, "not built yet")
-    }
-
     /// Takes the empty cgroup parents away when this engine ends; others' containers keep them.
     package func close() async { await blocking { [cgroups] in cgroups.removeEmptyParents() } }
 }

@@ -1,0 +1,191 @@
+internal import CLinux
+
+/// Copies files and trees by descriptor: no link is followed, whatever somebody renames meanwhile; sockets and device nodes stay behind.
+package struct TreeCopy {
+    package enum Ownership: Sendable {
+        /// As in the source.
+        case keep
+        /// Everything belongs to these.
+        case all(uid: UInt32, gid: UInt32)
+    }
+
+    private let ownership: Ownership
+    private let keepsAttributes: Bool
+    /// Copies of files that have more names, by device and inode, kept open to link to. Bounded: beyond, a further name is a further copy.
+    private var linked: [UInt64: [UInt64: FileDescriptor]] = [:]
+    private var linkedCount = 0
+
+    package init(ownership: Ownership, keepsAttributes: Bool) {
+        self.ownership = ownership
+        self.keepsAttributes = keepsAttributes
+    }
+
+    /// Copies one entry under a new name; an existing directory is merged into, an existing file replaced.
+    package mutating func copy(_ name: String, of source: Directory, to target: Directory, as newName: String) throws(SystemCallError) {
+        try copy(Array(name.utf8CString), source.descriptor.number, Array(newName.utf8CString), target.descriptor.number, "\(source.label)/\(name)")
+    }
+
+    /// Copies everything in a directory; `includingItself` gives the target the source's owner, mode and times too.
+    package mutating func copyContents(of source: Directory, to target: Directory, includingItself: Bool = false) throws(SystemCallError) {
+        // The entries are read through a descriptor of its own: the caller's may be an O_PATH one.
+        let listing = try source.open(".", [.directory])
+        try copyEntries(listing.number, target.descriptor.number, source.label)
+        if includingItself {
+            let status = try fileStatus(listing.number, "", follow: false, label: source.label)
+            if keepsAttributes { try copyAttributes(listing.number, target.descriptor.number, source.label) }
+            try setMetadata(target.descriptor.number, status, target.label)
+        }
+    }
+
+    private mutating func copyEntries(_ source: Int32, _ target: Int32, _ label: String) throws(SystemCallError) {
+        for name in try rawEntries(of: source, label: label) {
+            let shown = "\(label)/\(String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self))"
+            try copy(name, source, name, target, shown)
+        }
+    }
+
+    private mutating func copy(_ name: [CChar], _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String) throws(SystemCallError) {
+        var raw = lnt_host_stat()
+        let noFollow: Int32 = 0x100
+        let found = lnt_host_stat(source, name, noFollow, &raw)
+        // Removed since the listing.
+        if -found == ErrorNumber.noEntry { return }
+        try check(found, "stat", label)
+        switch FileKind(rawValue: raw.mode & 0o170000) {
+        case .directory: try copyDirectory(name, source, newName, target, label)
+        case .regular: try copyFile(name, source, newName, target, label)
+        case .symbolicLink: try copyLink(name, source, newName, target, label)
+        case .fifo:
+            try replacing(newName, target, label) { lnt_host_mknodat(target, newName, 0o010600, 0, 0) }
+            try setMetadata(target, newName, raw, label)
+        case .socket, .characterDevice, .blockDevice, nil: break
+        }
+    }
+
+    private mutating func copyDirectory(_ name: [CChar], _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String) throws(SystemCallError) {
+        let flags = OpenFlags([.directory, .noFollow])
+        let from = FileDescriptor(owning: try check(lnt_host_openat(source, name, Int32(flags.rawValue), 0), "open", label))
+        let made = lnt_host_mkdirat(target, newName, 0o700)
+        if made < 0, -made != ErrorNumber.exists { throw SystemCallError("make directory for", label, errno: -made) }
+        let to = FileDescriptor(owning: try check(lnt_host_openat(target, newName, Int32(flags.rawValue), 0), "open the copy of", label))
+        try copyEntries(from.number, to.number, label)
+        let status = try fileStatus(from.number, "", follow: false, label: label)
+        if keepsAttributes { try copyAttributes(from.number, to.number, label) }
+        try setMetadata(to.number, status, label)
+    }
+
+    private mutating func copyFile(_ name: [CChar], _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String) throws(SystemCallError) {
+        // Non-blocking and then looked at again: a fifo put in its place must not hold us.
+        let flags = OpenFlags([.noFollow, .nonblocking, .noTerminal])
+        let from = FileDescriptor(owning: try check(lnt_host_openat(source, name, Int32(flags.rawValue), 0), "open", label))
+        let status = try fileStatus(from.number, "", follow: false, label: label)
+        guard status.kind == .regular else { return }
+        if status.links > 1, let first = linked[status.device]?[status.inode] {
+            let followLink: Int32 = 0x400
+            try replacing(newName, target, label) { lnt_host_linkat(-100, "/proc/self/fd/\(first.number)", target, newName, followLink) }
+            return
+        }
+        let create = OpenFlags([.writeOnly, .create, .exclusive, .noFollow])
+        let to = FileDescriptor(owning: try replacing(newName, target, label) { lnt_host_openat(target, newName, Int32(create.rawValue), 0o600) })
+        try copyBytes(from, to, label)
+        if keepsAttributes { try copyAttributes(from.number, to.number, label) }
+        try setMetadata(to.number, status, label)
+        if status.links > 1, linkedCount < 512 {
+            linked[status.device, default: [:]][status.inode] = to
+            linkedCount += 1
+        }
+    }
+
+    private func copyBytes(_ from: FileDescriptor, _ to: FileDescriptor, _ label: String) throws(SystemCallError) {
+        while true {
+            let count = lnt_host_copy_file_range(from.number, to.number, 1 << 30)
+            if count > 0 { continue }
+            if count == 0 { break }
+            // Between file systems that can't (and pseudo-files): by hand, from where it stopped.
+            let error = Int32(-count)
+            guard [ErrorNumber.crossDevice, ErrorNumber.invalid, ErrorNumber.notSupported, ErrorNumber.noSystemCall].contains(error) else {
+                throw SystemCallError("copy", label, errno: error)
+            }
+            break
+        }
+        // copy_file_range says 0 for files without a size of their own; reading on is right in every case.
+        while true {
+            let part = try from.read(upTo: 1 << 18)
+            if part.isEmpty { return }
+            try to.writeAll(part)
+        }
+    }
+
+    private func copyLink(_ name: [CChar], _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String) throws(SystemCallError) {
+        var buffer = [CChar](repeating: 0, count: 4097)
+        let count = try check(lnt_host_readlinkat(source, name, &buffer, 4096), "read link", label)
+        buffer[count] = 0
+        try replacing(newName, target, label) { lnt_host_symlinkat(buffer, target, newName) }
+        var raw = lnt_host_stat()
+        let noFollow: Int32 = 0x100
+        try check(lnt_host_stat(source, name, noFollow, &raw), "stat", label)
+        try setMetadata(target, newName, raw, label)
+    }
+
+    /// Makes something new; a file of that name goes first, a directory is not replaced by a file.
+    @discardableResult
+    private func replacing(_ name: [CChar], _ target: Int32, _ label: String, _ make: () -> Int32) throws(SystemCallError) -> Int32 {
+        for _ in 0..<16 {
+            let result = make()
+            if -result != ErrorNumber.exists { return try check(result, "make the copy of", label) }
+            let removed = lnt_host_unlinkat(target, name, 0)
+            if removed < 0, -removed != ErrorNumber.noEntry { throw SystemCallError("replace the old copy of", label, errno: -removed) }
+        }
+        throw SystemCallError("make the copy of", label, errno: ErrorNumber.exists)
+    }
+
+    private func owner(_ uid: UInt32, _ gid: UInt32) -> (UInt32, UInt32) {
+        switch ownership {
+        case .keep: (uid, gid)
+        case .all(let uid, let gid): (uid, gid)
+        }
+    }
+
+    /// Owner first (the kernel drops setuid bits at a change of owner), then mode, then times.
+    private func setMetadata(_ fd: Int32, _ status: FileStatus, _ label: String) throws(SystemCallError) {
+        let (uid, gid) = owner(status.uid, status.gid)
+        let emptyPath: Int32 = 0x1000
+        try check(lnt_host_fchownat(fd, "", uid, gid, emptyPath), "set the owner of the copy of", label)
+        try check(lnt_host_fchmod(fd, status.permissions), "set the mode of the copy of", label)
+        try setTimes(fd, "", status.modified, emptyPath, label)
+    }
+
+    private func setMetadata(_ directory: Int32, _ name: [CChar], _ raw: lnt_host_stat, _ label: String) throws(SystemCallError) {
+        let (uid, gid) = owner(raw.uid, raw.gid)
+        let noFollow: Int32 = 0x100
+        try check(lnt_host_fchownat(directory, name, uid, gid, noFollow), "set the owner of the copy of", label)
+        let seconds = [raw.mtime_seconds, raw.mtime_seconds]
+        let nanoseconds = [Int64(raw.mtime_nanoseconds), Int64(raw.mtime_nanoseconds)]
+        try check(lnt_host_utimensat(directory, name, seconds, nanoseconds, noFollow), "set the times of the copy of", label)
+    }
+
+    private func setTimes(
+        _ fd: Int32, _ name: String, _ modified: (seconds: Int64, nanoseconds: UInt32), _ flags: Int32, _ label: String
+    ) throws(SystemCallError) {
+        let seconds = [modified.seconds, modified.seconds]
+        let nanoseconds = [Int64(modified.nanoseconds), Int64(modified.nanoseconds)]
+        try check(lnt_host_utimensat(fd, name, seconds, nanoseconds, flags), "set the times of the copy of", label)
+    }
+
+    /// `user.*` and file capabilities; overlay's own and labels of the host's stay behind.
+    private func copyAttributes(_ from: Int32, _ to: Int32, _ label: String) throws(SystemCallError) {
+        var names = [CChar](repeating: 0, count: 65536)
+        let count = lnt_host_flistxattr(from, &names, names.count)
+        if -count == Int(ErrorNumber.notSupported) { return }
+        try check(count, "list attributes of", label)
+        for name in names.prefix(count).split(separator: 0) {
+            let text = String(decoding: name.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            guard text.hasPrefix("user.") || text == "security.capability" else { continue }
+            var value = [UInt8](repeating: 0, count: 65536)
+            let size = lnt_host_fgetxattr(from, text, &value, value.count)
+            if size < 0 { continue }
+            let set = lnt_host_fsetxattr(to, text, value, size)
+            if set < 0, -set != ErrorNumber.notSupported { throw SystemCallError("set attribute \(text) of the copy of", label, errno: -set) }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+internal import CLinux
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// A container's root file system as a descriptor to copy from and to: the running one's own view, or the stopped one's layers.
+struct ContainerRoot {
+    let directory: Directory
+    /// Host ids of the container's root: what new files belong to, and as whom they are made.
+    let uid: UInt32
+    let gid: UInt32
+
+    /// The view of a running container's pid 1, through `/proc/PID/root`. Blocks.
+    static func running(_ container: Container) throws(LunetteError) -> ContainerRoot {
+        let gone = LunetteError(.invalidState, "container \(container.id) isn't running any more", target: container.id)
+        guard let process = container.record.initProcess else { throw gone }
+        let path = "/proc/\(process.pid)"
+        do throws(SystemCallError) {
+            let flags = OpenFlags([.directory, .path])
+            let root = FileDescriptor(owning: try check(lnt_host_openat(-100, "\(path)/root", Int32(flags.rawValue), 0), "open the root of", container.id))
+            let uid = base(readSmallFile("\(path)/uid_map"))
+            let gid = base(readSmallFile("\(path)/gid_map"))
+            // Compared after everything was opened: all of it is this container's.
+            guard process.isAlive else { throw gone }
+            return ContainerRoot(directory: Directory(root, label: container.id), uid: uid, gid: gid)
+        } catch let error as SystemCallError {
+            if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.noProcess { throw gone }
+            throw error.lunette
+        } catch let error as LunetteError {
+            throw error
+        }
+    }
+
+    /// The host id of the container's 0.
+    private static func base(_ map: String?) -> UInt32 {
+        for line in (map ?? "").split(separator: "\n") {
+            let fields = line.split(whereSeparator: \.isWhitespace).compactMap { UInt32($0) }
+            if fields.count == 3, fields[0] == 0 { return fields[1] }
+        }
+        return 0
+    }
+
+    /// A stopped container's layers and upper, mounted nowhere. Ids are those on disk, which are the container's own. Blocks.
+    static func stopped(_ places: ContainerPlaces, layers: [String]) throws(LunetteError) -> ContainerRoot {
+        try atBorder("open the files of container \(places.id)", { () throws(SystemCallError) in
+            let root = try DetachedOverlay.make(lowers: layers, upper: ("\(places.storage)/upper", "\(places.storage)/work"))
+            return ContainerRoot(directory: root, uid: 0, gid: 0)
+        })
+    }
+
+    /// A path of the container's, taken apart: the open parent and the last name. Links are the container's own and lead nowhere else.
+    ///
+    /// - Returns: `name` "." for the root itself.
+    func parent(of path: String) throws(SystemCallError) -> (parent: Directory, name: String) {
+        var parts = path.split(separator: "/").map(String.init)
+        while parts.last == "." { parts.removeLast() }
+        guard let name = parts.last, name != ".." else { return (try open(path), ".") }
+        let above = parts.dropLast().joined(separator: "/")
+        return (try open(above), name)
+    }
+
+    /// The directory at a path, `inRoot`.
+    func open(_ path: String) throws(SystemCallError) -> Directory {
+        let inside = path.split(separator: "/").joined(separator: "/")
+        return Directory(try directory.open(inside.isEmpty ? "." : inside, [.directory], scope: .inRoot), label: "\(directory.label):/\(inside)")
+    }
+}

@@ -13,7 +13,9 @@ package func withFileSystemIDs<T>(uid: UInt32, gid: UInt32, _ body: () throws(Sy
     try check(lnt_set_fsids(uid, gid), "set file system ids", "\(uid):\(gid)")
     defer {
         // The thread goes back to the pool: it must not keep somebody's ids, so a failure here ends the process.
-        guard lnt_set_fsids(0, 0) >= 0, lnt_capset(effective, permitted, inheritable) >= 0 else { fatalError("this thread's ids can't be restored") }
+        guard lnt_set_fsids(0, 0) >= 0, lnt_capset(effective, permitted, inheritable) >= 0 else {
+            fatalError("this thread's ids can't be restored")
+        }
     }
     // Leaving uid 0 took the file capabilities away; back they come.
     try check(lnt_capset(permitted, permitted, inheritable), "capset")

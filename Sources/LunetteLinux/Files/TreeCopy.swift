@@ -22,7 +22,9 @@ package struct TreeCopy {
 
     /// Copies one entry under a new name; an existing directory is merged into, an existing file replaced.
     package mutating func copy(_ name: String, of source: Directory, to target: Directory, as newName: String) throws(SystemCallError) {
-        try copy(Array(name.utf8CString), source.descriptor.number, Array(newName.utf8CString), target.descriptor.number, "\(source.label)/\(name)")
+        try copy(
+            Array(name.utf8CString), source.descriptor.number, Array(newName.utf8CString), target.descriptor.number,
+            "\(source.label)/\(name)")
     }
 
     /// Copies everything in a directory; `includingItself` gives the target the source's owner, mode and times too.
@@ -44,7 +46,9 @@ package struct TreeCopy {
         }
     }
 
-    private mutating func copy(_ name: [CChar], _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String) throws(SystemCallError) {
+    private mutating func copy(
+        _ name: [CChar], _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String
+    ) throws(SystemCallError) {
         var raw = lnt_host_stat()
         let noFollow: Int32 = 0x100
         let found = lnt_host_stat(source, name, noFollow, &raw)
@@ -62,7 +66,9 @@ package struct TreeCopy {
         }
     }
 
-    private mutating func copyDirectory(_ name: [CChar], _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String) throws(SystemCallError) {
+    private mutating func copyDirectory(
+        _ name: [CChar], _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String
+    ) throws(SystemCallError) {
         let flags = OpenFlags([.directory, .noFollow])
         let from = FileDescriptor(owning: try check(lnt_host_openat(source, name, Int32(flags.rawValue), 0), "open", label))
         let made = lnt_host_mkdirat(target, newName, 0o700)
@@ -74,7 +80,9 @@ package struct TreeCopy {
         try setMetadata(to.number, status, label)
     }
 
-    private mutating func copyFile(_ name: [CChar], _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String) throws(SystemCallError) {
+    private mutating func copyFile(
+        _ name: [CChar], _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String
+    ) throws(SystemCallError) {
         // Non-blocking and then looked at again: a fifo put in its place must not hold us.
         let flags = OpenFlags([.noFollow, .nonblocking, .noTerminal])
         let from = FileDescriptor(owning: try check(lnt_host_openat(source, name, Int32(flags.rawValue), 0), "open", label))
@@ -86,7 +94,8 @@ package struct TreeCopy {
             return
         }
         let create = OpenFlags([.writeOnly, .create, .exclusive, .noFollow])
-        let to = FileDescriptor(owning: try replacing(newName, target, label) { lnt_host_openat(target, newName, Int32(create.rawValue), 0o600) })
+        let to = FileDescriptor(
+            owning: try replacing(newName, target, label) { lnt_host_openat(target, newName, Int32(create.rawValue), 0o600) })
         try copyBytes(from, to, label)
         if keepsAttributes { try copyAttributes(from.number, to.number, label) }
         try setMetadata(to.number, status, label)
@@ -185,7 +194,9 @@ package struct TreeCopy {
             let size = lnt_host_fgetxattr(from, text, &value, value.count)
             if size < 0 { continue }
             let set = lnt_host_fsetxattr(to, text, value, size)
-            if set < 0, -set != ErrorNumber.notSupported { throw SystemCallError("set attribute \(text) of the copy of", label, errno: -set) }
+            if set < 0, -set != ErrorNumber.notSupported {
+                throw SystemCallError("set attribute \(text) of the copy of", label, errno: -set)
+            }
         }
     }
 }

@@ -9,11 +9,15 @@ struct SeccompCache: Sendable {
     /// The program of this key, if it is whole: a file cut short by a crash must never become a weaker filter.
     func read(_ key: String) -> [UInt8]? {
         // An unreadable cache is no cache.
-        guard let directory = try? Directory(path), let bytes = try? directory.read(key, limit: 1 << 20), bytes.count > Self.magic.count + 32 else { return nil }
+        guard let directory = try? Directory(path), let bytes = try? directory.read(key, limit: 1 << 20),
+            bytes.count > Self.magic.count + 32
+        else { return nil }
         let digest = Array(bytes[Self.magic.count..<Self.magic.count + 64 + 1])
         guard bytes.starts(with: Self.magic) else { return nil }
         let program = Array(bytes[(Self.magic.count + 65)...])
-        guard !program.isEmpty, Array((SHA256.digest(of: program).hex + "\n").utf8) == digest, BPFInstruction.decode(program) != nil else { return nil }
+        guard !program.isEmpty, Array((SHA256.digest(of: program).hex + "\n").utf8) == digest, BPFInstruction.decode(program) != nil else {
+            return nil
+        }
         return program
     }
 

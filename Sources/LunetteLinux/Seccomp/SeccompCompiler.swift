@@ -159,7 +159,8 @@ package final class SeccompCompiler: Sendable {
 
     /// Calls that came after libseccomp 2.5.4; since 424 all architectures count alike.
     private static let newer: [String: Int32] = [
-        "process_mrelease": 448, "futex_waitv": 449, "set_mempolicy_home_node": 450, "cachestat": 451, "fchmodat2": 452, "map_shadow_stack": 453,
+        "process_mrelease": 448, "futex_waitv": 449, "set_mempolicy_home_node": 450, "cachestat": 451, "fchmodat2": 452,
+        "map_shadow_stack": 453,
         "futex_wake": 454, "futex_wait": 455, "futex_requeue": 456, "statmount": 457, "listmount": 458, "mseal": 462, "setxattrat": 463,
         "getxattrat": 464, "listxattrat": 465, "removexattrat": 466,
     ]

@@ -34,7 +34,8 @@ struct SeccompPrologue {
                 }
             }
             instructions.append(
-                BPFInstruction(code: draft.code, jumpTrue: offset(draft.whenTrue), jumpFalse: offset(draft.whenFalse), operand: draft.operand)
+                BPFInstruction(
+                    code: draft.code, jumpTrue: offset(draft.whenTrue), jumpFalse: offset(draft.whenFalse), operand: draft.operand)
             )
         }
         instructions.append(BPFInstruction(code: BPFInstruction.Code.return, operand: action))

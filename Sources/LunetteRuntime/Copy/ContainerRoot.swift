@@ -16,17 +16,16 @@ struct ContainerRoot {
         let path = "/proc/\(process.pid)"
         do throws(SystemCallError) {
             let flags = OpenFlags([.directory, .path])
-            let root = FileDescriptor(owning: try check(lnt_host_openat(-100, "\(path)/root", Int32(flags.rawValue), 0), "open the root of", container.id))
+            let root = FileDescriptor(
+                owning: try check(lnt_host_openat(-100, "\(path)/root", Int32(flags.rawValue), 0), "open the root of", container.id))
             let uid = base(readSmallFile("\(path)/uid_map"))
             let gid = base(readSmallFile("\(path)/gid_map"))
             // Compared after everything was opened: all of it is this container's.
-            guard process.isAlive else { throw gone }
+            guard process.isAlive else { throw SystemCallError("find process", "\(process.pid)", errno: ErrorNumber.noProcess) }
             return ContainerRoot(directory: Directory(root, label: container.id), uid: uid, gid: gid)
-        } catch let error as SystemCallError {
+        } catch {
             if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.noProcess { throw gone }
             throw error.lunette
-        } catch let error as LunetteError {
-            throw error
         }
     }
 
@@ -41,10 +40,12 @@ struct ContainerRoot {
 
     /// A stopped container's layers and upper, mounted nowhere. Ids are those on disk, which are the container's own. Blocks.
     static func stopped(_ places: ContainerPlaces, layers: [String]) throws(LunetteError) -> ContainerRoot {
-        try atBorder("open the files of container \(places.id)", { () throws(SystemCallError) in
-            let root = try DetachedOverlay.make(lowers: layers, upper: ("\(places.storage)/upper", "\(places.storage)/work"))
-            return ContainerRoot(directory: root, uid: 0, gid: 0)
-        })
+        try atBorder(
+            "open the files of container \(places.id)",
+            { () throws(SystemCallError) in
+                let root = try DetachedOverlay.make(lowers: layers, upper: ("\(places.storage)/upper", "\(places.storage)/work"))
+                return ContainerRoot(directory: root, uid: 0, gid: 0)
+            })
     }
 
     /// A path of the container's, taken apart: the open parent and the last name. Links are the container's own and lead nowhere else.
@@ -61,6 +62,7 @@ struct ContainerRoot {
     /// The directory at a path, `inRoot`.
     func open(_ path: String) throws(SystemCallError) -> Directory {
         let inside = path.split(separator: "/").joined(separator: "/")
-        return Directory(try directory.open(inside.isEmpty ? "." : inside, [.directory], scope: .inRoot), label: "\(directory.label):/\(inside)")
+        return Directory(
+            try directory.open(inside.isEmpty ? "." : inside, [.directory], scope: .inRoot), label: "\(directory.label):/\(inside)")
     }
 }

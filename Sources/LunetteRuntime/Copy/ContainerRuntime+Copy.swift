@@ -11,37 +11,45 @@ extension ContainerRuntime {
     ///   - source: absolute host path.
     ///   - target: path in the container.
     /// - Throws: `not_found`, `already_exists` (a file where a directory must go), `io`.
-    package func copyIn(id: String, container: Container?, layers: [String], from source: String, to target: String) async throws(LunetteError) {
+    package func copyIn(
+        id: String, container: Container?, layers: [String], from source: String, to target: String
+    ) async throws(LunetteError) {
         try ContainerPlaces.validate(id: id)
         try await blocking { [self] () throws(LunetteError) in
             let root = try root(id, container, layers)
-            try atBorder("copy \(source) to \(id):\(target)", { () throws(SystemCallError) in
-                let from = try Self.hostSource(source)
-                try withFileSystemIDs(uid: root.uid, gid: root.gid) { () throws(SystemCallError) in
-                    var copy = TreeCopy(ownership: .all(uid: root.uid, gid: root.gid), keepsAttributes: false)
-                    try Self.copy(from, to: try Self.containerTarget(root, target), target.hasSuffix("/"), &copy)
-                }
-            })
+            try atBorder(
+                "copy \(source) to \(id):\(target)",
+                { () throws(SystemCallError) in
+                    let from = try Self.hostSource(source)
+                    try withFileSystemIDs(uid: root.uid, gid: root.gid) { () throws(SystemCallError) in
+                        var copy = TreeCopy(ownership: .all(uid: root.uid, gid: root.gid), keepsAttributes: false)
+                        try Self.copy(from, to: try Self.containerTarget(root, target), target.hasSuffix("/"), &copy)
+                    }
+                })
         }
     }
 
     /// Copies a file or directory of a container to the host, where it belongs to the engine's user.
-    package func copyOut(id: String, container: Container?, layers: [String], from source: String, to target: String) async throws(LunetteError) {
+    package func copyOut(
+        id: String, container: Container?, layers: [String], from source: String, to target: String
+    ) async throws(LunetteError) {
         try ContainerPlaces.validate(id: id)
         try await blocking { [self] () throws(LunetteError) in
             let root = try root(id, container, layers)
-            try atBorder("copy \(id):\(source) to \(target)", { () throws(SystemCallError) in
-                let from: Source
-                if Self.meansContents(source) {
-                    from = .contents(try root.open(source))
-                } else {
-                    let (parent, name) = try root.parent(of: source)
-                    guard try parent.exists(name) else { throw SystemCallError("find", source, errno: ErrorNumber.noEntry) }
-                    from = name == "." ? .contents(parent) : .entry(parent, name)
-                }
-                var copy = TreeCopy(ownership: .all(uid: 0, gid: 0), keepsAttributes: false)
-                try Self.copy(from, to: try Self.hostTarget(target), target.hasSuffix("/"), &copy)
-            })
+            try atBorder(
+                "copy \(id):\(source) to \(target)",
+                { () throws(SystemCallError) in
+                    let from: Source
+                    if Self.meansContents(source) {
+                        from = .contents(try root.open(source))
+                    } else {
+                        let (parent, name) = try root.parent(of: source)
+                        guard try parent.exists(name) else { throw SystemCallError("find", source, errno: ErrorNumber.noEntry) }
+                        from = name == "." ? .contents(parent) : .entry(parent, name)
+                    }
+                    var copy = TreeCopy(ownership: .all(uid: 0, gid: 0), keepsAttributes: false)
+                    try Self.copy(from, to: try Self.hostTarget(target), target.hasSuffix("/"), &copy)
+                })
         }
     }
 
@@ -53,17 +61,19 @@ extension ContainerRuntime {
     package func copyUp(layers: [String], from target: String, to directory: String) async throws(LunetteError) -> Bool {
         guard !layers.isEmpty else { return false }
         return try await blocking { () throws(LunetteError) in
-            try atBorder("copy the image's \(target) into \(directory)", { () throws(SystemCallError) in
-                let root = ContainerRoot(directory: try DetachedOverlay.make(lowers: layers), uid: 0, gid: 0)
-                let source: Directory
-                do throws(SystemCallError) { source = try root.open(target) } catch {
-                    if [ErrorNumber.noEntry, ErrorNumber.notDirectory, ErrorNumber.loop].contains(error.errno) { return false }
-                    throw error
-                }
-                var copy = TreeCopy(ownership: .keep, keepsAttributes: true)
-                try copy.copyContents(of: source, to: try Directory(directory), includingItself: true)
-                return true
-            })
+            try atBorder(
+                "copy the image's \(target) into \(directory)",
+                { () throws(SystemCallError) in
+                    let root = ContainerRoot(directory: try DetachedOverlay.make(lowers: layers), uid: 0, gid: 0)
+                    let source: Directory
+                    do throws(SystemCallError) { source = try root.open(target) } catch {
+                        if [ErrorNumber.noEntry, ErrorNumber.notDirectory, ErrorNumber.loop].contains(error.errno) { return false }
+                        throw error
+                    }
+                    var copy = TreeCopy(ownership: .keep, keepsAttributes: true)
+                    try copy.copyContents(of: source, to: try Directory(directory), includingItself: true)
+                    return true
+                })
         }
     }
 
@@ -108,7 +118,9 @@ extension ContainerRuntime {
         return .named(parent, name)
     }
 
-    private static func existing(_ open: (String) throws(SystemCallError) -> Directory, _ path: String) throws(SystemCallError) -> Directory? {
+    private static func existing(
+        _ open: (String) throws(SystemCallError) -> Directory, _ path: String
+    ) throws(SystemCallError) -> Directory? {
         do throws(SystemCallError) { return try open(path) } catch {
             if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.notDirectory { return nil }
             throw error
@@ -117,7 +129,8 @@ extension ContainerRuntime {
 
     private static func hostDirectory(_ path: String) throws(SystemCallError) -> Directory {
         let flags = OpenFlags([.directory])
-        return Directory(FileDescriptor(owning: try check(lnt_host_openat(-100, path, Int32(flags.rawValue), 0), "open", path)), label: path)
+        return Directory(
+            FileDescriptor(owning: try check(lnt_host_openat(-100, path, Int32(flags.rawValue), 0), "open", path)), label: path)
     }
 
     private static func split(_ path: String) -> (parent: String, name: String) {
@@ -137,7 +150,8 @@ extension ContainerRuntime {
             }
             try copy.copy(name, of: from, to: to, as: newName)
         case (.contents(let from), .into(let to)): try copy.copyContents(of: from, to: to)
-        case (.contents(let from), .named(let to, let newName)): try copy.copyContents(of: from, to: try to.makeDirectory(newName, mode: 0o755))
+        case (.contents(let from), .named(let to, let newName)):
+            try copy.copyContents(of: from, to: try to.makeDirectory(newName, mode: 0o755))
         }
     }
 }

@@ -21,7 +21,7 @@ extension ContainerRuntime {
     func plan(_ request: CreateRequest, _ spec: RuntimeSpec) throws(LunetteError) -> LaunchInput {
         let places = ContainerPlaces(configuration, id: request.id)
         let cgroup = cgroups.container(request.id)
-        let program = try seccompProgram(spec)
+        let program = try seccomp.program(for: spec)
         var input = LaunchInputs(
             containerID: request.id, root: try root(request, places), cgroupsV1: cgroup.version == .v1 ? cgroup.paths : [],
             cgroupV2: cgroup.version == .v2 ? cgroup.paths.first : nil, joinedIDBase: request.idRange?.first, seccompProgram: program.bytes,
@@ -102,7 +102,7 @@ extension Container {
             bare.devices = []
             let facts = HostFacts(containerID: id, idRange: range, rootPath: "/", hardLimits: runtime.machine.hardLimits)
             let spec = try RuntimeSpec(container: bare, image: request.image, facts: facts)
-            let program = try runtime.seccompProgram(spec)
+            let program = try runtime.seccomp.program(for: spec)
             let size = request.io.size
             return try LaunchPlanner.exec(
                 request.spec, in: spec, seccompProgram: program.bytes, seccompFlags: program.flags,

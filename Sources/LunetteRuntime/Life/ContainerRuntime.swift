@@ -8,6 +8,8 @@ package final class ContainerRuntime: Sendable {
     let cgroups: Cgroups
     let shimPath: String
     let machine: MachineFacts
+    /// Compiled filters are kept below the root by their profile's digest.
+    let seccomp: SeccompCompiler
     private let shim = Mutex<FileDescriptor?>(nil)
     /// Containers that this engine is connected to, for log readers.
     let live = Mutex<[String: Container]>([:])
@@ -17,6 +19,7 @@ package final class ContainerRuntime: Sendable {
         self.cgroups = cgroups
         self.shimPath = shimPath
         self.machine = machine
+        seccomp = SeccompCompiler(cacheDirectory: "\(configuration.root)/cache/seccomp")
     }
 
     /// Finds the shim, detects cgroups, makes the `containers` directories.

@@ -13,20 +13,28 @@ import Testing
 
     @Test func everydayCallsPass() throws {
         let filter = try interpreter(.standard)
-        for name in ["read", "write", "openat", "openat2", "execve", "mmap", "clone", "futex", "wait4", "fchmodat2", "close_range", "rseq", "statx", "ptrace"] {
+        for name in [
+            "read", "write", "openat", "openat2", "execve", "mmap", "clone", "futex", "wait4", "fchmodat2", "close_range", "rseq", "statx",
+            "ptrace",
+        ] {
             #expect(try verdict(filter, name) == .allow, "\(name)")
         }
     }
 
     @Test(arguments: [
-        "bpf", "perf_event_open", "keyctl", "add_key", "request_key", "userfaultfd", "kexec_load", "kexec_file_load", "init_module", "finit_module",
-        "open_by_handle_at", "mount", "umount2", "move_mount", "fsopen", "fsmount", "fsconfig", "open_tree", "mount_setattr", "pivot_root", "setns",
-        "unshare", "quotactl", "swapon", "nfsservctl", "reboot", "iopl", "syslog", "pidfd_getfd", "kcmp", "lookup_dcookie", "acct", "settimeofday",
+        "bpf", "perf_event_open", "keyctl", "add_key", "request_key", "userfaultfd", "kexec_load", "kexec_file_load", "init_module",
+        "finit_module",
+        "open_by_handle_at", "mount", "umount2", "move_mount", "fsopen", "fsmount", "fsconfig", "open_tree", "mount_setattr", "pivot_root",
+        "setns",
+        "unshare", "quotactl", "swapon", "nfsservctl", "reboot", "iopl", "syslog", "pidfd_getfd", "kcmp", "lookup_dcookie", "acct",
+        "settimeofday",
     ])
     func knownDangerousCallsAreRefused(_ name: String) throws { #expect(try verdict(try interpreter(.standard), name) == .errno(1)) }
 
     @Test(arguments: ["clone3", "io_uring_setup", "io_uring_enter", "io_uring_register"])
-    func callsThatProgramsFallBackFromAreAbsent(_ name: String) throws { #expect(try verdict(try interpreter(.standard), name) == .errno(38)) }
+    func callsThatProgramsFallBackFromAreAbsent(_ name: String) throws {
+        #expect(try verdict(try interpreter(.standard), name) == .errno(38))
+    }
 
     @Test func whatIsOnNoListIsAbsent() throws {
         let filter = try interpreter(.standard)
@@ -43,7 +51,9 @@ import Testing
     @Test func socketsAreOfListedFamilies() throws {
         let filter = try interpreter(.standard)
         for family: UInt64 in [1, 2, 10] { #expect(try verdict(filter, "socket", family, 1, 0) == .allow) }
-        for family: UInt64 in [17, 29, 30, 31, 38, 40, 44] { #expect(try verdict(filter, "socket", family, 5, 0) == .errno(38), "family \(family)") }
+        for family: UInt64 in [17, 29, 30, 31, 38, 40, 44] {
+            #expect(try verdict(filter, "socket", family, 5, 0) == .errno(38), "family \(family)")
+        }
         #expect(try verdict(filter, "socket", 16, 3, 0) == .allow, "NETLINK_ROUTE")
         for netlink: UInt64 in [6, 12] { #expect(try verdict(filter, "socket", 16, 3, netlink) == .errno(38), "xfrm, nfnetlink") }
         // The kernel reads 32 bits of the family; a number that differs above them must not slip through as another one.
@@ -52,7 +62,9 @@ import Testing
 
     @Test func terminalInjectionIsRefusedWhateverTheUpperBitsSay() throws {
         let filter = try interpreter(.standard)
-        for number: UInt64 in [0x5412, 0x541c, 0x1_0000_5412, 0xffff_ffff_0000_5412] { #expect(try verdict(filter, "ioctl", 0, number) == .errno(1)) }
+        for number: UInt64 in [0x5412, 0x541c, 0x1_0000_5412, 0xffff_ffff_0000_5412] {
+            #expect(try verdict(filter, "ioctl", 0, number) == .errno(1))
+        }
         for number: UInt64 in [0x5401, 0x5413, 0x5421] { #expect(try verdict(filter, "ioctl", 0, number) == .allow) }
     }
 
@@ -84,7 +96,8 @@ import Testing
         for (comparison, matching) in comparisons {
             // Once by libseccomp (allowed when it matches), once by our own prologue (denied when it matches).
             let allowing = try interpreter(
-                SeccompProfile(defaultAction: .errno, defaultErrnoRet: 1, syscalls: [.init(["read"], .allow, args: [.init(2, comparison, 5)])])
+                SeccompProfile(
+                    defaultAction: .errno, defaultErrnoRet: 1, syscalls: [.init(["read"], .allow, args: [.init(2, comparison, 5)])])
             )
             let denying = try interpreter(
                 SeccompProfile(
@@ -110,7 +123,8 @@ import Testing
         )
         let filter = try interpreter(profile)
         let expected: [(String, BPFInterpreter.Verdict)] = [
-            ("getpid", .killProcess), ("getppid", .killThread), ("getuid", .trap), ("getgid", .log), ("geteuid", .errno(13)), ("getegid", .errno(1)),
+            ("getpid", .killProcess), ("getppid", .killThread), ("getuid", .trap), ("getgid", .log), ("geteuid", .errno(13)),
+            ("getegid", .errno(1)),
             ("read", .allow),
         ]
         for (name, verdict) in expected { #expect(try self.verdict(filter, name) == verdict, "\(name)") }

@@ -1,1 +1,78 @@
+// The C surface over Lua 5.4 that cannot raise.
+//
+// Lua's errors are longjmps and must never cross a Swift frame. So Swift sees only the functions below: each enters Lua under
+// lua_pcall, and each value crosses as bytes (one MessagePack value). Lua reaches Swift through one callback shape,
+// (context, in, out) -> ok | error | await; C raises or yields only after the Swift frame has returned. Everything that may allocate,
+// even opening a state or making a coroutine, runs protected, so a state that is out of memory fails a call and not the process.
+//
+//   Swift ── lnt_lua_enter(entry, in) ──► pcall ─► Lua stdlib entry ─► user's code in coroutines
+//         ◄── callback(context, in, out) ── host.call(op, …)      ok: results · error: raised · await: the coroutine yields a token
+//   Swift ── lnt_lua_deliver(token, packet) ──► pcall ─► scheduler resumes the coroutine that waits for the token
+//
+// A state belongs to one thread; only lnt_lua_interrupt may be called from another. Functions return -errno or >= 0.
 #pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct lnt_lua lnt_lua;
+
+// Bytes on the malloc heap. Who is given them frees them with lnt_bytes_free.
+typedef struct lnt_bytes {
+    uint8_t *data;
+    size_t length;
+    size_t capacity;
+} lnt_bytes;
+
+enum {
+    LNT_LUA_OK = 0,     // out: an array of results
+    LNT_LUA_ERROR = 1,  // out: an error record (LunetteError.value) or a text
+    LNT_LUA_AWAIT = 2,  // out: the token that lnt_lua_deliver will name
+};
+
+// Answers a call from Lua. `in` is an array: operation, arguments; it lives until the callback returns.
+typedef int32_t (*lnt_lua_callback)(void *context, const uint8_t *in, size_t length, lnt_bytes *out);
+
+// Handles one message of the host's queue, waiting for it; used where Lua can't yield (a `require`d chunk, a sort's comparator).
+// Returns < 0 when nothing can come any more.
+typedef int32_t (*lnt_lua_pump)(void *context);
+
+typedef struct lnt_lua_options {
+    void *context;
+    lnt_lua_callback call;
+    lnt_lua_pump pump;
+    size_t memory_limit;             // bytes; 0: none
+    uint64_t instruction_limit;      // VM instructions and pattern steps in one entry; 0: none
+    uint64_t wall_limit_nanoseconds; // in one entry; 0: none
+    bool is_limited;                 // no io, os, debug, package; text chunks only; bounded string and table functions
+} lnt_lua_options;
+
+// Appends `length` bytes. Returns -ENOMEM and leaves `bytes` as it was when there is no memory.
+int32_t lnt_bytes_append(lnt_bytes *bytes, const void *data, size_t length);
+void lnt_bytes_free(lnt_bytes *bytes);
+
+// Opens a state. Returns -ENOMEM.
+int32_t lnt_lua_open(const lnt_lua_options *options, lnt_lua **out);
+
+// Closes it: pending to-be-closed values and finalizers run, bounded by the limits.
+void lnt_lua_close(lnt_lua *state);
+
+// Runs the stdlib's first chunk with the host's functions as its argument; what it returns is the table of entries.
+// Returns LNT_LUA_OK or LNT_LUA_ERROR with a text in `out`.
+int32_t lnt_lua_boot(lnt_lua *state, const char *name, const void *source, size_t length, lnt_bytes *out);
+
+// Calls an entry with one value. Returns LNT_LUA_OK with an array of its results, or LNT_LUA_ERROR with what it raised.
+int32_t lnt_lua_enter(lnt_lua *state, const char *entry, const void *in, size_t length, lnt_bytes *out);
+
+// Wakes what waits for `token`: `status` LNT_LUA_OK with an array of results, or LNT_LUA_ERROR with an error record.
+int32_t lnt_lua_deliver(lnt_lua *state, int64_t token, int32_t status, const void *data, size_t length, lnt_bytes *out);
+
+// Makes the code that runs now raise `cancelled` at its next instruction; from any thread.
+void lnt_lua_interrupt(lnt_lua *state);
+
+// Bytes the state holds now.
+size_t lnt_lua_memory(const lnt_lua *state);
+
+// Changes the limits of later entries.
+void lnt_lua_set_limits(lnt_lua *state, uint64_t instructions, uint64_t wall_nanoseconds);

@@ -1,0 +1,91 @@
+// coroutine.resume that lets a wait pass: a coroutine of the user's own that waits in a Lunette call makes the task around it wait.
+
+#include "bridge_internal.h"
+
+// Says which coroutine runs, so that an interrupt from another thread reaches it.
+static void set_current(lnt_lua *state, lua_State *L) {
+    pthread_mutex_lock(&state->lock);
+    state->current = L;
+    pthread_mutex_unlock(&state->lock);
+    if (atomic_load(&state->is_interrupted)) lua_sethook(L, lnt_hook, LUA_MASKCOUNT, 1);
+}
+
+static int continue_resume(lua_State *L, int status, lua_KContext context);
+
+// Resumes the coroutine at stack index 1 with the `count` values on top of L's stack.
+static int drive(lua_State *L, lua_State *co, int count) {
+    lnt_lua *state = lnt_state(L);
+    for (;;) {
+        if (!lua_checkstack(co, count)) {
+            lua_pop(L, count);
+            lua_pushboolean(L, 0);
+            lua_pushliteral(L, "too many arguments to resume");
+            return 2;
+        }
+        lua_xmove(L, co, count);
+        int results = 0;
+        lua_State *previous = state->current;
+        set_current(state, co);
+        int status = lua_resume(co, L, count, &results);
+        set_current(state, previous);
+        if (status != LUA_OK && status != LUA_YIELD) {
+            lua_pushboolean(L, 0);
+            lua_xmove(co, L, 1);
+            return 2;
+        }
+        if (!lua_checkstack(L, results + 4)) {
+            lua_pop(co, results);
+            lua_pushboolean(L, 0);
+            lua_pushliteral(L, "too many results to resume");
+            return 2;
+        }
+        bool waits = status == LUA_YIELD && results > 0 && lua_touserdata(co, -results) == (void *)&lnt_wait_sentinel;
+        if (!waits) {
+            lua_pushboolean(L, 1);
+            lua_xmove(co, L, results);
+            return results + 1;
+        }
+        int base = lua_gettop(L);
+        lua_xmove(co, L, results);
+        if (lua_isyieldable(L)) return lua_yieldk(L, results, 0, continue_resume);
+        // The coroutine may yield but what resumed it may not (a sort's comparator): wait here.
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &lnt_entries_key);
+        lua_getfield(L, -1, "block");
+        lua_remove(L, -2);
+        lua_pushvalue(L, base + 2);
+        lua_call(L, 1, LUA_MULTRET);
+        lua_rotate(L, base + 1, -results);
+        lua_pop(L, results);
+        count = lua_gettop(L) - base;
+    }
+}
+
+static int continue_resume(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    lua_State *co = lua_tothread(L, 1);
+    return drive(L, co, lua_gettop(L) - 1);
+}
+
+int lnt_coroutine_resume(lua_State *L) {
+    lua_State *co = lua_tothread(L, 1);
+    luaL_argexpected(L, co, 1, "coroutine");
+    int count = lua_gettop(L) - 1;
+    // As auxresume of Lua 5.4 does: what can't be resumed is a result, not an error.
+    const char *problem = NULL;
+    switch (lua_status(co)) {
+    case LUA_YIELD: break;
+    case LUA_OK: {
+        lua_Debug activation;
+        if (co == L || lua_getstack(co, 0, &activation)) problem = "cannot resume non-suspended coroutine";
+        else if (lua_gettop(co) == 0) problem = "cannot resume dead coroutine";
+        break;
+    }
+    default: problem = "cannot resume dead coroutine";
+    }
+    if (problem) {
+        lua_pushboolean(L, 0);
+        lua_pushstring(L, problem);
+        return 2;
+    }
+    return drive(L, co, count);
+}

@@ -1,0 +1,67 @@
+// What the bridge's C files share; not seen by Swift.
+#pragma once
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "lua_bridge.h"
+
+// Nesting deeper than this is refused in both directions, as in LunetteSpec's MessagePack.
+#define LNT_DEPTH 64
+// How many instructions pass between two looks at the limits.
+#define LNT_HOOK_STEP 1000
+
+struct lnt_lua {
+    lua_State *main;
+    lnt_lua_options options;
+    size_t memory;           // bytes allocated now
+    uint64_t used;           // instructions and steps since the entry began
+    uint64_t started;        // CLOCK_MONOTONIC nanoseconds when it began
+    int depth;               // entries within entries (pump)
+    bool is_exceeded;        // a limit was passed in this entry: every further instruction raises
+    bool is_closing;
+    // The coroutine that runs now; guarded, because an interrupt comes from another thread.
+    pthread_mutex_t lock;
+    lua_State *current;
+    atomic_bool is_interrupted;
+};
+
+// Bytes handed to a coroutine by pointer; they live until lua_resume returns.
+typedef struct lnt_packet {
+    int32_t status;
+    const uint8_t *data;
+    size_t length;
+} lnt_packet;
+
+static inline lnt_lua *lnt_state(lua_State *L) { return *(lnt_lua **)lua_getextraspace(L); }
+
+// The addresses of these name things in the registry or stand for themselves.
+extern const char lnt_wait_sentinel;   // what a coroutine yields when it waits for the host
+extern const char lnt_entries_key;     // registry: the stdlib's entries
+extern const char lnt_array_key;       // registry: metatable of lists that were empty in JSON
+extern const char lnt_limit_error_key; // registry: the error raised when a limit is passed
+extern const char lnt_interrupt_error_key;
+
+// Appends the value at `index` to `out`. Never raises. Returns 0, or < 0 with a text in `problem`.
+int lnt_encode(lua_State *L, int index, lnt_bytes *out, char *problem, size_t problem_size);
+int lnt_encode_array_header(lnt_bytes *out, size_t count);
+int lnt_encode_text(lnt_bytes *out, const char *text, size_t length);
+int lnt_encode_integer(lnt_bytes *out, int64_t number);
+
+// Pushes the one value that fills the bytes; raises when they are malformed. `keeps_null`: nil is pushed as null, else left out.
+void lnt_decode(lua_State *L, const uint8_t *data, size_t length, bool keeps_null);
+// Pushes each item of the array that fills the bytes; returns how many.
+int lnt_decode_items(lua_State *L, const uint8_t *data, size_t length, bool keeps_null);
+
+// coroutine.resume and wrap through which a wait passes up to the task (bridge_coroutine.c).
+int lnt_coroutine_resume(lua_State *L);
+
+// Bounded find, match, gmatch, gsub (bridge_patterns.c).
+void lnt_register_patterns(lua_State *L);
+
+// Counts work done inside a C function; raises when a limit is passed.
+void lnt_count_steps(lua_State *L, uint64_t steps);
+void lnt_hook(lua_State *L, lua_Debug *activation);

@@ -8,7 +8,7 @@
 
 #include "bridge_internal.h"
 
-const char lnt_wait_sentinel, lnt_entries_key, lnt_array_key, lnt_limit_error_key, lnt_interrupt_error_key;
+const char lnt_wait_sentinel, lnt_entries_key, lnt_array_key, lnt_limit_error_key, lnt_interrupt_error_key, lnt_view_key;
 
 static uint64_t clock_nanoseconds(clockid_t clock) {
     struct timespec now;
@@ -54,9 +54,12 @@ static void check_limits(lua_State *L, lnt_lua *state) {
 }
 
 void lnt_hook(lua_State *L, lua_Debug *activation) {
-    (void)activation;
     lnt_lua *state = lnt_state(L);
-    if (atomic_exchange(&state->is_interrupted, false)) {
+    if (atomic_load(&state->is_interrupted)) {
+        // Not in the middle of the scheduler: its tables must stay whole. The next instruction of the user's code will do.
+        lua_getinfo(L, "S", activation);
+        if (strncmp(activation->source, "=[lunette", 9) == 0) return;
+        atomic_store(&state->is_interrupted, false);
         lua_sethook(L, state->options.is_limited ? lnt_hook : NULL, state->options.is_limited ? LUA_MASKCOUNT : 0, LNT_HOOK_STEP);
         raise_stored(L, &lnt_interrupt_error_key, "interrupted");
     }
@@ -203,10 +206,28 @@ static int host_string_metatable(lua_State *L) {
     return 1;
 }
 
+// host.module(name) → the source of a stdlib module
+static int host_module(lua_State *L) {
+    size_t length;
+    const void *source = lnt_lua_module(luaL_checkstring(L, 1), &length);
+    if (!source) return luaL_error(L, "no stdlib module %s", lua_tostring(L, 1));
+    lua_pushlstring(L, source, length);
+    return 1;
+}
+
+// host.mark(metatable, table): encode what has this metatable as if it were `table` (a read-only view of it)
+static int host_mark(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2);
+    lua_rawsetp(L, 1, &lnt_view_key);
+    return 0;
+}
+
 static const luaL_Reg host_functions[] = {
     {"call", host_call}, {"pump", host_pump}, {"unpack", host_unpack}, {"decode", host_decode}, {"clock", host_clock},
     {"now", host_now}, {"traceback", host_traceback}, {"where", host_where}, {"set_error", host_set_error},
-    {"memory", host_memory}, {"string_metatable", host_string_metatable}, {"resume", lnt_coroutine_resume}, {NULL, NULL},
+    {"memory", host_memory}, {"string_metatable", host_string_metatable}, {"resume", lnt_coroutine_resume}, {"resume_task", lnt_task_resume},
+    {"module", host_module}, {"mark", host_mark}, {NULL, NULL},
 };
 
 // ---- opening and entering ----
@@ -330,6 +351,7 @@ static void begin(lnt_lua *state) {
     if (state->depth++ > 0) return;
     state->used = 0;
     state->is_exceeded = false;
+    atomic_store(&state->is_interrupted, false);
     state->started = clock_nanoseconds(CLOCK_MONOTONIC);
 }
 

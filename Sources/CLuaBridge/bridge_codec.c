@@ -132,6 +132,16 @@ static int encode_table(encoder *e, int index) {
     if (!lua_checkstack(L, 6)) return fail(e, "out of stack");
     size_t count;
     int failed;
+    if (lua_getmetatable(L, index)) {
+        if (lua_rawgetp(L, -1, &lnt_view_key) == LUA_TTABLE) {
+            e->depth++;
+            failed = encode_table(e, lua_gettop(L));
+            e->depth--;
+            lua_pop(L, 2);
+            return failed;
+        }
+        lua_pop(L, 2);
+    }
     if (is_list(L, index, &count)) {
         if ((failed = lnt_encode_array_header(e->out, count))) return failed;
         for (size_t i = 1; i <= count; i++) {

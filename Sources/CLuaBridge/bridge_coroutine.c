@@ -12,8 +12,9 @@ static void set_current(lnt_lua *state, lua_State *L) {
 
 static int continue_resume(lua_State *L, int status, lua_KContext context);
 
-// Resumes the coroutine at stack index 1 with the `count` values on top of L's stack.
-static int drive(lua_State *L, lua_State *co, int count) {
+// Resumes the coroutine at stack index 1 with the `count` values on top of L's stack. `is_task`: the scheduler resumes a task, and
+// its wait is a result; else a wait passes on up.
+static int drive(lua_State *L, lua_State *co, int count, bool is_task) {
     lnt_lua *state = lnt_state(L);
     for (;;) {
         if (!lua_checkstack(co, count)) {
@@ -40,7 +41,7 @@ static int drive(lua_State *L, lua_State *co, int count) {
             return 2;
         }
         bool waits = status == LUA_YIELD && results > 0 && lua_touserdata(co, -results) == (void *)&lnt_wait_sentinel;
-        if (!waits) {
+        if (!waits || is_task) {
             lua_pushboolean(L, 1);
             lua_xmove(co, L, results);
             return results + 1;
@@ -63,10 +64,10 @@ static int drive(lua_State *L, lua_State *co, int count) {
 static int continue_resume(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
     lua_State *co = lua_tothread(L, 1);
-    return drive(L, co, lua_gettop(L) - 1);
+    return drive(L, co, lua_gettop(L) - 1, false);
 }
 
-int lnt_coroutine_resume(lua_State *L) {
+static int resume(lua_State *L, bool is_task) {
     lua_State *co = lua_tothread(L, 1);
     luaL_argexpected(L, co, 1, "coroutine");
     int count = lua_gettop(L) - 1;
@@ -87,5 +88,8 @@ int lnt_coroutine_resume(lua_State *L) {
         lua_pushstring(L, problem);
         return 2;
     }
-    return drive(L, co, count);
+    return drive(L, co, count, is_task);
 }
+
+int lnt_coroutine_resume(lua_State *L) { return resume(L, false); }
+int lnt_task_resume(lua_State *L) { return resume(L, true); }

@@ -44,6 +44,7 @@ extern const char lnt_entries_key;     // registry: the stdlib's entries
 extern const char lnt_array_key;       // registry: metatable of lists that were empty in JSON
 extern const char lnt_limit_error_key; // registry: the error raised when a limit is passed
 extern const char lnt_interrupt_error_key;
+extern const char lnt_view_key;        // in a metatable: the table behind a read-only view
 
 // Appends the value at `index` to `out`. Never raises. Returns 0, or < 0 with a text in `problem`.
 int lnt_encode(lua_State *L, int index, lnt_bytes *out, char *problem, size_t problem_size);
@@ -56,8 +57,9 @@ void lnt_decode(lua_State *L, const uint8_t *data, size_t length, bool keeps_nul
 // Pushes each item of the array that fills the bytes; returns how many.
 int lnt_decode_items(lua_State *L, const uint8_t *data, size_t length, bool keeps_null);
 
-// coroutine.resume and wrap through which a wait passes up to the task (bridge_coroutine.c).
+// coroutine.resume through which a wait passes up to the task, and the scheduler's own (bridge_coroutine.c).
 int lnt_coroutine_resume(lua_State *L);
+int lnt_task_resume(lua_State *L);
 
 // Bounded find, match, gmatch, gsub (bridge_patterns.c).
 void lnt_register_patterns(lua_State *L);

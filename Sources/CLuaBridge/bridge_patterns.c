@@ -19,6 +19,7 @@
 #include "bridge_internal.h"
 
 #define l_unlikely(x) (__builtin_expect((x) != 0, 0))
+#define LUA_MAXCAPTURES 32
 #define uchar(c) ((unsigned char)(c))
 #define MAX_SIZET ((size_t)(~(size_t)0))
 

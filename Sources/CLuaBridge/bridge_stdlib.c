@@ -1,0 +1,52 @@
+// The Lua stdlib's sources, embedded: a binary needs no files beside it. #embed is C23; clang has it in every mode.
+#pragma clang diagnostic ignored "-Wc23-extensions"
+
+#include <string.h>
+
+#include "lua_bridge.h"
+
+#define MODULES(M) M(core) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(repl) M(check)
+
+static const unsigned char core[] = {
+#embed "../LunetteLua/Resources/lua/core.lua"
+};
+static const unsigned char task[] = {
+#embed "../LunetteLua/Resources/lua/task.lua"
+};
+static const unsigned char nouns[] = {
+#embed "../LunetteLua/Resources/lua/nouns.lua"
+};
+static const unsigned char hooks[] = {
+#embed "../LunetteLua/Resources/lua/hooks.lua"
+};
+static const unsigned char inspect[] = {
+#embed "../LunetteLua/Resources/lua/inspect.lua"
+};
+static const unsigned char library[] = {
+#embed "../LunetteLua/Resources/lua/library.lua"
+};
+static const unsigned char limited[] = {
+#embed "../LunetteLua/Resources/lua/limited.lua"
+};
+static const unsigned char plugin[] = {
+#embed "../LunetteLua/Resources/lua/plugin.lua"
+};
+static const unsigned char repl[] = {
+#embed "../LunetteLua/Resources/lua/repl.lua"
+};
+static const unsigned char check[] = {
+#embed "../LunetteLua/Resources/lua/check.lua"
+};
+
+#define ROW(module) {#module, module, sizeof module},
+static const struct { const char *name; const unsigned char *source; size_t length; } modules[] = {MODULES(ROW)};
+
+const void *lnt_lua_module(const char *name, size_t *length) {
+    for (size_t i = 0; i < sizeof modules / sizeof *modules; i++) {
+        if (strcmp(modules[i].name, name) == 0) {
+            *length = modules[i].length;
+            return modules[i].source;
+        }
+    }
+    return NULL;
+}

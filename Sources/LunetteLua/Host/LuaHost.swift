@@ -1,0 +1,193 @@
+internal import Glibc
+package import LunetteAPI
+package import LunetteSpec
+
+/// Hosts one Lua state on one thread: answers its calls, carries its API calls to the engine, its timers, its handlers.
+///
+/// Not Sendable: made and used on one thread, which runs `run` or `pump`; the rest of the process posts to its mailbox.
+package final class LuaHost {
+    /// Says how a host is set up.
+    package struct Options: Sendable {
+        /// Where the engine is; nothing is contacted before the first call that needs it.
+        package var connector: (any EngineConnector)?
+        /// Relative host paths are resolved against this: absolute.
+        package var directory: String
+        /// What calls say they come from (`hello.lua`, `-e`, `repl`).
+        package var script: String?
+        /// Refuses functions that change something.
+        package var isReadOnly = false
+        var limits = LuaState.Limits()
+        /// Permissions of a limited state (`fs:/path`); nil: everything.
+        var permissions: Set<String>?
+        /// The folder that `require` of a limited state looks in.
+        var moduleDirectory: String?
+
+        package init(connector: (any EngineConnector)?, directory: String, script: String? = nil) {
+            self.connector = connector
+            self.directory = directory
+            self.script = script
+        }
+    }
+
+    let options: Options
+    let mailbox = Mailbox()
+    let state: LuaState
+    let session: SessionSource
+    private var lastToken: Int64 = 0
+    /// What a cancel of the token ends.
+    var inFlight: [Int64: any Cancellable] = [:]
+    private var timers: [(due: Double, token: Int64)] = []
+    var replies: [Int64: HookReply] = [:]
+    var handlerCount = 0
+    var isStaying = false
+    /// Work may be posted from outside though nothing is under way (a plugin's host).
+    var isServing = false
+    private(set) var outcome: Value?
+    var temporaryDirectories: [String] = []
+    /// Receives log lines; stderr without it.
+    var onLog: ((_ level: String, _ message: String, _ fields: ValueMap) -> Void)?
+
+    package init(_ options: Options) throws(LunetteError) {
+        self.options = options
+        session = SessionSource(connector: options.connector, mailbox: mailbox)
+        state = try LuaState(limits: options.limits)
+        state.onCall = { [unowned self] request in answer(request) }
+        state.onPump = { [unowned self] in pump() }
+    }
+
+    // MARK: the loop
+
+    func newToken() -> Int64 {
+        lastToken += 1
+        return lastToken
+    }
+
+    /// Handles one message or timer, waiting for it.
+    /// - Returns: false when nothing can come any more.
+    @discardableResult
+    func pump() -> Bool {
+        if let due = timers.first?.due, due <= monotonicNow() {
+            let timer = timers.removeFirst()
+            deliver(timer.token, .success(.array([])))
+            return true
+        }
+        if let due = timers.first?.due {
+            mailbox.next(until: due)?(self)
+            return true
+        }
+        if inFlight.isEmpty, handlerCount == 0, !isStaying, !isServing, mailbox.isEmpty { return false }
+        mailbox.next(until: nil)?(self)
+        return true
+    }
+
+    /// Runs until the main chunk and what it spawned have ended.
+    func runToEnd() -> Value {
+        while outcome == nil {
+            if !pump() { enter("deadlock", Value.map([:])) }
+        }
+        defer { outcome = nil }
+        return outcome!
+    }
+
+    func addTimer(_ seconds: Double) -> Int64 {
+        let token = newToken()
+        let due = monotonicNow() + seconds
+        let index = timers.firstIndex { $0.due > due } ?? timers.count
+        timers.insert((due, token), at: index)
+        return token
+    }
+
+    func removeTimer(_ token: Int64) { timers.removeAll { $0.token == token } }
+
+    func finish(with outcome: Value) { self.outcome = outcome }
+
+    // MARK: into Lua
+
+    /// Calls an entry; an error there is a defect of the stdlib and is said so.
+    @discardableResult
+    func enter(_ entry: String, _ argument: Value) -> [Value] {
+        do {
+            return try state.enter(entry, argument)
+        } catch {
+            defect(entry, error)
+            return []
+        }
+    }
+
+    func deliver(_ token: Int64, _ result: Result<Value, LunetteError>) {
+        inFlight[token] = nil
+        let (isError, value): (Bool, Value) =
+            switch result {
+            case .success(let value): (false, value)
+            case .failure(let error): (true, error.value)
+            }
+        deliverBytes(token, isError: isError, MessagePack.encode(value))
+    }
+
+    func deliverBytes(_ token: Int64, isError: Bool, _ bytes: [UInt8]) {
+        do {
+            try state.deliver(token, isError: isError, bytes)
+        } catch {
+            defect("deliver", error)
+        }
+    }
+
+    private func defect(_ entry: String, _ error: LunetteError) {
+        // Out of memory in a limited state ends up here too: the main task can't be told, so it ends.
+        writeError("lunette: Lua host, \(entry): \(error)\n")
+        if outcome == nil, !isServing {
+            outcome = ["ok": false, "failed": [], "error": error.value]
+        }
+    }
+
+    // MARK: what Lua calls
+
+    private func answer(_ request: Value) -> LuaState.Answer {
+        guard var arguments = request.arrayValue, let operation = arguments.first?.stringValue else {
+            return .failure(LunetteError(.internal, "unreadable call from Lua"))
+        }
+        arguments.removeFirst()
+        do throws(LunetteError) {
+            return try perform(operation, Arguments(arguments))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// Ends what the host holds: calls under way, handlers in flight, the session, temporary folders.
+    package func close() async {
+        for operation in inFlight.values { operation.cancel() }
+        inFlight = [:]
+        for reply in replies.values { reply.fail(LunetteError(.cancelled, "the script has ended")) }
+        replies = [:]
+        removeTemporaryDirectories()
+        await session.close()
+    }
+}
+
+/// What can be ended before its time.
+protocol Cancellable: Sendable {
+    func cancel()
+}
+
+/// The arguments of one call from Lua, by position.
+struct Arguments {
+    private let values: [Value]
+    init(_ values: [Value]) { self.values = values }
+    subscript(_ index: Int) -> Value { index < values.count ? values[index] : .null }
+    func text(_ index: Int) -> String { self[index].stringValue ?? "" }
+}
+
+/// Writes to stderr as it is.
+func writeError(_ text: String) {
+    var text = text
+    text.withUTF8 { bytes in
+        var rest = UnsafeRawBufferPointer(bytes)
+        while !rest.isEmpty {
+            let written = write(2, rest.baseAddress, rest.count)
+            if written < 0, errno == EINTR { continue }
+            if written <= 0 { return }
+            rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(written))
+        }
+    }
+}

@@ -1,0 +1,94 @@
+internal import Glibc
+
+/// Carries work to the one thread that a Lua state belongs to, in the order it was posted.
+// SAFETY: `queue` is only touched under `mutex`.
+final class Mailbox: @unchecked Sendable {
+    typealias Work = @Sendable (LuaHost) -> Void
+
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var queue: [Work] = []
+    private var head = 0
+
+    init() {
+        pthread_mutex_init(mutex, nil)
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        pthread_cond_init(condition, &attributes)
+        pthread_condattr_destroy(&attributes)
+    }
+
+    deinit {
+        pthread_cond_destroy(condition)
+        pthread_mutex_destroy(mutex)
+        condition.deallocate()
+        mutex.deallocate()
+    }
+
+    func post(_ work: @escaping Work) {
+        pthread_mutex_lock(mutex)
+        queue.append(work)
+        pthread_cond_signal(condition)
+        pthread_mutex_unlock(mutex)
+    }
+
+    /// Takes the next work, waiting for it.
+    /// - Parameter deadline: monotonic seconds; nil waits for ever, a past one looks once.
+    func next(until deadline: Double?) -> Work? {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        while head == queue.count {
+            guard let deadline else {
+                pthread_cond_wait(condition, mutex)
+                continue
+            }
+            var time = timespec(tv_sec: Int(deadline), tv_nsec: Int((deadline - deadline.rounded(.down)) * 1e9))
+            if pthread_cond_timedwait(condition, mutex, &time) == ETIMEDOUT, head == queue.count { return nil }
+        }
+        let work = queue[head]
+        head += 1
+        if head == queue.count {
+            queue.removeAll(keepingCapacity: true)
+            head = 0
+        }
+        return work
+    }
+
+    var isEmpty: Bool {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return head == queue.count
+    }
+}
+
+/// Seconds of CLOCK_MONOTONIC.
+func monotonicNow() -> Double {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
+}
+
+/// Runs blocking work on a thread of its own, off the cooperative pool.
+func onOwnThread(_ work: @escaping @Sendable () -> Void) {
+    final class Box: Sendable {
+        let work: @Sendable () -> Void
+        init(_ work: @escaping @Sendable () -> Void) { self.work = work }
+    }
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+    // Lua nests up to 200 C calls, each with buffers of its own on the stack.
+    pthread_attr_setstacksize(&attributes, 16 << 20)
+    defer { pthread_attr_destroy(&attributes) }
+    let box = Unmanaged.passRetained(Box(work))
+    var thread = pthread_t()
+    let failed = pthread_create(&thread, &attributes, { context in
+        Unmanaged<Box>.fromOpaque(context!).takeRetainedValue().work()
+        return nil
+    }, box.toOpaque())
+    if failed != 0 {
+        // No thread to be had: late is better than never.
+        box.takeRetainedValue().work()
+    }
+}

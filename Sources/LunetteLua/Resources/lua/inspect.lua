@@ -1,0 +1,116 @@
+-- lunette.inspect and what -e and the REPL print: sorted tables with a depth limit, handles and errors in one line.
+
+local core = ...
+local type, tostring, getmetatable, rawget, next = type, tostring, getmetatable, rawget, next
+local format, concat, sort, rep = string.format, table.concat, table.sort, string.rep
+
+local inspect = {}
+local default_depth, default_width, most_items = 4, 96, 200
+
+local keywords = {}
+for word in ("and break do else elseif end false for function goto if in local nil not or repeat return then true until while")
+  :gmatch("%a+") do keywords[word] = true end
+
+local escapes = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\\"] = "\\\\", ["\""] = "\\\"", ["\27"] = "\\27" }
+
+local function quote(text)
+  -- Control bytes and what isn't UTF-8 are escaped: what is printed must not drive the terminal.
+  text = text:gsub("[%c\\\"]", function(c) return escapes[c] or format("\\x%02x", c:byte()) end)
+  if not utf8.len(text) then
+    text = text:gsub("[\128-\255]", function(c) return format("\\x%02x", c:byte()) end)
+  end
+  return "\"" .. text .. "\""
+end
+inspect.quote = quote
+
+local order = { number = 1, string = 2, boolean = 3 }
+local function by_key(a, b)
+  local ta, tb = type(a), type(b)
+  if ta ~= tb then return (order[ta] or 9) < (order[tb] or 9) end
+  if ta == "number" or ta == "string" then return a < b end
+  return tostring(a) < tostring(b)
+end
+
+local function key_text(key)
+  if type(key) == "string" and key:match("^[%a_][%w_]*$") and not keywords[key] then return key end
+  return "[" .. (type(key) == "string" and quote(key) or tostring(key)) .. "]"
+end
+
+local function scalar(value)
+  local kind = type(value)
+  if kind == "string" then return quote(value) end
+  if kind == "userdata" and value == core.host.null then return "lunette.null" end
+  if kind == "number" and value % 1 == 0 and math.type(value) == "float" and value > -1e15 and value < 1e15 then
+    return format("%d", value) .. ".0"
+  end
+  return tostring(value)
+end
+
+-- Tables that speak for themselves: handles, errors, tasks, and anyone's with __tostring.
+local function self_described(value)
+  local meta = getmetatable(value)
+  return type(meta) == "table" and rawget(meta, "__tostring") ~= nil
+end
+
+local function render(value, depth, indent, seen, width)
+  if type(value) ~= "table" then return scalar(value) end
+  if self_described(value) then
+    local text = tostring(value)
+    return core.is_error(value) and text or "<" .. text .. ">"
+  end
+  if next(value) == nil then
+    local meta = getmetatable(value)
+    if not (type(meta) == "table" and meta.__pairs) then return "{}" end
+  end
+  if seen[value] then return "<the same table>" end
+  if depth <= 0 then return "{…}" end
+  seen[value] = true
+  local parts, keys, in_list = {}, {}, 0
+  local length = #value
+  for key in pairs(value) do
+    if math.type(key) == "integer" and key >= 1 and key <= length then in_list = in_list + 1 else keys[#keys + 1] = key end
+  end
+  local left = 0
+  for index = 1, length do
+    if #parts >= most_items then left = left + 1
+    else parts[#parts + 1] = render(value[index], depth - 1, indent + 2, seen, width) end
+  end
+  sort(keys, by_key)
+  for _, key in ipairs(keys) do
+    if #parts >= most_items then left = left + 1
+    else parts[#parts + 1] = key_text(key) .. " = " .. render(value[key], depth - 1, indent + 2, seen, width) end
+  end
+  seen[value] = nil
+  if left > 0 then parts[#parts + 1] = "… " .. left .. " more" end
+  local line = "{ " .. concat(parts, ", ") .. " }"
+  if #line + indent <= width and not line:find("\n", 1, true) then return line end
+  local pad = rep(" ", indent + 2)
+  return "{\n" .. pad .. concat(parts, ",\n" .. pad) .. "\n" .. rep(" ", indent) .. "}"
+end
+
+-- A value as Lua would write it. options: depth, width
+function inspect.value(value, options)
+  options = options or {}
+  return render(value, options.depth or default_depth, 0, {}, options.width or default_width)
+end
+
+-- What -e prints: texts as they are, the rest as `value`; nothing when the chunk returned nothing.
+function inspect.results(results)
+  if results.n == 0 then return nil end
+  local parts = {}
+  for index = 1, results.n do
+    local value = results[index]
+    parts[index] = type(value) == "string" and value or inspect.value(value)
+  end
+  return concat(parts, "\t")
+end
+
+-- What the REPL prints: texts quoted, nil shown only among others.
+function inspect.line(results)
+  if results.n == 0 or (results.n == 1 and results[1] == nil) then return nil end
+  local parts = {}
+  for index = 1, results.n do parts[index] = inspect.value(results[index]) end
+  return concat(parts, "\t")
+end
+
+return inspect

@@ -1,0 +1,165 @@
+-- What scripts see: `lunette` itself, log, json, fs, and how chunks are set up.
+
+local core = ...
+local lunette, host, fail = core.lunette, core.host, core.fail
+local host_call = host.call
+local type, tostring, pcall, setmetatable, next, select = type, tostring, pcall, setmetatable, next, select
+
+local library = {}
+
+---- lunette -----------------------------------------------------------------------------------
+
+local functions = {}
+
+local function tried(ok, ...)
+  if ok then return true, ... end
+  return false, core.make_error((...))
+end
+
+function functions.try(f, ...)
+  if type(f) ~= "function" then fail("invalid_argument", "lunette.try: expected a function, got " .. type(f)) end
+  return tried(pcall(f, ...))
+end
+
+function functions.inspect(value, options) return core.need("inspect").value(value, options) end
+function functions.bytes(size) return core.call_for("lunette.bytes", "bytes", size) end
+function functions.seconds(duration) return core.call_for("lunette.seconds", "seconds", duration) end
+functions.clock, functions.now = host.clock, host.now
+
+-- A new table: maps merged, lists and scalars of `b` in place of `a`'s; lunette.null deletes.
+function functions.merge(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" then
+    fail("invalid_argument", "lunette.merge: expected two tables, got " .. type(a) .. " and " .. type(b))
+  end
+  return core.need("hooks").merge(a, b)
+end
+
+function functions.events(options) return core.need("hooks").events(options) end
+function functions.on(...) return core.need("hooks").on(...) end
+function functions.before(...) return core.need("hooks").before(...) end
+
+-- Holds the script: waits until it is interrupted.
+function functions.stay()
+  host_call("stay")
+  core.wait(core.token())
+end
+
+function functions.require_api(version)
+  if version ~= 1 then
+    local message = "this Lunette has API 1, the script wants " .. tostring(version)
+    fail("unsupported", message, { hint = "a newer Lunette may have it" })
+  end
+end
+
+function functions.fail(code, message, fields)
+  if type(code) ~= "string" or type(message) ~= "string" then
+    fail("invalid_argument", "lunette.fail: expected a code and a message")
+  end
+  fail(code, message, fields)
+end
+
+for _, name in next, { "apply", "lifecycle" } do
+  local operation = "lunette." .. name
+  functions[name] = function() fail("unsupported", operation .. " is not in this version", { operation = operation }) end
+end
+
+---- log, json, fs -----------------------------------------------------------------------------
+
+local log = {}
+for _, level in next, { "debug", "info", "warn", "error" } do
+  log[level] = function(message, fields)
+    if fields ~= nil and type(fields) ~= "table" then fail("invalid_argument", "log." .. level .. ": fields must be a table") end
+    core.call_for("log." .. level, "log", level, tostring(message), fields or {})
+  end
+end
+
+local json = { null = host.null }
+function json.encode(value, options)
+  if value == nil then value = host.null end
+  return core.call_for("json.encode", "json.encode", value, type(options) == "table" and options.pretty == true)
+end
+function json.decode(text)
+  if type(text) ~= "string" then fail("invalid_argument", "json.decode: expected a string, got " .. type(text)) end
+  return host.decode(core.call_for("json.decode", "json.decode", text))
+end
+
+local fs = {}
+for _, verb in next, { "read", "write", "exists", "list", "temporary", "mkdir", "remove", "rename", "stat", "usage" } do
+  local operation = "fs." .. verb
+  fs[verb] = function(...)
+    -- Trailing nils would be sent as arguments.
+    local arguments = { ... }
+    for index = 1, select("#", ...) do
+      if arguments[index] == nil then arguments[index] = host.null end
+    end
+    return core.call_for(operation, operation, arguments)
+  end
+end
+
+---- names -------------------------------------------------------------------------------------
+
+local nouns = {}
+for noun in ("image container volume hook plugin system"):gmatch("%a+") do nouns[noun] = true end
+local later = {}
+local later_nouns = "network service job node secret config sandbox scheduler project script http process store test net storage"
+for noun in later_nouns:gmatch("%a+") do later[noun] = true end
+
+-- The value of `lunette.NAME`; raises for names that are not there, so that a typo shows where it is.
+function library.resolve(name)
+  if functions[name] then return functions[name] end
+  if name == "log" then return log end
+  if name == "json" then return json end
+  if name == "fs" then return fs end
+  if name == "task" then return core.need "task" end
+  if nouns[name] then return core.need("nouns").table(name) end
+  if later[name] then return core.need("nouns").missing(name) end
+  local words = { "log", "json", "fs", "task", "null" }
+  for word in next, functions do words[#words + 1] = word end
+  for word in next, nouns do words[#words + 1] = word end
+  local near = host_call("nearest", tostring(name), words)
+  fail("invalid_argument", "lunette has no \"" .. tostring(name) .. "\"", {
+    hint = near and "did you mean \"lunette." .. near .. "\"?" or nil,
+  })
+end
+
+library.globals = {}
+for noun in ("image container volume hook plugin system log json fs task lunette"):gmatch("%a+") do library.globals[noun] = true end
+
+local is_open = false
+
+-- Prepares _G for a chunk: {name, arguments, directory, globals}
+function library.open(what)
+  if core.is_limited or is_open then return end
+  is_open = true
+  package.loaded.lunette = lunette
+  -- The script's folder first; never the working directory.
+  local kept = {}
+  for entry in package.path:gmatch("[^;]+") do
+    if entry:sub(1, 1) == "/" then kept[#kept + 1] = entry end
+  end
+  if what.directory then
+    table.insert(kept, 1, what.directory .. "/?/init.lua")
+    table.insert(kept, 1, what.directory .. "/?.lua")
+  end
+  package.path = table.concat(kept, ";")
+  kept = {}
+  for entry in package.cpath:gmatch("[^;]+") do
+    if entry:sub(1, 1) == "/" then kept[#kept + 1] = entry end
+  end
+  package.cpath = table.concat(kept, ";")
+  local arguments = { [0] = what.script }
+  for index, value in ipairs(what.arguments or {}) do arguments[index] = value end
+  _G.arg = arguments
+  if what.globals then
+    setmetatable(_G, {
+      __index = function(globals, name)
+        if not library.globals[name] then return nil end
+        local value = name == "lunette" and lunette or lunette[name]
+        rawset(globals, name, value)
+        return value
+      end,
+    })
+  end
+end
+
+return library

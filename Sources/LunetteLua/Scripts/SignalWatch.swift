@@ -1,0 +1,48 @@
+internal import CLuaBridge
+internal import Glibc
+internal import LunetteSpec
+internal import Synchronization
+
+/// Turns Ctrl-C into a cancel of the running program; the second one ends the process.
+final class SignalWatch: Sendable {
+    private let readEnd: Int32
+    private let writeEnd: Int32
+    private let seen = Atomic<Int32>(0)
+
+    /// The signal that came, or 0.
+    var signal: Int32 { seen.load(ordering: .relaxed) }
+
+    init(_ host: LuaHost) {
+        var ends: [Int32] = [-1, -1]
+        guard lnt_pipe(&ends) == 0 else {
+            (readEnd, writeEnd) = (-1, -1)
+            return
+        }
+        (readEnd, writeEnd) = (ends[0], ends[1])
+        let (mailbox, interrupter) = (host.mailbox, host.state.interrupter)
+        lnt_signals_watch(writeEnd)
+        onOwnThread { self.watch(mailbox, interrupter) }
+    }
+
+    private func watch(_ mailbox: Mailbox, _ interrupter: LuaState.Interrupter) {
+        var byte: UInt8 = 0
+        while true {
+            let count = read(readEnd, &byte, 1)
+            if count < 0, errno == EINTR { continue }
+            guard count == 1, byte != 0 else { break }
+            if seen.exchange(Int32(byte), ordering: .relaxed) != 0 { _exit(128 + Int32(byte)) }
+            mailbox.post { host in host.enter("interrupt", ["text": "interrupted"]) }
+            interrupter.interrupt()
+        }
+        close(readEnd)
+    }
+
+    /// Gives the signals back and lets the thread go; after it no interrupt reaches the state.
+    func stop() {
+        guard writeEnd >= 0 else { return }
+        lnt_signals_watch(-1)
+        var end: UInt8 = 0
+        _ = write(writeEnd, &end, 1)
+        close(writeEnd)
+    }
+}

@@ -16,7 +16,7 @@ static void note(int number) {
     errno = saved;
 }
 
-int32_t lnt_signals_watch(int32_t write_end) {
+int32_t lnt_lua_signals_watch(int32_t write_end) {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     descriptor = write_end;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {

@@ -7,11 +7,11 @@
 
 #include "lua_bridge.h"
 
-int32_t lnt_pipe(int32_t ends[2]) { return pipe2(ends, O_CLOEXEC) == 0 ? 0 : -errno; }
+int32_t lnt_lua_pipe(int32_t ends[2]) { return pipe2(ends, O_CLOEXEC) == 0 ? 0 : -errno; }
 
-int32_t lnt_open_path_flag(void) { return O_PATH; }
+int32_t lnt_lua_open_path_flag(void) { return O_PATH; }
 
-void lnt_print(const void *text, size_t length) {
+void lnt_lua_print(const void *text, size_t length) {
     if (length) fwrite(text, 1, length, stdout);
     fflush(stdout);
 }

@@ -5,7 +5,8 @@ import Testing
 
 @Suite struct ChunkTests {
     @Test(arguments: [
-        ("return 1", "1"), ("1 + 1", "2"), ("return 'a', 2.5, nil", "a\t2.5\tnil"), ("return { b = 1, a = { 2, 3 } }", "{ a = { 2, 3 }, b = 1 }"),
+        ("return 1", "1"), ("1 + 1", "2"), ("return 'a', 2.5, nil", "a\t2.5\tnil"),
+        ("return { b = 1, a = { 2, 3 } }", "{ a = { 2, 3 }, b = 1 }"),
         ("local x = 3 return x * 2", "6"), ("", ""), ("return lunette.null", "lunette.null"),
         ("return lunette.bytes '1MiB', lunette.seconds '1h30m'", "1048576\t5400.0"),
         ("return json.decode('[1,{\"a\":null}]')[2].a == json.null", "true"), ("return json.encode({a={1,2}, })", "{\"a\":[1,2]}"),
@@ -90,13 +91,14 @@ import Testing
         let ran = await runLua(
             """
             local ticks = 0
-            task.spawn(function() for _ = 1, 5 do task.sleep(0.001) ticks = ticks + 1 end end)
+            local t5 = task.spawn(function() for _ = 1, 5 do task.sleep(0.001) ticks = ticks + 1 end end)
             local t = { 3, 1, 2 }
             table.sort(t, function(a, b) task.sleep(0.004) return a < b end)
             local inner = ("ab"):gsub(".", function(c)
               local co = coroutine.wrap(function() task.sleep(0.001) return c:upper() end)
               return co()
             end)
+            task.await(t5)
             return t, ticks, inner
             """)
         #expect(ran.text == "{ 1, 2, 3 }\t5\tAB", "\(ran.error)")
@@ -108,7 +110,9 @@ import Testing
     }
 
     @Test func aWaitThatNothingCanEndIsAnError() async {
-        let ran = await runLua("local t t = task.spawn(function() task.sleep(0) task.await(main) end) main = task.spawn(function() task.await(t) end) task.await(t)")
+        let ran = await runLua(
+            "local t t = task.spawn(function() task.sleep(0) task.await(main) end) main = task.spawn(function() task.await(t) end) task.await(t)"
+        )
         #expect(ran.message.contains("every task waits for another"), "\(ran.message)")
     }
 }

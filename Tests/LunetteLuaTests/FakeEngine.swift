@@ -17,9 +17,11 @@ final class FakeEngine: EngineConnector {
     private let state = Mutex(State())
     private let answer: Answer
 
-    init(_ answer: @escaping Answer = { (_, request, _, _) async throws(LunetteError) in
-        throw LunetteError(.notFound, "the fake engine has no \(request.function)")
-    }) {
+    init(
+        _ answer: @escaping Answer = { (_, request, _, _) async throws(LunetteError) in
+            throw LunetteError(.notFound, "the fake engine has no \(request.function)")
+        }
+    ) {
         self.answer = answer
     }
 

@@ -11,16 +11,31 @@ import Testing
         ("return lunette.try(task.timeout, 0.001, function() task.sleep(10) end)", nil),
         ("return task.timeout('5s', function() task.sleep(0) return 'done' end)", "done"),
         ("local t = task.spawn(function(x) return x * 2 end, 21) return task.await(t)", "42"),
-        ("local t = task.spawn(function() task.sleep(100) end) task.sleep(0) t:cancel() local ok, e = pcall(task.await, t) return ok, e.code", "false\tcancelled"),
+        (
+            "local t = task.spawn(function() task.sleep(100) end) task.sleep(0) t:cancel() local ok, e = pcall(task.await, t) return ok, e.code",
+            "false\tcancelled"
+        ),
         ("local n = 0 task.scope(function(s) for i = 1, 3 do s:spawn(function() task.sleep(0.001) n = n + i end) end end) return n", "6"),
         ("local n = 0 task.scope(function() task.spawn(function() task.sleep(0.001) n = 7 end) end) return n", "7"),
-        ("local ok, e = pcall(task.scope, function(s) s:spawn(function() error('inner', 0) end) task.sleep(100) end) return ok, e", "false\tinner"),
+        (
+            "local ok, e = pcall(task.scope, function(s) s:spawn(function() error('inner', 0) end) task.sleep(100) end) return ok, e",
+            "false\tinner"
+        ),
         ("local ok, e = pcall(task.all, { function() error('bad', 0) end, function() task.sleep(100) end }) return ok, e", "false\tbad"),
-        ("local n = 0 local timer = task.every(0.001, function() n = n + 1 end) while n < 3 do task.sleep(0.001) end timer:off() return n", "3"),
+        (
+            "local n = 0 local timer = task.every(0.001, function() n = n + 1 end) while n < 3 do task.sleep(0.001) end timer:off() return n",
+            "3"
+        ),
         ("return task.next_cron_time('0 3 * * *', 0, { time_zone = 'UTC' })", "10800"),
         ("return task.next_cron_time('*/15 8-9 * * mon', 0, { time_zone = 'UTC' })", "374400"),
-        ("local done = false local t = task.spawn(function() local g <close> = setmetatable({}, {__close = function() done = true end}) task.sleep(100) end) task.sleep(0) t:cancel() pcall(task.await, t) return done", "true"),
-        ("local x = {} local t = task.spawn(function() task.shield(function() task.sleep(0.002) x[1] = 'kept' end) task.sleep(5) x[2] = 'not' end) task.sleep(0.001) t:cancel() pcall(task.await, t) return x", "{ \"kept\" }"),
+        (
+            "local done = false local t = task.spawn(function() local g <close> = setmetatable({}, {__close = function() done = true end}) task.sleep(100) end) task.sleep(0) t:cancel() pcall(task.await, t) return done",
+            "true"
+        ),
+        (
+            "local x = {} local t = task.spawn(function() task.shield(function() task.sleep(0.002) x[1] = 'kept' end) task.sleep(5) x[2] = 'not' end) task.sleep(0.001) t:cancel() pcall(task.await, t) return x",
+            "{ \"kept\" }"
+        ),
     ])
     func tasksDoWhatTheContractSays(_ source: String, _ expected: String?) async {
         let ran = await runLua(source)
@@ -29,7 +44,8 @@ import Testing
     }
 
     @Test func aScriptEndsWithItsSpawnedTasks() async {
-        let ran = await runLua("x = 0 task.spawn(function() task.sleep(0.002) x = 1 task.spawn(function() task.sleep(0.001) end) end) return 'main'")
+        let ran = await runLua(
+            "x = 0 task.spawn(function() task.sleep(0.002) x = 1 task.spawn(function() task.sleep(0.001) end) end) return 'main'")
         #expect(ran.ok && ran.text == "main")
     }
 
@@ -45,24 +61,28 @@ import Testing
     }
 
     @Test func interruptingEndsALoop() async {
-        let ran = await runLua("while true do end", before: { host in
-            let (mailbox, interrupter) = (host.mailbox, host.state.interrupter)
-            onOwnThread {
-                // The loop has to be running: the interrupt is for what runs.
-                var pause = timespec(tv_sec: 0, tv_nsec: 50_000_000)
-                nanosleep(&pause, nil)
-                mailbox.post { $0.enter("interrupt", ["text": "interrupted"]) }
-                interrupter.interrupt()
-            }
-        })
+        let ran = await runLua(
+            "while true do end",
+            before: { host in
+                let (mailbox, interrupter) = (host.mailbox, host.state.interrupter)
+                onOwnThread {
+                    // The loop has to be running: the interrupt is for what runs.
+                    var pause = timespec(tv_sec: 0, tv_nsec: 50_000_000)
+                    nanosleep(&pause, nil)
+                    mailbox.post { $0.enter("interrupt", ["text": "interrupted"]) }
+                    interrupter.interrupt()
+                }
+            })
         #expect(!ran.ok && ran.code == "cancelled", "\(ran.error)")
     }
 
     @Test func interruptingEndsAWait() async {
-        let ran = await runLua("task.sleep(100)", before: { host in
-            let mailbox = host.mailbox
-            onOwnThread { mailbox.post { $0.enter("interrupt", ["text": "interrupted"]) } }
-        })
+        let ran = await runLua(
+            "task.sleep(100)",
+            before: { host in
+                let mailbox = host.mailbox
+                onOwnThread { mailbox.post { $0.enter("interrupt", ["text": "interrupted"]) } }
+            })
         #expect(!ran.ok && ran.code == "cancelled", "\(ran.error)")
     }
 }

@@ -81,13 +81,13 @@ void lnt_lua_set_limits(lnt_lua *state, uint64_t instructions, uint64_t wall_nan
 const void *lnt_lua_module(const char *name, size_t *length);
 
 // Writes the number of each SIGINT, SIGTERM and SIGHUP as one byte to `write_end` from now on; -1: their default again.
-int32_t lnt_signals_watch(int32_t write_end);
+int32_t lnt_lua_signals_watch(int32_t write_end);
 
 // A pipe whose ends are close-on-exec: [0] reads, [1] writes.
-int32_t lnt_pipe(int32_t ends[2]);
+int32_t lnt_lua_pipe(int32_t ends[2]);
 
 // O_PATH, which glibc shows only under _GNU_SOURCE.
-int32_t lnt_open_path_flag(void);
+int32_t lnt_lua_open_path_flag(void);
 
 // Writes to C's stdout, which Lua's print shares, and flushes it.
-void lnt_print(const void *text, size_t length);
+void lnt_lua_print(const void *text, size_t length);

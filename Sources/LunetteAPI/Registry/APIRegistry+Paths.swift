@@ -34,7 +34,8 @@ extension APIRegistry {
             guard let record = record(name) else { return value }
             var result = absolute(value, fields: record.fields, directory)
             // A bind mount's source is a host path; a volume's is a name.
-            if name == "Mount", value["type"]?.stringValue == "bind", let source = value["source"]?.stringValue, case .map(var map) = result {
+            if name == "Mount", value["type"]?.stringValue == "bind", let source = value["source"]?.stringValue, case .map(var map) = result
+            {
                 map["source"] = .string(absolutePath(source, directory: directory))
                 result = .map(map)
             }

@@ -3,7 +3,9 @@ public enum APIRegistry {
     public static let version = 1
 
     /// Nouns in the order in which the reference shows them.
-    public static let nouns = ["image", "container", "volume", "hook", "events", "plugin", "system", "lunette", "task", "log", "json", "fs"]
+    public static let nouns = [
+        "image", "container", "volume", "hook", "events", "plugin", "system", "lunette", "task", "log", "json", "fs",
+    ]
 
     /// - Returns: the functions of one noun, in the order of the reference; empty for an unknown noun. Made at the first call, per noun.
     public static func functions(of noun: String) -> [APIFunction] {

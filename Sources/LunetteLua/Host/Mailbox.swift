@@ -83,10 +83,12 @@ func onOwnThread(_ work: @escaping @Sendable () -> Void) {
     defer { pthread_attr_destroy(&attributes) }
     let box = Unmanaged.passRetained(Box(work))
     var thread = pthread_t()
-    let failed = pthread_create(&thread, &attributes, { context in
-        Unmanaged<Box>.fromOpaque(context!).takeRetainedValue().work()
-        return nil
-    }, box.toOpaque())
+    let failed = pthread_create(
+        &thread, &attributes,
+        { context in
+            Unmanaged<Box>.fromOpaque(context!).takeRetainedValue().work()
+            return nil
+        }, box.toOpaque())
     if failed != 0 {
         // No thread to be had: late is better than never.
         box.takeRetainedValue().work()

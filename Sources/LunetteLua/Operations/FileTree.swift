@@ -24,10 +24,10 @@ enum FileTree {
             let rootParts = root.split(separator: "/").filter { $0 != "." }
             guard parts.starts(with: rootParts) else { continue }
             let below = parts.dropFirst(rootParts.count)
-            var folder = Glibc.open(root, lnt_open_path_flag() | O_DIRECTORY | O_CLOEXEC)
+            var folder = Glibc.open(root, lnt_lua_open_path_flag() | O_DIRECTORY | O_CLOEXEC)
             if folder < 0 { throw .system("open \(root)", errno, path: nil) }
             for part in below.dropLast() {
-                let next = openat(folder, String(part), lnt_open_path_flag() | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                let next = openat(folder, String(part), lnt_lua_open_path_flag() | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
                 let number = errno
                 close(folder)
                 if next < 0 { throw .system("open \(path)", number, path: nil) }
@@ -86,7 +86,7 @@ enum FileTree {
             if fstatat(place.folder, place.name, &status, place.followsLinks ? 0 : AT_SYMLINK_NOFOLLOW) == 0 { return true }
             if errno == ENOENT || errno == ENOTDIR { return false }
             throw .system("look at \(path)", errno, path: nil)
-        } catch where error.code == .notFound {
+        } catch  where error.code == .notFound {
             return false
         }
     }
@@ -152,7 +152,9 @@ enum FileTree {
             let folder = try open(place, O_RDONLY | O_DIRECTORY)
             defer { close(folder) }
             if fchmod(folder, mode_t(mode)) != 0 { throw .system("set the mode of \(path)", errno, path: nil) }
-            if let (uid, gid) = owner, fchown(folder, uid_t(uid), gid_t(gid)) != 0 { throw .system("set the owner of \(path)", errno, path: nil) }
+            if let (uid, gid) = owner, fchown(folder, uid_t(uid), gid_t(gid)) != 0 {
+                throw .system("set the owner of \(path)", errno, path: nil)
+            }
         }
     }
 
@@ -161,7 +163,7 @@ enum FileTree {
         let place: Place
         do throws(LunetteError) {
             place = try locate(path, roots: roots)
-        } catch where error.code == .notFound {
+        } catch  where error.code == .notFound {
             return false
         }
         guard place.name != "." else { throw LunetteError(.denied, "\(path) is the folder that was granted: it can't be removed") }

@@ -38,13 +38,15 @@ extension LuaHost {
     func moduleSource(_ name: String) throws(LunetteError) -> Value {
         guard let directory = options.moduleDirectory else { return .null }
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-        let isName = { (part: Substring) in !part.isEmpty && part.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "_-".contains($0)) } }
+        let isName = { (part: Substring) in
+            !part.isEmpty && part.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "_-".contains($0)) }
+        }
         guard parts.allSatisfy(isName) else { throw LunetteError(.invalidArgument, "\"\(name)\" is not a module's name") }
         let path = parts.joined(separator: "/")
         for candidate in ["\(path).lua", "\(path)/init.lua"] {
             do throws(LunetteError) {
                 return .text(try FileTree.read("\(directory)/\(candidate)", roots: [directory]))
-            } catch where error.code == .notFound {
+            } catch  where error.code == .notFound {
                 continue
             }
         }

@@ -78,7 +78,7 @@ final class ProcessStreams: @unchecked Sendable {
 
     private func makePipe() throws(LunetteError) -> (read: Int32, write: Int32) {
         var ends: [Int32] = [0, 0]
-        let result = lnt_pipe(&ends)
+        let result = lnt_lua_pipe(&ends)
         if result != 0 { throw .system("make a pipe", -result, path: nil) }
         return (ends[0], ends[1])
     }
@@ -172,7 +172,7 @@ final class PipeReader: @unchecked Sendable {
         pthread_mutex_init(mutex, nil)
         isStreamed = onBytes != nil
         // Without one, `finish` waits for the pipe's own end: no worse than any shell.
-        _ = lnt_pipe(&wake)
+        _ = lnt_lua_pipe(&wake)
         onOwnThread { self.read(descriptor, limit, onBytes) }
     }
 
@@ -203,7 +203,9 @@ final class PipeReader: @unchecked Sendable {
             if count == 0 || (errno != EAGAIN && errno != EINTR) { break }
             if errno == EAGAIN {
                 if isStopping { break }
-                var waits = [pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0), pollfd(fd: wake[0], events: Int16(POLLIN), revents: 0)]
+                var waits = [
+                    pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0), pollfd(fd: wake[0], events: Int16(POLLIN), revents: 0),
+                ]
                 _ = poll(&waits, 2, -1)
                 // Once more around: what was written before the end is in the pipe now.
                 if waits[1].revents != 0 { isStopping = true }

@@ -47,7 +47,7 @@ package struct ScriptRunner {
         host.enter("run", request)
         let outcome = host.runToEnd()
         signals.stop()
-        lnt_print(nil, 0)
+        lnt_lua_print(nil, 0)
         waitFor { await host.close() }
         return finish(outcome, signals.signal)
     }
@@ -55,7 +55,7 @@ package struct ScriptRunner {
     private func finish(_ outcome: Value, _ signal: Int32) -> Int32 {
         if let text = outcome["text"]?.byteString {
             let line = text + [UInt8(ascii: "\n")]
-            lnt_print(line, line.count)
+            lnt_lua_print(line, line.count)
         }
         for failure in outcome["failed"]?.arrayValue ?? [] {
             Self.printError(failure, isVerbose: isVerbose)
@@ -89,11 +89,14 @@ package struct ScriptRunner {
             return (
                 "-e",
                 [
-                    "source": .string(code), "name": "=-e", "script": "-e", "arguments": strings(arguments), "prints": true, "globals": true,
+                    "source": .string(code), "name": "=-e", "script": "-e", "arguments": strings(arguments), "prints": true,
+                    "globals": true,
                 ]
             )
         case .standardInput(let source, let arguments):
-            return ("stdin", ["source": .text(source), "name": "=stdin", "script": "stdin", "arguments": strings(arguments), "globals": true])
+            return (
+                "stdin", ["source": .text(source), "name": "=stdin", "script": "stdin", "arguments": strings(arguments), "globals": true]
+            )
         }
     }
 

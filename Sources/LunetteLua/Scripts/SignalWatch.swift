@@ -14,13 +14,13 @@ final class SignalWatch: Sendable {
 
     init(_ host: LuaHost) {
         var ends: [Int32] = [-1, -1]
-        guard lnt_pipe(&ends) == 0 else {
+        guard lnt_lua_pipe(&ends) == 0 else {
             (readEnd, writeEnd) = (-1, -1)
             return
         }
         (readEnd, writeEnd) = (ends[0], ends[1])
         let (mailbox, interrupter) = (host.mailbox, host.state.interrupter)
-        lnt_signals_watch(writeEnd)
+        lnt_lua_signals_watch(writeEnd)
         onOwnThread { self.watch(mailbox, interrupter) }
     }
 
@@ -40,7 +40,7 @@ final class SignalWatch: Sendable {
     /// Gives the signals back and lets the thread go; after it no interrupt reaches the state.
     func stop() {
         guard writeEnd >= 0 else { return }
-        lnt_signals_watch(-1)
+        lnt_lua_signals_watch(-1)
         var end: UInt8 = 0
         _ = write(writeEnd, &end, 1)
         close(writeEnd)

@@ -94,7 +94,8 @@ enum ContainerFunctions {
                 APIField("force", .boolean, "kill it first when it runs", default: "false"),
                 APIField("volumes", .boolean, "also its anonymous volumes", default: "false"),
             ],
-            errors: [.invalidState, .denied], example: "lunette.container.get(\"web\"):remove { force = true }", permission: "container:remove"),
+            errors: [.invalidState, .denied], example: "lunette.container.get(\"web\"):remove { force = true }",
+            permission: "container:remove"),
         method(
             "rename", "give a container another name", [APIField("name", .string, "the new name", required: true)], positional: ["name"],
             errors: [.alreadyExists], example: "lunette.container.get(\"web\"):rename \"web-old\""),
@@ -120,14 +121,16 @@ enum ContainerFunctions {
         method(
             "exec", "run a command in a running container; a non-zero exit is a result, not an error",
             [
-                APIField("args", .union([.list(.string), .string]), "program and arguments; a string is run by `/bin/sh -c`", required: true),
+                APIField(
+                    "args", .union([.list(.string), .string]), "program and arguments; a string is run by `/bin/sh -c`", required: true),
                 APIField("env", .map(.string), "added to the container's environment"),
                 APIField("workdir", .string, "where it starts", default: "the container's"),
                 APIField("user", .string, "`name`, `uid`, `uid:gid` or `name:group`", default: "the container's"),
                 APIField("tty", .boolean, "give it a pty", default: "false"),
                 APIField("timeout", .duration, "kill it and raise `timeout` after this long"),
                 APIField("check", .boolean, "raise `exit_status` when it does not exit with 0", default: "false"),
-                APIField("stdin", .union([.string, .choice(["inherit", "null"]), .record("FileTarget")]), "what it reads", default: "nothing"),
+                APIField(
+                    "stdin", .union([.string, .choice(["inherit", "null"]), .record("FileTarget")]), "what it reads", default: "nothing"),
                 APIField("stdout", sink, "where its output goes", default: "\"capture\", up to 16 MiB"),
                 APIField("stderr", sink, "where its errors go", default: "\"capture\", up to 16 MiB"),
                 APIField("rows", .integer, "height of the pty at the start"),
@@ -142,10 +145,12 @@ enum ContainerFunctions {
                 APIField("rows", .integer, "height", required: true), APIField("columns", .integer, "width", required: true),
                 APIField("exec", .string, "the request id of the exec whose pty is meant", default: "the container's own"),
             ],
-            mutates: false, waits: false, errors: [.invalidState], example: "lunette.container.get(\"web\"):resize { rows = 24, columns = 80 }"),
+            mutates: false, waits: false, errors: [.invalidState],
+            example: "lunette.container.get(\"web\"):resize { rows = 24, columns = 80 }"),
         method(
             "attach", "connect to a running container's streams until they end",
-            [stdio, APIField("logs", .boolean, "first send what the log holds", default: "false")], returns: .record("Exit"), mutates: false,
+            [stdio, APIField("logs", .boolean, "first send what the log holds", default: "false")], returns: .record("Exit"),
+            mutates: false,
             errors: [.invalidState], example: "lunette.container.get(\"web\"):attach {}"),
         method(
             "logs", "read a container's log", logOptions, returns: .string, mutates: false,
@@ -153,7 +158,8 @@ enum ContainerFunctions {
         method(
             "follow_logs", "stream a container's log, line by line, until it has ended",
             logOptions + [APIField("follow", .boolean, "false ends after what is there now", default: "true")], chunk: .record("LogLine"),
-            mutates: false, example: "for line in lunette.container.get(\"web\"):follow_logs { tail = 1 } do print(line) break end", iterates: true),
+            mutates: false, example: "for line in lunette.container.get(\"web\"):follow_logs { tail = 1 } do print(line) break end",
+            iterates: true),
         method(
             "copy_in", "copy a host file or folder into a container",
             [
@@ -178,7 +184,8 @@ enum ContainerFunctions {
             example: "print(lunette.container.get(\"web\"):stats().memory.used)"),
         method(
             "processes", "list a running container's processes", returns: .list(.record("ProcessInfo")), mutates: false,
-            errors: [.invalidState], example: "for _, p in ipairs(lunette.container.get(\"web\"):processes()) do print(p.pid, p.command) end"),
+            errors: [.invalidState],
+            example: "for _, p in ipairs(lunette.container.get(\"web\"):processes()) do print(p.pid, p.command) end"),
         method(
             "transition", "move a container to a state of its lifecycle", [APIField("state", .string, "the state", required: true)],
             positional: ["state"], errors: [.unsupported, .invalidState], example: "lunette.container.get(\"web\"):transition \"draining\""),

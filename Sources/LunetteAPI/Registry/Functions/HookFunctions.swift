@@ -17,12 +17,14 @@ enum HookFunctions {
         APIFunction(
             "hook.register", "offer a session handler to the engine; it goes with the session",
             [
-                APIField("subscription", .string, "an id of the client's choosing, unique in its session; calls down carry it", required: true),
+                APIField(
+                    "subscription", .string, "an id of the client's choosing, unique in its session; calls down carry it", required: true),
                 APIField("kind", .choice(["before", "on"]), "whether it may amend and deny, or observes", required: true),
                 APIField("event", .string, "the event's name (`container.create`), or with `on` a pattern (`container.*`)", required: true),
                 APIField("name", .string, "what lists and errors call it"),
                 APIField("timeout", .duration, "how long one run may take (`before`)", default: "30s"),
-                APIField("on_failure", .choice(["deny", "ignore"]), "what its own failure or time-out means (`before`)", default: "\"deny\""),
+                APIField(
+                    "on_failure", .choice(["deny", "ignore"]), "what its own failure or time-out means (`before`)", default: "\"deny\""),
                 APIField("priority", .integer, "`before` handlers run by priority, ascending", default: "0"),
                 APIField("match", .record("EventMatch"), "only events whose target matches"),
                 APIField("order", .choice(["target", "all"]), "`on`: in order per target, or one queue", default: "\"target\""),

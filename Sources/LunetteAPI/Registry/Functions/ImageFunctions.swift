@@ -33,7 +33,9 @@ enum ImageFunctions {
             [
                 APIField("refs", .union([.handle("image"), .list(.handle("image"))]), "one image, or a list", required: true),
                 APIField("path", .path, "where to write", required: true),
-                APIField("format", .choice(["oci", "oci-dir", "docker"]), "OCI layout as a tar or a folder, or docker-archive", default: "\"oci\""),
+                APIField(
+                    "format", .choice(["oci", "oci-dir", "docker"]), "OCI layout as a tar or a folder, or docker-archive",
+                    default: "\"oci\""),
                 progress,
             ],
             chunk: .record("Progress"), waits: true, errors: [.notFound, .alreadyExists],
@@ -52,7 +54,8 @@ enum ImageFunctions {
                 APIField("tag", .string, "the reference it gets"),
                 APIField("from", .string, "base image, or `\"scratch\"`", default: "\"scratch\""),
                 APIField("copy", .list(.record("BuildCopy")), "host files to copy, in order"),
-                APIField("run", .list(.union([.string, .list(.string)])), "commands run in the image, in order; a string is run by `/bin/sh -c`"),
+                APIField(
+                    "run", .list(.union([.string, .list(.string)])), "commands run in the image, in order; a string is run by `/bin/sh -c`"),
                 APIField("config", .record("ImageConfig"), "what containers get by default"),
                 APIField("network", .choice(["none", "host"]), "the network of `run` steps", default: "\"none\""),
                 progress,
@@ -90,7 +93,10 @@ enum ImageFunctions {
             lua: .init(["image", "reference"], methodOf: "image")),
         APIFunction(
             "image.remove", "remove a reference, and the image with its last",
-            [image, APIField("force", .boolean, "remove it with all its references, even while stopped containers use it", default: "false")],
+            [
+                image,
+                APIField("force", .boolean, "remove it with all its references, even while stopped containers use it", default: "false"),
+            ],
             returns: .record("RemovedImage"), mutates: true, waits: true, errors: [.notFound, .conflict, .denied],
             example: "lunette.image.remove(\"hello:v1\")", lua: .init(["image"], methodOf: "image"), permission: "image:remove"),
         APIFunction(

@@ -6,7 +6,8 @@ enum SystemFunctions {
             "plugin.list", "list plugins", [], returns: .list(.record("PluginInfo")),
             example: "for _, p in ipairs(lunette.plugin.list()) do print(p.name, p.version) end"),
         APIFunction(
-            "plugin.inspect", "describe a plugin", [APIField("plugin", .string, "its name", required: true)], returns: .record("PluginInfo"),
+            "plugin.inspect", "describe a plugin", [APIField("plugin", .string, "its name", required: true)],
+            returns: .record("PluginInfo"),
             errors: [.notFound], example: "print(lunette.plugin.inspect(\"volume-local\").version)", lua: .init(["plugin"])),
         APIFunction(
             "system.info", "describe the engine and its machine", [], returns: .record("SystemInfo"),

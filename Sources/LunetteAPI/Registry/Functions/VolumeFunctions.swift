@@ -17,7 +17,8 @@ enum VolumeFunctions {
             example: "local data = lunette.volume.create(\"data\", { labels = { app = \"redis\" } })", lua: .init(["name"])),
         APIFunction(
             "volume.apply", "make a volume unless it is there as described", spec, returns: .handle("volume"), mutates: true, waits: true,
-            errors: [.conflict, .notFound, .denied, .pluginFailed], example: "local data = lunette.volume.apply(\"data\", { driver = \"local\" })",
+            errors: [.conflict, .notFound, .denied, .pluginFailed],
+            example: "local data = lunette.volume.apply(\"data\", { driver = \"local\" })",
             lua: .init(["name"])),
         APIFunction(
             "volume.get", "find a volume or fail", [volume], returns: .handle("volume"), errors: [.notFound],
@@ -45,7 +46,8 @@ enum VolumeFunctions {
             example: "print(lunette.volume.get(\"data\"):inspect().driver)", lua: .init(["volume"], methodOf: "volume")),
         APIFunction(
             "volume.remove", "remove a volume and what is in it",
-            [volume, APIField("force", .boolean, "remove the row even when the driver fails", default: "false")], mutates: true, waits: true,
+            [volume, APIField("force", .boolean, "remove the row even when the driver fails", default: "false")], mutates: true,
+            waits: true,
             errors: [.notFound, .conflict, .denied, .pluginFailed], example: "lunette.volume.remove(\"data\")",
             lua: .init(["volume"], methodOf: "volume"), permission: "volume:remove"),
         APIFunction(

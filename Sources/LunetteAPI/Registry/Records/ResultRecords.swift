@@ -8,7 +8,8 @@ enum ResultRecords {
             [
                 APIField("id", .string, "64 hexadecimal digits", required: true),
                 APIField("name", .string, "its name", required: true),
-                APIField("status", .choice(["creating", "created", "running", "paused", "stopped"]), "where in its life it is", required: true),
+                APIField(
+                    "status", .choice(["creating", "created", "running", "paused", "stopped"]), "where in its life it is", required: true),
                 APIField("state", .string, "its lifecycle's state", required: true),
                 APIField("pid", .integer, "process 1 as the host sees it; absent when it does not run"),
                 APIField("image", .map(.string), "`ref` and `digest`", required: true),
@@ -33,7 +34,9 @@ enum ResultRecords {
                 APIField("code", .integer, "exit code; 128 + n by signal n", required: true),
                 APIField("signal", .string, "`\"SIGKILL\"`; absent when it exited"),
                 APIField("oom_killed", .boolean, "the kernel killed it for want of memory", required: true),
-                APIField("reason", .choice(["exited", "signal", "oom", "seccomp", "time_limit", "start_failed", "stopped", "hook"]), "why", required: true),
+                APIField(
+                    "reason", .choice(["exited", "signal", "oom", "seccomp", "time_limit", "start_failed", "stopped", "hook"]), "why",
+                    required: true),
                 APIField("finished_at", .time, "when", required: true),
             ]),
         APIRecord(
@@ -175,10 +178,13 @@ enum ResultRecords {
         APIRecord(
             "SystemInfo", "the engine and its machine", open: true,
             [
-                APIField("version", .string, "the engine's", required: true), APIField("root", .path, "where lasting state is", required: true),
-                APIField("state", .path, "where passing state is", required: true), APIField("pid", .integer, "the engine's", required: true),
+                APIField("version", .string, "the engine's", required: true),
+                APIField("root", .path, "where lasting state is", required: true),
+                APIField("state", .path, "where passing state is", required: true),
+                APIField("pid", .integer, "the engine's", required: true),
                 APIField("kernel", .string, "release", required: true), APIField("cgroup_version", .integer, "1 or 2", required: true),
-                APIField("containers", .map(.integer), "by status", required: true), APIField("images", .integer, "how many", required: true),
+                APIField("containers", .map(.integer), "by status", required: true),
+                APIField("images", .integer, "how many", required: true),
                 APIField("stay_reasons", .list(.string), "why an engine on demand stays", required: true),
                 APIField("started_at", .time, "when the engine started", required: true),
             ]),

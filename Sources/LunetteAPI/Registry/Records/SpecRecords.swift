@@ -21,7 +21,9 @@ enum SpecRecords {
                 APIField("init", .boolean, "a reaping init as process 1", default: "true"),
                 APIField("mounts", .list(.record("Mount")), "volumes, host folders, tmpfs"),
                 APIField("readonly_rootfs", .boolean, "its root can't be written", default: "false"),
-                APIField("network", .union([.string, .list(.string)]), "`\"none\"`, `\"host\"`, `\"container:NAME\"` or networks", default: "\"none\""),
+                APIField(
+                    "network", .union([.string, .list(.string)]), "`\"none\"`, `\"host\"`, `\"container:NAME\"` or networks",
+                    default: "\"none\""),
                 APIField("pid", .string, "`\"host\"` or `\"container:NAME\"`", default: "its own"),
                 APIField("ipc", .string, "`\"host\"` or `\"container:NAME\"`", default: "its own"),
                 APIField("publish", .list(.union([.string, .record("PublishedPort")])), "ports to open on the host"),
@@ -31,7 +33,9 @@ enum SpecRecords {
                 APIField("sysctls", .map(.any), "kernel settings of its own namespaces"),
                 APIField("devices", .list(.any), "host devices it may use"),
                 APIField("security", .record("Security"), "what it may do"),
-                APIField("restart", .union([.choice(["never", "on_failure", "always"]), .record("Restart")]), "when it is started again", default: "\"never\""),
+                APIField(
+                    "restart", .union([.choice(["never", "on_failure", "always"]), .record("Restart")]), "when it is started again",
+                    default: "\"never\""),
                 APIField("health", .any, "how its health is checked"),
                 APIField("lifecycle", .string, "the lifecycle it follows"),
                 APIField("stop", .record("Stop"), "how it is stopped"),
@@ -81,7 +85,9 @@ enum SpecRecords {
                 APIField("user_namespace", .boolean, "its own ids", default: "true"),
                 APIField("privileged", .boolean, "everything the engine may", default: "false"),
                 APIField("capabilities", .record("Capabilities"), "added to or dropped from the default list"),
-                APIField("seccomp", .union([.choice(["default", "unconfined"]), .path, .map(.any)]), "system call filter: a profile's path or table", default: "\"default\""),
+                APIField(
+                    "seccomp", .union([.choice(["default", "unconfined"]), .path, .map(.any)]),
+                    "system call filter: a profile's path or table", default: "\"default\""),
                 APIField("no_new_privileges", .boolean, "set-id programs gain nothing", default: "true"),
                 APIField("masked_paths", .list(.string), "paths hidden from it", default: "the default list"),
                 APIField("readonly_paths", .list(.string), "paths it can't write", default: "the default list"),

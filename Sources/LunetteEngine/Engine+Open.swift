@@ -21,7 +21,7 @@ extension Engine {
                 runtime = try await ContainerRuntime.open(
                     RuntimeConfiguration(root: configuration.root, state: configuration.state, shimPath: configuration.shimPath))
                 images = try await ImageStore.open(
-                    root: configuration.root, configuration: RegistryConfiguration())
+                    root: configuration.root, configuration: try RegistryConfiguration.load(directory: configuration.configuration))
             } catch {
                 try await state.close()
                 throw error

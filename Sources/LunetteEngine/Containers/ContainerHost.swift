@@ -99,9 +99,7 @@ extension RuntimeHost {
         false  // Until the runtime can.
     }
 
-    func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String {
-        throw LunetteError(.unsupported, "printing launch plans isn't built yet")
-    }
+    func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String { try await runtime.describeLaunch(request).plan }
 }
 
 extension ExitRecord {

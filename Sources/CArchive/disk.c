@@ -40,6 +40,22 @@ int lnt_disk_write_all(int fd, const void *data, size_t size, int64_t offset)
 	return 0;
 }
 
+int lnt_disk_append(int fd, const void *data, size_t size)
+{
+	const char *rest = data;
+	while (size > 0) {
+		ssize_t wrote = write(fd, rest, size);
+		if (wrote < 0) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		rest += wrote;
+		size -= (size_t)wrote;
+	}
+	return 0;
+}
+
 int lnt_disk_times(int directory, const char *name, int64_t seconds, uint32_t nanoseconds)
 {
 	struct timespec times[2] = { { seconds, nanoseconds }, { seconds, nanoseconds } };

@@ -9,6 +9,8 @@ int lnt_disk_private_umask(void);
 /// Creates a file that must not exist; -EEXIST when something is there, links included.
 int lnt_disk_create(int directory, const char *name, uint32_t mode);
 int lnt_disk_write_all(int fd, const void *data, size_t size, int64_t offset);
+/// Writes all of it at the file's own offset.
+int lnt_disk_append(int fd, const void *data, size_t size);
 /// Sets both times, so that unpacking twice gives the same tree. By descriptor when `name` is NULL; links are not followed.
 int lnt_disk_times(int directory, const char *name, int64_t seconds, uint32_t nanoseconds);
 int lnt_disk_chown(int fd, uint32_t uid, uint32_t gid);

@@ -159,9 +159,9 @@ final class ShimHarness {
     func useConnection(_ fd: Int32) { control = fd }
 
     @discardableResult
-    func send<Message>(_ message: Message, _ fds: [Int32] = []) throws -> UInt32 {
+    func send<Message: BitwiseCopyable>(_ message: Message, _ fds: [Int32] = []) throws -> UInt32 {
         var message = message
-        let result = lnt_send(control, &message, MemoryLayout<Message>.size, fds, fds.count, 1)
+        let result = withUnsafeBytes(of: &message) { lnt_send(control, $0.baseAddress!, $0.count, fds, fds.count, 1) }
         guard result >= 0 else { throw Failed(description: "send: \(result)") }
         return nextID - 1
     }
@@ -276,7 +276,8 @@ final class ShimHarness {
 
     /// The log file's lines.
     func log(_ name: String = "log") -> [String] {
-        guard let text = try? String(contentsOfFile: "\(container)/\(name)", encoding: .utf8) else { return [] }
-        return text.split(separator: "\n").map(String.init)
+        // By bytes: to Swift's characters a line that ends in CR has no newline.
+        guard let text = FileManager.default.contents(atPath: "\(container)/\(name)") else { return [] }
+        return text.split(separator: 0x0a).map { String(decoding: $0, as: UTF8.self) }
     }
 }

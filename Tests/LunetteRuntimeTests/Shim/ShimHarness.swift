@@ -26,12 +26,18 @@ final class ShimHarness {
         var template = Array("/var/tmp/lunette-shim-test.XXXXXX\0".utf8CString)
         guard let made = mkdtemp(&template) else { throw Failed(description: "mkdtemp: \(errno)") }
         folder = String(cString: made)
-        for name in ["store", "store/layer", "store/upper", "store/work", "state", "container", "store/layer/bin", "store/layer/etc", "store/layer/tmp"] {
-            guard mkdir("\(folder)/\(name)", name.hasSuffix("tmp") ? 0o1777 : 0o755) == 0 else { throw Failed(description: "mkdir \(name): \(errno)") }
+        for name in [
+            "store", "store/layer", "store/upper", "store/work", "state", "container", "store/layer/bin", "store/layer/etc",
+            "store/layer/tmp",
+        ] {
+            guard mkdir("\(folder)/\(name)", name.hasSuffix("tmp") ? 0o1777 : 0o755) == 0 else {
+                throw Failed(description: "mkdir \(name): \(errno)")
+            }
         }
         try FileManager.default.copyItem(atPath: "/bin/busybox", toPath: "\(store)/layer/bin/busybox")
         for applet in [
-            "sh", "true", "false", "cat", "echo", "id", "ls", "mount", "umount", "kill", "sleep", "touch", "hostname", "stty", "tty", "test", "wc", "head",
+            "sh", "true", "false", "cat", "echo", "id", "ls", "mount", "umount", "kill", "sleep", "touch", "hostname", "stty", "tty",
+            "test", "wc", "head",
             "grep", "readlink", "mkdir", "dd", "yes", "ip", "ps", "stat", "seq", "env", "pwd",
         ] {
             try FileManager.default.createSymbolicLink(atPath: "\(store)/layer/bin/\(applet)", withDestinationPath: "busybox")
@@ -67,7 +73,8 @@ final class ShimHarness {
     /// A usual plan: own namespaces and id range, overlay, default mounts, some devices and masks.
     func plan(
         _ arguments: [String], userNamespace: Bool = true, user: String = "0", terminal: Bool = false,
-        process change: (inout ProcessPlan) -> Void = { _ in }, monitor: MonitorPlan = MonitorPlan(), steps edit: (inout [LaunchStep]) -> Void = { _ in }
+        process change: (inout ProcessPlan) -> Void = { _ in }, monitor: MonitorPlan = MonitorPlan(),
+        steps edit: (inout [LaunchStep]) -> Void = { _ in }
     ) -> LaunchPlan {
         let base = userNamespace ? Self.idBase : 0
         let mapping = [IDMapping(containerID: 0, hostID: base, size: 65536)]
@@ -92,13 +99,18 @@ final class ShimHarness {
         steps += [
             .setHostname("shimtest"), .raiseLoopback, .attachRoot(1),
             .mount(FilesystemPlan(type: "proc", target: "/proc", attributes: quiet)),
-            .mount(FilesystemPlan(type: "tmpfs", target: "/dev", options: [.init("mode", "755"), .init("size", "65536k")], attributes: [.nosuid, .strictatime])),
+            .mount(
+                FilesystemPlan(
+                    type: "tmpfs", target: "/dev", options: [.init("mode", "755"), .init("size", "65536k")],
+                    attributes: [.nosuid, .strictatime])),
             .mount(
                 FilesystemPlan(
                     type: "devpts", target: "/dev/pts",
                     options: [.init("newinstance"), .init("ptmxmode", "0666"), .init("mode", "0620"), .init("gid", "5")],
                     attributes: [.nosuid, .noexec])),
-            .mount(FilesystemPlan(type: "tmpfs", target: "/dev/shm", options: [.init("mode", "1777"), .init("size", "65536k")], attributes: quiet)),
+            .mount(
+                FilesystemPlan(
+                    type: "tmpfs", target: "/dev/shm", options: [.init("mode", "1777"), .init("size", "65536k")], attributes: quiet)),
             .mount(FilesystemPlan(type: "mqueue", target: "/dev/mqueue", attributes: quiet)),
             .mount(FilesystemPlan(type: "sysfs", target: "/sys", attributes: quiet.union(.readonly))),
             .makeSymlink(path: "/dev/ptmx", target: "pts/ptmx"), .makeSymlink(path: "/dev/fd", target: "/proc/self/fd"),
@@ -107,12 +119,14 @@ final class ShimHarness {
         for (index, device) in devices.enumerated() { steps.append(.attach(AttachPlan(slot: 2 + index, target: "/dev/\(device.0)"))) }
         steps += [
             .writeSysctl(key: "net.ipv4.ping_group_range", value: "0 65535", optional: false), .pivotRoot, .maskPath("/proc/kcore"),
-            .maskPath("/proc/keys"), .maskPath("/proc/acpi"), .maskPath("/sys/firmware"), .maskPath("/proc/not-there"), .makeReadonly("/proc/sys"),
+            .maskPath("/proc/keys"), .maskPath("/proc/acpi"), .maskPath("/sys/firmware"), .maskPath("/proc/not-there"),
+            .makeReadonly("/proc/sys"),
             .makeReadonly("/proc/bus"),
         ]
         edit(&steps)
         var process = ProcessPlan(
-            arguments: arguments, environment: ["PATH=/bin"], user: user, capabilities: CapabilityPlan(bounding: 0xa80425fb), terminal: terminal)
+            arguments: arguments, environment: ["PATH=/bin"], user: user, capabilities: CapabilityPlan(bounding: 0xa80425fb),
+            terminal: terminal)
         change(&process)
         return LaunchPlan(containerID: "test", steps: steps, process: process, monitor: monitor)
     }
@@ -193,7 +207,9 @@ final class ShimHarness {
     /// Waits for the gate; throws the failure as text when the launch fails.
     func created() throws -> lnt_state {
         let bytes = try next(LNT_MSG_CREATED, LNT_MSG_FAILED)
-        if let bytes, bytes[0] == UInt8(LNT_MSG_FAILED.rawValue) { throw Failed(description: Self.describe(try decode(bytes, as: lnt_failure.self))) }
+        if let bytes, bytes[0] == UInt8(LNT_MSG_FAILED.rawValue) {
+            throw Failed(description: Self.describe(try decode(bytes, as: lnt_failure.self)))
+        }
         return try decode(bytes, as: lnt_state.self)
     }
 
@@ -206,18 +222,23 @@ final class ShimHarness {
 
     func exited() throws -> lnt_exit {
         let bytes = try next(LNT_MSG_EXITED, LNT_MSG_FAILED)
-        if let bytes, bytes[0] == UInt8(LNT_MSG_FAILED.rawValue) { throw Failed(description: Self.describe(try decode(bytes, as: lnt_failure.self))) }
+        if let bytes, bytes[0] == UInt8(LNT_MSG_FAILED.rawValue) {
+            throw Failed(description: Self.describe(try decode(bytes, as: lnt_failure.self)))
+        }
         return try decode(bytes, as: lnt_exit.self)
     }
 
-    func failure() throws -> LaunchFailure { Self.failure(try decode(try next(LNT_MSG_FAILED, LNT_MSG_CREATED, LNT_MSG_STARTED), as: lnt_failure.self)) }
+    func failure() throws -> LaunchFailure {
+        Self.failure(try decode(try next(LNT_MSG_FAILED, LNT_MSG_CREATED, LNT_MSG_STARTED), as: lnt_failure.self))
+    }
 
     static func failure(_ record: lnt_failure) -> LaunchFailure {
         var record = record
         let call = withUnsafeBytes(of: &record.call) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
         let path = withUnsafeBytes(of: &record.path) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
         return LaunchFailure(
-            step: LaunchOpcode(rawValue: UInt16(record.step)) ?? .setUp, index: Int(record.index), call: call, errno: record.error, path: path)
+            step: LaunchOpcode(rawValue: UInt16(record.step)) ?? .setUp, index: Int(record.index), call: call, errno: record.error,
+            path: path)
     }
 
     static func describe(_ record: lnt_failure) -> String {

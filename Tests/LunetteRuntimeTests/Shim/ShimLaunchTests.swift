@@ -13,7 +13,8 @@ extension LaunchOpcode {
         .attach: LNT_ATTACH.rawValue, .mountAttributes: LNT_MOUNT_ATTRIBUTES.rawValue, .writeSysctl: LNT_WRITE_SYSCTL.rawValue,
         .pivotRoot: LNT_PIVOT_ROOT.rawValue, .maskPath: LNT_MASK_PATH.rawValue, .makeReadonly: LNT_MAKE_READONLY.rawValue,
         .makeRootReadonly: LNT_MAKE_ROOT_READONLY.rawValue, .arguments: LNT_ARGUMENTS.rawValue, .environment: LNT_ENVIRONMENT.rawValue,
-        .workingDirectory: LNT_WORKING_DIRECTORY.rawValue, .user: LNT_USER.rawValue, .umask: LNT_UMASK.rawValue, .rlimits: LNT_RLIMITS.rawValue,
+        .workingDirectory: LNT_WORKING_DIRECTORY.rawValue, .user: LNT_USER.rawValue, .umask: LNT_UMASK.rawValue,
+        .rlimits: LNT_RLIMITS.rawValue,
         .capabilities: LNT_CAPABILITIES.rawValue, .noNewPrivileges: LNT_NO_NEW_PRIVILEGES.rawValue, .seccomp: LNT_SECCOMP.rawValue,
         .stdio: LNT_STDIO.rawValue, .monitor: LNT_MONITOR.rawValue, .setUp: LNT_SET_UP.rawValue, .terminal: LNT_TERMINAL.rawValue,
         .keyring: LNT_KEYRING.rawValue, .execute: LNT_EXECUTE.rawValue,
@@ -47,7 +48,8 @@ struct ShimLaunchTests {
     }
 
     @Test func hasItsOwnNamespacesAndIds() throws {
-        let outcome = try ShimHarness().run("hostname; id -u; ip link show lo | grep -c UP; cat /proc/self/uid_map; echo $HOME; cat /proc/1/comm; ls /dev/fd/")
+        let outcome = try ShimHarness().run(
+            "hostname; id -u; ip link show lo | grep -c UP; cat /proc/self/uid_map; echo $HOME; cat /proc/1/comm; ls /dev/fd/")
         let lines = outcome.stdout.split(separator: "\n").map(String.init)
         #expect(lines.prefix(3) == ["shimtest", "0", "1"])
         #expect(lines[3].split(separator: " ") == ["0", "\(ShimHarness.idBase)", "65536"])

@@ -1,0 +1,135 @@
+import Glibc
+import LunetteLinux
+import LunetteSpec
+import LunetteTesting
+import Testing
+
+@testable import LunetteRuntime
+
+@Suite(.requires(.root, .overlay, .userNamespaces, .file("/usr/bin/busybox"))) struct CopyTests {
+    private func put(_ path: String, _ text: String) throws {
+        let (folder, name) = (path.prefix(upTo: path.lastIndex(of: "/")!), path.suffix(from: path.index(after: path.lastIndex(of: "/")!)))
+        try Directory(making: String(folder)).write(String(name), Array(text.utf8), mode: 0o640)
+    }
+
+    private func withRunning(_ body: (RuntimeFixture, Container, String) async throws -> Void) async throws {
+        try await RuntimeFixture.with { fixture in
+            let container = try await fixture.runtime.create(fixture.request("c1", ["sleep", "1000"]))
+            try await container.start()
+            let host = try Directory(making: "\(fixture.folder)/host").label
+            try await body(fixture, container, host)
+        }
+    }
+
+    @Test func filesGoInAndComeOutOfARunningContainer() async throws {
+        try await withRunning { fixture, container, host in
+            try put("\(host)/tree/deep/file", "content")
+            #expect(symlink("/etc/shadow", "\(host)/tree/link") == 0)
+            try await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/tree", to: "/tmp")
+            try await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/tree/.", to: "/tmp/renamed")
+            // On disk the ids are the container's own: what belongs to its root belongs to 0.
+            let upper = try Directory("\(fixture.folder)/r/containers/c1/upper")
+            let file = try #require(try upper.openDirectory("tmp/tree/deep").status("file"))
+            #expect(file.uid == 0 && file.gid == 0 && file.permissions == 0o640)
+            #expect(try upper.exists("tmp"))
+            #expect(try upper.openDirectory("tmp/renamed").exists("deep"))
+            try await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: "/tmp/tree", to: "\(host)/back")
+            #expect(try Directory("\(host)/back/deep").read("file") == Array("content".utf8))
+            #expect(try Directory("\(host)/back").status("link")?.kind == .symbolicLink)
+            try await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: "/etc/hostname", to: host)
+            #expect(try Directory(host).read("hostname") == Array("c1\n".utf8))
+        }
+    }
+
+    @Test func aStoppedContainersFilesAreReachedToo() async throws {
+        try await withRunning { fixture, container, host in
+            try await container.kill(signal: SIGKILL)
+            _ = try await container.exit()
+            #expect(await fixture.runtime.reap(id: "c1", ReapOptions(storage: false)).isClean)
+            try put("\(host)/file", "stopped")
+            try await fixture.runtime.copyIn(id: "c1", container: nil, layers: [fixture.layer], from: "\(host)/file", to: "/etc/new")
+            try await fixture.runtime.copyOut(id: "c1", container: nil, layers: [fixture.layer], from: "/etc", to: "\(host)/etc")
+            #expect(try Directory("\(host)/etc").read("new") == Array("stopped".utf8))
+            #expect(try Directory("\(host)/etc").exists("passwd"))
+            let again = try await fixture.runtime.create(fixture.request("c1", ["cat", "/etc/new"]))
+            try await again.start()
+            #expect(try await again.exit().code == 0)
+            #expect(try await fixture.log() == "stopped")
+        }
+    }
+
+    @Test func linksOfTheContainerLeadNowhereOnTheHost() async throws {
+        try await withRunning { fixture, container, host in
+            try put("\(host)/canary", "untouched")
+            let exec = try await container.exec(
+                ExecRequest(
+                    id: "e",
+                    spec: ExecSpec(args: [
+                        "sh", "-c", "ln -s \(host) /escape; ln -s ../../../../../../..\(host)/canary /up; ln -s /etc /inside",
+                    ]),
+                    container: fixture.request("c1", ["x"]).spec, image: ImageProcessConfig()))
+            #expect(try await exec.exit().code == 0)
+            try put("\(host)/evil", "evil")
+            await #expect(throws: LunetteError.self) {
+                try await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/evil", to: "/escape/canary")
+            }
+            // The link itself is replaced, not what it names.
+            try await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/evil", to: "/up")
+            #expect(try Directory(host).read("canary") == Array("untouched".utf8))
+            await #expect(throws: LunetteError.self) {
+                try await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: "/escape/canary", to: "\(host)/stolen")
+            }
+            // A link that stays inside is followed.
+            try await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/evil", to: "/inside/here")
+            try await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: "/etc/here", to: "\(host)/here")
+            #expect(try Directory(host).read("here") == Array("evil".utf8))
+        }
+    }
+
+    @Test func aRacerThatSwapsTheTargetReachesNothingOutside() async throws {
+        try await withRunning { fixture, container, host in
+            try put("\(host)/secret/file", "secret")
+            try put("\(host)/evil", "evil")
+            // A folder and a link to the host's path of the same name change places as fast as a shell can.
+            let racer = try await container.exec(
+                ExecRequest(
+                    id: "e",
+                    spec: ExecSpec(args: [
+                        "sh", "-c",
+                        "mkdir /race /a; ln -s \(host)/secret /b; touch /ready; while true; do rm -rf /race; ln -s \(host)/secret /race; rm /race; mkdir /race; done",
+                    ]), container: fixture.request("c1", ["x"]).spec, image: ImageProcessConfig()))
+            for _ in 0..<300 {
+                // Each may fail or work, inside.
+                try? await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/evil", to: "/race/file")
+                try? await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: "/race/file", to: "\(host)/out")
+            }
+            #expect(try Directory("\(host)/secret").read("file") == Array("secret".utf8))
+            #expect(try Directory("\(host)/secret").entries() == ["file"])
+            #expect(try Directory(host).read("out") != Array("secret".utf8))
+            try await racer.kill(signal: SIGKILL)
+        }
+    }
+
+    @Test func aVolumeGetsWhatTheImageHasThere() async throws {
+        try await RuntimeFixture.with { fixture in
+            let data = try Directory(making: "\(fixture.layer)/var/data")
+            try data.write("file", Array("image".utf8), mode: 0o4750)
+            #expect(chown("\(data.label)/file", 33, 50) == 0 && chmod("\(data.label)/file", 0o4750) == 0)
+            #expect(link("\(data.label)/file", "\(data.label)/second") == 0)
+            #expect(symlink("file", "\(data.label)/link") == 0)
+            #expect(chown(data.label, 7, 8) == 0 && chmod(data.label, 0o2775) == 0)
+            #expect(symlink("data", "\(fixture.layer)/var/alias") == 0)
+            #expect(symlink("\(fixture.folder)", "\(fixture.layer)/var/outside") == 0)
+            let volume = try Directory(making: "\(fixture.folder)/volume")
+            #expect(try await fixture.runtime.copyUp(layers: [fixture.layer], from: "/var/alias", to: volume.label))
+            let file = try #require(try volume.status("file"))
+            #expect(file.uid == 33 && file.gid == 50 && file.permissions == 0o4750 && file.links == 2)
+            #expect(try volume.status("second")?.inode == file.inode)
+            #expect(try volume.status("link")?.kind == .symbolicLink)
+            let itself = try #require(try Directory(fixture.folder).status("volume"))
+            #expect(itself.uid == 7 && itself.gid == 8 && itself.permissions == 0o2775)
+            #expect(try await !fixture.runtime.copyUp(layers: [fixture.layer], from: "/var/outside", to: volume.label))
+            #expect(try await !fixture.runtime.copyUp(layers: [fixture.layer], from: "/nothing", to: volume.label))
+        }
+    }
+}

@@ -40,16 +40,20 @@ public enum Units {
         }
         guard let text = value.stringValue else { throw LunetteError(.invalidArgument, "expected a duration, got \(value.kind)") }
         let failure = LunetteError(
-            .invalidArgument, "\"\(text)\" is not a duration", hint: "write a number of seconds, or a string such as \"500ms\", \"30s\", \"1h30m\""
+            .invalidArgument, "\"\(text)\" is not a duration",
+            hint: "write a number of seconds, or a string such as \"500ms\", \"30s\", \"1h30m\""
         )
         var total = 0.0
         var rest = text[...]
         repeat {
-            guard let (number, _) = split(String(rest.prefix { $0.isNumber || $0 == "." })) else { throw failure }
-            rest = rest.drop { $0.isNumber || $0 == "." }
+            let digits = rest.prefix { $0.isNumber || $0 == "." }
+            guard let (number, _) = split(String(digits)) else { throw failure }
+            rest = rest.dropFirst(digits.count)
             let unit = rest.prefix { $0.isLetter }
             rest = rest.drop { $0.isLetter }
-            guard let factor = unit.isEmpty && rest.isEmpty ? 1 : timeUnits.first(where: { $0.0 == unit })?.1 else { throw failure }
+            guard let factor = unit.isEmpty && digits.count == text.count ? 1 : timeUnits.first(where: { $0.0 == unit })?.1 else {
+                throw failure
+            }
             total += number * factor
         } while !rest.isEmpty
         return total

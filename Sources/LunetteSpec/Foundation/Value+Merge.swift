@@ -5,7 +5,10 @@ extension Value {
     public func merged(with change: Value) -> Value {
         guard case .map(let changes) = change else { return change }
         var result = mapValue ?? ValueMap()
-        for (key, item) in changes { result[key] = item.isNull ? nil : (result[key] ?? .null).merged(with: item).withoutNulls }
+        for (key, item) in changes {
+            // `.none`, not `nil`: a nil literal would be the value null.
+            result[key] = item.isNull ? Optional.none : (result[key] ?? .null).merged(with: item).withoutNulls
+        }
         return .map(result)
     }
 

@@ -44,7 +44,7 @@ package struct RuntimeSpec: Sendable, Hashable {
         for var table in try reader.tables("mounts") { mounts.append(try MountEntry(reading: &table)) }
         annotations = try reader.dictionary("annotations")
         if var table = try reader.table("linux") { linux = try LinuxSection(reading: &table) }
-        if annotations[Self.standardSeccompAnnotation] == "default", linux.seccomp == nil { linux.seccomp = .standard }
+        if annotations.removeValue(forKey: Self.standardSeccompAnnotation) == "default", linux.seccomp == nil { linux.seccomp = .standard }
         try validateForeign(&reader)
         other = reader.unread
     }
@@ -58,7 +58,9 @@ package struct RuntimeSpec: Sendable, Hashable {
             guard let text = try jail.string(key) else { continue }
             let words = key == "vnet" || key.hasPrefix("sysv") || key == "host" ? ["new", "inherit"] : ["new", "inherit", "disable"]
             let allowed = key.hasPrefix("sysv") ? words + ["disable"] : words
-            guard allowed.contains(text) else { throw jail.failure(key, "\"\(displayable(text, limit: 32))\" is not one of \(allowed.joined(separator: ", "))") }
+            guard allowed.contains(text) else {
+                throw jail.failure(key, "\"\(displayable(text, limit: 32))\" is not one of \(allowed.joined(separator: ", "))")
+            }
         }
     }
 
@@ -103,7 +105,8 @@ extension RuntimeSpec {
         package var gidMappings: [IDMapping]
 
         package init(
-            destination: String, type: String?, source: String?, options: [String] = [], uidMappings: [IDMapping] = [], gidMappings: [IDMapping] = []
+            destination: String, type: String?, source: String?, options: [String] = [], uidMappings: [IDMapping] = [],
+            gidMappings: [IDMapping] = []
         ) {
             self.destination = destination
             self.type = type
@@ -155,7 +158,9 @@ extension FieldReader {
         // The kernel takes 340 lines at most (user_namespaces(7)); more is an attack on whoever writes them (attack 15).
         guard tables.count <= 340 else { throw failure(key, "\(tables.count) mappings are more than the 340 that Linux takes") }
         for var table in tables {
-            guard let container = try table.unsigned("containerID"), let host = try table.unsigned("hostID"), let size = try table.unsigned("size") else {
+            guard let container = try table.unsigned("containerID"), let host = try table.unsigned("hostID"),
+                let size = try table.unsigned("size")
+            else {
                 throw LunetteError(.invalidArgument, "needs containerID, hostID and size", path: table.path)
             }
             result.append(IDMapping(containerID: container, hostID: host, size: size))

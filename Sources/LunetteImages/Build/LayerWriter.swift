@@ -7,7 +7,7 @@ internal import LunetteSpec
 final class LayerWriter {
     private let content: ContentStore
     private let what: String
-    private let tarHash = SHA256()
+    private let tarHash = ContentHash()
     private let output: Output
     private(set) var tar: TarOutput
     private var links: [Inode: String] = [:]
@@ -23,7 +23,7 @@ final class LayerWriter {
     /// The compressed side: a temporary file of the store and its hash.
     private final class Output {
         let file: FileDescriptor
-        let hash = SHA256()
+        let hash = ContentHash()
         var size: Int64 = 0
         var compressor: OpaquePointer?
         var errno: Int32 = 0

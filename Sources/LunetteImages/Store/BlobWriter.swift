@@ -11,7 +11,7 @@ final class BlobWriter {
     private let descriptor: Descriptor
     private let name: String
     private let file: FileDescriptor
-    private var hash = SHA256()
+    private var hash = ContentHash()
     /// Bytes written so far.
     private(set) var offset: Int64 = 0
 
@@ -41,7 +41,7 @@ final class BlobWriter {
         let result = lnt_host_truncate(file.number, 0)
         if result < 0 { throw failure(-result) }
         offset = 0
-        hash = SHA256()
+        hash = ContentHash()
     }
 
     private func failure(_ errno: Int32) -> LunetteError {

@@ -64,7 +64,7 @@ final class ContentStore: Sendable {
         let bytes = try atBorder("read blob \(descriptor.digest)") { () throws(SystemCallError) in
             try file.readAll(limit: Int(Self.documentLimit))
         }
-        guard Int64(bytes.count) == descriptor.size, SHA256.digest(of: bytes) == descriptor.digest else {
+        guard Int64(bytes.count) == descriptor.size, ContentHash.digest(of: bytes) == descriptor.digest else {
             throw LunetteError(
                 .io, "read blob \(descriptor.digest): its content has changed on disk", target: descriptor.digest.description,
                 hint: "lunette system check --repair removes it; then pull the image again")
@@ -74,7 +74,7 @@ final class ContentStore: Sendable {
 
     /// Stores a small document and gives its descriptor.
     func write(_ bytes: [UInt8], mediaType: MediaType) throws(LunetteError) -> Descriptor {
-        let descriptor = Descriptor(mediaType: mediaType, digest: SHA256.digest(of: bytes), size: Int64(bytes.count))
+        let descriptor = Descriptor(mediaType: mediaType, digest: ContentHash.digest(of: bytes), size: Int64(bytes.count))
         if try has(descriptor) { return descriptor }
         let writer = try BlobWriter(self, descriptor, resume: false)
         try writer.append(bytes)
@@ -97,7 +97,7 @@ final class ContentStore: Sendable {
 
 /// Hashes from the current offset to the end.
 func hashFile(_ file: FileDescriptor, what: String, cancel: CancelFlag? = nil) throws(LunetteError) -> Digest {
-    let hash = SHA256()
+    let hash = ContentHash()
     try readAll(of: file, what: what, cancel: cancel) { (bytes) throws(LunetteError) in hash.update(bytes) }
     return hash.finish()
 }

@@ -54,7 +54,7 @@ struct StoredImage: Sendable {
     var chainIDs: [Digest] {
         var chain: [Digest] = []
         for diffID in config.diffIDs {
-            chain.append(chain.last.map { SHA256.digest(of: Array("\($0) \(diffID)".utf8)) } ?? diffID)
+            chain.append(chain.last.map { ContentHash.digest(of: Array("\($0) \(diffID)".utf8)) } ?? diffID)
         }
         return chain
     }

@@ -58,7 +58,7 @@ struct ArchiveReader {
         guard descriptor.size <= ContentStore.documentLimit, let bytes = try read("blobs/sha256/\(descriptor.digest.hex)") else {
             throw failure("it lacks the blob \(descriptor.digest), or that is too large")
         }
-        guard Int64(bytes.count) == descriptor.size, SHA256.digest(of: bytes) == descriptor.digest else {
+        guard Int64(bytes.count) == descriptor.size, ContentHash.digest(of: bytes) == descriptor.digest else {
             throw LunetteError(.io, "load \(source): the blob \(descriptor.digest) has other content than its name says", target: source)
         }
         switch try ImageDocument.decode(bytes, expected: descriptor.mediaType, source: "manifest \(descriptor.digest)") {
@@ -112,7 +112,7 @@ struct ArchiveReader {
     /// Hashes a layer and says how it is packed by its first bytes.
     private func describe(_ path: String) throws(LunetteError) -> Descriptor {
         let file = try atBorder("load \(source)") { () throws(SystemCallError) in try folder.open(path, [.nonblocking]) }
-        let hash = SHA256()
+        let hash = ContentHash()
         var size: Int64 = 0
         var magic: [UInt8] = []
         try readAll(of: file, what: path, cancel: nil) { (bytes) throws(LunetteError) in

@@ -152,7 +152,7 @@ private struct LayoutWriter {
     private func copy(_ blob: Descriptor, _ body: (UnsafeRawBufferPointer) throws(LunetteError) -> Void) throws(LunetteError) {
         let name = blob.digest.description
         var done: Int64 = 0
-        let hash = SHA256()
+        let hash = ContentHash()
         try readAll(of: try content.open(blob.digest), what: "blob \(name)", cancel: cancel) { (bytes) throws(LunetteError) in
             hash.update(bytes)
             try body(bytes)

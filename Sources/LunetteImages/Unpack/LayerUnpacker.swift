@@ -207,7 +207,7 @@ private final class Decompressor: @unchecked Sendable {
 /// The second stage's input: hands chunks to the tar parser and hashes them on the way.
 private final class TarInput {
     private let queue: ChunkQueue<LunetteError>
-    private let hash = SHA256()
+    private let hash = ContentHash()
     private var current: ChunkQueue<LunetteError>.Chunk?
     private(set) var error: LunetteError?
 

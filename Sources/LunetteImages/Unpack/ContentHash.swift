@@ -2,7 +2,7 @@ internal import CArchive
 package import LunetteSpec
 
 /// Computes a SHA-256 over what is fed to it, at the speed of the processor's own instructions. One thread at a time.
-package final class SHA256 {
+package final class ContentHash {
     private let state: OpaquePointer
 
     package init() {
@@ -22,7 +22,7 @@ package final class SHA256 {
     }
 
     package static func digest(of bytes: [UInt8]) -> Digest {
-        let hash = SHA256()
+        let hash = ContentHash()
         bytes.withUnsafeBytes { hash.update($0) }
         return hash.finish()
     }

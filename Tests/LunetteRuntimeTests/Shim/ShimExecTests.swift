@@ -39,7 +39,8 @@ struct ShimExecTests {
 
     private func process(_ arguments: [String], user: String = "0", terminal: Bool = false, stdin: Bool = false) -> ProcessPlan {
         ProcessPlan(
-            arguments: arguments, environment: ["PATH=/bin"], user: user, capabilities: CapabilityPlan(bounding: 0xa80425fb), terminal: terminal,
+            arguments: arguments, environment: ["PATH=/bin"], user: user, capabilities: CapabilityPlan(bounding: 0xa80425fb),
+            terminal: terminal,
             stdin: stdin)
     }
 
@@ -59,7 +60,8 @@ struct ShimExecTests {
 
     @Test(arguments: [true, false]) func joinsEveryNamespace(userNamespace: Bool) throws {
         let harness = try running(userNamespace: userNamespace)
-        let script = "for n in user mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; readlink /proc/$(ps | grep -v ps | grep 'sleep 1000' | head -1 | wc -c >/dev/null; echo 2)/ns/$n; done; hostname; exit 3"
+        let script =
+            "for n in user mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; readlink /proc/$(ps | grep -v ps | grep 'sleep 1000' | head -1 | wc -c >/dev/null; echo 2)/ns/$n; done; hostname; exit 3"
         let (text, event) = try output(harness, process(["sh", "-c", script]))
         let lines = text.split(separator: "\n").map(String.init)
         try #require(lines.count == 15, "\(text)")
@@ -86,7 +88,8 @@ struct ShimExecTests {
         var outside = process(["true"])
         outside.workingDirectory = "/proc/self/fd/7"
         _ = try exec(harness, outside)
-        #expect(ShimHarness.failure(try harness.decode(try harness.next(LNT_MSG_EXEC_FAILED), as: lnt_failure.self)).step == .workingDirectory)
+        #expect(
+            ShimHarness.failure(try harness.decode(try harness.next(LNT_MSG_EXEC_FAILED), as: lnt_failure.self)).step == .workingDirectory)
         #expect(try output(harness, process(["echo", "alive"])).text == "alive\n")
         try end(harness)
     }

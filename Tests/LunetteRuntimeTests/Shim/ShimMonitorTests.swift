@@ -44,7 +44,8 @@ struct ShimMonitorTests {
         _ = try harness.next(LNT_MSG_STARTED)
         harness.hangUp()
         #expect(harness.shim?.waitForExit(milliseconds: 5000) == true, "the shim leaves when nobody is connected")
-        let record = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: "\(harness.state)/exit"))) as? [String: Any]
+        let record =
+            try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: "\(harness.state)/exit"))) as? [String: Any]
         #expect(record?["code"] as? Int == 9)
         #expect(record?["status"] as? Int == 9 << 8)
         #expect(record?["signal"] as? Int == 0)
@@ -150,8 +151,11 @@ struct ShimMonitorTests {
     @Test func logsKeepBytesExactly() throws {
         let harness = try ShimHarness()
         let long = String(repeating: "x", count: 8192 * 2 + 5)
-        _ = try harness.run(harness.plan(["sh", "-c", "echo \"$LONG\"; printf 'a\\r\\n\\nlast'"], process: { $0.environment += ["LONG=\(long)"] }))
-        let entries = harness.log().map { line in line.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false).map(String.init) }
+        _ = try harness.run(
+            harness.plan(["sh", "-c", "echo \"$LONG\"; printf 'a\\r\\n\\nlast'"], process: { $0.environment += ["LONG=\(long)"] }))
+        let entries = harness.log().map { line in
+            line.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false).map(String.init)
+        }
         #expect(entries.map { $0[2] } == ["P:1", "P:2", "F:3", "F:4", "F:5", "P:6"])
         #expect(entries[0][3] + entries[1][3] + entries[2][3] == long)
         #expect(entries[3...].map { $0[3] } == ["a\r", "", "last"])
@@ -193,7 +197,8 @@ struct ShimMonitorTests {
         let harness = try ShimHarness()
         let (input, out) = (try ShimHarness.pipe(), try ShimHarness.pipe())
         let plan = harness.plan(
-            ["sh", "-c", "tty; stty size; test -c /dev/console && echo console; read line; echo \"<$line>\"; exit 4"], user: "bob", terminal: true,
+            ["sh", "-c", "tty; stty size; test -c /dev/console && echo console; read line; echo \"<$line>\"; exit 4"], user: "bob",
+            terminal: true,
             process: {
                 $0.stdin = true
                 $0.terminalRows = 33
@@ -213,7 +218,9 @@ struct ShimMonitorTests {
 
     @Test func aTerminalIsResized() throws {
         let harness = try ShimHarness()
-        let plan = harness.plan(["sh", "-c", "trap 'stty size' WINCH; echo ready; while true; do sleep 0.05; done"], terminal: true, process: { $0.stdin = true })
+        let plan = harness.plan(
+            ["sh", "-c", "trap 'stty size' WINCH; echo ready; while true; do sleep 0.05; done"], terminal: true,
+            process: { $0.stdin = true })
         try harness.spawn(plan)
         try harness.start()
         #expect(eventually { harness.log().count == 1 })
@@ -241,7 +248,9 @@ struct ShimMonitorTests {
     @Test func byPolicyTheContainerOutlivesItsShim() throws {
         let harness = try ShimHarness()
         try harness.spawn(
-            harness.plan(["sh", "-c", "for i in $(seq 1 30); do echo line; sleep 0.02; done; touch /survived"], monitor: MonitorPlan(shimDeath: .goOn)))
+            harness.plan(
+                ["sh", "-c", "for i in $(seq 1 30); do echo line; sleep 0.02; done; touch /survived"],
+                monitor: MonitorPlan(shimDeath: .goOn)))
         try harness.start()
         let running = try harness.decode(try harness.next(LNT_MSG_STARTED), as: lnt_state.self)
         kill(running.shim_pid, SIGKILL)
@@ -262,7 +271,9 @@ struct ShimMonitorTests {
             monitor: MonitorPlan(oomEvents: "\(memory)/memory.oom_control"),
             steps: { $0.insert(.joinCgroups(v1: [memory, pids], v2: nil), at: 1) })
         let outcome = try harness.run(plan)
-        #expect(outcome.stdout.split(separator: "\n").allSatisfy { $0.hasSuffix(":/") }, "the cgroup namespace was made after the join: \(outcome.stdout)")
+        #expect(
+            outcome.stdout.split(separator: "\n").allSatisfy { $0.hasSuffix(":/") },
+            "the cgroup namespace was made after the join: \(outcome.stdout)")
         #expect(outcome.exit.oom_kills >= 1)
         #expect(outcome.exit.code == 137)
         try harness.send(harness.header(LNT_MSG_RELEASE))
@@ -275,16 +286,18 @@ struct ShimMonitorTests {
         try first.start()
         let running = try first.decode(try first.next(LNT_MSG_STARTED), as: lnt_state.self)
         let second = try ShimHarness()
-        let plan = second.plan(["sh", "-c", "readlink /proc/self/ns/net; readlink /proc/self/ns/user; ip link show lo | grep -c UP"], steps: { steps in
-            steps[0] = .namespaces(
-                NamespacePlan(
-                    create: [.ipc, .uts, .cgroup, .pid, .mount],
-                    join: [
-                        .init(kind: .network, source: .path("/proc/\(running.init_pid)/ns/net")),
-                        .init(kind: .user, source: .path("/proc/\(running.init_pid)/ns/user")),
-                    ]))
-            steps.removeAll { $0 == .raiseLoopback }
-        })
+        let plan = second.plan(
+            ["sh", "-c", "readlink /proc/self/ns/net; readlink /proc/self/ns/user; ip link show lo | grep -c UP"],
+            steps: { steps in
+                steps[0] = .namespaces(
+                    NamespacePlan(
+                        create: [.ipc, .uts, .cgroup, .pid, .mount],
+                        join: [
+                            .init(kind: .network, source: .path("/proc/\(running.init_pid)/ns/net")),
+                            .init(kind: .user, source: .path("/proc/\(running.init_pid)/ns/user")),
+                        ]))
+                steps.removeAll { $0 == .raiseLoopback }
+            })
         let outcome = try second.run(plan)
         let net = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(running.init_pid)/ns/net")
         let user = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(running.init_pid)/ns/user")

@@ -5,7 +5,8 @@ import LunetteSpec
 import LunetteTesting
 import Testing
 
-@Suite("The shim mounts what the plan says, inside the root", .serialized, .requires(.root, .overlay, .userNamespaces, .file("/bin/busybox")))
+@Suite(
+    "The shim mounts what the plan says, inside the root", .serialized, .requires(.root, .overlay, .userNamespaces, .file("/bin/busybox")))
 struct ShimMountTests {
     private func insert(_ steps: inout [LaunchStep], host: [LaunchStep] = [], initial: [LaunchStep]) {
         steps.insert(contentsOf: host, at: 3)
@@ -23,15 +24,20 @@ struct ShimMountTests {
     }
 
     @Test func masksHideAndReadonlyPathsRefuse() throws {
-        let outcome = try ShimHarness().run("wc -c < /proc/kcore; ls /proc/acpi /sys/firmware | grep -v : ; echo 1 > /proc/sys/net/ipv4/ip_forward; echo $?; touch /sys/x; cat /proc/sys/net/ipv4/ping_group_range")
-        #expect(outcome.stdout.split(separator: "\n").map(String.init) == ["0", "", "1", "0\t65535"].filter { !$0.isEmpty } || outcome.stdout.contains("0\t65535"))
+        let outcome = try ShimHarness().run(
+            "wc -c < /proc/kcore; ls /proc/acpi /sys/firmware | grep -v : ; echo 1 > /proc/sys/net/ipv4/ip_forward; echo $?; touch /sys/x; cat /proc/sys/net/ipv4/ping_group_range"
+        )
+        #expect(
+            outcome.stdout.split(separator: "\n").map(String.init) == ["0", "", "1", "0\t65535"].filter { !$0.isEmpty }
+                || outcome.stdout.contains("0\t65535"))
         #expect(outcome.stderr.contains("ip_forward: Read-only file system"))
         #expect(outcome.stderr.contains("/sys/x: Read-only file system"))
     }
 
     @Test func theRootIsReadonlyWhenAskedFor() throws {
         let harness = try ShimHarness()
-        let outcome = try harness.run(harness.plan(["sh", "-c", "touch /x; echo $?; touch /dev/shm/y; echo $?"], steps: { $0.append(.makeRootReadonly) }))
+        let outcome = try harness.run(
+            harness.plan(["sh", "-c", "touch /x; echo $?; touch /dev/shm/y; echo $?"], steps: { $0.append(.makeRootReadonly) }))
         #expect(outcome.stdout == "1\n0\n")
     }
 
@@ -40,14 +46,17 @@ struct ShimMountTests {
         let volume = harness.folder + "/volume"
         mkdir(volume, 0o755)
         try Data("hosts\n".utf8).write(to: URL(fileURLWithPath: harness.folder + "/hosts"))
-        let plan = harness.plan(["sh", "-c", "cat /etc/hosts; id -u > /data/deep/uid; mount | grep -c /data/deep"], steps: {
-            insert(
-                &$0,
-                host: [
-                    .openTree(TreePlan(slot: 20, source: .path(volume), mapping: .container, attributes: [.nosuid, .nodev])),
-                    .openTree(TreePlan(slot: 21, source: .path(harness.folder + "/hosts"), mapping: .container, expectation: .regularFile)),
-                ], initial: [.attach(AttachPlan(slot: 20, target: "/data/deep")), .attach(AttachPlan(slot: 21, target: "/etc/hosts"))])
-        })
+        let plan = harness.plan(
+            ["sh", "-c", "cat /etc/hosts; id -u > /data/deep/uid; mount | grep -c /data/deep"],
+            steps: {
+                insert(
+                    &$0,
+                    host: [
+                        .openTree(TreePlan(slot: 20, source: .path(volume), mapping: .container, attributes: [.nosuid, .nodev])),
+                        .openTree(
+                            TreePlan(slot: 21, source: .path(harness.folder + "/hosts"), mapping: .container, expectation: .regularFile)),
+                    ], initial: [.attach(AttachPlan(slot: 20, target: "/data/deep")), .attach(AttachPlan(slot: 21, target: "/etc/hosts"))])
+            })
         #expect(try harness.run(plan).stdout == "hosts\n1\n")
         let status = try FileManager.default.attributesOfItem(atPath: volume + "/uid")
         #expect(status[.ownerAccountID] as? Int == 0)
@@ -60,22 +69,28 @@ struct ShimMountTests {
         mkdir(harness.folder + "/given", 0o755)
         try Data("x".utf8).write(to: URL(fileURLWithPath: harness.folder + "/given/file"))
         let folder = FileDescriptor(owning: open(harness.folder + "/given", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
-        let plan = harness.plan(["ls", "/given"], steps: {
-            insert(
-                &$0, host: [.openTree(TreePlan(slot: 20, source: .passed(0), mapping: .container, expectation: .directory))],
-                initial: [.attach(AttachPlan(slot: 20, target: "/given"))])
-        })
+        let plan = harness.plan(
+            ["ls", "/given"],
+            steps: {
+                insert(
+                    &$0, host: [.openTree(TreePlan(slot: 20, source: .passed(0), mapping: .container, expectation: .directory))],
+                    initial: [.attach(AttachPlan(slot: 20, target: "/given"))])
+            })
         #expect(try harness.run(plan, passed: [folder]).stdout == "file\n")
     }
 
     @Test func aRootDirectoryServesInsteadOfAnOverlay() throws {
         let harness = try ShimHarness()
-        let plan = harness.plan(["sh", "-c", "touch /made && ls -n /made"], steps: { steps in
-            steps[2] = .openTree(
-                TreePlan(slot: 1, source: .path(harness.store + "/layer"), mapping: .container, attributes: [.nodev], expectation: .directory))
-            steps.remove(at: 1)
-            for target in ["/proc", "/dev", "/sys"] { mkdir(harness.store + "/layer" + target, 0o755) }
-        })
+        let plan = harness.plan(
+            ["sh", "-c", "touch /made && ls -n /made"],
+            steps: { steps in
+                steps[2] = .openTree(
+                    TreePlan(
+                        slot: 1, source: .path(harness.store + "/layer"), mapping: .container, attributes: [.nodev], expectation: .directory
+                    ))
+                steps.remove(at: 1)
+                for target in ["/proc", "/dev", "/sys"] { mkdir(harness.store + "/layer" + target, 0o755) }
+            })
         #expect(try harness.run(plan).stdout.contains(" 0        0 "))
         #expect(access(harness.store + "/layer/made", F_OK) == 0)
     }
@@ -83,13 +98,16 @@ struct ShimMountTests {
     @Test func aTmpfsMountedInsideDoesntAppearOnTheHost() throws {
         let harness = try ShimHarness()
         mkdir(harness.folder + "/shared", 0o755)
-        let plan = harness.plan(["sh", "-c", "mount -t tmpfs none /shared && touch /shared/inside && ls /shared"], process: {
-            $0.capabilities = CapabilityPlan(bounding: 0x1ff_ffff_ffff)
-        }, steps: {
-            insert(
-                &$0, host: [.openTree(TreePlan(slot: 20, source: .path(harness.folder + "/shared"), mapping: .container))],
-                initial: [.attach(AttachPlan(slot: 20, target: "/shared"))])
-        })
+        let plan = harness.plan(
+            ["sh", "-c", "mount -t tmpfs none /shared && touch /shared/inside && ls /shared"],
+            process: {
+                $0.capabilities = CapabilityPlan(bounding: 0x1ff_ffff_ffff)
+            },
+            steps: {
+                insert(
+                    &$0, host: [.openTree(TreePlan(slot: 20, source: .path(harness.folder + "/shared"), mapping: .container))],
+                    initial: [.attach(AttachPlan(slot: 20, target: "/shared"))])
+            })
         #expect(try harness.run(plan).stdout == "inside\n")
         #expect(access(harness.folder + "/shared/inside", F_OK) != 0)
     }
@@ -128,11 +146,13 @@ struct ShimMountTests {
         symlink("/run", harness.store + "/layer/var-run")
         mkdir(harness.store + "/layer/run", 0o755)
         mkdir(harness.folder + "/v", 0o755)
-        let plan = harness.plan(["mount"], steps: {
-            insert(
-                &$0, host: [.openTree(TreePlan(slot: 20, source: .path(harness.folder + "/v"), mapping: .container))],
-                initial: [.attach(AttachPlan(slot: 20, target: "/var-run/thing"))])
-        })
+        let plan = harness.plan(
+            ["mount"],
+            steps: {
+                insert(
+                    &$0, host: [.openTree(TreePlan(slot: 20, source: .path(harness.folder + "/v"), mapping: .container))],
+                    initial: [.attach(AttachPlan(slot: 20, target: "/var-run/thing"))])
+            })
         #expect(try harness.run(plan).stdout.contains(" on /run/thing "))
         #expect(access("/run/thing", F_OK) != 0)
     }
@@ -142,16 +162,18 @@ struct ShimMountTests {
         let before = try String(contentsOfFile: "/proc/sys/kernel/core_pattern", encoding: .utf8)
         mkdir(harness.store + "/layer/dev", 0o755)
         symlink("/proc/sys/kernel/core_pattern", harness.store + "/layer/dev/null")
-        let plan = harness.plan(["sh", "-c", "echo pwned > /proc/kcore; true"], steps: { steps in
-            // Without a tmpfs on /dev the image's own link is what is there.
-            steps.removeAll { step in
-                switch step {
-                case .mount(let plan): plan.target.hasPrefix("/dev")
-                case .attach(let plan): plan.target == "/dev/null"
-                default: false
+        let plan = harness.plan(
+            ["sh", "-c", "echo pwned > /proc/kcore; true"],
+            steps: { steps in
+                // Without a tmpfs on /dev the image's own link is what is there.
+                steps.removeAll { step in
+                    switch step {
+                    case .mount(let plan): plan.target.hasPrefix("/dev")
+                    case .attach(let plan): plan.target == "/dev/null"
+                    default: false
+                    }
                 }
-            }
-        })
+            })
         let outcome = try? harness.run(plan)
         #expect(try String(contentsOfFile: "/proc/sys/kernel/core_pattern", encoding: .utf8) == before)
         #expect(outcome == nil || outcome?.exit.code == 0)
@@ -165,10 +187,19 @@ struct ShimMountTests {
             (.openTree, [.openTree(TreePlan(slot: 20, source: .path("/proc"), mapping: .container))], []),
             (.joinCgroups, [.joinCgroups(v1: [missing], v2: nil)], []),
             (.oomScore, [.setOOMScore(5000)], []),
-            (.openOverlay, [.openOverlay(OverlayPlan(slot: 20, store: 0, lowers: ["nowhere"], upper: "upper", work: "work", ownerUID: 0, ownerGID: 0))], []),
+            (
+                .openOverlay,
+                [
+                    .openOverlay(
+                        OverlayPlan(slot: 20, store: 0, lowers: ["nowhere"], upper: "upper", work: "work", ownerUID: 0, ownerGID: 0))
+                ], []
+            ),
             (.mount, [], [.mount(FilesystemPlan(type: "nosuchfs", target: "/mnt"))]),
             (.mount, [], [.mount(FilesystemPlan(type: "tmpfs", target: "/mnt", options: [.init("bogus", "1")]))]),
-            (.attach, [.openTree(TreePlan(slot: 20, source: .path("/tmp"), mapping: .container))], [.attach(AttachPlan(slot: 20, target: "/etc/passwd"))]),
+            (
+                .attach, [.openTree(TreePlan(slot: 20, source: .path("/tmp"), mapping: .container))],
+                [.attach(AttachPlan(slot: 20, target: "/etc/passwd"))]
+            ),
             (.attach, [], [.attach(AttachPlan(slot: 99, target: "/mnt"))]),
             (.mountAttributes, [], [.setMountAttributes(path: missing, attributes: .readonly, recursive: false)]),
             (.writeSysctl, [], [.writeSysctl(key: "net.no_such", value: "1", optional: false)]),
@@ -201,7 +232,8 @@ struct ShimMountTests {
             var bytes = try harness.plan(["true"]).encoded()
             switch round % 4 {
             case 0: bytes = Array(bytes.prefix(Int.random(in: 0..<bytes.count, using: &generator)))
-            case 1: for _ in 0..<8 { bytes[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator) }
+            case 1:
+                for _ in 0..<8 { bytes[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator) }
             case 2:
                 // A length that is far too large.
                 let at = Int.random(in: 32..<bytes.count - 8, using: &generator) & ~7

@@ -8,7 +8,8 @@ import Testing
 @Suite("The program gets the rights of its plan", .serialized, .requires(.root, .overlay, .userNamespaces, .file("/bin/busybox")))
 struct ShimProcessTests {
     @Test(arguments: [
-        ("0", "0 0 0,10"), ("bob", "1000 1001 1001,10,29"), ("1000", "1000 1001 1001,10,29"), ("bob:wheel", "1000 10 10"), ("1000:7", "1000 7 7"),
+        ("0", "0 0 0,10"), ("bob", "1000 1001 1001,10,29"), ("1000", "1000 1001 1001,10,29"), ("bob:wheel", "1000 10 10"),
+        ("1000:7", "1000 7 7"),
         ("4321", "4321 0 0"), ("4321:5", "4321 5 5"), ("", "0 0 0,10"), ("00", "0 0 0,10"),
     ])
     func resolvesUsersInsideTheRoot(user: String, expected: String) throws {
@@ -75,7 +76,10 @@ struct ShimProcessTests {
 
     @Test func initKeepsOneCapabilityAndCantBeLookedInto() throws {
         let harness = try ShimHarness()
-        let plan = harness.plan(["sh", "-c", "grep CapEff /proc/1/status; ls /proc/1/fd 2>&1; readlink /proc/1/exe 2>&1; cat /proc/1/environ 2>&1 | head -1; true"]) {
+        let plan = harness.plan([
+            "sh", "-c",
+            "grep CapEff /proc/1/status; ls /proc/1/fd 2>&1; readlink /proc/1/exe 2>&1; cat /proc/1/environ 2>&1 | head -1; true",
+        ]) {
             $0.capabilities = CapabilityPlan(bounding: 0x1ff_ffff_ffff)
         }
         let outcome = try harness.run(plan)
@@ -96,7 +100,8 @@ struct ShimProcessTests {
         add(0x15, 0, 1, 83)
         add(0x06, 0, 0, 0x0005_0001)
         add(0x06, 0, 0, 0x7fff_0000)
-        let outcome = try harness.run(harness.plan(["sh", "-c", "mkdir /x; echo $?; grep Seccomp: /proc/self/status"]) { $0.seccompProgram = program })
+        let outcome = try harness.run(
+            harness.plan(["sh", "-c", "mkdir /x; echo $?; grep Seccomp: /proc/self/status"]) { $0.seccompProgram = program })
         #expect(outcome.stdout == "1\nSeccomp:\t2\n")
     }
 
@@ -105,7 +110,9 @@ struct ShimProcessTests {
         let plan = harness.plan(["sh", "-c", "ulimit -n; ulimit -c; umask; cat /proc/self/oom_score_adj"]) {
             $0.rlimits = [ResourceLimit(resource: 7, soft: 77, hard: 88), ResourceLimit(resource: 4, soft: 0, hard: 0)]
             $0.umask = 0o027
-        } steps: { $0.insert(.setOOMScore(123), at: 1) }
+        } steps: {
+            $0.insert(.setOOMScore(123), at: 1)
+        }
         #expect(try harness.run(plan).stdout == "77\n0\n0027\n123\n")
     }
 

@@ -73,10 +73,10 @@ extension PluginManifest {
 /// What a plugin may be allowed to do.
 public enum Permission {
     public static let all = [
-        "net:link", "net:address", "net:route", "net:neighbour", "net:qdisc", "net:sysctl", "net:nft", "net:lease", "fs:volumes", "fs:read", "fs:write",
-        "process:run", "storage:mount", "storage:loop", "storage:reflink", "store", "http:get", "http:request",
+        "net:link", "net:address", "net:route", "net:neighbour", "net:qdisc", "net:sysctl", "net:nft", "net:lease", "fs", "process:run",
+        "storage:mount", "storage:loop", "storage:reflink", "store", "http:get", "http:request",
     ]
 
-    /// - Parameter permission: a permission, with a scope after a second colon where it has one (`fs:read:/etc`).
-    public static func isKnown(_ permission: String) -> Bool { all.contains { permission == $0 || permission.hasPrefix($0 + ":") } }
+    /// - Parameter permission: a permission; `fs` alone is the plugin's own directories, `fs:/path` a host folder.
+    public static func isKnown(_ permission: String) -> Bool { all.contains(permission) || permission.hasPrefix("fs:/") }
 }

@@ -36,7 +36,7 @@ import Testing
                 let problems = try await session.call("system.check")["problems"]
                 #expect(problems == .array([]))
             } catch {
-                for id in await engine.state.containers.keys { try? await session.call("container.remove", ["container": .string(id), "force": true]) }
+                for id in await engine.state.containers.keys { _ = try? await session.call("container.remove", ["container": .string(id), "force": true]) }
                 await engine.close()
                 throw error
             }

@@ -1,0 +1,233 @@
+import LunetteAPI
+@testable import LunetteEngine
+import LunetteSpec
+import LunetteTesting
+import Testing
+
+@Suite struct HookTests {
+    private func register(
+        _ session: TestSession, _ name: String, event: String = "container.create", kind: String = "before", _ fields: ValueMap = [:]
+    ) async throws {
+        var arguments: ValueMap = ["subscription": .string(name), "kind": .string(kind), "event": .string(event), "name": .string(name)]
+        for (key, value) in fields { arguments[key] = value }
+        try await session.call("hook.register", .map(arguments))
+    }
+
+    @Test func aDenyInOneSessionStopsACreateOfAnother() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("no-root") { event throws(LunetteError) in
+                event["spec"]?["user"] == nil ? ["deny": "root is not welcome"] : .null
+            }
+            try await register(try await fixture.session(receiver), "no-root")
+            let error = await expectError(.denied) { () async throws(LunetteError) in try await session.run("web") }
+            #expect(error?.message.contains("root is not welcome") == true && error?.hint?.contains("no-root") == true)
+            try await session.run("web", ["user": "1000"])
+            #expect(receiver.seen.values.last?["actor"]?["script"] == "test")
+        }
+    }
+
+    @Test func amendmentsMergeReplaceAndDelete() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("amend") { _ throws(LunetteError) in
+                ["amend": ["labels": ["added": "yes", "gone": .null], "args": ["other"], "resources": ["memory": "64MiB"]]]
+            }
+            try await register(try await fixture.session(receiver), "amend")
+            try await session.run("web", ["labels": ["gone": "soon", "kept": "yes"]])
+            let spec = try await session.inspect("web")["spec"]!
+            #expect(spec["labels"] == ["added": "yes", "kept": "yes"])
+            #expect(spec["args"] == ["other"])
+            #expect(spec["resources"]?["memory"] == 67_108_864)
+        }
+    }
+
+    @Test func anAmendmentToNonsenseNamesItsHook() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("bad") { _ throws(LunetteError) in ["amend": ["resources": ["memroy": 1]]] }
+            try await register(try await fixture.session(receiver), "bad")
+            let error = await expectError(.invalidArgument) { () async throws(LunetteError) in try await session.run("web") }
+            #expect(error?.message.contains("\"bad\"") == true)
+        }
+    }
+
+    @Test func handlersRunByPriorityAndEarlierOnesCheckALaterAmendment() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            let order = Collected()
+            receiver.before("limit") { event throws(LunetteError) in
+                order.add("limit")
+                return event["spec"]?["labels"]?["big"] == "yes" ? ["deny": "too big"] : .null
+            }
+            receiver.before("grow") { _ throws(LunetteError) in
+                order.add("grow")
+                return ["amend": ["labels": ["big": "yes"]]]
+            }
+            let hooks = try await fixture.session(receiver)
+            try await register(hooks, "grow", ["priority": 10])
+            try await register(hooks, "limit", ["priority": 1])
+            let error = await expectError(.denied) { () async throws(LunetteError) in try await session.run("web") }
+            #expect(error?.message.contains("too big") == true)
+            #expect(order.values == ["limit", "grow", "limit"])
+        }
+    }
+
+    @Test func handlersThatAmendEachOtherConflict() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("a") { _ throws(LunetteError) in ["amend": ["labels": ["who": "a"]]] }
+            receiver.before("b") { _ throws(LunetteError) in ["amend": ["labels": ["who": "b"]]] }
+            let hooks = try await fixture.session(receiver)
+            try await register(hooks, "a")
+            try await register(hooks, "b")
+            await expectError(.conflict) { () async throws(LunetteError) in try await session.run("web") }
+        }
+    }
+
+    @Test(arguments: ["deny", "ignore"])
+    func aHandlerThatRaisesMeansWhatItsOnFailureSays(meaning: String) async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("broken") { _ throws(LunetteError) in throw LunetteError(.scriptFailed, "attempt to index a nil value") }
+            try await register(try await fixture.session(receiver), "broken", ["on_failure": .string(meaning)])
+            if meaning == "deny" {
+                let error = await expectError(.denied) { () async throws(LunetteError) in try await session.run("web") }
+                #expect(error?.message.contains("attempt to index") == true)
+            } else {
+                try await session.run("web")
+            }
+            #expect(try await session.events("hook.failed").count == 1)
+        }
+    }
+
+    @Test func aHandlerThatHangsTimesOutAndThreeTimesSuspendIt() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("slow") { _ throws(LunetteError) in
+                do { try await Task.sleep(for: .seconds(3600)) } catch { throw LunetteError(.cancelled, "cancelled") }
+                return .null
+            }
+            let hooks = try await fixture.session(receiver)
+            try await register(hooks, "slow", ["timeout": 5, "on_failure": "ignore"])
+            for round in 0..<3 {
+                async let running = session.run("web\(round)")
+                try await eventually("the time-out runs") { fixture.clock.fake.sleeperCount == 1 }
+                fixture.clock.fake.advance(by: .seconds(5))
+                _ = try await running
+            }
+            try await session.run("fourth")
+            #expect(receiver.seen.values.count == 3)
+            #expect(try await session.call("hook.list").arrayValue?.first?["suspended"] == true)
+        }
+    }
+
+    @Test func aHandlerWhoseSessionVanishesInTheCallMeansItsOnFailure() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("gone") { _ throws(LunetteError) in
+                do { try await Task.sleep(for: .seconds(3600)) } catch { throw LunetteError(.cancelled, "cancelled") }
+                return .null
+            }
+            let hooks = try await fixture.session(receiver)
+            try await register(hooks, "gone")
+            async let running = session.run("web")
+            try await eventually("the handler is asked") { receiver.seen.values.count == 1 }
+            await hooks.session.close()
+            do {
+                _ = try await running
+                Issue.record("it was not denied")
+            } catch let error as LunetteError {
+                #expect(error.code == .denied && error.message.contains("session has ended"))
+            }
+            try await session.run("web")
+        }
+    }
+
+    @Test func aHandlersCallThatWouldWaitForItsOwnCauseConflicts() async throws {
+        try await withEngine { fixture, session in
+            try await session.run("web")
+            let receiver = TestReceiver()
+            let inner = Collected()
+            receiver.before("circle") { event throws(LunetteError) in
+                let cause = event["cause"]!.arrayValue!.compactMap(\.stringValue)
+                do throws(LunetteError) { try await session.call("container.pause", ["container": "web"], cause: cause) } catch {
+                    inner.add(.string(error.code.rawValue))
+                }
+                return .null
+            }
+            try await register(try await fixture.session(receiver), "circle", event: "container.stop")
+            try await session.call("container.stop", ["container": "web"])
+            #expect(inner.values == ["conflict"])
+        }
+    }
+
+    @Test func nineCausesAreOneTooMany() async throws {
+        try await withEngine { fixture, session in
+            let cause = (0..<9).map { "request-\($0)" }
+            await expectError(.conflict) { () async throws(LunetteError) in try await session.call("system.ping", cause: cause) }
+            try await session.call("system.ping", cause: Array(cause.dropLast()) + ["hook:x"])
+        }
+    }
+
+    @Test func noHandlerIsAskedAboutWhatItCaused() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("mirror") { event throws(LunetteError) in
+                let cause = event["cause"]!.arrayValue!.compactMap(\.stringValue)
+                let spec: Value = ["image": "base:latest", "args": ["serve"], "name": .string(event["target"]!["name"]!.stringValue! + "-copy")]
+                try await session.call("container.create", ["spec": spec], cause: cause)
+                return .null
+            }
+            try await register(try await fixture.session(receiver), "mirror")
+            try await session.run("web")
+            #expect(receiver.seen.values.count == 1)
+            #expect(await fixture.engine.state.containers.count == 2)
+        }
+    }
+
+    @Test func onHandlersSeeCommittedEventsInOrderPerTarget() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            try await register(try await fixture.session(receiver), "watch", event: "container.*", kind: "on")
+            try await session.run("web", ["args": ["true"]])
+            try await eventually("all came") { receiver.seen.values.count == 3 }
+            #expect(receiver.seen.values.map { $0["name"]! } == ["container.created", "container.started", "container.exited"])
+        }
+    }
+
+    @Test func anOnHandlerThatFailsThreeTimesIsReportedOnce() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("broken") { _ throws(LunetteError) in throw LunetteError(.scriptFailed, "no") }
+            try await register(try await fixture.session(receiver), "broken", event: "container.created", kind: "on")
+            try await session.call("container.create", ["spec": ["image": "base:latest", "args": ["serve"]]])
+            for _ in 0..<3 {
+                try await eventually("a retry waits") { fixture.clock.fake.sleeperCount > 0 }
+                fixture.clock.fake.advance(by: .seconds(1))
+            }
+            try await eventually("it is reported") { try await session.events("hook.failed").count == 1 }
+            #expect(receiver.seen.values.map { $0["redelivered"]! } == [false, true, true])
+        }
+    }
+
+    @Test func anUnknownEventNamesTheNearest() async throws {
+        try await withEngine { fixture, _ in
+            let session = try await fixture.session(TestReceiver())
+            let error = await expectError(.invalidArgument) { () async throws(LunetteError) in
+                try await session.call("hook.register", ["subscription": "x", "kind": "before", "event": "container.crate"])
+            }
+            #expect(error?.hint == "did you mean \"container.create\"?")
+        }
+    }
+
+    @Test func matchChoosesByLabels() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("only-web") { _ throws(LunetteError) in ["deny": "no"] }
+            try await register(try await fixture.session(receiver), "only-web", ["match": ["labels": ["tier": "web"]]])
+            try await session.run("db", ["labels": ["tier": "db"]])
+            await expectError(.denied) { () async throws(LunetteError) in try await session.run("web", ["labels": ["tier": "web"]]) }
+        }
+    }
+}

@@ -42,7 +42,11 @@ struct RegistrySource: BlobSource {
                 do throws(LunetteError) {
                     try download(blob, into: writer, what: what, progress: progress)
                 } catch {
-                    guard error.code == .io, error.details == Self.isBroken else { throw error }
+                    guard error.code == .io, error.details == Self.isBroken else {
+                        // Not a matter of trying again: what is here is wrong, unwanted, or in the way on a full disk.
+                        writer.discard()
+                        throw error
+                    }
                     // What did arrive is kept; a server that gives a little each time is waited for, one that gives nothing isn't for long.
                     failures = writer.offset > before ? 1 : failures + 1
                     guard failures < RegistryClient.maximumTries else { throw error }

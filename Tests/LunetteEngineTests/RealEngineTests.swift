@@ -30,11 +30,14 @@ import Testing
             let session = TestSession(try await engine.connect(receiver: nil))
             do {
                 try await body(engine, session, rootfs)
-                for record in await engine.state.containers.values {
+                for record in await engine.leftToRemove {
                     try await session.call("container.remove", ["container": .string(record.id), "force": true])
                 }
-                let problems = try await session.call("system.check")["problems"]
-                #expect(problems == .array([]))
+                try await eventually("the teardowns are done") { await engine.supervisor.pendingWork == 0 }
+                if !engine.isClosing {
+                    let problems = try await session.call("system.check")["problems"]
+                    #expect(problems == .array([]))
+                }
             } catch {
                 for id in await engine.state.containers.keys { _ = try? await session.call("container.remove", ["container": .string(id), "force": true]) }
                 await engine.close()
@@ -70,5 +73,105 @@ import Testing
             let profile = try await session.call("container.inspect", ["container": run])["start_profile"]
             #expect(profile?["create"] != nil)
         }
+    }
+
+    @Test func anEngineThatWentAwayIsFollowedByOneThatAdopts() async throws {
+        try await withRealEngine { engine, session, rootfs in
+            var longer = spec(rootfs, "/bin/sh", "-c", "echo before; sleep 1; echo after; exit 5")
+            longer["name"] = "long"
+            let run = try await session.call("container.run", ["spec": .map(longer)])
+            var brief = spec(rootfs, "/bin/sh", "-c", "exit 4")
+            brief["name"] = "brief"
+            let configuration = engine.configuration
+            await engine.close()
+            let next = try await Engine.open(configuration)
+            let later = TestSession(try await next.connect(receiver: nil))
+            #expect(try await later.status("long") == "running")
+            let exit = try await later.call("container.wait", ["container": run])
+            #expect(exit["code"] == 5)
+            #expect(try await later.call("container.logs", ["container": run]) == "before\nafter\n")
+            try await later.call("container.remove", ["container": "long"])
+            #expect(try await later.call("system.check")["problems"] == .array([]))
+            await next.close()
+        }
+    }
+
+    @Test func aSecondEngineOnTheSameDirectoriesIsRefused() async throws {
+        try await withRealEngine { engine, _, _ in
+            let error = await expectError(.conflict) { () async throws(LunetteError) in try await Engine.open(engine.configuration) }
+            #expect(error?.message.contains("another engine (pid") == true)
+        }
+    }
+
+    @Test func execKillPauseAndRestartReachTheRealThing() async throws {
+        try await withRealEngine { engine, session, rootfs in
+            var fields = spec(rootfs, "/bin/sleep", "1000")
+            fields["name"] = "web"
+            fields["restart"] = "always"
+            try await session.call("container.run", ["spec": .map(fields)])
+            let exec = try await session.call("container.exec", ["container": "web", "args": "exit 6"])
+            #expect(exec["code"] == 6)
+            try await session.call("container.pause", ["container": "web"])
+            #expect(try await session.status("web") == "paused")
+            try await session.call("container.resume", ["container": "web"])
+            #expect(try await session.call("container.processes", ["container": "web"]).arrayValue?.isEmpty == false)
+            let before = try await session.inspect("web")["pid"]
+            try await session.call("container.kill", ["container": "web"])
+            try await eventually("the policy starts it again") {
+                let info = try await session.inspect("web")
+                return info["status"] == "running" && info["pid"] != before
+            }
+            try await session.call("container.restart", ["container": "web", "grace_period": 0])
+            let exit = try await session.call("container.stop", ["container": "web", "grace_period": 0])
+            #expect(exit["reason"] == "stopped")
+        }
+    }
+
+    @Test func aProgramThatIsNotThereIsNamedAndNothingStays() async throws {
+        try await withRealEngine { engine, session, rootfs in
+            let error = await expectError(.notFound) { () async throws(LunetteError) in
+                try await session.call("container.run", ["spec": .map(spec(rootfs, "/bin/nothing"))])
+            }
+            #expect(error?.details?["exit_code"] == 127)
+            #expect(await engine.state.containers.isEmpty)
+        }
+    }
+
+    @Test func aBindMountIsSeenAndItsFilesKeepTheirOwners() async throws {
+        try await withRealEngine { engine, session, rootfs in
+            let folder = engine.configuration.root + "/shared"
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            var fields = spec(rootfs, "/bin/sh", "-c", "id -u > /data/uid")
+            fields["mounts"] = [["type": "bind", "source": .string(folder), "target": "/data"]]
+            let run = try await session.call("container.run", ["spec": .map(fields)])
+            #expect(try await session.call("container.wait", ["container": run])["code"] == 0)
+            let attributes = try FileManager.default.attributesOfItem(atPath: folder + "/uid")
+            #expect(attributes[.ownerAccountID] as? Int == 0)
+            #expect(try String(contentsOfFile: folder + "/uid", encoding: .utf8) == "0\n")
+        }
+    }
+
+    @Test func twentyStartsAtOnceDoNotDisturbEachOther() async throws {
+        try await withRealEngine { engine, session, rootfs in
+            let fields = spec(rootfs, "/bin/true")
+            try await withThrowingTaskGroup(of: Value.self) { group in
+                for _ in 0..<20 {
+                    group.addTask {
+                        let run = try await session.call("container.run", ["spec": .map(fields)])
+                        return try await session.call("container.wait", ["container": run])
+                    }
+                }
+                for try await exit in group { #expect(exit["code"] == 0) }
+            }
+            // Ended is not taken apart yet: the reaper comes after.
+            try await eventually("the teardowns are done") { await engine.supervisor.pendingWork == 0 }
+        }
+    }
+}
+
+extension Engine {
+    /// What a test that didn't close the engine itself has left.
+    fileprivate var leftToRemove: [ContainerRecord] {
+        get async { isClosing ? [] : Array(await state.containers.values) }
     }
 }

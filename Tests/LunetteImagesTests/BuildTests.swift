@@ -42,14 +42,16 @@ import Testing
                         ["from": "/bin/sh", "to": "/bin/sh"],
                     ],
                     "config": [
-                        "entrypoint": ["/bin/sh"], "cmd": ["-c", "true"], "env": ["A": "1"], "workdir": "/app", "user": "12", "labels": ["x": "y"],
+                        "entrypoint": ["/bin/sh"], "cmd": ["-c", "true"], "env": ["A": "1"], "workdir": "/app", "user": "12",
+                        "labels": ["x": "y"],
                         "exposed_ports": [80, "53/udp"], "volumes": ["/data"],
                     ],
                 ], workingDirectory: workspace.folder)
             let image = try await store.build(spec, runner: nil)
             #expect(image.references == ["localhost/built:1"])
             #expect(image.layers.count == 1)
-            let output = try await Command.shell("cd \(image.snapshotPaths[0]) && find . -mindepth 1 -printf '%P %y %m %U:%G %l\\n' | sort").run().text
+            let output = try await Command.shell("cd \(image.snapshotPaths[0]) && find . -mindepth 1 -printf '%P %y %m %U:%G %l\\n' | sort")
+                .run().text
             let mode = try await Command("stat", "-Lc", "%a", "/bin/sh").run().text
             #expect(
                 output == """
@@ -63,8 +65,11 @@ import Testing
                     bin/sh f \(mode) 0:0\u{20}
                     """)
             let config = image.config.config
-            #expect(config.entrypoint == ["/bin/sh"] && config.cmd == ["-c", "true"] && config.env == ["A=1"] && config.workingDir == "/app")
-            #expect(config.user == "12" && config.labels == ["x": "y"] && config.exposedPorts == ["53/udp", "80/tcp"] && config.volumes == ["/data"])
+            #expect(
+                config.entrypoint == ["/bin/sh"] && config.cmd == ["-c", "true"] && config.env == ["A=1"] && config.workingDir == "/app")
+            #expect(
+                config.user == "12" && config.labels == ["x": "y"] && config.exposedPorts == ["53/udp", "80/tcp"]
+                    && config.volumes == ["/data"])
             #expect(try await store.check().isClean)
             #expect(workspace.leftovers() == [])
         }
@@ -84,7 +89,9 @@ import Testing
         }
     }
 
-    @Test("on a base: links of the base are followed, its folders keep their look, its config is merged", .requires(.root)) func base() async throws {
+    @Test("on a base: links of the base are followed, its folders keep their look, its config is merged", .requires(.root)) func base()
+        async throws
+    {
         try await withWorkspace { workspace in
             let folder = try context(workspace)
             var tar = TarBuilder()
@@ -98,11 +105,13 @@ import Testing
             var spec = BuildSpec()
             spec.from = "test.local/image:1"
             spec.copy = [
-                .init(from: "\(folder)/one", to: "/lib/one"), .init(from: "\(folder)/one", to: "/abs/two"), .init(from: folder, to: "/lib", owner: "ada"),
+                .init(from: "\(folder)/one", to: "/lib/one"), .init(from: "\(folder)/one", to: "/abs/two"),
+                .init(from: folder, to: "/lib", owner: "ada"),
                 .init(from: "\(folder)/one", to: "/evil/three"),
             ]
             let image = try await store.build(spec, runner: nil)
-            let output = try await Command.shell("cd \(image.snapshotPaths[0]) && find . -mindepth 1 -printf '%P %y %m %U:%G\\n' | sort").run().text
+            let output = try await Command.shell("cd \(image.snapshotPaths[0]) && find . -mindepth 1 -printf '%P %y %m %U:%G\\n' | sort")
+                .run().text
             #expect(
                 output == """
                     etc d 755 0:0
@@ -125,7 +134,10 @@ import Testing
             var spec = BuildSpec()
             spec.from = "localhost/busybox:1"
             spec.tag = "localhost/ran:1"
-            spec.run = ["mkdir -p /d && echo hi >/d/x && ln /d/x /d/y", "rm /d/x && rm -rf /bin/busybox.gone; mkdir /n; rm -r /d; mkdir /d; echo new >/d/z"]
+            spec.run = [
+                "mkdir -p /d && echo hi >/d/x && ln /d/x /d/y",
+                "rm /d/x && rm -rf /bin/busybox.gone; mkdir /n; rm -r /d; mkdir /d; echo new >/d/z",
+            ]
             let image = try await store.build(spec, runner: ChrootRunner())
             #expect(image.layers.count == 3)
             let tar = "\(workspace.folder)/out.tar"
@@ -135,9 +147,11 @@ import Testing
             let names = try await Command("tar", "-tzf", blob).run().lines
             #expect(names.contains("d/.wh..wh..opq"))
             #expect(names.contains("d/z"))
-            let first = try await Command("tar", "-tvzf", "\(workspace.root)/content/blobs/sha256/\(image.layers[1].digest.dropFirst(7))").run().text
+            let first = try await Command("tar", "-tvzf", "\(workspace.root)/content/blobs/sha256/\(image.layers[1].digest.dropFirst(7))")
+                .run().text
             #expect(first.contains("d/y link to d/x"))
-            try await Command("umoci", "unpack", "--image", "\(workspace.root)/content:localhost/ran:1", "\(workspace.folder)/bundle").run(expecting: nil)
+            try await Command("umoci", "unpack", "--image", "\(workspace.root)/content:localhost/ran:1", "\(workspace.folder)/bundle").run(
+                expecting: nil)
             spec.run = ["exit 3"]
             let failing = spec
             let error = await #expect(throws: LunetteError.self) { try await store.build(failing, runner: ChrootRunner()) }
@@ -151,8 +165,10 @@ import Testing
         try await withWorkspace { workspace in
             let store = try await workspace.open()
             for (copy, code) in [
-                (BuildSpec.Copy(from: "/no/such", to: "/x"), ErrorCode.notFound), (.init(from: "/etc/passwd", to: "relative"), .invalidArgument),
-                (.init(from: "/etc/passwd", to: "/x", owner: "nobody-there"), .invalidArgument), (.init(from: "/dev/null", to: "/x"), .invalidArgument),
+                (BuildSpec.Copy(from: "/no/such", to: "/x"), ErrorCode.notFound),
+                (.init(from: "/etc/passwd", to: "relative"), .invalidArgument),
+                (.init(from: "/etc/passwd", to: "/x", owner: "nobody-there"), .invalidArgument),
+                (.init(from: "/dev/null", to: "/x"), .invalidArgument),
                 (.init(from: "/etc/passwd", to: "/x", owner: "70000"), .invalidArgument),
             ] {
                 var spec = BuildSpec()

@@ -7,7 +7,9 @@ import Testing
 /// Attacks 40 to 43 of the list: whatever a layer says, only its own folder changes, and the refusal names the entry.
 @Suite("hostile layers") struct HostileLayerTests {
     /// Builds a tar, tries to load it as an image and gives the error.
-    private func refusal(_ code: ErrorCode = .denied, limits: UnpackLimits = UnpackLimits(), _ fill: (inout TarBuilder, String) -> Void) async throws -> LunetteError {
+    private func refusal(
+        _ code: ErrorCode = .denied, limits: UnpackLimits = UnpackLimits(), _ fill: (inout TarBuilder, String) -> Void
+    ) async throws -> LunetteError {
         try await withWorkspace { workspace in
             let canary = try Canary()
             defer { canary.remove() }
@@ -111,7 +113,9 @@ import Testing
         }
     }
 
-    @Test("the root entry must be a folder", .requires(.root), arguments: [".", "/", "./", "./."]) func rootLink(_ name: String) async throws {
+    @Test("the root entry must be a folder", .requires(.root), arguments: [".", "/", "./", "./."]) func rootLink(
+        _ name: String
+    ) async throws {
         let error = try await refusal { tar, _ in tar.link(name, to: "/etc") }
         #expect(error.message.contains("root"))
     }
@@ -137,7 +141,9 @@ import Testing
         _ = try await refusal { tar, _ in tar.add(".wh.x/y") }
     }
 
-    @Test("overlay's own attributes are refused", .requires(.root), arguments: ["trusted.overlay.redirect", "trusted.overlay.opaque", "user.overlay.opaque"])
+    @Test(
+        "overlay's own attributes are refused", .requires(.root),
+        arguments: ["trusted.overlay.redirect", "trusted.overlay.opaque", "user.overlay.opaque"])
     func overlayAttributes(_ name: String) async throws {
         let error = try await refusal { tar, _ in
             tar.add("d") {
@@ -167,7 +173,8 @@ import Testing
         _ = try await refusal(.resourceExhausted) { tar, _ in
             tar.add("sparse", Array("x".utf8) + [UInt8](repeating: 0, count: 511)) {
                 $0.pax = [
-                    ("GNU.sparse.major", "0"), ("GNU.sparse.minor", "1"), ("GNU.sparse.name", "sparse"), ("GNU.sparse.size", "1000000000000000000"),
+                    ("GNU.sparse.major", "0"), ("GNU.sparse.minor", "1"), ("GNU.sparse.name", "sparse"),
+                    ("GNU.sparse.size", "1000000000000000000"),
                     ("GNU.sparse.numblocks", "1"), ("GNU.sparse.map", "0,512"),
                 ]
             }
@@ -201,7 +208,9 @@ import Testing
             tar.add("a") { $0.pax = [("path", "long/" + String(repeating: "n", count: 200)), ("mtime", "1234567.25")] }
             let image = try await workspace.load([tar.finished])
             let root = image.snapshotPaths[0]
-            let output = try await Command.shell("cd \(root) && stat -c '%n %a %u:%g %F %Y' su null pipe shared shared/file long/* && ls -d na*").run().text
+            let output = try await Command.shell(
+                "cd \(root) && stat -c '%n %a %u:%g %F %Y' su null pipe shared shared/file long/* && ls -d na*"
+            ).run().text
             #expect(
                 output == """
                     su 4755 12:34 regular file 1000000

@@ -46,7 +46,9 @@ import Testing
     func whiteouts() async throws {
         try await withWorkspace { workspace in
             var base = TarBuilder()
-            for path in ["gone", "kept", "was-folder/x", "opaque/low", "late/low", "both", "refolder/low"] { base.add(path, Array("low".utf8)) }
+            for path in ["gone", "kept", "was-folder/x", "opaque/low", "late/low", "both", "refolder/low"] {
+                base.add(path, Array("low".utf8))
+            }
             var top = TarBuilder()
             top.add(".wh.gone")
             top.add(".wh.was-folder")
@@ -105,7 +107,9 @@ import Testing
             top.add("tmp/x")
             top.add("home/ada/notes") { $0.uid = 1000 }
             let image = try await workspace.load([base.finished, top.finished])
-            let output = try await Command.shell("stat -c '%a %u' \(image.snapshotPaths[0])/tmp \(image.snapshotPaths[0])/home/ada \(image.snapshotPaths[0])/home").run().text
+            let output = try await Command.shell(
+                "stat -c '%a %u' \(image.snapshotPaths[0])/tmp \(image.snapshotPaths[0])/home/ada \(image.snapshotPaths[0])/home"
+            ).run().text
             #expect(output == "1777 0\n700 1000\n755 0")
             #expect(try await workspace.open().get("test.local/image:1").snapshotPaths == image.snapshotPaths)
             #expect(try await workspace.open().check().isClean)

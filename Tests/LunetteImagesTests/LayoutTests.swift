@@ -29,7 +29,9 @@ import Testing
     @Test("a document that is both manifest and index is refused", .requires(.root)) func ambiguous() async throws {
         _ = try await refusal(.invalidArgument) { layout in
             let manifest = try layout.image([layer()])
-            var value = try JSON.decode(Array(FileManager.default.contents(atPath: "\(layout.folder)/blobs/sha256/\(manifest.digest.hex)")!), source: "x").mapValue!
+            var value = try JSON.decode(
+                Array(FileManager.default.contents(atPath: "\(layout.folder)/blobs/sha256/\(manifest.digest.hex)")!), source: "x"
+            ).mapValue!
             value["manifests"] = .array([])
             try layout.index([try layout.blob(.map(value), .imageManifest)], name: "x:1")
         }
@@ -43,7 +45,9 @@ import Testing
         }
     }
 
-    @Test("digests of another algorithm or with a path in them are refused", .requires(.root), arguments: ["sha256:../../../etc/passwd", "md5:00", "sha256:00"])
+    @Test(
+        "digests of another algorithm or with a path in them are refused", .requires(.root),
+        arguments: ["sha256:../../../etc/passwd", "md5:00", "sha256:00"])
     func oddDigests(_ digest: String) async throws {
         _ = try await refusal(.invalidArgument) { layout in
             try layout.image([layer()])
@@ -54,7 +58,9 @@ import Testing
         }
     }
 
-    @Test("a size that is too small or too large is refused", .requires(.root), arguments: [-1, 1] as [Int64]) func sizes(_ change: Int64) async throws {
+    @Test("a size that is too small or too large is refused", .requires(.root), arguments: [-1, 1] as [Int64]) func sizes(
+        _ change: Int64
+    ) async throws {
         let error = try await refusal(.io) { layout in try layout.image([layer()]) { $0.layers[0].size += change } }
         #expect(error.message.contains("descriptor"))
     }
@@ -120,7 +126,9 @@ import Testing
                 #expect(loaded.map(\.digest) == [image.digest])
                 #expect(loaded.map(\.references) == [image.references])
             }
-            for source in ["oci-archive:\(tar)", "docker-archive:\(tar)", "oci:\(folder)", "oci:\(workspace.root)/content:localhost/busybox:1"] {
+            for source in [
+                "oci-archive:\(tar)", "docker-archive:\(tar)", "oci:\(folder)", "oci:\(workspace.root)/content:localhost/busybox:1",
+            ] {
                 let id = try await Command("skopeo", "inspect", "--config", "--raw", source).run().stdout
                 #expect(Digest.of(Array(id)).description == image.id, "\(source)")
             }
@@ -153,7 +161,9 @@ import Testing
         }
     }
 
-    @Test("the platform of this machine is chosen from an index; another one is a clear error", .requires(.root)) func platforms() async throws {
+    @Test("the platform of this machine is chosen from an index; another one is a clear error", .requires(.root)) func platforms()
+        async throws
+    {
         try await withWorkspace { workspace in
             let layout = try LayoutBuilder("\(workspace.folder)/layout")
             var other = try layout.image([layer("other")], platform: Platform("linux/s390x"))

@@ -60,7 +60,8 @@ import Testing
                 _ = try await store.tag(reference, as: "\(registry.host)/team/copy:2")
                 _ = try await store.push("\(registry.host)/team/copy:2", options: options)
                 let digest = try await Command(
-                    "skopeo", "inspect", "--tls-verify=false", "--creds", "\(RegistryFixture.username):\(RegistryFixture.password)", "--format",
+                    "skopeo", "inspect", "--tls-verify=false", "--creds", "\(RegistryFixture.username):\(RegistryFixture.password)",
+                    "--format",
                     "{{.Digest}}", "docker://\(registry.host)/team/copy:2"
                 ).run().text
                 #expect(digest == image.digest)

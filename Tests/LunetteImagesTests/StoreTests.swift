@@ -34,7 +34,9 @@ import Testing
         }
     }
 
-    @Test("removing takes the last name's blobs and snapshots, never what others share or containers use", .requires(.root)) func removes() async throws {
+    @Test("removing takes the last name's blobs and snapshots, never what others share or containers use", .requires(.root)) func removes()
+        async throws
+    {
         try await withWorkspace { workspace in
             let store = try await workspace.open()
             let shared = layer("shared")
@@ -81,7 +83,10 @@ import Testing
     @Test("opening sweeps what a killed engine left", .requires(.root)) func sweeps() async throws {
         try await withWorkspace { workspace in
             let image = try await workspace.load([layer("a")])
-            for path in ["snapshots/.new-abc-1/fs/x", "snapshots/\(String(repeating: "a", count: 64))/fs", "builds/1/upper", "content/ingest/load.1/x"] {
+            for path in [
+                "snapshots/.new-abc-1/fs/x", "snapshots/\(String(repeating: "a", count: 64))/fs", "builds/1/upper",
+                "content/ingest/load.1/x",
+            ] {
                 try FileManager.default.createDirectory(atPath: "\(workspace.root)/\(path)", withIntermediateDirectories: true)
             }
             let store = try await workspace.open()

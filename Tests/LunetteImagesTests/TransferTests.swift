@@ -43,7 +43,14 @@ import Testing
         let broken = Mutex(false)
         try await withProxy { image, _, path, _ in
             var reply = image.reply(path, [:])
-            if reply.body.count > 1 << 20, broken.withLock({ done in defer { done = true }; return !done }) { reply.breakAfter = 500_000 }
+            if reply.body.count > 1 << 20,
+                broken.withLock({ done in
+                    defer { done = true }
+                    return !done
+                })
+            {
+                reply.breakAfter = 500_000
+            }
             return reply
         } _: { proxy, store, _ in
             _ = try await store.pull("\(proxy.host)/big:1")
@@ -78,7 +85,9 @@ import Testing
         }
     }
 
-    @Test("a blob with other content, or more of it, is refused", .requires(.root), arguments: [true, false]) func wrongBlob(_ isLonger: Bool) async throws {
+    @Test("a blob with other content, or more of it, is refused", .requires(.root), arguments: [true, false]) func wrongBlob(
+        _ isLonger: Bool
+    ) async throws {
         try await withProxy(1 << 20) { image, _, path, headers in
             var reply = image.reply(path, headers)
             if path.contains("/blobs/"), reply.body.count > 1 << 19 {
@@ -96,7 +105,9 @@ import Testing
     }
 
     @Test("a manifest that isn't the asked digest is refused", .requires(.root)) func wrongManifest() async throws {
-        try await withProxy(1 << 10) { image, _, path, headers in image.reply(path, headers) } _: { proxy, store, _ in
+        try await withProxy(1 << 10) { image, _, path, headers in
+            image.reply(path, headers)
+        } _: { proxy, store, _ in
             let digest = "sha256:" + String(repeating: "0", count: 64)
             let error = await #expect(throws: LunetteError.self) { try await store.pull("\(proxy.host)/x@\(digest)") }
             #expect(error?.message.contains("hashes to") == true)
@@ -116,7 +127,9 @@ import Testing
             var reply = image.reply(path, headers)
             reply.headers += (0..<100).map { "X-\($0): " + String(repeating: "x", count: 9000) }
             return reply
-        } _: { proxy, store, _ in _ = await #expect(throws: LunetteError.self) { try await store.pull("\(proxy.host)/x:1") } }
+        } _: { proxy, store, _ in
+            _ = await #expect(throws: LunetteError.self) { try await store.pull("\(proxy.host)/x:1") }
+        }
     }
 
     @Test("a redirect to another host takes no authorisation along", .requires(.root)) func redirects() async throws {
@@ -126,8 +139,12 @@ import Testing
             defer { storage.stop() }
             let target = storage.host
             let front = try FlakyProxy { _, path, headers in
-                if headers["authorization"] == nil { return .init(status: "401 Unauthorized", headers: ["WWW-Authenticate: Basic realm=\"x\""]) }
-                if path.contains("/blobs/") { return .init(status: "307 Temporary Redirect", headers: ["Location: http://\(target)\(path)"]) }
+                if headers["authorization"] == nil {
+                    return .init(status: "401 Unauthorized", headers: ["WWW-Authenticate: Basic realm=\"x\""])
+                }
+                if path.contains("/blobs/") {
+                    return .init(status: "307 Temporary Redirect", headers: ["Location: http://\(target)\(path)"])
+                }
                 return image.reply(path, headers)
             }
             defer { front.stop() }
@@ -147,7 +164,9 @@ import Testing
                 if path.hasPrefix("/token") { return .init(body: Array("{\"token\":\"abc\",\"expires_in\":300}".utf8)) }
                 if headers["authorization"] != "Bearer abc" {
                     let realm = "http://127.0.0.1:\(port.withLock { $0 })/token"
-                    return .init(status: "401 Unauthorized", headers: ["WWW-Authenticate: Bearer realm=\"\(realm)\",service=\"reg\",scope=\"repository:x:pull\""])
+                    return .init(
+                        status: "401 Unauthorized",
+                        headers: ["WWW-Authenticate: Bearer realm=\"\(realm)\",service=\"reg\",scope=\"repository:x:pull\""])
                 }
                 return image.reply(path, headers)
             }
@@ -171,7 +190,9 @@ import Testing
             }
             let dead = try RegistryFixture.freePort()
             var configuration = RegistryConfiguration()
-            configuration.registries["docker.io"] = .init(mirrors: ["http://127.0.0.1:\(dead)", "http://\(empty.host)", "http://\(mirror.host)/"])
+            configuration.registries["docker.io"] = .init(mirrors: [
+                "http://127.0.0.1:\(dead)", "http://\(empty.host)", "http://\(mirror.host)/",
+            ])
             let store = try await workspace.open(configuration)
             let pulled = try await store.pull("redis:7")
             #expect(pulled.references == ["docker.io/library/redis:7"])
@@ -206,7 +227,9 @@ import Testing
     }
 
     @Test("twenty pulls of one image make one", .requires(.root)) func together() async throws {
-        try await withProxy(1 << 20) { image, _, path, headers in image.reply(path, headers) } _: { proxy, store, _ in
+        try await withProxy(1 << 20) { image, _, path, headers in
+            image.reply(path, headers)
+        } _: { proxy, store, _ in
             let ids = try await withThrowingTaskGroup(of: String.self) { group in
                 for _ in 0..<20 { group.addTask { try await store.pull("\(proxy.host)/x:1").id } }
                 return try await group.reduce(into: Set<String>()) { $0.insert($1) }
@@ -217,7 +240,9 @@ import Testing
     }
 
     @Test("a full disk is resource_exhausted, says so, and the store stays whole", .requires(.root)) func fullDisk() async throws {
-        try await withProxy(8 << 20) { image, _, path, headers in image.reply(path, headers) } _: { proxy, _, workspace in
+        try await withProxy(8 << 20) { image, _, path, headers in
+            image.reply(path, headers)
+        } _: { proxy, _, workspace in
             let small = "\(workspace.folder)/small"
             try FileManager.default.createDirectory(atPath: small, withIntermediateDirectories: true)
             try await Command("mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", small).run()

@@ -83,8 +83,10 @@ package struct BuildSpec: Sendable {
             case .string(let text)?: owner = text
             default: throw item.failure("owner", "is not \"uid\" or \"uid:gid\"")
             }
-            copy.append(Copy(
-                from: from.hasPrefix("/") ? from : workingDirectory + "/" + from, to: try item.required("to"), mode: mode, owner: owner))
+            copy.append(
+                Copy(
+                    from: from.hasPrefix("/") ? from : workingDirectory + "/" + from, to: try item.required("to"), mode: mode, owner: owner)
+            )
             try item.finish()
         }
         run = try reader.strings("run") ?? []

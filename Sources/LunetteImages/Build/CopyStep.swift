@@ -16,7 +16,8 @@ struct CopyStep {
     }
 
     private func failure(_ item: BuildSpec.Copy, _ why: String, hint: String? = nil) -> LunetteError {
-        LunetteError(.invalidArgument, "copy \"\(displayable(item.from))\" to \"\(displayable(item.to))\": \(why)", path: "copy", hint: hint)
+        LunetteError(
+            .invalidArgument, "copy \"\(displayable(item.from))\" to \"\(displayable(item.to))\": \(why)", path: "copy", hint: hint)
     }
 
     mutating func run() throws(LunetteError) {
@@ -32,7 +33,8 @@ struct CopyStep {
             source = try Directory("/").open(String(item.from.drop { $0 == "/" }), [.nonblocking], scope: [])
         } catch {
             throw LunetteError(
-                errorCode(forErrno: error.errno), "copy \"\(displayable(item.from))\": \(errnoText(error.errno))", target: item.from, errno: error.errno)
+                errorCode(forErrno: error.errno), "copy \"\(displayable(item.from))\": \(errnoText(error.errno))", target: item.from,
+                errno: error.errno)
         }
         let status = try atBorder("copy \(displayable(item.from))") { () throws(SystemCallError) in
             try fileStatus(source.number, "", follow: false, label: item.from)
@@ -56,7 +58,9 @@ struct CopyStep {
                 target = try view.resolve(item.to) + [name]
             }
             try folders(Array(target.dropLast()))
-            try writer.add(entry(target.joined(separator: "/"), .regular, status, item, owner, attributes(of: source.number)), file: source, status: status)
+            try writer.add(
+                entry(target.joined(separator: "/"), .regular, status, item, owner, attributes(of: source.number)), file: source,
+                status: status)
         default: throw failure(item, "it is neither a file nor a folder")
         }
     }
@@ -70,7 +74,8 @@ struct CopyStep {
             var entry = TarOutput.Entry(path: joined + "/", kind: .directory, mode: 0o755, seconds: spec.timestamp ?? 0)
             if let found = try view.lookUp(path) {
                 guard found.status.kind == .directory else {
-                    throw LunetteError(.invalidArgument, "copy into \"/\(displayable(joined))\": it is no folder in the image", path: "copy")
+                    throw LunetteError(
+                        .invalidArgument, "copy into \"/\(displayable(joined))\": it is no folder in the image", path: "copy")
                 }
                 entry.mode = found.status.permissions
                 entry.uid = found.status.uid
@@ -82,18 +87,25 @@ struct CopyStep {
         }
     }
 
-    private mutating func tree(_ folder: Directory, _ target: [String], _ item: BuildSpec.Copy, _ owner: (UInt32, UInt32)) throws(LunetteError) {
+    private mutating func tree(
+        _ folder: Directory, _ target: [String], _ item: BuildSpec.Copy, _ owner: (UInt32, UInt32)
+    ) throws(LunetteError) {
         let names = try atBorder("copy \(displayable(folder.label))") { () throws(SystemCallError) in try folder.entries().sorted() }
         for name in names {
-            guard let status = try atBorder("copy \(displayable(folder.label))", { () throws(SystemCallError) in try folder.status(name) }) else { continue }
+            guard let status = try atBorder("copy \(displayable(folder.label))", { () throws(SystemCallError) in try folder.status(name) })
+            else { continue }
             // Through a link of the image (`/lib -> usr/lib`), unless this replaces the link itself.
             let place = status.kind == .directory ? try view.resolve((target + [name]).joined(separator: "/")) : target + [name]
             let path = place.joined(separator: "/")
             switch status.kind {
             case .directory:
-                let child = try atBorder("copy \(displayable(folder.label))") { () throws(SystemCallError) in try folder.openDirectory(name) }
+                let child = try atBorder("copy \(displayable(folder.label))") { () throws(SystemCallError) in try folder.openDirectory(name)
+                }
                 if made.insert(path).inserted {
-                    try writer.add(entry(path + "/", .directory, status, item, owner, attributes(of: child.descriptor.number), folderMode: status.permissions))
+                    try writer.add(
+                        entry(
+                            path + "/", .directory, status, item, owner, attributes(of: child.descriptor.number),
+                            folderMode: status.permissions))
                 }
                 try tree(child, place, item, owner)
             case .regular:
@@ -110,7 +122,10 @@ struct CopyStep {
             case .fifo: try writer.add(entry(path, .fifo, status, item, owner))
             // A socket without its server is nothing.
             case .socket: continue
-            default: throw failure(item, "\"\(displayable(folder.label))/\(displayable(name))\" is a device", hint: "leave it out: every container has its own /dev")
+            default:
+                throw failure(
+                    item, "\"\(displayable(folder.label))/\(displayable(name))\" is a device",
+                    hint: "leave it out: every container has its own /dev")
             }
         }
     }
@@ -144,8 +159,12 @@ struct CopyStep {
         let content = String(decoding: try view.read(file, limit: 1 << 20) ?? [], as: UTF8.self)
         for line in content.split(separator: "\n") {
             let fields = line.split(separator: ":", omittingEmptySubsequences: false)
-            if fields.count > 3, fields[0] == text, let number = UInt32(fields[2]) { return (number, file == "/etc/passwd" ? UInt32(fields[3]) : nil) }
+            if fields.count > 3, fields[0] == text, let number = UInt32(fields[2]) {
+                return (number, file == "/etc/passwd" ? UInt32(fields[3]) : nil)
+            }
         }
-        throw failure(item, "the image's \(file) has no \"\(displayable(text, limit: 60))\"", hint: "write the owner as numbers, such as \"1000:1000\"")
+        throw failure(
+            item, "the image's \(file) has no \"\(displayable(text, limit: 60))\"",
+            hint: "write the owner as numbers, such as \"1000:1000\"")
     }
 }

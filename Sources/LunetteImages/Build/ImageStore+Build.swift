@@ -63,7 +63,9 @@ extension ImageStore {
     /// The lower folders of what is built so far, top first.
     private func lower(_ state: BuildState) -> [String] { state.config.diffIDs.reversed().map { snapshots.path(of: $0.hex) } }
 
-    private func copy(_ spec: BuildSpec, _ state: inout BuildState, _ cancel: CancelFlag, _ reporter: ProgressReporter) async throws(LunetteError) {
+    private func copy(
+        _ spec: BuildSpec, _ state: inout BuildState, _ cancel: CancelFlag, _ reporter: ProgressReporter
+    ) async throws(LunetteError) {
         reporter.report("copy", nil, 0, of: Int64(spec.copy.count))
         let paths = lower(state)
         let made = try await onStageThread { [content] () throws(LunetteError) in
@@ -113,7 +115,9 @@ extension ImageStore {
             let made = try await onStageThread { [content] () throws(LunetteError) in
                 let writer = try LayerWriter(content, what: "build: run", cancel: cancel)
                 do throws(LunetteError) {
-                    let upper = try atBorder("build: read what the command changed") { () throws(SystemCallError) in try folder.openDirectory("upper") }
+                    let upper = try atBorder("build: read what the command changed") { () throws(SystemCallError) in
+                        try folder.openDirectory("upper")
+                    }
                     try UpperDiff(writer: writer, timestamp: timestamp).write(upper)
                     return try writer.finish()
                 } catch {
@@ -131,7 +135,9 @@ extension ImageStore {
 
     private func removeBuild(_ name: String) async throws(LunetteError) {
         try await onStageThread { [rootDirectory] () throws(LunetteError) in
-            try atBorder("build: remove the command's folder") { () throws(SystemCallError) in try rootDirectory.openDirectory("builds").removeTree(name) }
+            try atBorder("build: remove the command's folder") { () throws(SystemCallError) in
+                try rootDirectory.openDirectory("builds").removeTree(name)
+            }
         }
     }
 
@@ -186,7 +192,11 @@ private struct BuildState: Sendable {
         if let user = new.user { config.config.user = user }
         for (key, value) in new.env {
             let line = "\(key)=\(value)"
-            if let known = config.config.env.firstIndex(where: { $0.hasPrefix(key + "=") }) { config.config.env[known] = line } else { config.config.env.append(line) }
+            if let known = config.config.env.firstIndex(where: { $0.hasPrefix(key + "=") }) {
+                config.config.env[known] = line
+            } else {
+                config.config.env.append(line)
+            }
         }
         for (key, value) in new.labels { config.config.labels[key] = value }
         config.config.exposedPorts = Set(config.config.exposedPorts).union(new.exposedPorts).sorted()

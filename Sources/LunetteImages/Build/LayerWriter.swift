@@ -52,7 +52,9 @@ final class LayerWriter {
         let name = "build.\(UInt64.random(in: 0...UInt64.max))"
         temporary = name
         let output = Output(
-            try atBorder(what) { () throws(SystemCallError) in try content.ingest.open(name, [.readWrite, .create, .exclusive], mode: 0o600) })
+            try atBorder(what) { () throws(SystemCallError) in
+                try content.ingest.open(name, [.readWrite, .create, .exclusive], mode: 0o600)
+            })
         self.output = output
         // Hash and compressor are captured apart from self, which isn't whole yet.
         let hash = tarHash

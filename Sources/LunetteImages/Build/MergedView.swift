@@ -73,7 +73,9 @@ struct MergedView {
             let here = done + [part]
             if let found = try lookUp(here), found.status.kind == .symbolicLink, followingLast || !rest.isEmpty {
                 links += 1
-                guard links <= 40 else { throw LunetteError(.invalidArgument, "the path \"\(displayable(path))\" goes round in links in the image") }
+                guard links <= 40 else {
+                    throw LunetteError(.invalidArgument, "the path \"\(displayable(path))\" goes round in links in the image")
+                }
                 let target = try link(found)
                 if target.hasPrefix("/") { done = [] }
                 rest = target.split(separator: "/").map(String.init) + rest
@@ -90,7 +92,9 @@ struct MergedView {
 
     /// A file's content, links followed inside the image; nil when it is absent or no plain file.
     func read(_ path: String, limit: Int) throws(LunetteError) -> [UInt8]? {
-        guard let found = try lookUp(try resolve(path)), found.status.kind == .regular, found.status.size <= Int64(limit) else { return nil }
+        guard let found = try lookUp(try resolve(path)), found.status.kind == .regular, found.status.size <= Int64(limit) else {
+            return nil
+        }
         return try atBorder("read \(path)") { () throws(SystemCallError) in
             try found.layer.open(found.path, [.noFollow, .nonblocking]).readAll(limit: limit)
         }

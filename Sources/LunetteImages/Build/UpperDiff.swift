@@ -13,7 +13,8 @@ struct UpperDiff {
     private func folder(_ directory: Directory, _ prefix: String) throws(LunetteError) {
         let names = try atBorder("read what the command changed") { () throws(SystemCallError) in try directory.entries().sorted() }
         for name in names {
-            guard let status = try atBorder("read what the command changed", { () throws(SystemCallError) in try directory.status(name) }) else { continue }
+            guard let status = try atBorder("read what the command changed", { () throws(SystemCallError) in try directory.status(name) })
+            else { continue }
             try add(name, status, directory, prefix)
         }
     }
@@ -24,7 +25,8 @@ struct UpperDiff {
             throw LunetteError(.unsupported, "the command made \"\(displayable(path))\": no layer can hold a name that begins with .wh.")
         }
         var entry = TarOutput.Entry(
-            path: path, kind: status.kind ?? .regular, mode: status.permissions, uid: status.uid, gid: status.gid, seconds: status.modified.seconds,
+            path: path, kind: status.kind ?? .regular, mode: status.permissions, uid: status.uid, gid: status.gid,
+            seconds: status.modified.seconds,
             nanoseconds: status.modified.nanoseconds)
         if let timestamp, entry.seconds >= timestamp { (entry.seconds, entry.nanoseconds) = (timestamp, 0) }
         let seconds = timestamp ?? 0
@@ -37,14 +39,17 @@ struct UpperDiff {
             entry.attributes = attributes(of: child.descriptor.number)
             try writer.add(entry)
             if try overlayAttribute(child.descriptor.number, "redirect", path) != nil {
-                throw LunetteError(.unsupported, "the command renamed the folder \"\(displayable(path))\" of a lower layer by overlay's redirect")
+                throw LunetteError(
+                    .unsupported, "the command renamed the folder \"\(displayable(path))\" of a lower layer by overlay's redirect")
             }
             if try overlayAttribute(child.descriptor.number, "opaque", path) == UInt8(ascii: "y") {
                 try writer.add(.init(path: "\(path)/.wh..wh..opq", mode: 0o600, seconds: seconds))
             }
             try folder(child, path + "/")
         case .regular:
-            let file = try atBorder("read \(displayable(path))") { () throws(SystemCallError) in try directory.open(name, [.noFollow, .nonblocking]) }
+            let file = try atBorder("read \(displayable(path))") { () throws(SystemCallError) in
+                try directory.open(name, [.noFollow, .nonblocking])
+            }
             entry.attributes = attributes(of: file.number)
             try writer.add(entry, file: file, status: status)
         case .symbolicLink:

@@ -31,7 +31,8 @@ struct Endpoint: Sendable, Equatable {
         // A certificate that somebody put there says TLS; else loopback, where nobody listens in, and what is configured so is plain.
         let isPlain = tls.map { !$0 } ?? (caFile == nil && (settings.isInsecure || isLoopback(host)))
         result.append(
-            Endpoint(base: (isPlain ? "http://" : "https://") + host, host: registry, caFile: caFile, skipsVerification: settings.isInsecure))
+            Endpoint(
+                base: (isPlain ? "http://" : "https://") + host, host: registry, caFile: caFile, skipsVerification: settings.isInsecure))
         return result
     }
 
@@ -78,7 +79,11 @@ enum Location {
         var out = ""
         for byte in text.utf8 {
             let isPlain = (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || "-._~:/".utf8.contains(byte)
-            if isPlain { out.unicodeScalars.append(UnicodeScalar(byte)) } else { out += (byte < 16 ? "%0" : "%") + String(byte, radix: 16, uppercase: true) }
+            if isPlain {
+                out.unicodeScalars.append(UnicodeScalar(byte))
+            } else {
+                out += (byte < 16 ? "%0" : "%") + String(byte, radix: 16, uppercase: true)
+            }
         }
         return out
     }

@@ -228,7 +228,8 @@ private final class Exchange {
         guard count > 0 else { return 0 }
         var given = count
         switch request.body {
-        case .bytes(let bytes): bytes.withUnsafeBytes { UnsafeMutableRawPointer(data).copyMemory(from: $0.baseAddress! + Int(offset), byteCount: count) }
+        case .bytes(let bytes):
+            bytes.withUnsafeBytes { UnsafeMutableRawPointer(data).copyMemory(from: $0.baseAddress! + Int(offset), byteCount: count) }
         case .file(let fd, _):
             given = pread(fd, data, count, off_t(offset))
             if given <= 0 {

@@ -22,7 +22,8 @@ extension ImageStore {
             if options.policy != .always, let here = try await local(reference, wanted) { return here }
             guard options.policy != .never else {
                 throw LunetteError(
-                    .notFound, "no image \"\(reference.familiar)\" in the store, and the pull policy is never", target: reference.description,
+                    .notFound, "no image \"\(reference.familiar)\" in the store, and the pull policy is never",
+                    target: reference.description,
                     hint: "lunette pull \(reference.familiar)")
             }
             reporter.report("resolve")
@@ -47,13 +48,15 @@ extension ImageStore {
             do throws(LunetteError) {
                 return try await cancellable(cancel) { () async throws(LunetteError) in
                     let client = RegistryClient(
-                        endpoint, repository: reference.repository, http: http, credentials: credentials(for: endpoint, options), actions: "pull",
+                        endpoint, repository: reference.repository, http: http, credentials: credentials(for: endpoint, options),
+                        actions: "pull",
                         cancel: cancel)
                     let source = RegistrySource(client: client, name: reference.familiar)
                     let manifest = try await onStageThread { [content] () throws(LunetteError) in
                         try Self.resolve(reference, platform, source, content)
                     }
-                    return try await assemble(manifest, from: source, platform: platform, reference: reference.description, progress: reporter)
+                    return try await assemble(
+                        manifest, from: source, platform: platform, reference: reference.description, progress: reporter)
                 }
             } catch {
                 // A mirror that lacks it, or is down, is passed over; whatever the registry itself says counts.
@@ -82,7 +85,10 @@ extension ImageStore {
         var expected: Descriptor?
         for _ in 0..<3 {
             let (bytes, descriptor) = try source.document(target, expected: expected)
-            guard case .index(let index) = try ImageDocument.decode(bytes, expected: descriptor.mediaType, source: "manifest \(descriptor.digest)") else {
+            guard
+                case .index(let index) = try ImageDocument.decode(
+                    bytes, expected: descriptor.mediaType, source: "manifest \(descriptor.digest)")
+            else {
                 return try content.write(bytes, mediaType: descriptor.mediaType)
             }
             guard let chosen = index.manifest(for: platform) else {

@@ -47,7 +47,8 @@ extension ImageStore {
                     return failures
                 }
                 if let failure = failures.first(where: { $0.code != .cancelled }) ?? failures.first { throw failure }
-                try await onStageThread { () throws(LunetteError) in try pusher.push(manifest: image.descriptor, as: target.tag ?? "latest") }
+                try await onStageThread { () throws(LunetteError) in try pusher.push(manifest: image.descriptor, as: target.tag ?? "latest")
+                }
             }
         }
         return found
@@ -77,7 +78,9 @@ private struct Pusher: Sendable {
         let what = "push \(name): blob \(blob.digest)"
         let known = try client.send("HEAD", client.url("blobs/\(blob.digest)"), what: what)
         if known.status == 200 { return progress(blob.size) }
-        guard [404, 202, 307].contains(known.status) || known.status == 405 else { throw client.unexpected(known, what, missing: "repository \(client.repository)") }
+        guard [404, 202, 307].contains(known.status) || known.status == 405 else {
+            throw client.unexpected(known, what, missing: "repository \(client.repository)")
+        }
         var start = client.url("blobs/uploads/")
         if let other = others.first {
             start = Location.adding("from", other, to: Location.adding("mount", blob.digest.description, to: start))
@@ -90,7 +93,8 @@ private struct Pusher: Sendable {
         let upload = Location.adding("digest", blob.digest.description, to: Location.resolve(location, against: start))
         let file = try content.open(blob.digest)
         let done = try client.send(
-            "PUT", upload, headers: [("Content-Type", "application/octet-stream")], body: .file(fd: file.number, size: blob.size), what: what, tries: 1,
+            "PUT", upload, headers: [("Content-Type", "application/octet-stream")], body: .file(fd: file.number, size: blob.size),
+            what: what, tries: 1,
             sent: progress)
         file.close()
         guard done.status == 201 || done.status == 204 else { throw client.unexpected(done, what, missing: "upload") }
@@ -100,8 +104,11 @@ private struct Pusher: Sendable {
         let what = "push \(name)"
         let bytes = try content.document(manifest)
         let response = try client.send(
-            "PUT", client.url("manifests/\(tag)"), headers: [("Content-Type", manifest.mediaType.rawValue)], body: .bytes(bytes), what: what)
-        guard response.status == 201 || response.status == 200 else { throw client.unexpected(response, what, missing: "repository \(client.repository)") }
+            "PUT", client.url("manifests/\(tag)"), headers: [("Content-Type", manifest.mediaType.rawValue)], body: .bytes(bytes), what: what
+        )
+        guard response.status == 201 || response.status == 200 else {
+            throw client.unexpected(response, what, missing: "repository \(client.repository)")
+        }
         if let stored = response.headers["docker-content-digest"].flatMap({ try? Digest($0) }), stored != manifest.digest {
             throw LunetteError(.io, "\(what): the registry stored \(stored), not \(manifest.digest)", target: name)
         }

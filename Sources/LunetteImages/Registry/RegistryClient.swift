@@ -77,7 +77,9 @@ final class RegistryClient: Sendable {
         }
     }
 
-    static func pause(after attempt: Int) -> Double { min(longestPause, 0.25 * Double(1 << min(attempt, 7))) * Double.random(in: 0.75...1.25) }
+    static func pause(after attempt: Int) -> Double {
+        min(longestPause, 0.25 * Double(1 << min(attempt, 7))) * Double.random(in: 0.75...1.25)
+    }
 
     private static func retryAfter(_ response: HTTPResponse) -> Double? {
         response.headers["retry-after"].flatMap { Double($0) }.flatMap { $0.isFinite ? min(max($0, 0), longestPause) : nil }
@@ -107,8 +109,10 @@ final class RegistryClient: Sendable {
                 request.caFile = endpoint.caFile
             }
             request.skipsVerification = endpoint.skipsVerification
-            let response = try http.perform(request, limit: Int(ContentStore.documentLimit), cancel: cancel, head: head, sink: sink, sent: sent)
-            guard [301, 302, 303, 307, 308].contains(response.status), let location = response.headers["location"], method == "GET" || method == "HEAD"
+            let response = try http.perform(
+                request, limit: Int(ContentStore.documentLimit), cancel: cancel, head: head, sink: sink, sent: sent)
+            guard [301, 302, 303, 307, 308].contains(response.status), let location = response.headers["location"],
+                method == "GET" || method == "HEAD"
             else { return response }
             let next = Location.resolve(location, against: url)
             guard next.hasPrefix("https://") || (next.hasPrefix("http://") && url.hasPrefix("http://")) else {
@@ -124,15 +128,19 @@ final class RegistryClient: Sendable {
         switch error.kind {
         case .cancelled: return LunetteError(.cancelled, "\(what): cancelled", operation: nil)
         case .unreachable:
-            return LunetteError(.io, "\(what): can't reach \(endpoint.host): \(why)", target: endpoint.host, hint: "is the registry up and its name right?")
+            return LunetteError(
+                .io, "\(what): can't reach \(endpoint.host): \(why)", target: endpoint.host, hint: "is the registry up and its name right?")
         case .broken:
             return LunetteError(
                 .io, "\(what): the connection to \(endpoint.host) broke: \(why)", target: endpoint.host,
-                hint: endpoint.usesTLS ? "try again; a registry without TLS wants tls=false" : "try again; a registry with TLS wants tls=true")
+                hint: endpoint.usesTLS
+                    ? "try again; a registry without TLS wants tls=false" : "try again; a registry with TLS wants tls=true")
         case .certificate:
             return LunetteError(
                 .io, "\(what): TLS with \(endpoint.host): \(why)", target: endpoint.host,
-                hint: "put the registry's CA into certs.d/\(endpoint.host)/ca.crt of the configuration folder, or use tls=false for plain HTTP")
+                hint:
+                    "put the registry's CA into certs.d/\(endpoint.host)/ca.crt of the configuration folder, or use tls=false for plain HTTP"
+            )
         case .refused: return LunetteError(.io, "\(what): \(why)", target: endpoint.host)
         }
     }
@@ -165,19 +173,24 @@ final class RegistryClient: Sendable {
         var request = HTTPRequest(url: url)
         // A token service that isn't TLS gets no password, unless the registry itself is plain.
         guard credentials == nil || url.hasPrefix("https://") || !endpoint.usesTLS else {
-            throw LunetteError(.denied, "\(what): \(endpoint.host) wants the password sent unencrypted to \(displayable(realm, limit: 120))")
+            throw LunetteError(
+                .denied, "\(what): \(endpoint.host) wants the password sent unencrypted to \(displayable(realm, limit: 120))")
         }
         request.basic = credentials
         if Location.origin(url) == Location.origin(endpoint.base) { request.caFile = endpoint.caFile }
         request.skipsVerification = endpoint.skipsVerification
         let response: HTTPResponse
-        do throws(HTTPFailure) { response = try http.perform(request, limit: 1 << 20, cancel: cancel) } catch { throw error.cause ?? failure(error, what) }
+        do throws(HTTPFailure) { response = try http.perform(request, limit: 1 << 20, cancel: cancel) } catch {
+            throw error.cause ?? failure(error, what)
+        }
         guard response.status == 200 else {
             if response.status == 401 || response.status == 403 { throw unauthenticated(response, what) }
             throw LunetteError(.io, "\(what): the token service of \(endpoint.host) answered \(response.status)", target: endpoint.host)
         }
         let value = try JSON.decode(response.body, source: "the token service of \(endpoint.host)")
-        guard let token = value["token"]?.stringValue ?? value["access_token"]?.stringValue, token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
+        guard let token = value["token"]?.stringValue ?? value["access_token"]?.stringValue,
+            token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f })
+        else {
             throw LunetteError(.io, "\(what): the token service of \(endpoint.host) gave no token", target: endpoint.host)
         }
         return (token, value["expires_in"]?.doubleValue ?? 60)
@@ -196,7 +209,9 @@ final class RegistryClient: Sendable {
 
     /// What the registry said, as `: CODE: message`; empty when it said nothing readable.
     static func words(_ response: HTTPResponse) -> String {
-        guard let value = try? JSON.decode(response.body, source: "registry"), let first = value["errors"]?.arrayValue?.first else { return "" }
+        guard let value = try? JSON.decode(response.body, source: "registry"), let first = value["errors"]?.arrayValue?.first else {
+            return ""
+        }
         let parts = [first["code"]?.stringValue, first["message"]?.stringValue].compactMap { $0 }
         return parts.isEmpty ? "" : ": " + displayable(parts.joined(separator: ": "), limit: 200)
     }

@@ -41,9 +41,13 @@ package struct RegistryConfiguration: Sendable {
                 let table = try FieldReader(value, path: "registries.json.registries")
                 for host in table.keys {
                     var entry = try FieldReader(value[host] ?? .null, path: table.path(of: host))
-                    configuration.registries[host] = Registry(mirrors: try entry.strings("mirrors") ?? [], isInsecure: try entry.bool("insecure") ?? false)
-                    for mirror in configuration.registries[host]!.mirrors where !mirror.hasPrefix("http://") && !mirror.hasPrefix("https://") {
-                        throw entry.failure("mirrors", "\"\(displayable(mirror, limit: 100))\" is no URL", hint: "write http://host[:port] or https://host[:port]")
+                    configuration.registries[host] = Registry(
+                        mirrors: try entry.strings("mirrors") ?? [], isInsecure: try entry.bool("insecure") ?? false)
+                    for mirror in configuration.registries[host]!.mirrors
+                    where !mirror.hasPrefix("http://") && !mirror.hasPrefix("https://") {
+                        throw entry.failure(
+                            "mirrors", "\"\(displayable(mirror, limit: 100))\" is no URL",
+                            hint: "write http://host[:port] or https://host[:port]")
                     }
                     try entry.finish()
                 }

@@ -24,10 +24,11 @@ struct RegistrySource: BlobSource {
         var type = response.headers["content-type"].map { MediaType(rawValue: trimmed($0.prefix { $0 != ";" })) } ?? expected?.mediaType
         if let known = type, !known.isManifest, !known.isIndex { type = expected?.mediaType }
         let document = try ImageDocument.decode(response.body, expected: expected?.mediaType ?? type, source: "manifest \(digest)")
-        let stated: MediaType = switch document {
-        case .manifest(let manifest): manifest.mediaType
-        case .index(let index): index.mediaType
-        }
+        let stated: MediaType =
+            switch document {
+            case .manifest(let manifest): manifest.mediaType
+            case .index(let index): index.mediaType
+            }
         return (response.body, Descriptor(mediaType: stated, digest: digest, size: Int64(response.body.count)))
     }
 
@@ -100,12 +101,14 @@ struct RegistrySource: BlobSource {
         case 200, 206:
             guard writer.offset == blob.size else {
                 throw LunetteError(
-                    .io, "\(what): \(client.endpoint.host) gave \(writer.offset) of \(blob.size) bytes", target: client.endpoint.host, details: Self.isBroken)
+                    .io, "\(what): \(client.endpoint.host) gave \(writer.offset) of \(blob.size) bytes", target: client.endpoint.host,
+                    details: Self.isBroken)
             }
         // Our part is longer than what is there: it was of something else.
         case 416 where start > 0:
             try writer.restart()
-            throw LunetteError(.io, "\(what): \(client.endpoint.host) can't resume at \(start)", target: client.endpoint.host, details: Self.isBroken)
+            throw LunetteError(
+                .io, "\(what): \(client.endpoint.host) can't resume at \(start)", target: client.endpoint.host, details: Self.isBroken)
         default: throw client.unexpected(response, what, missing: "blob \(blob.digest)")
         }
     }

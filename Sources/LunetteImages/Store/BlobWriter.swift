@@ -46,7 +46,8 @@ final class BlobWriter {
 
     private func failure(_ errno: Int32) -> LunetteError {
         LunetteError(
-            errorCode(forErrno: errno), "write blob \(descriptor.digest): \(errnoText(errno))", target: descriptor.digest.description, errno: errno,
+            errorCode(forErrno: errno), "write blob \(descriptor.digest): \(errnoText(errno))", target: descriptor.digest.description,
+            errno: errno,
             hint: errno == ErrorNumber.noSpace || errno == ErrorNumber.quota
                 ? "the disk is full: free some space (lunette system prune), or keep the state elsewhere with --root" : nil)
     }

@@ -32,7 +32,9 @@ final class ContentStore: Sendable {
         do throws(SystemCallError) { return try blobs.open(digest.hex, [.noFollow]) } catch {
             var failure = error.lunette
             failure.message = "open blob \(digest): \(errnoText(error.errno))"
-            if error.errno == ErrorNumber.noEntry { failure.hint = "lunette system check --repair says what is broken; pull the image again" }
+            if error.errno == ErrorNumber.noEntry {
+                failure.hint = "lunette system check --repair says what is broken; pull the image again"
+            }
             throw failure
         }
     }

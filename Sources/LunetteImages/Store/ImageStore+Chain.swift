@@ -31,7 +31,8 @@ extension ImageStore {
             do throws(LunetteError) {
                 let layer = image.manifest.layers[index]
                 _ = try LayerUnpacker.unpack(
-                    blob: try content.open(layer.digest), into: pending.folder, diffID: diffID, layer: layer.digest.description, limits: limits)
+                    blob: try content.open(layer.digest), into: pending.folder, diffID: diffID, layer: layer.digest.description,
+                    limits: limits)
                 // Deepest first: setting a folder's times needs no look at what is above it, but keeps order plain.
                 for (path, look) in looks.reversed() { try look.apply(to: path, in: pending.folder) }
             } catch {
@@ -50,7 +51,8 @@ extension ImageStore {
             let fd: Int32
             do throws(SystemCallError) {
                 let root = try snapshots.directory.openDirectory(name).openDirectory("fs")
-                fd = path.isEmpty
+                fd =
+                    path.isEmpty
                     ? lnt_host_dup(root.descriptor.number, 3)
                     : lnt_host_openat2(
                         root.descriptor.number, path, OpenFlags([.directory, .noFollow]).rawValue, 0,
@@ -68,7 +70,8 @@ extension ImageStore {
             let result = lnt_host_stat(folder.number, "", 0x1000, &status)
             if result < 0 { throw SystemCallError("stat", path, errno: -result).lunette }
             return Look(
-                mode: status.mode & 0o7777, uid: status.uid, gid: status.gid, seconds: status.mtime_seconds, nanoseconds: status.mtime_nanoseconds)
+                mode: status.mode & 0o7777, uid: status.uid, gid: status.gid, seconds: status.mtime_seconds,
+                nanoseconds: status.mtime_nanoseconds)
         }
         return nil
     }

@@ -67,6 +67,8 @@ extension ImageStore {
     /// Makes sure that every layer of an image is unpacked, as before a container starts on it.
     package func ensureUnpacked(_ record: ImageRecord) async throws(LunetteError) {
         let image = try stored(record)
-        for (layer, diffID) in zip(image.manifest.layers, image.config.diffIDs) where try !snapshots.has(diffID.hex) { try await restore(layer, diffID) }
+        for (layer, diffID) in zip(image.manifest.layers, image.config.diffIDs) where try !snapshots.has(diffID.hex) {
+            try await restore(layer, diffID)
+        }
     }
 }

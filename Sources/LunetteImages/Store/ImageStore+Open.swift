@@ -5,7 +5,8 @@ package import LunetteSpec
 extension ImageStore {
     /// Where a test may kill the process; see `faultPoint`.
     package static let faultPoints = [
-        "image.blob", "image.blobs", "image.unpacked", "image.synced", "image.snapshots", "image.committed", "image.untagged", "image.removed",
+        "image.blob", "image.blobs", "image.unpacked", "image.synced", "image.snapshots", "image.committed", "image.untagged",
+        "image.removed",
     ]
     /// How long what an ended download left is kept for the next try.
     private static let partialLifetime = 86400.0
@@ -21,7 +22,8 @@ extension ImageStore {
         return try await onStageThread { () throws(LunetteError) in try openNow(root: root, configuration: configuration, limits: limits) }
     }
 
-    private static func openNow(root: String, configuration: RegistryConfiguration, limits: UnpackLimits) throws(LunetteError) -> ImageStore {
+    private static func openNow(root: String, configuration: RegistryConfiguration, limits: UnpackLimits) throws(LunetteError) -> ImageStore
+    {
         let (directory, content, snapshots) = try atBorder("open the image store") { () throws(SystemCallError) in
             let directory = try Directory(making: root)
             return (directory, try ContentStore(root: directory), try SnapshotStore(root: directory, path: root))
@@ -36,7 +38,8 @@ extension ImageStore {
         }
         content.trust(state.images.values.flatMap { $0.blobs.map(\.digest) })
         let store = ImageStore(
-            root: root, rootDirectory: directory, content: content, snapshots: snapshots, configuration: configuration, limits: limits, state: state)
+            root: root, rootDirectory: directory, content: content, snapshots: snapshots, configuration: configuration, limits: limits,
+            state: state)
         try store.sweep()
         return store
     }
@@ -58,13 +61,16 @@ extension ImageStore {
 
     private static func readIndex(_ content: ContentStore) throws(LunetteError) -> Catalog {
         let source = content.directory.label + "/index.json"
-        guard let bytes = try atBorder("open the image store", { () throws(SystemCallError) in try content.directory.read("index.json", limit: 64 << 20) })
+        guard
+            let bytes = try atBorder(
+                "open the image store", { () throws(SystemCallError) in try content.directory.read("index.json", limit: 64 << 20) })
         else {
             try writeIndex(Catalog(), content)
             return Catalog()
         }
         guard case .index(let index) = try ImageDocument.decode(bytes, expected: nil, source: source) else {
-            throw LunetteError(.invalidArgument, "read \(source): it is no index of images", hint: "remove it: images must be pulled again then")
+            throw LunetteError(
+                .invalidArgument, "read \(source): it is no index of images", hint: "remove it: images must be pulled again then")
         }
         return Catalog(index)
     }

@@ -33,10 +33,12 @@ extension ImageStore {
             let isByName = named.map(entry.references.contains) ?? false
             let isLast = entry.references.count <= 1
             var removal = ImageRemoval()
-            let isUsed = inUse.contains(found.id) && !catalog.entries.contains {
-                // Another manifest with the same config keeps the image alive.
-                $0.manifest.digest != entry.manifest.digest && withState { state in state }.images[$0.manifest.digest]?.id == image.id
-            }
+            let isUsed =
+                inUse.contains(found.id)
+                && !catalog.entries.contains {
+                    // Another manifest with the same config keeps the image alive.
+                    $0.manifest.digest != entry.manifest.digest && withState { state in state }.images[$0.manifest.digest]?.id == image.id
+                }
             if isByName && !isLast {
                 catalog.untag(named!)
                 removal.untagged = [named!]
@@ -45,7 +47,8 @@ extension ImageStore {
             }
             guard isLast || force else {
                 throw LunetteError(
-                    .conflict, "image \(name) has \(entry.references.count) names: \(entry.references.joined(separator: ", "))", target: name,
+                    .conflict, "image \(name) has \(entry.references.count) names: \(entry.references.joined(separator: ", "))",
+                    target: name,
                     hint: "remove one of its names, or all of them with force")
             }
             if isUsed {
@@ -74,7 +77,8 @@ extension ImageStore {
             var (catalog, images) = withState { ($0.catalog, $0.images) }
             var removal = ImageRemoval()
             for entry in catalog.entries {
-                guard let image = images[entry.manifest.digest], all || entry.references.isEmpty, !inUse.contains(image.id.description) else { continue }
+                guard let image = images[entry.manifest.digest], all || entry.references.isEmpty, !inUse.contains(image.id.description)
+                else { continue }
                 catalog.remove(entry.manifest.digest)
                 images[entry.manifest.digest] = nil
                 removal.untagged += entry.references
@@ -106,14 +110,19 @@ extension ImageStore {
                 reclaimed += try content.size(of: digest) ?? 0
                 try content.remove(digest)
             }
-            let folders = if let candidates { candidates.config.diffIDs.map(\.hex) + candidates.chainIDs.map(Self.chainName) } else { try snapshots.all() }
+            let folders =
+                if let candidates { candidates.config.diffIDs.map(\.hex) + candidates.chainIDs.map(Self.chainName) } else {
+                    try snapshots.all()
+                }
             for folder in folders where !names.contains(folder) && !folder.hasPrefix(".") {
                 withState { _ = $0.chained.remove(folder) }
                 try snapshots.remove(folder)
             }
             if candidates == nil {
                 try atBorder("remove partial downloads") { () throws(SystemCallError) in
-                    for name in try content.ingest.entries() where !names.contains(String(name.prefix(64))) { try content.ingest.removeTree(name) }
+                    for name in try content.ingest.entries() where !names.contains(String(name.prefix(64))) {
+                        try content.ingest.removeTree(name)
+                    }
                 }
             }
             faultPoint("image.removed")

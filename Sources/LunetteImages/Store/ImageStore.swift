@@ -74,7 +74,8 @@ package final class ImageStore: Sendable {
         let near = nearest(to: wanted, in: known)
         throw LunetteError(
             .notFound, "no image \"\(displayable(name))\" in the store", target: name,
-            hint: near.map { "did you mean \"\($0)\"?" } ?? "lunette pull \(displayable(name)) fetches it; lunette images lists what is here")
+            hint: near.map { "did you mean \"\($0)\"?" }
+                ?? "lunette pull \(displayable(name)) fetches it; lunette images lists what is here")
     }
 
     /// The image's history, newest first.
@@ -86,7 +87,8 @@ package final class ImageStore: Sendable {
             let size = step.emptyLayer ? 0 : layers.next()?.size ?? 0
             result.append(
                 ImageHistoryEntry(
-                    createdAt: step.created.flatMap(Timestamp.seconds), createdBy: step.createdBy ?? "", comment: step.comment ?? "", size: size))
+                    createdAt: step.created.flatMap(Timestamp.seconds), createdBy: step.createdBy ?? "", comment: step.comment ?? "",
+                    size: size))
         }
         while let layer = layers.next() {
             result.append(ImageHistoryEntry(createdAt: nil, createdBy: "", comment: "layer without history", size: layer.size))
@@ -140,7 +142,8 @@ package final class ImageStore: Sendable {
             ImageLayer(digest: layer.digest.description, diffID: diffID.description, mediaType: layer.mediaType.rawValue, size: layer.size)
         }
         return ImageRecord(
-            id: image.id.description, digest: image.descriptor.digest.description, references: entry.references, size: image.size, layers: layers,
+            id: image.id.description, digest: image.descriptor.digest.description, references: entry.references, size: image.size,
+            layers: layers,
             config: image.config, createdAt: image.config.created.flatMap(Timestamp.seconds),
             snapshotPaths: snapshotNames(image, chained).reversed().map(snapshots.path(of:)))
     }

@@ -30,10 +30,12 @@ struct StoredImage: Sendable {
     static func checkTypes(_ manifest: Manifest, _ digest: Digest) throws(LunetteError) {
         guard manifest.config.mediaType.isConfig else {
             throw LunetteError(
-                .unsupported, "manifest \(digest) is no container image but \"\(displayable(manifest.config.mediaType.rawValue, limit: 100))\"")
+                .unsupported,
+                "manifest \(digest) is no container image but \"\(displayable(manifest.config.mediaType.rawValue, limit: 100))\"")
         }
         for layer in manifest.layers where layer.mediaType.layerCompression == nil {
-            throw LunetteError(.unsupported, "manifest \(digest) has a layer of type \"\(displayable(layer.mediaType.rawValue, limit: 100))\"")
+            throw LunetteError(
+                .unsupported, "manifest \(digest) has a layer of type \"\(displayable(layer.mediaType.rawValue, limit: 100))\"")
         }
     }
 

@@ -18,12 +18,16 @@ struct ArchiveReader {
     func images(platform: Platform) throws(LunetteError) -> [FoundImage] {
         if let layout = try read("oci-layout") {
             let version = try JSON.decode(layout, source: "\(source)/oci-layout")["imageLayoutVersion"]?.stringValue
-            guard let version, version.hasPrefix("1.") else { throw failure("its layout has the unknown version \(displayable(version ?? "none", limit: 20))") }
+            guard let version, version.hasPrefix("1.") else {
+                throw failure("its layout has the unknown version \(displayable(version ?? "none", limit: 20))")
+            }
             guard let index = try read("index.json") else { throw failure("it has no index.json") }
             return try layoutImages(index, platform)
         }
         if let manifest = try read("manifest.json") { return try dockerImages(manifest) }
-        throw failure("it is neither an OCI layout nor a docker-archive", hint: "such a folder or tar has an oci-layout or a manifest.json at its top")
+        throw failure(
+            "it is neither an OCI layout nor a docker-archive", hint: "such a folder or tar has an oci-layout or a manifest.json at its top"
+        )
     }
 
     // MARK: OCI layout
@@ -74,7 +78,9 @@ struct ArchiveReader {
     // MARK: docker-archive
 
     private func dockerImages(_ bytes: [UInt8]) throws(LunetteError) -> [FoundImage] {
-        guard case .array(let items) = try JSON.decode(bytes, source: "\(source)/manifest.json") else { throw failure("its manifest.json is no list") }
+        guard case .array(let items) = try JSON.decode(bytes, source: "\(source)/manifest.json") else {
+            throw failure("its manifest.json is no list")
+        }
         var found: [FoundImage] = []
         for (index, item) in items.enumerated() {
             var reader = try FieldReader(item, path: "manifest.json[\(index + 1)]")
@@ -100,11 +106,14 @@ struct ArchiveReader {
 
     /// Old docker-archives link equal layers to each other: `b/layer.tar -> ../a/layer.tar`.
     private func resolved(_ path: String) throws(LunetteError) -> String {
-        let status = try atBorder("load \(source)") { () throws(SystemCallError) in try fileStatus(folder.descriptor.number, path, follow: false, label: path) }
+        let status = try atBorder("load \(source)") { () throws(SystemCallError) in
+            try fileStatus(folder.descriptor.number, path, follow: false, label: path)
+        }
         guard status.kind == .symbolicLink else { return path }
         let file = try atBorder("load \(source)") { () throws(SystemCallError) in try folder.open(path, [.path]) }
         let link = try atBorder("load \(source)") { () throws(SystemCallError) in try readLink("/proc/self/fd/\(file.number)") }
-        let root = try atBorder("load \(source)") { () throws(SystemCallError) in try readLink("/proc/self/fd/\(folder.descriptor.number)") }
+        let root = try atBorder("load \(source)") { () throws(SystemCallError) in try readLink("/proc/self/fd/\(folder.descriptor.number)")
+        }
         guard link.hasPrefix(root + "/") else { throw failure("\(displayable(path, limit: 120)) leads out of the archive") }
         return String(link.dropFirst(root.count + 1))
     }
@@ -120,7 +129,8 @@ struct ArchiveReader {
             hash.update(bytes)
             size += Int64(bytes.count)
         }
-        let type: MediaType = magic.starts(with: [0x1f, 0x8b]) ? .layerTarGzip : magic == [0x28, 0xb5, 0x2f, 0xfd] ? .layerTarZstd : .layerTar
+        let type: MediaType =
+            magic.starts(with: [0x1f, 0x8b]) ? .layerTarGzip : magic == [0x28, 0xb5, 0x2f, 0xfd] ? .layerTarZstd : .layerTar
         return Descriptor(mediaType: type, digest: hash.finish(), size: size)
     }
 }

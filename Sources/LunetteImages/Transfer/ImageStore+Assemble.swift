@@ -10,7 +10,10 @@ extension ImageStore {
         let cancel = CancelFlag()
         return try await cancellable(cancel) { () async throws(LunetteError) in
             let bytes = try content.document(manifest)
-            guard case .manifest(let parsed) = try ImageDocument.decode(bytes, expected: manifest.mediaType, source: "manifest \(manifest.digest)") else {
+            guard
+                case .manifest(let parsed) = try ImageDocument.decode(
+                    bytes, expected: manifest.mediaType, source: "manifest \(manifest.digest)")
+            else {
                 throw LunetteError(.invalidArgument, "\(manifest.digest) is an index where a manifest was expected")
             }
             try StoredImage.checkTypes(parsed, manifest.digest)
@@ -24,7 +27,9 @@ extension ImageStore {
                 return try await leasing(leases(of: image)) { () async throws(LunetteError) in
                     let pending = try await layers(of: image, from: source, cancel: cancel, progress: progress)
                     do throws(LunetteError) {
-                        if Task.isCancelled || cancel.isCancelled { throw LunetteError(.cancelled, "cancelled before the image was committed") }
+                        if Task.isCancelled || cancel.isCancelled {
+                            throw LunetteError(.cancelled, "cancelled before the image was committed")
+                        }
                         progress.report("commit")
                         return try await commit(image, pending: pending, reference: reference)
                     } catch {
@@ -39,7 +44,8 @@ extension ImageStore {
     private func check(_ image: StoredImage, suits platform: Platform?) throws(LunetteError) {
         guard let platform, platform.fitness(of: image.config.platform) == nil else { return }
         throw LunetteError(
-            .notFound, "image \(image.descriptor.digest) is for \(image.config.platform), not for \(platform)", target: image.descriptor.digest.description,
+            .notFound, "image \(image.descriptor.digest) is for \(image.config.platform), not for \(platform)",
+            target: image.descriptor.digest.description,
             hint: "ask for its platform: --platform \(image.config.platform)")
     }
 
@@ -53,7 +59,9 @@ extension ImageStore {
         return try result.get()
     }
 
-    private func fetch(_ blob: Descriptor, from source: some BlobSource, cancel: CancelFlag, progress: ProgressReporter) async throws(LunetteError) {
+    private func fetch(
+        _ blob: Descriptor, from source: some BlobSource, cancel: CancelFlag, progress: ProgressReporter
+    ) async throws(LunetteError) {
         // One at a time for each blob: a second pull of the same layer finds it in place.
         try await gate.withLock("blob \(blob.digest.hex)") { () async throws(LunetteError) in
             try await downloads.use { () async throws(LunetteError) in
@@ -88,7 +96,9 @@ extension ImageStore {
                             try await unpackers.use { () async throws(LunetteError) in
                                 try await onStageThread { [self] () throws(LunetteError) in
                                     let name = layer.digest.description
-                                    let pending = try unpack(layer, diffID: diffID, cancel: cancel) { progress.report("unpack", name, $0, of: layer.size) }
+                                    let pending = try unpack(layer, diffID: diffID, cancel: cancel) {
+                                        progress.report("unpack", name, $0, of: layer.size)
+                                    }
                                     progress.report("unpack", name, layer.size, of: layer.size)
                                     return pending
                                 }

@@ -8,7 +8,8 @@ extension ImageStore {
     ///   - path: absolute; a folder, or a tar (also gzip or zstd).
     ///   - tag: the reference that the image gets instead of its own; only for a layout of one image.
     /// - Throws: `not_found`, `invalid_argument` for what is neither, and what `pull` throws for damaged or hostile content.
-    package func load(_ path: String, tag: String? = nil, progress: ImageProgressHandler? = nil) async throws(LunetteError) -> [ImageRecord] {
+    package func load(_ path: String, tag: String? = nil, progress: ImageProgressHandler? = nil) async throws(LunetteError) -> [ImageRecord]
+    {
         let reporter = ProgressReporter(progress)
         let tag: String? = if let tag { try Reference(tag).description } else { nil }
         let cancel = CancelFlag()
@@ -42,7 +43,8 @@ extension ImageStore {
             let here = try Directory("/")
             file = try here.open(String(path.drop { $0 == "/" }), [.nonblocking], scope: [])
         } catch {
-            throw LunetteError(errorCode(forErrno: error.errno), "load \(displayable(path)): \(errnoText(error.errno))", target: path, errno: error.errno)
+            throw LunetteError(
+                errorCode(forErrno: error.errno), "load \(displayable(path)): \(errnoText(error.errno))", target: path, errno: error.errno)
         }
         let status = try atBorder("load \(displayable(path))") { () throws(SystemCallError) in
             try fileStatus(file.number, "", follow: false, label: path)
@@ -63,7 +65,9 @@ extension ImageStore {
         return opened
     }
 
-    private func load(_ folder: Directory, source: String, tag: String?, _ reporter: ProgressReporter) async throws(LunetteError) -> [ImageRecord] {
+    private func load(
+        _ folder: Directory, source: String, tag: String?, _ reporter: ProgressReporter
+    ) async throws(LunetteError) -> [ImageRecord] {
         let content = self.content
         let found = try await onStageThread { () throws(LunetteError) -> [FoundImage] in
             let reader = ArchiveReader(folder: folder, source: displayable(source), content: content)
@@ -72,14 +76,16 @@ extension ImageStore {
         guard !found.isEmpty else { throw LunetteError(.invalidArgument, "load \(displayable(source)): it holds no image", target: source) }
         if tag != nil, Set(found.map(\.manifest.digest)).count > 1 {
             throw LunetteError(
-                .invalidArgument, "load \(displayable(source)): it holds \(found.count) images, one tag can't name them all", target: source,
+                .invalidArgument, "load \(displayable(source)): it holds \(found.count) images, one tag can't name them all",
+                target: source,
                 hint: "leave the tag out: they keep their own names")
         }
         var records: [ImageRecord] = []
         for image in found {
             let reference = tag ?? image.reference
             let record = try await assemble(
-                image.manifest, from: FolderSource(folder: folder, paths: image.paths), platform: nil, reference: reference, progress: reporter)
+                image.manifest, from: FolderSource(folder: folder, paths: image.paths), platform: nil, reference: reference,
+                progress: reporter)
             records.removeAll { $0.digest == record.digest }
             records.append(record)
         }

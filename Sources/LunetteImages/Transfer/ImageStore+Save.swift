@@ -21,7 +21,8 @@ extension ImageStore {
             descriptor.platform = image.config.platform
             // The name that was asked for; by id, all that it has.
             let asked: Reference? = try? Reference(name)
-            let references = asked.map { record.references.contains($0.description) ? [$0.description] : record.references } ?? record.references
+            let references =
+                asked.map { record.references.contains($0.description) ? [$0.description] : record.references } ?? record.references
             if references.isEmpty { catalog.add(descriptor, reference: nil) }
             for reference in references { catalog.add(descriptor, reference: reference) }
             if !images.contains(where: { $0.descriptor.digest == image.descriptor.digest }) { images.append(image) }
@@ -32,7 +33,8 @@ extension ImageStore {
         try await cancellable(cancel) { () async throws(LunetteError) in
             try await leasing(saved.flatMap(leases(of:))) { () async throws(LunetteError) in
                 try await onStageThread { [content] () throws(LunetteError) in
-                    let writer = LayoutWriter(content: content, images: saved, catalog: listed, path: path, cancel: cancel, reporter: reporter)
+                    let writer = LayoutWriter(
+                        content: content, images: saved, catalog: listed, path: path, cancel: cancel, reporter: reporter)
                     if path.hasSuffix("/") || isFolder(path) { try writer.writeFolder() } else { try writer.writeTar() }
                 }
             }
@@ -59,7 +61,9 @@ private struct LayoutWriter {
         return images.flatMap(\.blobs).filter { seen.insert($0.digest).inserted }
     }
 
-    private func atOutput<T>(_ body: () throws(SystemCallError) -> T) throws(LunetteError) -> T { try atBorder("save to \(displayable(path))", body) }
+    private func atOutput<T>(_ body: () throws(SystemCallError) -> T) throws(LunetteError) -> T {
+        try atBorder("save to \(displayable(path))", body)
+    }
 
     func writeFolder() throws(LunetteError) {
         let folder = try atOutput { () throws(SystemCallError) in try Directory(making: path, mode: 0o755) }
@@ -81,7 +85,9 @@ private struct LayoutWriter {
             if try atOutput({ () throws(SystemCallError) in try sha256.status(blob.digest.hex)?.size }) == blob.size { continue }
             let temporary = ".\(blob.digest.hex).tmp"
             try atOutput { () throws(SystemCallError) in try sha256.removeFile(temporary) }
-            let file = try atOutput { () throws(SystemCallError) in try sha256.open(temporary, [.writeOnly, .create, .exclusive], mode: 0o644) }
+            let file = try atOutput { () throws(SystemCallError) in
+                try sha256.open(temporary, [.writeOnly, .create, .exclusive], mode: 0o644)
+            }
             do throws(LunetteError) {
                 try copy(blob) { (bytes) throws(LunetteError) in try write(bytes, to: file) }
                 try atOutput { () throws(SystemCallError) in
@@ -160,7 +166,9 @@ private struct LayoutWriter {
             reporter.report("save", name, done, of: blob.size)
         }
         guard hash.finish() == blob.digest else {
-            throw LunetteError(.io, "save to \(path): the blob \(name) has changed on disk", hint: "lunette system check --repair; then pull the image again")
+            throw LunetteError(
+                .io, "save to \(path): the blob \(name) has changed on disk",
+                hint: "lunette system check --repair; then pull the image again")
         }
     }
 

@@ -33,7 +33,8 @@ final class TarOutput {
             { context, data, size in Unmanaged<Sink>.fromOpaque(context!).takeUnretainedValue().give(data, size) },
             Unmanaged.passUnretained(sink).toOpaque())
         guard writer != nil else {
-            throw LunetteError(.unsupported, "\(what): load libarchive: \(String(cString: lnt_archive_load_error()))", hint: "install libarchive13")
+            throw LunetteError(
+                .unsupported, "\(what): load libarchive: \(String(cString: lnt_archive_load_error()))", hint: "install libarchive13")
         }
     }
 
@@ -62,15 +63,16 @@ final class TarOutput {
 
     func begin(_ entry: Entry) throws(LunetteError) {
         var raw = lnt_entry()
-        raw.kind = switch entry.kind {
-        case _ where entry.isHardLink: LNT_ENTRY_HARDLINK
-        case .directory: LNT_ENTRY_DIRECTORY
-        case .symbolicLink: LNT_ENTRY_SYMLINK
-        case .fifo: LNT_ENTRY_FIFO
-        case .characterDevice: LNT_ENTRY_CHARACTER
-        case .blockDevice: LNT_ENTRY_BLOCK
-        default: LNT_ENTRY_FILE
-        }
+        raw.kind =
+            switch entry.kind {
+            case _ where entry.isHardLink: LNT_ENTRY_HARDLINK
+            case .directory: LNT_ENTRY_DIRECTORY
+            case .symbolicLink: LNT_ENTRY_SYMLINK
+            case .fifo: LNT_ENTRY_FIFO
+            case .characterDevice: LNT_ENTRY_CHARACTER
+            case .blockDevice: LNT_ENTRY_BLOCK
+            default: LNT_ENTRY_FILE
+            }
         raw.mode = entry.mode
         raw.uid = Int64(entry.uid)
         raw.gid = Int64(entry.gid)

@@ -60,7 +60,9 @@ struct EntryPath {
     /// Each folder above the entry, the highest first, with a NUL each.
     var ancestors: [[CChar]] {
         var result: [[CChar]] = []
-        for (index, byte) in parent.enumerated() where (byte == Self.slash || byte == 0) && index > 0 { result.append(Array(parent[..<index]) + [0]) }
+        for (index, byte) in parent.enumerated() where (byte == Self.slash || byte == 0) && index > 0 {
+            result.append(Array(parent[..<index]) + [0])
+        }
         return result
     }
 }

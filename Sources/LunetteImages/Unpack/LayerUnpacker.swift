@@ -24,7 +24,9 @@ enum LayerUnpacker {
         let queue = ChunkQueue<LunetteError>(chunks: 6, capacity: 1 << 20)
         let decompressor = Decompressor(blob: blob, queue: queue, layer: layer, limits: limits, cancel: cancel, progress: progress)
         let reader = StageThread { decompressor.run() }
-        guard reader.isRunning else { throw LunetteError(.resourceExhausted, "unpack layer \(layer): no thread can be started", target: layer) }
+        guard reader.isRunning else {
+            throw LunetteError(.resourceExhausted, "unpack layer \(layer): no thread can be started", target: layer)
+        }
         defer {
             queue.stop()
             reader.join()
@@ -32,9 +34,13 @@ enum LayerUnpacker {
         try TreeWriter.privateUmask()
         let input = TarInput(queue: queue)
         let context = Unmanaged.passUnretained(input)
-        guard let archive = lnt_archive_open(LNT_ARCHIVE_TAR, { context, data in
-            Unmanaged<TarInput>.fromOpaque(context!).takeUnretainedValue().next(data!)
-        }, context.toOpaque()) else { throw LunetteError(.resourceExhausted, "unpack layer \(layer): out of memory", target: layer) }
+        guard
+            let archive = lnt_archive_open(
+                LNT_ARCHIVE_TAR,
+                { context, data in
+                    Unmanaged<TarInput>.fromOpaque(context!).takeUnretainedValue().next(data!)
+                }, context.toOpaque())
+        else { throw LunetteError(.resourceExhausted, "unpack layer \(layer): out of memory", target: layer) }
         defer { lnt_archive_close(archive) }
         let writer = TreeWriter(root: folder.descriptor.number, layer: layer, limits: limits)
         var entry = lnt_entry()
@@ -100,9 +106,15 @@ private final class Decompressor: @unchecked Sendable {
     }
 
     private func read(into memory: UnsafeMutableRawPointer, _ size: Int) -> Int {
-        if cancel?.isCancelled == true { readError = -1; return -1 }
+        if cancel?.isCancelled == true {
+            readError = -1
+            return -1
+        }
         let got = lnt_disk_read(blob.number, memory, size)
-        if got < 0 { readError = Int32(-got); return -1 }
+        if got < 0 {
+            readError = Int32(-got)
+            return -1
+        }
         consumed += Int64(got)
         if consumed - reported >= 4 << 20 {
             reported = consumed
@@ -113,7 +125,9 @@ private final class Decompressor: @unchecked Sendable {
 
     private func readFailure(_ archive: OpaquePointer?) -> LunetteError {
         if cancel?.isCancelled == true { return LunetteError(.cancelled, "unpack layer \(layer): cancelled", target: layer) }
-        if readError > 0 { return LunetteError(.io, "unpack layer \(layer): read the blob: \(errnoText(readError))", target: layer, errno: readError) }
+        if readError > 0 {
+            return LunetteError(.io, "unpack layer \(layer): read the blob: \(errnoText(readError))", target: layer, errno: readError)
+        }
         let why = archive.map { String(cString: lnt_archive_error($0)).lowercased() } ?? "unreadable"
         return LunetteError(.io, "unpack layer \(layer): decompress: \(displayable(why))", target: layer)
     }
@@ -135,7 +149,8 @@ private final class Decompressor: @unchecked Sendable {
             pending += got
         }
         let magic = (0..<min(4, pending)).map { buffer.load(fromByteOffset: $0, as: UInt8.self) }
-        if magic.starts(with: [0x1f, 0x8b]) || magic == [0x28, 0xb5, 0x2f, 0xfd] || (magic.count == 4 && magic[1...] == [0x2a, 0x4d, 0x18]) {
+        if magic.starts(with: [0x1f, 0x8b]) || magic == [0x28, 0xb5, 0x2f, 0xfd] || (magic.count == 4 && magic[1...] == [0x2a, 0x4d, 0x18])
+        {
             try throughLibrary()
         } else {
             try plain()
@@ -164,9 +179,13 @@ private final class Decompressor: @unchecked Sendable {
 
     private func throughLibrary() throws(LunetteError) {
         let context = Unmanaged.passUnretained(self)
-        guard let archive = lnt_archive_open(LNT_ARCHIVE_DECOMPRESS, { context, data in
-            Unmanaged<Decompressor>.fromOpaque(context!).takeUnretainedValue().give(data!)
-        }, context.toOpaque()) else { throw LunetteError(.resourceExhausted, "unpack layer \(layer): out of memory", target: layer) }
+        guard
+            let archive = lnt_archive_open(
+                LNT_ARCHIVE_DECOMPRESS,
+                { context, data in
+                    Unmanaged<Decompressor>.fromOpaque(context!).takeUnretainedValue().give(data!)
+                }, context.toOpaque())
+        else { throw LunetteError(.resourceExhausted, "unpack layer \(layer): out of memory", target: layer) }
         defer { lnt_archive_close(archive) }
         guard var chunk = queue.empty() else { return }
         while true {

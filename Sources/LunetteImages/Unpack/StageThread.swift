@@ -44,7 +44,9 @@ final class StageThread: Sendable {
 func onStageThread<T: Sendable, Failure: Error>(_ body: @escaping @Sendable () throws(Failure) -> T) async throws(Failure) -> T {
     let result: Result<T, Failure> = await withCheckedContinuation { continuation in
         let work: @Sendable () -> Void = {
-            do throws(Failure) { continuation.resume(returning: .success(try body())) } catch { continuation.resume(returning: .failure(error)) }
+            do throws(Failure) { continuation.resume(returning: .success(try body())) } catch {
+                continuation.resume(returning: .failure(error))
+            }
         }
         // Without a thread the work is done here, late but done: losing the continuation would hang the caller.
         if !DetachedThread.start(work) { work() }

@@ -43,13 +43,16 @@ final class TreeWriter {
     }
 
     func failure(_ call: String, _ path: EntryPath, _ errno: Int32) -> LunetteError {
-        let hint: String? = switch errno {
-        case ErrorNumber.noSpace, ErrorNumber.quota: "the disk is full: free some space (lunette system prune), or keep the state elsewhere with --root"
-        case ErrorNumber.readOnly: "the state directory is on a read-only file system: choose another with --root"
-        default: nil
-        }
+        let hint: String? =
+            switch errno {
+            case ErrorNumber.noSpace, ErrorNumber.quota:
+                "the disk is full: free some space (lunette system prune), or keep the state elsewhere with --root"
+            case ErrorNumber.readOnly: "the state directory is on a read-only file system: choose another with --root"
+            default: nil
+            }
         return LunetteError(
-            errorCode(forErrno: errno), "unpack layer \(layer): \(call) \"\(path.text)\": \(errnoText(errno))", target: layer, errno: errno, hint: hint)
+            errorCode(forErrno: errno), "unpack layer \(layer): \(call) \"\(path.text)\": \(errnoText(errno))", target: layer, errno: errno,
+            hint: hint)
     }
 
     // MARK: folders
@@ -96,7 +99,10 @@ final class TreeWriter {
         if fd == -ErrorNumber.noEntry {
             for ancestor in path.ancestors {
                 let made = lnt_host_mkdirat(root, ancestor, 0o755)
-                if made == 0 { implied.insert(ancestor); continue }
+                if made == 0 {
+                    implied.insert(ancestor)
+                    continue
+                }
                 guard -made == ErrorNumber.exists else { throw failure("make folder for", path, -made) }
                 // A link may stand here: only a look-up that stays beneath goes on.
                 let opened = openFolder(ancestor)
@@ -215,7 +221,9 @@ final class TreeWriter {
             let status = lnt_archive_data(archive, &data, &size, &offset)
             if status == 0 { break }
             if status < 0 { throw truncated(archive, path) }
-            guard offset >= 0, offset <= entry.size, Int64(size) <= entry.size - offset else { throw refuse(path.text, "has more content than it says") }
+            guard offset >= 0, offset <= entry.size, Int64(size) <= entry.size - offset else {
+                throw refuse(path.text, "has more content than it says")
+            }
             let result = lnt_disk_write_all(fd, data, size, offset)
             if result < 0 { throw failure("write", path, -result) }
             written = offset + Int64(size)
@@ -242,7 +250,8 @@ final class TreeWriter {
     }
 
     func truncated(_ archive: OpaquePointer, _ path: EntryPath) -> LunetteError {
-        LunetteError(.io, "unpack layer \(layer): read \"\(path.text)\": \(String(cString: lnt_archive_error(archive)).lowercased())", target: layer)
+        LunetteError(
+            .io, "unpack layer \(layer): read \"\(path.text)\": \(String(cString: lnt_archive_error(archive)).lowercased())", target: layer)
     }
 
     private func writeLink(_ path: EntryPath, _ entry: lnt_entry, _ archive: OpaquePointer) throws(LunetteError) {
@@ -347,8 +356,11 @@ final class TreeWriter {
         closeParents()
         for folder in folders.reversed() {
             let isRoot = folder.path.count == 1
-            let fd = isRoot ? root : lnt_host_openat2(
-                root, folder.path, OpenFlags([.directory, .noFollow]).rawValue, 0, ResolveScope.beneath.rawValue)
+            let fd =
+                isRoot
+                ? root
+                : lnt_host_openat2(
+                    root, folder.path, OpenFlags([.directory, .noFollow]).rawValue, 0, ResolveScope.beneath.rawValue)
             // A later entry replaced it.
             if [-ErrorNumber.noEntry, -ErrorNumber.notDirectory, -ErrorNumber.loop, -ErrorNumber.crossDevice].contains(fd) { continue }
             var path = EntryPath(folder.path)!

@@ -53,10 +53,14 @@ final class FlakyProxy: Sendable {
     private func serve(_ client: Int32, _ answer: (String, String, [String: String]) -> Reply) {
         defer { close(client) }
         while let (method, path, headers) = head(client) {
-            log.withLock { $0.append("\(method) \(path)\(headers["range"].map { " " + $0 } ?? "")\(headers["authorization"] == nil ? "" : " authorized")") }
+            log.withLock {
+                $0.append(
+                    "\(method) \(path)\(headers["range"].map { " " + $0 } ?? "")\(headers["authorization"] == nil ? "" : " authorized")")
+            }
             let reply = answer(method, path, headers)
             let count = method == "HEAD" ? 0 : reply.breakAfter ?? reply.body.count
-            let head = (["HTTP/1.1 \(reply.status)", "Content-Length: \(reply.body.count)"] + reply.headers).joined(separator: "\r\n") + "\r\n\r\n"
+            let head =
+                (["HTTP/1.1 \(reply.status)", "Content-Length: \(reply.body.count)"] + reply.headers).joined(separator: "\r\n") + "\r\n\r\n"
             let bytes = Array(head.utf8) + reply.body.prefix(count)
             var sent = 0
             while sent < bytes.count {
@@ -80,7 +84,9 @@ final class FlakyProxy: Sendable {
         guard parts.count > 1 else { return nil }
         var headers: [String: String] = [:]
         for line in lines.dropFirst() {
-            if let colon = line.firstIndex(of: ":") { headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces) }
+            if let colon = line.firstIndex(of: ":") {
+                headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+            }
         }
         return (String(parts[0]), String(parts[1]), headers)
     }
@@ -95,7 +101,9 @@ struct ServedImage: Sendable {
     init(size: Int, folder: String) throws {
         var tar = TarBuilder()
         var noise = [UInt8](repeating: 0, count: size)
-        for start in stride(from: 0, to: size, by: 256) { _ = noise.withUnsafeMutableBytes { getentropy($0.baseAddress! + start, min(256, size - start)) } }
+        for start in stride(from: 0, to: size, by: 256) {
+            _ = noise.withUnsafeMutableBytes { getentropy($0.baseAddress! + start, min(256, size - start)) }
+        }
         tar.add("big", noise)
         let layout = try LayoutBuilder(folder)
         let descriptor = try layout.image([tar.finished])
@@ -117,6 +125,7 @@ struct ServedImage: Sendable {
         }
         guard let range = headers["range"], let start = Int(range.dropFirst(6).prefix { $0 != "-" }) else { return .init(body: blob) }
         return .init(
-            status: "206 Partial Content", headers: ["Content-Range: bytes \(start)-\(blob.count - 1)/\(blob.count)"], body: Array(blob[start...]))
+            status: "206 Partial Content", headers: ["Content-Range: bytes \(start)-\(blob.count - 1)/\(blob.count)"],
+            body: Array(blob[start...]))
     }
 }

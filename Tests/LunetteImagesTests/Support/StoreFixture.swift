@@ -8,7 +8,9 @@ struct Workspace: Sendable {
     let folder: String
     var root: String { "\(folder)/root" }
 
-    func open(_ configuration: RegistryConfiguration = RegistryConfiguration(), limits: UnpackLimits = UnpackLimits()) async throws -> ImageStore {
+    func open(
+        _ configuration: RegistryConfiguration = RegistryConfiguration(), limits: UnpackLimits = UnpackLimits()
+    ) async throws -> ImageStore {
         try await ImageStore.open(root: root, configuration: configuration, limits: limits)
     }
 

@@ -75,7 +75,9 @@ struct TarBuilder {
 
     private mutating func header(_ name: String, size: Int, type: Character, _ options: Options) {
         var block = [UInt8](repeating: 0, count: 512)
-        func put(_ text: String, at offset: Int, limit: Int) { for (index, byte) in text.utf8.prefix(limit).enumerated() { block[offset + index] = byte } }
+        func put(_ text: String, at offset: Int, limit: Int) {
+            for (index, byte) in text.utf8.prefix(limit).enumerated() { block[offset + index] = byte }
+        }
         func octal(_ number: Int, at offset: Int, width: Int) {
             if number < 1 << (3 * (width - 1)) {
                 let digits = String(number, radix: 8)

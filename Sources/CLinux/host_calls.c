@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/openat2.h>
 #include <poll.h>
 #include <sched.h>
@@ -465,4 +466,25 @@ int lnt_host_sleep_nanoseconds(int64_t nanoseconds)
     while (nanosleep(&wait, &wait) < 0)
         if (errno != EINTR) return -errno;
     return 0;
+}
+
+int lnt_host_attach_device_filter(int cgroup, const void *instructions, uint32_t count)
+{
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
+    attributes.insns = (uint64_t)(uintptr_t)instructions;
+    attributes.insn_cnt = count;
+    attributes.license = (uint64_t)(uintptr_t) "Apache-2.0";
+    int program = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes);
+    if (program < 0) return -errno;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.target_fd = (uint32_t)cgroup;
+    attributes.attach_bpf_fd = (uint32_t)program;
+    attributes.attach_type = BPF_CGROUP_DEVICE;
+    attributes.attach_flags = BPF_F_ALLOW_MULTI;
+    int result = (int)syscall(SYS_bpf, BPF_PROG_ATTACH, &attributes, sizeof attributes);
+    if (result < 0) result = -errno;
+    close(program);
+    return result;
 }

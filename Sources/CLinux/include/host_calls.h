@@ -114,6 +114,9 @@ int lnt_host_mount(const char *source, const char *target, const char *type, uns
 int lnt_host_umount(const char *target, int flags);
 int lnt_host_gettid(void);
 
+/* Loads a cgroup device filter (struct bpf_insn[count]) and attaches it to a cgroup v2 directory; it lives as long as the cgroup. */
+int lnt_host_attach_device_filter(int cgroup, const void *instructions, uint32_t count);
+
 /* "ENOENT" and "no such file or directory" (glibc's words); never null. */
 const char *lnt_host_errno_name(int error);
 const char *lnt_host_errno_text(int error);

@@ -124,10 +124,12 @@ extension ContainerCgroup {
                 try write("io.weight", "default \(max(1, min(10000, weight)))", "io_weight", "io (weight)")
             }
         }
-        if limits.devices != nil {
-            degraded.append(
-                "the device list is not enforced by a filter on cgroup v2 yet: device nodes can't be made or opened on the container's nodev file systems"
-            )
+        if let rules = limits.devices {
+            do throws(SystemCallError) { try DeviceFilter(rules).attach(to: directory.path) } catch {
+                // Kernels without CONFIG_CGROUP_BPF; a refusal for any other reason must not pass as "not there".
+                guard [ErrorNumber.noSystemCall, ErrorNumber.invalid, ErrorNumber.notSupported].contains(error.errno) else { throw error }
+                degraded.append("the device list is not enforced: this kernel has no device filters for cgroup v2 (CONFIG_CGROUP_BPF)")
+            }
         }
         return degraded
     }

@@ -48,14 +48,18 @@ extension ContainerSpec {
         args = try reader.strings("args") ?? []
         try Names.validateArguments(args, path: reader.path(of: "args"))
         env = try reader.environment("env")
-        if let workdir = try reader.string("workdir") { self.workdir = try ContainerPath.normaliseWorkingDirectory(workdir, path: reader.path(of: "workdir")) }
+        if let workdir = try reader.string("workdir") {
+            self.workdir = try ContainerPath.normaliseWorkingDirectory(workdir, path: reader.path(of: "workdir"))
+        }
         user = try reader.user("user")
         if let hostname = try reader.string("hostname") {
             try Names.validateHostname(hostname, path: reader.path(of: "hostname"))
             self.hostname = hostname
         }
         labels = try reader.dictionary("labels")
-        for key in labels.keys.sorted() { try Names.validateLabel(key, labels[key]!, path: reader.path(of: "labels.\(displayable(key, limit: 64))")) }
+        for key in labels.keys.sorted() {
+            try Names.validateLabel(key, labels[key]!, path: reader.path(of: "labels.\(displayable(key, limit: 64))"))
+        }
         hasTerminal = try reader.bool("tty") ?? false
         hasStdin = try reader.bool("stdin") ?? false
         hasInit = try reader.bool("init") ?? true
@@ -81,11 +85,14 @@ extension ContainerSpec {
         ipc = try reader.namespaceMode("ipc")
         dns = try reader.strings("dns") ?? []
         for (index, address) in dns.enumerated() {
-            let fits = !address.isEmpty && address.utf8.count <= 64
+            let fits =
+                !address.isEmpty && address.utf8.count <= 64
                 && address.utf8.allSatisfy { Names.isAlphanumeric($0) || ".:%".utf8.contains($0) }
             guard fits else { throw reader.failure("dns[\(index + 1)]", "\"\(displayable(address, limit: 64))\" is not an address") }
         }
-        if reader.value("publish") != nil { throw reader.unsupported("publish", "published ports need a network, and those aren't built yet") }
+        if reader.value("publish") != nil {
+            throw reader.unsupported("publish", "published ports need a network, and those aren't built yet")
+        }
     }
 
     private mutating func readLimits(_ reader: inout FieldReader) throws(LunetteError) {
@@ -103,7 +110,9 @@ extension ContainerSpec {
         timeLimit = try reader.seconds("time_limit")
         if let timeLimit, timeLimit == 0 { throw reader.failure("time_limit", "must be longer than nothing") }
         if let lifetime = try reader.string("lifetime") {
-            guard lifetime == "script" else { throw reader.failure("lifetime", "\"\(displayable(lifetime, limit: 32))\" is not \"script\"") }
+            guard lifetime == "script" else {
+                throw reader.failure("lifetime", "\"\(displayable(lifetime, limit: 32))\" is not \"script\"")
+            }
             endsWithScript = true
         }
     }
@@ -122,13 +131,17 @@ extension ContainerSpec {
             )
         }
         if restart.policy != .never, removesOnExit { throw reader.failure("remove_on_exit", "can't stand beside a restart policy") }
-        if case .rootfs = root, entrypoint == nil, args.isEmpty, oci == nil { throw reader.failure("args", "a rootfs has no program of its own: args are required") }
+        if case .rootfs = root, entrypoint == nil, args.isEmpty, oci == nil {
+            throw reader.failure("args", "a rootfs has no program of its own: args are required")
+        }
         if entrypoint == [], args.isEmpty, oci == nil { throw reader.failure("args", "an empty entrypoint leaves nothing to run") }
         // Sharing namespaces means sharing the user namespace that owns them (kernel: EACCES on mqueue and sysfs otherwise).
         let shared = [network, pid, ipc].compactMap { mode in if case .container(let name) = mode { name } else { nil } }
         if let first = shared.first {
             guard shared.allSatisfy({ $0 == first }) else { throw reader.failure("ipc", "all shared namespaces must be of one container") }
-            guard security.hasUserNamespace else { throw reader.failure("security.user_namespace", "can't be off for a container that shares another's namespaces") }
+            guard security.hasUserNamespace else {
+                throw reader.failure("security.user_namespace", "can't be off for a container that shares another's namespaces")
+            }
         }
         if security.hasUserNamespace, let user, user.largestID >= 65536 {
             throw reader.failure("user", "\(user) is outside the container's 65536 ids")
@@ -140,7 +153,9 @@ extension FieldReader {
     /// `env = { NAME = value }`.
     mutating func environment(_ key: String) throws(LunetteError) -> [String: String] {
         let result = try dictionary(key)
-        for name in result.keys.sorted() { try Names.validateEnvironment(name, result[name]!, path: path(of: "\(key).\(displayable(name, limit: 64))")) }
+        for name in result.keys.sorted() {
+            try Names.validateEnvironment(name, result[name]!, path: path(of: "\(key).\(displayable(name, limit: 64))"))
+        }
         return result
     }
 

@@ -21,7 +21,9 @@ public struct ExecSpec: Hashable, Sendable {
         guard !args.isEmpty, !args[0].isEmpty else { throw reader.failure("args", "is required: the program and its arguments") }
         try Names.validateArguments(args, path: reader.path(of: "args"))
         env = try reader.environment("env")
-        if let workdir = try reader.string("workdir") { self.workdir = try ContainerPath.normaliseWorkingDirectory(workdir, path: reader.path(of: "workdir")) }
+        if let workdir = try reader.string("workdir") {
+            self.workdir = try ContainerPath.normaliseWorkingDirectory(workdir, path: reader.path(of: "workdir"))
+        }
         user = try reader.user("user")
         hasTerminal = try reader.bool("tty") ?? false
     }

@@ -42,7 +42,9 @@ public struct RestartSpec: Hashable, Sendable {
     }
 
     public var value: Value {
-        var map: ValueMap = ["policy": .string(policy.rawValue), "backoff": ["initial": .double(initialDelay), "max": .double(maximumDelay)]]
+        var map: ValueMap = [
+            "policy": .string(policy.rawValue), "backoff": ["initial": .double(initialDelay), "max": .double(maximumDelay)],
+        ]
         map.set("max_attempts", maximumAttempts)
         return .map(map)
     }
@@ -88,7 +90,9 @@ public struct LogSpec: Hashable, Sendable {
     init(reading reader: inout FieldReader) throws(LunetteError) {
         self.init()
         if let size = try reader.size("max_size") {
-            guard size >= 16 << 10 else { throw reader.failure("max_size", "\(size) bytes are too few for a log", hint: "give at least 16KiB") }
+            guard size >= 16 << 10 else {
+                throw reader.failure("max_size", "\(size) bytes are too few for a log", hint: "give at least 16KiB")
+            }
             maximumSize = size
         }
         maximumFiles = try reader.int("max_files", in: 1...1000) ?? maximumFiles

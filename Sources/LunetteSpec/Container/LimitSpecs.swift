@@ -2,7 +2,8 @@
 public struct Rlimit: Hashable, Sendable {
     /// The limits by number, as Linux counts them on x86-64 and arm64.
     public static let names = [
-        "cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks", "sigpending", "msgqueue", "nice", "rtprio",
+        "cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks", "sigpending", "msgqueue", "nice",
+        "rtprio",
         "rttime",
     ]
     /// "No limit" to the kernel.
@@ -41,7 +42,8 @@ extension FieldReader {
             guard let resource = Rlimit.resource(named: name) else {
                 throw table.failure(
                     name, "unknown limit",
-                    hint: nearest(to: name, in: Rlimit.names).map { "did you mean \"\($0)\"?" } ?? "known: " + Rlimit.names.joined(separator: ", ")
+                    hint: nearest(to: name, in: Rlimit.names).map { "did you mean \"\($0)\"?" } ?? "known: "
+                        + Rlimit.names.joined(separator: ", ")
                 )
             }
             guard let value = table.value(name) else { continue }
@@ -80,18 +82,31 @@ public enum Sysctls {
     public static func validate(_ name: String, _ text: String, ownsNetwork: Bool, ownsIPC: Bool, path: String) throws(LunetteError) {
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
         // A part is a file's name below /proc/sys; interface names may hold "/" there, which sysctl(8) writes instead of ".".
-        let wellFormed = parts.count >= 2 && parts.allSatisfy { part in
-            !part.isEmpty && part.utf8.allSatisfy { Names.isAlphanumeric($0) || "_-".utf8.contains($0) }
-        }
+        let wellFormed =
+            parts.count >= 2
+            && parts.allSatisfy { part in
+                !part.isEmpty && part.utf8.allSatisfy { Names.isAlphanumeric($0) || "_-".utf8.contains($0) }
+            }
         guard wellFormed else {
-            throw LunetteError(.invalidArgument, "\"\(displayable(name, limit: 80))\" is not a sysctl's name", path: path, hint: "write it with dots: \"net.core.somaxconn\"")
+            throw LunetteError(
+                .invalidArgument, "\"\(displayable(name, limit: 80))\" is not a sysctl's name", path: path,
+                hint: "write it with dots: \"net.core.somaxconn\"")
         }
-        guard !text.utf8.contains(0), text.utf8.count < 4096 else { throw LunetteError(.invalidArgument, "the value has a NUL byte or is too long", path: path) }
-        let ipcNames = ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"]
+        guard !text.utf8.contains(0), text.utf8.count < 4096 else {
+            throw LunetteError(.invalidArgument, "the value has a NUL byte or is too long", path: path)
+        }
+        let ipcNames = [
+            "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni",
+            "kernel.shm_rmid_forced",
+        ]
         if name.hasPrefix("net.") {
-            guard ownsNetwork else { throw LunetteError(.invalidArgument, "\(name) is not the container's own: it uses another's network", path: path) }
+            guard ownsNetwork else {
+                throw LunetteError(.invalidArgument, "\(name) is not the container's own: it uses another's network", path: path)
+            }
         } else if ipcNames.contains(name) || name.hasPrefix("fs.mqueue.") {
-            guard ownsIPC else { throw LunetteError(.invalidArgument, "\(name) is not the container's own: it uses another's ipc namespace", path: path) }
+            guard ownsIPC else {
+                throw LunetteError(.invalidArgument, "\(name) is not the container's own: it uses another's ipc namespace", path: path)
+            }
         } else {
             throw LunetteError(
                 .invalidArgument, "\(name) belongs to the whole host, so no container can set it", path: path,
@@ -120,7 +135,9 @@ public struct DeviceSpec: Hashable, Sendable {
     init(_ value: Value, path: String) throws(LunetteError) {
         if let text = value.stringValue {
             let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
-            guard (1...3).contains(parts.count) else { throw LunetteError(.invalidArgument, "\"\(displayable(text, limit: 80))\" is not source[:target[:permissions]]", path: path) }
+            guard (1...3).contains(parts.count) else {
+                throw LunetteError(.invalidArgument, "\"\(displayable(text, limit: 80))\" is not source[:target[:permissions]]", path: path)
+            }
             self.init(source: parts[0])
             // Docker's two-part form may give permissions second.
             if parts.count == 2, Self.arePermissions(parts[1]) { permissions = parts[1] } else if parts.count >= 2 { target = parts[1] }
@@ -137,7 +154,9 @@ public struct DeviceSpec: Hashable, Sendable {
         guard ContainerPath.isWithin(source, "/dev"), source != "/dev", ContainerPath.isWithin(target, "/dev"), target != "/dev" else {
             throw LunetteError(.invalidArgument, "a device's source and target lie below /dev", path: path)
         }
-        guard !ContainerPath.isWithin(target, "/dev/pts"), !ContainerPath.isWithin(target, "/dev/mqueue"), !ContainerPath.isWithin(target, "/dev/shm") else {
+        guard !ContainerPath.isWithin(target, "/dev/pts"), !ContainerPath.isWithin(target, "/dev/mqueue"),
+            !ContainerPath.isWithin(target, "/dev/shm")
+        else {
             throw LunetteError(.invalidArgument, "\"\(target)\" lies in one of the container's own file systems", path: path)
         }
         guard Self.arePermissions(permissions) else {
@@ -145,7 +164,9 @@ public struct DeviceSpec: Hashable, Sendable {
         }
     }
 
-    private static func arePermissions(_ text: String) -> Bool { !text.isEmpty && text.utf8.count <= 3 && text.utf8.allSatisfy { "rwm".utf8.contains($0) } }
+    private static func arePermissions(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.count <= 3 && text.utf8.allSatisfy { "rwm".utf8.contains($0) }
+    }
 
     public var value: Value { ["source": .string(source), "target": .string(target), "permissions": .string(permissions)] }
 }

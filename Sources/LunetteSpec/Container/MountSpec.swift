@@ -40,14 +40,20 @@ public struct MountSpec: Hashable, Sendable {
 
     /// What the runtime itself mounts: nothing may stand on, above or (for proc and sys) below it. See attack 10.
     static func validateTarget(_ target: String, path: String) throws(LunetteError) {
-        let reserved = target == "/" || target == "/dev" || ["/proc", "/sys", "/dev/pts", "/dev/mqueue"].contains { ContainerPath.isWithin(target, $0) }
+        let reserved =
+            target == "/" || target == "/dev"
+            || ["/proc", "/sys", "/dev/pts", "/dev/mqueue"].contains { ContainerPath.isWithin(target, $0) }
         guard !reserved else {
-            throw LunetteError(.invalidArgument, "nothing can be mounted on \"\(displayable(target))\": the container's own file systems stand there", path: path)
+            throw LunetteError(
+                .invalidArgument, "nothing can be mounted on \"\(displayable(target))\": the container's own file systems stand there",
+                path: path)
         }
     }
 
     init(reading reader: inout FieldReader) throws(LunetteError) {
-        guard let kind = try reader.choice("type", Kind.self) else { throw reader.failure("type", "is required", hint: "one of volume, bind, tmpfs") }
+        guard let kind = try reader.choice("type", Kind.self) else {
+            throw reader.failure("type", "is required", hint: "one of volume, bind, tmpfs")
+        }
         switch kind {
         case .volume, .bind, .tmpfs: break
         case .image: throw reader.unsupported("type", "mounting an image isn't built yet")
@@ -72,7 +78,9 @@ public struct MountSpec: Hashable, Sendable {
             guard text.utf8.first == UInt8(ascii: "/") else {
                 throw reader.failure("source", "\"\(displayable(text, limit: 120))\" is not an absolute host path")
             }
-            guard !text.utf8.contains(0), text.utf8.count < 4096 else { throw reader.failure("source", "is no host path: a NUL byte, or longer than Linux takes") }
+            guard !text.utf8.contains(0), text.utf8.count < 4096 else {
+                throw reader.failure("source", "is no host path: a NUL byte, or longer than Linux takes")
+            }
             return text
         default:
             guard let text, !text.isEmpty else { return "" }

@@ -6,7 +6,9 @@ public enum Names {
     /// - Throws: `invalid_argument` that quotes the name.
     public static func validate(_ name: String, kind: String, path: String? = nil) throws(LunetteError) {
         let bytes = name.utf8
-        let fits = (1...128).contains(bytes.count) && isAlphanumeric(bytes.first!) && bytes.allSatisfy { isAlphanumeric($0) || "_.-".utf8.contains($0) }
+        let fits =
+            (1...128).contains(bytes.count) && isAlphanumeric(bytes.first!)
+            && bytes.allSatisfy { isAlphanumeric($0) || "_.-".utf8.contains($0) }
         guard fits else {
             throw LunetteError(
                 .invalidArgument, "\"\(displayable(name, limit: 64))\" can't name a \(kind)", path: path,
@@ -14,7 +16,9 @@ public enum Names {
             )
         }
         // Sixty-four hex digits are an id: such a name could stand for somebody else's container.
-        guard !Digest.isHex(name) else { throw LunetteError(.invalidArgument, "\"\(name)\" looks like an id, which can't name a \(kind)", path: path) }
+        guard !Digest.isHex(name) else {
+            throw LunetteError(.invalidArgument, "\"\(name)\" looks like an id, which can't name a \(kind)", path: path)
+        }
     }
 
     /// Our own ids: 64 lower-case hex digits.
@@ -38,7 +42,9 @@ public enum Names {
         guard !name.isEmpty, !name.utf8.contains(UInt8(ascii: "=")), !name.utf8.contains(0) else {
             throw LunetteError(.invalidArgument, "\"\(displayable(name, limit: 64))\" can't name an environment variable", path: path)
         }
-        guard !value.utf8.contains(0) else { throw LunetteError(.invalidArgument, "has a NUL byte, which no environment can hold", path: path) }
+        guard !value.utf8.contains(0) else {
+            throw LunetteError(.invalidArgument, "has a NUL byte, which no environment can hold", path: path)
+        }
         guard name.utf8.count + value.utf8.count + 2 <= 131_072 else {
             throw LunetteError(.invalidArgument, "is longer than the 128 KiB that Linux takes for one variable", path: path)
         }
@@ -49,8 +55,12 @@ public enum Names {
         var total = 0
         for (index, argument) in arguments.enumerated() {
             let place = "\(path)[\(index + 1)]"
-            guard !argument.utf8.contains(0) else { throw LunetteError(.invalidArgument, "has a NUL byte, which no argument can hold", path: place) }
-            guard argument.utf8.count < 131_072 else { throw LunetteError(.invalidArgument, "is longer than the 128 KiB that Linux takes for one argument", path: place) }
+            guard !argument.utf8.contains(0) else {
+                throw LunetteError(.invalidArgument, "has a NUL byte, which no argument can hold", path: place)
+            }
+            guard argument.utf8.count < 131_072 else {
+                throw LunetteError(.invalidArgument, "is longer than the 128 KiB that Linux takes for one argument", path: place)
+            }
             total += argument.utf8.count + 9
         }
         guard total <= 1 << 20 else { throw LunetteError(.invalidArgument, "the arguments are longer than 1 MiB together", path: path) }
@@ -59,11 +69,16 @@ public enum Names {
     /// A host name: labels of letters, digits and `-`, 64 bytes at most (the kernel's `__NEW_UTS_LEN`).
     static func validateHostname(_ name: String, path: String) throws(LunetteError) {
         let labels = name.split(separator: ".", omittingEmptySubsequences: false)
-        let fits = (1...64).contains(name.utf8.count) && labels.allSatisfy { label in
-            !label.isEmpty && label.first != "-" && label.last != "-" && label.utf8.allSatisfy { isAlphanumeric($0) || "-_".utf8.contains($0) }
-        }
+        let fits =
+            (1...64).contains(name.utf8.count)
+            && labels.allSatisfy { label in
+                !label.isEmpty && label.first != "-" && label.last != "-"
+                    && label.utf8.allSatisfy { isAlphanumeric($0) || "-_".utf8.contains($0) }
+            }
         guard fits else {
-            throw LunetteError(.invalidArgument, "\"\(displayable(name, limit: 80))\" is not a host name", path: path, hint: "letters, digits, \"-\" and \".\", 64 at most")
+            throw LunetteError(
+                .invalidArgument, "\"\(displayable(name, limit: 80))\" is not a host name", path: path,
+                hint: "letters, digits, \"-\" and \".\", 64 at most")
         }
     }
 
@@ -79,7 +94,9 @@ public enum ContainerPath {
     /// `..` is refused instead of resolved: after a symlink it means something else than its text.
     /// - Throws: `invalid_argument`.
     public static func normalise(_ text: String, path: String? = nil) throws(LunetteError) -> String {
-        func failure(_ why: String) -> LunetteError { LunetteError(.invalidArgument, "\"\(displayable(text, limit: 120))\" \(why)", path: path) }
+        func failure(_ why: String) -> LunetteError {
+            LunetteError(.invalidArgument, "\"\(displayable(text, limit: 120))\" \(why)", path: path)
+        }
         guard text.utf8.first == UInt8(ascii: "/") else { throw failure("is not an absolute path") }
         guard !text.utf8.contains(0) else { throw failure("has a NUL byte") }
         guard text.utf8.count < 4096 else { throw failure("is longer than Linux takes for a path") }
@@ -99,7 +116,9 @@ public enum ContainerPath {
         let result = try normalise(text, path: path)
         let parts = result.split(separator: "/")
         if parts.first == "proc", parts.contains(where: { ["fd", "cwd", "root", "map_files", "task"].contains($0) }) {
-            throw LunetteError(.invalidArgument, "\"\(displayable(text, limit: 120))\" can't be a working directory: it leads through a process's open files", path: path)
+            throw LunetteError(
+                .invalidArgument,
+                "\"\(displayable(text, limit: 120))\" can't be a working directory: it leads through a process's open files", path: path)
         }
         return result
     }

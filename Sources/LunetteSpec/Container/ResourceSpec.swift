@@ -31,7 +31,8 @@ public struct ResourceSpec: Hashable, Sendable {
 
     public init(
         memory: Int64? = nil, memorySwap: Int64? = nil, memoryReservation: Int64? = nil, cpus: Double? = nil, cpuShares: Int64? = nil,
-        cpuset: String? = nil, cpusetMemory: String? = nil, pids: Int64? = nil, ioWeight: Int64? = nil, oom: OOM = .process, shmSize: Int64? = nil
+        cpuset: String? = nil, cpusetMemory: String? = nil, pids: Int64? = nil, ioWeight: Int64? = nil, oom: OOM = .process,
+        shmSize: Int64? = nil
     ) {
         self.memory = memory
         self.memorySwap = memorySwap
@@ -50,18 +51,24 @@ public struct ResourceSpec: Hashable, Sendable {
         self.init()
         memory = try reader.size("memory")
         // The kernel needs about this much to start anything; Docker refuses below 6 MB as well.
-        if let memory, memory < 6 << 20 { throw reader.failure("memory", "\(memory) bytes are too few to start a process", hint: "give at least 6MiB") }
+        if let memory, memory < 6 << 20 {
+            throw reader.failure("memory", "\(memory) bytes are too few to start a process", hint: "give at least 6MiB")
+        }
         memorySwap = try reader.sizeOrUnlimited("memory_swap")
         if let memorySwap, memorySwap != -1 {
             guard let memory else { throw reader.failure("memory_swap", "needs a memory limit beside it") }
-            guard memorySwap >= memory else { throw reader.failure("memory_swap", "counts memory and swap together, so it can't be below memory (\(memory))") }
+            guard memorySwap >= memory else {
+                throw reader.failure("memory_swap", "counts memory and swap together, so it can't be below memory (\(memory))")
+            }
         }
         memoryReservation = try reader.size("memory_reservation")
         if let memory, let memoryReservation, memoryReservation > memory {
             throw reader.failure("memory_reservation", "can't be above memory (\(memory))")
         }
         cpus = try reader.double("cpus")
-        if let cpus, !(cpus.isFinite && cpus >= 0.01 && cpus <= 100_000) { throw reader.failure("cpus", "\(cpus) is not a number of processors") }
+        if let cpus, !(cpus.isFinite && cpus >= 0.01 && cpus <= 100_000) {
+            throw reader.failure("cpus", "\(cpus) is not a number of processors")
+        }
         cpuShares = try reader.int("cpu_shares", in: 2...262_144)
         cpuset = try reader.cpuList("cpuset")
         cpusetMemory = try reader.cpuList("cpuset_memory")

@@ -53,7 +53,9 @@ public struct SecuritySpec: Hashable, Sendable {
             (addedCapabilities, addsAllCapabilities) = try table.capabilities("add")
             (droppedCapabilities, dropsAllCapabilities) = try table.capabilities("drop")
             try table.finish()
-            guard !(addsAllCapabilities && dropsAllCapabilities) else { throw reader.failure("capabilities", "can't add and drop all of them") }
+            guard !(addsAllCapabilities && dropsAllCapabilities) else {
+                throw reader.failure("capabilities", "can't add and drop all of them")
+            }
         }
         if let value = reader.value("seccomp") { seccomp = try Self.seccomp(value, reader) }
         hasNoNewPrivileges = try reader.bool("no_new_privileges") ?? true

@@ -45,7 +45,8 @@ public struct UserString: Hashable, Sendable, CustomStringConvertible {
         }
         let first = text.utf8.first!
         let body = text.utf8.last == UInt8(ascii: "$") ? text.utf8.dropLast() : text.utf8[...]
-        let fits = text.utf8.count <= 256 && (Names.isAlphanumeric(first) || first == UInt8(ascii: "_"))
+        let fits =
+            text.utf8.count <= 256 && (Names.isAlphanumeric(first) || first == UInt8(ascii: "_"))
             && body.allSatisfy { Names.isAlphanumeric($0) || "_.-".utf8.contains($0) }
         guard fits else { throw failure(whole, "the \(what)'s name has characters that no name has") }
         return .name(String(text))

@@ -51,7 +51,13 @@ public struct Signal: Hashable, Sendable, CustomStringConvertible {
         if name == "RTMIN" { return realTimeMinimum }
         if name == "RTMAX" { return realTimeMaximum }
         let base: Int32
-        if name.hasPrefix("RTMIN+") { base = realTimeMinimum } else if name.hasPrefix("RTMAX-") { base = realTimeMaximum } else { return nil }
+        if name.hasPrefix("RTMIN+") {
+            base = realTimeMinimum
+        } else if name.hasPrefix("RTMAX-") {
+            base = realTimeMaximum
+        } else {
+            return nil
+        }
         let digits = name.dropFirst(6)
         guard digits.utf8.allSatisfy({ (48...57).contains($0) }), let offset = Int32(digits), offset <= 30 else { return nil }
         return base == realTimeMinimum ? base + offset : base - offset

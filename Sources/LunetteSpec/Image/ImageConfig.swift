@@ -17,7 +17,9 @@ public struct ImageConfig: Hashable, Sendable {
         public var comment: String?
         public var emptyLayer: Bool
 
-        public init(created: String? = nil, createdBy: String? = nil, author: String? = nil, comment: String? = nil, emptyLayer: Bool = false) {
+        public init(
+            created: String? = nil, createdBy: String? = nil, author: String? = nil, comment: String? = nil, emptyLayer: Bool = false
+        ) {
             self.created = created
             self.createdBy = createdBy
             self.author = author
@@ -54,7 +56,11 @@ public struct ImageConfig: Hashable, Sendable {
         created = try reader.string("created")
         author = try reader.string("author")
         platform = try Platform(reading: &reader)
-        if var table = try reader.table("config") { config = try ImageProcessConfig(reading: &table) } else { config = ImageProcessConfig() }
+        if var table = try reader.table("config") {
+            config = try ImageProcessConfig(reading: &table)
+        } else {
+            config = ImageProcessConfig()
+        }
         guard var rootfs = try reader.table("rootfs") else { throw reader.failure("rootfs", "is required") }
         guard try rootfs.required("type") == "layers" else { throw rootfs.failure("type", "must be \"layers\"") }
         diffIDs = []

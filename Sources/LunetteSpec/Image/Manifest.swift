@@ -107,17 +107,23 @@ public enum ImageDocument: Hashable, Sendable {
         let version = try reader.int("schemaVersion")
         guard version == 2 else {
             throw version == 1
-                ? LunetteError(.unsupported, "Docker's manifest schema 1 has no verifiable layers", path: "schemaVersion", hint: "push the image again with a current tool")
+                ? LunetteError(
+                    .unsupported, "Docker's manifest schema 1 has no verifiable layers", path: "schemaVersion",
+                    hint: "push the image again with a current tool")
                 : reader.failure("schemaVersion", "must be 2")
         }
         let stated = try reader.string("mediaType").map(MediaType.init(rawValue:))
         if let stated, let expected, stated != expected {
-            throw reader.failure("mediaType", "says \"\(displayable(stated.rawValue, limit: 100))\" where \"\(displayable(expected.rawValue, limit: 100))\" was announced")
+            throw reader.failure(
+                "mediaType",
+                "says \"\(displayable(stated.rawValue, limit: 100))\" where \"\(displayable(expected.rawValue, limit: 100))\" was announced"
+            )
         }
         let hasManifests = reader.value("manifests") != nil
         let hasLayers = reader.value("layers") != nil || reader.value("config") != nil
         if (hasManifests && hasLayers) || reader.value("fsLayers") != nil {
-            throw LunetteError(.invalidArgument, "can be read both as an image and as an index of images", path: hasManifests ? "manifests" : "fsLayers")
+            throw LunetteError(
+                .invalidArgument, "can be read both as an image and as an index of images", path: hasManifests ? "manifests" : "fsLayers")
         }
         guard let kind = stated ?? expected ?? (hasManifests ? .imageIndex : hasLayers ? .imageManifest : nil) else {
             throw reader.failure("mediaType", "is neither a manifest nor an index")
@@ -127,7 +133,9 @@ public enum ImageDocument: Hashable, Sendable {
             guard hasManifests else { throw reader.failure("manifests", "is required") }
             return .index(try ImageIndex(reading: &reader, mediaType: kind))
         }
-        guard kind.isManifest else { throw LunetteError(.unsupported, "\"\(displayable(kind.rawValue, limit: 100))\" is no manifest or index", path: "mediaType") }
+        guard kind.isManifest else {
+            throw LunetteError(.unsupported, "\"\(displayable(kind.rawValue, limit: 100))\" is no manifest or index", path: "mediaType")
+        }
         guard !hasManifests else { throw reader.failure("mediaType", "says manifest, but the document is an index") }
         return .manifest(try Manifest(reading: &reader, mediaType: kind))
     }

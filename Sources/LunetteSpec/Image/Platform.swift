@@ -20,7 +20,8 @@ public struct Platform: Hashable, Sendable, CustomStringConvertible {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         let hint = "write os/architecture[/variant], such as \"linux/arm64\""
         let wellFormed = parts.allSatisfy { part in
-            !part.isEmpty && part.utf8.allSatisfy { Character(UnicodeScalar($0)).isLetter || (48...57).contains($0) || "_.-".utf8.contains($0) }
+            !part.isEmpty
+                && part.utf8.allSatisfy { Character(UnicodeScalar($0)).isLetter || (48...57).contains($0) || "_.-".utf8.contains($0) }
         }
         guard wellFormed, (1...3).contains(parts.count) else {
             throw LunetteError(.invalidArgument, "\"\(displayable(text, limit: 64))\" is not a platform", hint: hint)

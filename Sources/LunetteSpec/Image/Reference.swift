@@ -16,7 +16,9 @@ public struct Reference: Hashable, Sendable, CustomStringConvertible {
     /// - Throws: `invalid_argument` that quotes the text; hostile names (`..`, upper case, empty parts) have no valid form.
     public init(_ text: String) throws(LunetteError) {
         let shown = displayable(text, limit: 120)
-        func failure(_ why: String) -> LunetteError { LunetteError(.invalidArgument, "\"\(shown)\" is not an image reference: \(why)", hint: Self.hint) }
+        func failure(_ why: String) -> LunetteError {
+            LunetteError(.invalidArgument, "\"\(shown)\" is not an image reference: \(why)", hint: Self.hint)
+        }
         guard !text.isEmpty, text.utf8.count <= 700 else { throw failure(text.isEmpty ? "it is empty" : "it is too long") }
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else { throw failure("it has characters that no reference has") }
         // Docker refuses a bare image id as a name: whoever registers that name would be pulled instead.
@@ -70,7 +72,8 @@ public struct Reference: Hashable, Sendable, CustomStringConvertible {
     public var familiar: String {
         var short = name
         if registry == Self.defaultRegistry {
-            short = repository.hasPrefix("library/") && !repository.dropFirst(8).contains("/") ? String(repository.dropFirst(8)) : repository
+            short =
+                repository.hasPrefix("library/") && !repository.dropFirst(8).contains("/") ? String(repository.dropFirst(8)) : repository
         }
         return short + (tag.map { ":\($0)" } ?? "") + (digest.map { "@\($0)" } ?? "")
     }
@@ -87,7 +90,8 @@ public struct Reference: Hashable, Sendable, CustomStringConvertible {
 
     private static func isTag(_ text: String) -> Bool {
         guard (1...128).contains(text.utf8.count), let first = text.utf8.first else { return false }
-        return first != UInt8(ascii: ".") && first != UInt8(ascii: "-") && text.utf8.allSatisfy { isAlphanumeric($0) || "_.-".utf8.contains($0) }
+        return first != UInt8(ascii: ".") && first != UInt8(ascii: "-")
+            && text.utf8.allSatisfy { isAlphanumeric($0) || "_.-".utf8.contains($0) }
     }
 
     private static func isRegistry(_ text: String) -> Bool {
@@ -95,7 +99,9 @@ public struct Reference: Hashable, Sendable, CustomStringConvertible {
         if host.first == "[" {
             guard let close = host.firstIndex(of: "]") else { return false }
             let address = host[host.index(after: host.startIndex)..<close]
-            guard !address.isEmpty, address.utf8.allSatisfy({ $0 == UInt8(ascii: ":") || Character(UnicodeScalar($0)).isHexDigit }) else { return false }
+            guard !address.isEmpty, address.utf8.allSatisfy({ $0 == UInt8(ascii: ":") || Character(UnicodeScalar($0)).isHexDigit }) else {
+                return false
+            }
             let port = host[host.index(after: close)...]
             return port.isEmpty || (port.first == ":" && isPort(port.dropFirst()))
         }
@@ -104,7 +110,8 @@ public struct Reference: Hashable, Sendable, CustomStringConvertible {
             host = host[..<colon]
         }
         return host.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { label in
-            !label.isEmpty && label.first != "-" && label.last != "-" && label.utf8.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: "-") }
+            !label.isEmpty && label.first != "-" && label.last != "-"
+                && label.utf8.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: "-") }
         }
     }
 
@@ -120,7 +127,9 @@ public struct Reference: Hashable, Sendable, CustomStringConvertible {
             if (97...122).contains(byte) || (48...57).contains(byte) {
                 if !separator.isEmpty {
                     let dashes = separator.allSatisfy { $0 == UInt8(ascii: "-") }
-                    guard dashes || separator == Array(".".utf8) || separator == Array("_".utf8) || separator == Array("__".utf8) else { return false }
+                    guard dashes || separator == Array(".".utf8) || separator == Array("_".utf8) || separator == Array("__".utf8) else {
+                        return false
+                    }
                     separator = []
                 }
                 sawWord = true

@@ -25,12 +25,16 @@ struct LaunchPlanBuilder {
         addSettings()
         initSteps.append(.pivotRoot)
         for path in spec.linux.maskedPaths { initSteps.append(.maskPath(try ContainerPath.normalise(path, path: "linux.maskedPaths"))) }
-        for path in spec.linux.readonlyPaths { initSteps.append(.makeReadonly(try ContainerPath.normalise(path, path: "linux.readonlyPaths"))) }
+        for path in spec.linux.readonlyPaths {
+            initSteps.append(.makeReadonly(try ContainerPath.normalise(path, path: "linux.readonlyPaths")))
+        }
         if spec.root?.readonly == true { initSteps.append(.makeRootReadonly) }
     }
 
     private mutating func slot() throws(LunetteError) -> TreeSlot {
-        guard nextSlot < TreeSlot.limit else { throw LunetteError(.resourceExhausted, "more than \(TreeSlot.limit) mounts and devices", path: "mounts") }
+        guard nextSlot < TreeSlot.limit else {
+            throw LunetteError(.resourceExhausted, "more than \(TreeSlot.limit) mounts and devices", path: "mounts")
+        }
         defer { nextSlot += 1 }
         return nextSlot
     }
@@ -41,7 +45,9 @@ struct LaunchPlanBuilder {
         guard let mount = spec.linux.namespace(.mount), mount.path == nil else {
             throw LunetteError(.unsupported, "a container always has a mount namespace of its own", path: "linux.namespaces")
         }
-        guard spec.linux.namespace(.time) == nil else { throw LunetteError(.unsupported, "time namespaces aren't built yet", path: "linux.namespaces") }
+        guard spec.linux.namespace(.time) == nil else {
+            throw LunetteError(.unsupported, "time namespaces aren't built yet", path: "linux.namespaces")
+        }
         var plan = NamespacePlan(create: [.mount])
         for kind in [RuntimeSpec.LinuxSection.NamespaceKind.user, .network, .ipc, .uts, .pid, .cgroup] {
             guard let namespace = spec.linux.namespace(kind), let flag = Self.flag(kind) else { continue }
@@ -97,16 +103,20 @@ struct LaunchPlanBuilder {
         let root: TreeSlot
         switch inputs.root {
         case .overlay(let store, let lowers, let upper, let work):
-            guard !lowers.isEmpty else { throw LunetteError(.invalidArgument, "an image without layers has nothing to run", path: "root.path") }
+            guard !lowers.isEmpty else {
+                throw LunetteError(.invalidArgument, "an image without layers has nothing to run", path: "root.path")
+            }
             let storeSlot = try slot()
-            hostSteps.append(.openTree(TreePlan(slot: storeSlot, source: store, mapping: mapping, attributes: [.nodev], expectation: .directory)))
+            hostSteps.append(
+                .openTree(TreePlan(slot: storeSlot, source: store, mapping: mapping, attributes: [.nodev], expectation: .directory)))
             root = try slot()
             let base = spec.linux.uidMappings.first { $0.containerID == 0 }?.hostID ?? (hasUserNamespace ? inputs.joinedIDBase : nil) ?? 0
             let groupBase = spec.linux.gidMappings.first { $0.containerID == 0 }?.hostID ?? base
             hostSteps.append(
                 .openOverlay(
                     OverlayPlan(
-                        slot: root, store: storeSlot, lowers: lowers, upper: upper, work: work, attributes: [.nodev], ownerUID: base, ownerGID: groupBase
+                        slot: root, store: storeSlot, lowers: lowers, upper: upper, work: work, attributes: [.nodev], ownerUID: base,
+                        ownerGID: groupBase
                     )
                 )
             )
@@ -114,7 +124,10 @@ struct LaunchPlanBuilder {
             root = try slot()
             // What is mounted below it can't always be id-mapped (proc, NFS), so it stays behind then.
             hostSteps.append(
-                .openTree(TreePlan(slot: root, source: source, recursive: !hasUserNamespace, mapping: mapping, attributes: [.nodev], expectation: .directory))
+                .openTree(
+                    TreePlan(
+                        slot: root, source: source, recursive: !hasUserNamespace, mapping: mapping, attributes: [.nodev],
+                        expectation: .directory))
             )
         }
         initSteps.append(.attachRoot(root))
@@ -127,7 +140,9 @@ struct LaunchPlanBuilder {
         for (index, mount) in spec.mounts.enumerated() {
             let path = "mounts[\(index + 1)]"
             let target = try ContainerPath.normalise(mount.destination, path: "\(path).destination")
-            guard target != "/" else { throw LunetteError(.invalidArgument, "nothing can be mounted over the root", path: "\(path).destination") }
+            guard target != "/" else {
+                throw LunetteError(.invalidArgument, "nothing can be mounted over the root", path: "\(path).destination")
+            }
             let options = try MountOptions(mount.options, path: "\(path).options")
             if options.isBind || mount.type == "bind" {
                 try addBind(mount, target, options, path)
@@ -144,15 +159,20 @@ struct LaunchPlanBuilder {
         if !hasDevices { try addDevices() }
     }
 
-    private mutating func addBind(_ mount: RuntimeSpec.MountEntry, _ target: String, _ options: MountOptions, _ path: String) throws(LunetteError) {
+    private mutating func addBind(
+        _ mount: RuntimeSpec.MountEntry, _ target: String, _ options: MountOptions, _ path: String
+    ) throws(LunetteError) {
         guard let source = mount.source, source.utf8.first == UInt8(ascii: "/"), !source.utf8.contains(0) else {
             throw LunetteError(.invalidArgument, "is required: an absolute host path", path: "\(path).source")
         }
         if let propagation = options.propagation, propagation != "private" {
-            throw LunetteError(.unsupported, "mounts are always private to the container: \(propagation) isn't built", path: "\(path).options")
+            throw LunetteError(
+                .unsupported, "mounts are always private to the container: \(propagation) isn't built", path: "\(path).options")
         }
         guard options.data.isEmpty else {
-            throw LunetteError(.invalidArgument, "\"\(displayable(options.data[0].text, limit: 60))\" means nothing for a bind mount", path: "\(path).options")
+            throw LunetteError(
+                .invalidArgument, "\"\(displayable(options.data[0].text, limit: 60))\" means nothing for a bind mount",
+                path: "\(path).options")
         }
         let mapping: TreePlan.Mapping
         if !mount.uidMappings.isEmpty || !mount.gidMappings.isEmpty {
@@ -174,14 +194,20 @@ struct LaunchPlanBuilder {
         initSteps.append(.attach(AttachPlan(slot: tree, target: target, creation: .asSource, refusesSymlinks: isSystem)))
     }
 
-    private mutating func addFilesystem(_ mount: RuntimeSpec.MountEntry, _ target: String, _ options: MountOptions, _ path: String) throws(LunetteError) {
+    private mutating func addFilesystem(
+        _ mount: RuntimeSpec.MountEntry, _ target: String, _ options: MountOptions, _ path: String
+    ) throws(LunetteError) {
         guard let type = mount.type else { throw LunetteError(.invalidArgument, "is required", path: "\(path).type") }
         // Types that a user namespace may mount; a block device's file system would be the host's to mount.
         guard ["proc", "sysfs", "tmpfs", "devpts", "mqueue"].contains(type) else {
-            throw LunetteError(.unsupported, "file systems of type \"\(displayable(type, limit: 40))\" aren't mounted for containers", path: "\(path).type")
+            throw LunetteError(
+                .unsupported, "file systems of type \"\(displayable(type, limit: 40))\" aren't mounted for containers", path: "\(path).type"
+            )
         }
         // The container's own file systems must stand where their names say (attack 10); a tmpfs of the user's follows the image's links.
-        let isOwn = type != "tmpfs" || ContainerPath.isWithin(target, "/dev") || ContainerPath.isWithin(target, "/sys") || ContainerPath.isWithin(target, "/proc")
+        let isOwn =
+            type != "tmpfs" || ContainerPath.isWithin(target, "/dev") || ContainerPath.isWithin(target, "/sys")
+            || ContainerPath.isWithin(target, "/proc")
         initSteps.append(
             .mount(
                 FilesystemPlan(type: type, target: target, options: options.data, attributes: options.attributes, refusesSymlinks: isOwn)
@@ -198,14 +224,17 @@ struct LaunchPlanBuilder {
         case .v1(let hierarchies):
             let attributes = options.attributes.subtracting(.readonly)
             initSteps.append(
-                .mount(FilesystemPlan(type: "tmpfs", target: target, options: [.init("mode", "755"), .init("size", "64k")], attributes: attributes))
+                .mount(
+                    FilesystemPlan(
+                        type: "tmpfs", target: target, options: [.init("mode", "755"), .init("size", "64k")], attributes: attributes))
             )
             for hierarchy in hierarchies {
                 let controllers = hierarchy.split(separator: ",").map(String.init)
                 initSteps.append(
                     .mount(
                         FilesystemPlan(
-                            type: "cgroup", target: "\(target)/\(hierarchy)", options: controllers.map { .init($0) }, attributes: options.attributes,
+                            type: "cgroup", target: "\(target)/\(hierarchy)", options: controllers.map { .init($0) },
+                            attributes: options.attributes,
                             optional: true
                         )
                     )
@@ -242,7 +271,9 @@ struct LaunchPlanBuilder {
             let tree = try slot()
             hostSteps.append(
                 .openTree(
-                    TreePlan(slot: tree, source: .path(device.source), attributes: [.nosuid, .noexec], expectation: device.expectation, refusesSymlinks: true)
+                    TreePlan(
+                        slot: tree, source: .path(device.source), attributes: [.nosuid, .noexec], expectation: device.expectation,
+                        refusesSymlinks: true)
                 )
             )
             initSteps.append(.attach(AttachPlan(slot: tree, target: device.target, creation: .asSource, refusesSymlinks: true)))
@@ -290,7 +321,8 @@ struct MountOptions {
             case "nosymfollow", "rnosymfollow": attributes.insert(.nosymfollow)
             case "symfollow", "rsymfollow": attributes.remove(.nosymfollow)
             // The kernel's own way when nothing is said.
-            case "relatime", "rrelatime", "atime", "ratime", "diratime", "rdiratime", "norelatime", "rnorelatime", "nostrictatime", "rnostrictatime", "defaults",
+            case "relatime", "rrelatime", "atime", "ratime", "diratime", "rdiratime", "norelatime", "rnorelatime", "nostrictatime",
+                "rnostrictatime", "defaults",
                 "async", "silent", "loud":
                 break
             case "private", "rprivate": propagation = "private"
@@ -299,7 +331,9 @@ struct MountOptions {
             case "unbindable", "runbindable": propagation = "unbindable"
             case "idmap", "ridmap": isIDMapped = true
             default:
-                guard !option.isEmpty, !option.utf8.contains(0) else { throw LunetteError(.invalidArgument, "has an empty option or one with a NUL byte", path: path) }
+                guard !option.isEmpty, !option.utf8.contains(0) else {
+                    throw LunetteError(.invalidArgument, "has an empty option or one with a NUL byte", path: path)
+                }
                 let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 data.append(.init(String(parts[0]), parts.count == 2 ? String(parts[1]) : nil))
             }

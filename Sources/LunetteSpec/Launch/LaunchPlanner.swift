@@ -76,7 +76,9 @@ package enum LaunchPlanner {
         if let workdir = exec.workdir { section.cwd = workdir }
         if let user = exec.user {
             let hasUserNamespace = spec.linux.namespace(.user) != nil
-            if hasUserNamespace, user.largestID >= 65536 { throw LunetteError(.invalidArgument, "\(user) is outside the container's 65536 ids", path: "user") }
+            if hasUserNamespace, user.largestID >= 65536 {
+                throw LunetteError(.invalidArgument, "\(user) is outside the container's 65536 ids", path: "user")
+            }
             section.user = .init(user)
         }
         section.terminal = exec.hasTerminal
@@ -97,7 +99,9 @@ package enum LaunchPlanner {
 
     private static func process(_ spec: RuntimeSpec, _ inputs: LaunchInputs) throws(LunetteError) -> ProcessPlan {
         guard let section = spec.process else { throw LunetteError(.invalidArgument, "is required", path: "process") }
-        guard !section.args.isEmpty else { throw LunetteError(.invalidArgument, "is required: the program and its arguments", path: "process.args") }
+        guard !section.args.isEmpty else {
+            throw LunetteError(.invalidArgument, "is required: the program and its arguments", path: "process.args")
+        }
         var plan = processPlan(section, program: inputs.seccompProgram, flags: inputs.seccompFlags)
         plan.stdin = inputs.keepsStdinOpen || section.terminal
         plan.terminalRows = section.consoleSize.map { UInt16(clamping: $0.height) } ?? 0
@@ -112,7 +116,8 @@ package enum LaunchPlanner {
             additionalGroups: section.user.additionalGids.map(String.init), umask: section.user.umask ?? 0o022,
             rlimits: section.rlimits.map { ResourceLimit(resource: $0.resource, soft: $0.soft, hard: $0.hard) },
             capabilities: CapabilityPlan(
-                bounding: sets.bounding.mask, effective: sets.effective.mask, permitted: sets.permitted.mask, inheritable: sets.inheritable.mask,
+                bounding: sets.bounding.mask, effective: sets.effective.mask, permitted: sets.permitted.mask,
+                inheritable: sets.inheritable.mask,
                 ambient: sets.ambient.mask
             ),
             noNewPrivileges: section.noNewPrivileges, seccompProgram: program, seccompFlags: flags, terminal: section.terminal
@@ -130,10 +135,16 @@ package enum LaunchPlanner {
             }
         }
         try refuse("hooks", spec.other["hooks"])
-        for key in ["personality", "intelRdt", "timeOffsets", "memoryPolicy", "netDevices", "mountLabel"] { try refuse("linux.\(key)", spec.linux.other[key]) }
+        for key in ["personality", "intelRdt", "timeOffsets", "memoryPolicy", "netDevices", "mountLabel"] {
+            try refuse("linux.\(key)", spec.linux.other[key])
+        }
         for key in ["scheduler", "ioPriority", "execCPUAffinity"] { try refuse("process.\(key)", spec.process?.other[key]) }
-        if let profile = spec.process?.apparmorProfile, !profile.isEmpty { throw LunetteError(.unsupported, "AppArmor profiles aren't built yet", path: "process.apparmorProfile") }
-        if let label = spec.process?.selinuxLabel, !label.isEmpty { throw LunetteError(.unsupported, "SELinux labels aren't built yet", path: "process.selinuxLabel") }
+        if let profile = spec.process?.apparmorProfile, !profile.isEmpty {
+            throw LunetteError(.unsupported, "AppArmor profiles aren't built yet", path: "process.apparmorProfile")
+        }
+        if let label = spec.process?.selinuxLabel, !label.isEmpty {
+            throw LunetteError(.unsupported, "SELinux labels aren't built yet", path: "process.selinuxLabel")
+        }
         if let propagation = spec.linux.rootfsPropagation, propagation != "private" {
             throw LunetteError(.unsupported, "a container's root is always private", path: "linux.rootfsPropagation")
         }

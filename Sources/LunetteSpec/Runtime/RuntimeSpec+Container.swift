@@ -24,7 +24,8 @@ package struct HostFacts: Sendable, Hashable {
     package init(
         containerID: String, idRange: Range<UInt32>?, rootPath: String, mountSources: [Int: String] = [:], readonlyMounts: Set<Int> = [],
         stateDirectory: String? = nil, throttledProcessors: Int = 0, hardLimits: [UInt32: UInt64] = [:],
-        joins: [RuntimeSpec.LinuxSection.Namespace] = [], cgroupsPath: String? = nil, devices: [String: RuntimeSpec.LinuxSection.Device] = [:]
+        joins: [RuntimeSpec.LinuxSection.Namespace] = [], cgroupsPath: String? = nil,
+        devices: [String: RuntimeSpec.LinuxSection.Device] = [:]
     ) {
         self.containerID = containerID
         self.idRange = idRange
@@ -47,7 +48,8 @@ extension RuntimeSpec {
     /// - Throws: `invalid_argument` when spec and image together make no sense (no program, a user outside the id range).
     package init(container: ContainerSpec, image: ImageProcessConfig?, facts: HostFacts) throws(LunetteError) {
         self.init()
-        hostname = container.network == .host && container.hostname == nil ? nil : container.hostname ?? String(facts.containerID.prefix(12))
+        hostname =
+            container.network == .host && container.hostname == nil ? nil : container.hostname ?? String(facts.containerID.prefix(12))
         root = RootSection(path: facts.rootPath, readonly: container.isRootReadonly)
         process = try ProcessSection(container: container, image: image, facts: facts, hostname: hostname)
         mounts = try Self.mounts(container, facts)
@@ -62,7 +64,8 @@ extension RuntimeSpec {
         // From another user namespace than the one that owns the network namespace, sysfs can't be mounted.
         let bindsHostSys = container.network == .host && container.security.hasUserNamespace
         var result = RuntimeDefaults.mounts(
-            shmSize: container.resources.shmSize ?? ResourceSpec.defaultShmSize, bindsHostSys: bindsHostSys, hasPrivateIPC: container.ipc == .own
+            shmSize: container.resources.shmSize ?? ResourceSpec.defaultShmSize, bindsHostSys: bindsHostSys,
+            hasPrivateIPC: container.ipc == .own
         )
         if container.security.isPrivileged {
             for index in result.indices where ["/sys", "/sys/fs/cgroup"].contains(result[index].destination) && !bindsHostSys {
@@ -73,7 +76,9 @@ extension RuntimeSpec {
         if let folder = facts.stateDirectory {
             for name in ["hosts", "hostname", "resolv.conf"] where !container.mounts.contains(where: { $0.target == "/etc/\(name)" }) {
                 result.append(
-                    MountEntry(destination: "/etc/\(name)", type: "bind", source: "\(folder)/\(name)", options: ["bind", "rprivate", "nosuid", "nodev"] + mapping)
+                    MountEntry(
+                        destination: "/etc/\(name)", type: "bind", source: "\(folder)/\(name)",
+                        options: ["bind", "rprivate", "nosuid", "nodev"] + mapping)
                 )
             }
         }
@@ -95,7 +100,8 @@ extension RuntimeSpec {
         case .tmpfs:
             let size = mount.size.map { ["size=\($0)"] } ?? []
             return MountEntry(
-                destination: mount.target, type: "tmpfs", source: "tmpfs", options: restrictions + ["mode=\(String(mount.mode, radix: 8))"] + size + access
+                destination: mount.target, type: "tmpfs", source: "tmpfs",
+                options: restrictions + ["mode=\(String(mount.mode, radix: 8))"] + size + access
             )
         case .bind, .volume:
             guard let source = facts.mountSources[index] ?? (mount.kind == .bind ? mount.source : nil) else {
@@ -125,7 +131,9 @@ extension RuntimeSpec.LinuxSection {
                 gidMappings = uidMappings
             }
         }
-        namespaces += [Namespace(.mount), joined(.pid) ?? Namespace(.pid), Namespace(.uts), joined(.ipc) ?? Namespace(.ipc), Namespace(.cgroup)]
+        namespaces += [
+            Namespace(.mount), joined(.pid) ?? Namespace(.pid), Namespace(.uts), joined(.ipc) ?? Namespace(.ipc), Namespace(.cgroup),
+        ]
         if container.network != .host { namespaces.append(joined(.network) ?? Namespace(.network)) }
         try readLimits(container, facts)
         cgroupsPath = facts.cgroupsPath
@@ -134,7 +142,8 @@ extension RuntimeSpec.LinuxSection {
         sysctl.merge(container.sysctls) { _, own in own }
         let security = container.security
         if !security.isPrivileged {
-            maskedPaths = security.maskedPaths ?? RuntimeDefaults.maskedPaths
+            maskedPaths =
+                security.maskedPaths ?? RuntimeDefaults.maskedPaths
                 + (0..<facts.throttledProcessors).map { "/sys/devices/system/cpu/cpu\($0)/thermal_throttle" }
             readonlyPaths = security.readonlyPaths ?? RuntimeDefaults.readonlyPaths
         }
@@ -167,7 +176,8 @@ extension RuntimeSpec.LinuxSection {
         if !container.security.isPrivileged {
             resources.devices = [RuntimeSpec.Resources.DeviceRule(allow: false, type: "a", access: "rwm")]
             for device in RuntimeDefaults.devices {
-                resources.devices.append(.init(allow: true, type: "c", major: Int64(device.major), minor: Int64(device.minor), access: "rwm"))
+                resources.devices.append(
+                    .init(allow: true, type: "c", major: Int64(device.major), minor: Int64(device.minor), access: "rwm"))
             }
             resources.devices.append(.init(allow: true, type: "c", major: 136, minor: nil, access: "rwm"))
             resources.devices.append(.init(allow: true, type: "c", major: 5, minor: 2, access: "rwm"))
@@ -176,7 +186,8 @@ extension RuntimeSpec.LinuxSection {
             guard var found = facts.devices[device.source] else {
                 throw LunetteError(.notFound, "there is no device \(displayable(device.source))", path: "devices")
             }
-            resources.devices.append(.init(allow: true, type: found.type, major: found.major, minor: found.minor, access: device.permissions))
+            resources.devices.append(
+                .init(allow: true, type: found.type, major: found.major, minor: found.minor, access: device.permissions))
             found.path = device.target
             found.source = device.source == device.target ? nil : device.source
             devices.append(found)

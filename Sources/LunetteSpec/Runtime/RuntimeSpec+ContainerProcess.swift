@@ -31,7 +31,8 @@ extension RuntimeSpec.ProcessSection {
     private static func workingDirectory(_ container: ContainerSpec, _ image: ImageProcessConfig?) throws(LunetteError) -> String {
         if let workdir = container.workdir { return workdir }
         guard let text = image?.workingDir, !text.isEmpty else { return "/" }
-        return try ContainerPath.normaliseWorkingDirectory(text.utf8.first == UInt8(ascii: "/") ? text : "/" + text, path: "image.config.WorkingDir")
+        return try ContainerPath.normaliseWorkingDirectory(
+            text.utf8.first == UInt8(ascii: "/") ? text : "/" + text, path: "image.config.WorkingDir")
     }
 
     /// The image's variables in its order, then the spec's; a later one of the same name replaces the earlier.
@@ -56,9 +57,12 @@ extension RuntimeSpec.ProcessSection {
     private static func user(_ container: ContainerSpec, _ image: ImageProcessConfig?) throws(LunetteError) -> User {
         var user = container.user
         if user == nil, let text = image?.user, !text.isEmpty {
-            do { user = try UserString(text) } catch { throw LunetteError(error.code, error.message, path: "image.config.User", hint: error.hint) }
+            do { user = try UserString(text) } catch {
+                throw LunetteError(error.code, error.message, path: "image.config.User", hint: error.hint)
+            }
             if container.security.hasUserNamespace, user!.largestID >= 65536 {
-                throw LunetteError(.invalidArgument, "the image's user \(user!) is outside the container's 65536 ids", path: "image.config.User")
+                throw LunetteError(
+                    .invalidArgument, "the image's user \(user!) is outside the container's 65536 ids", path: "image.config.User")
             }
         }
         return User(user ?? .init(user: .id(0), group: nil))
@@ -97,7 +101,9 @@ extension ContainerSpec {
     package func stopSignal(image: ImageProcessConfig?) throws(LunetteError) -> Signal {
         if let signal = stop.signal { return signal }
         guard let text = image?.stopSignal else { return .term }
-        do { return try Signal(text) } catch { throw LunetteError(error.code, error.message, path: "image.config.StopSignal", hint: error.hint) }
+        do { return try Signal(text) } catch {
+            throw LunetteError(error.code, error.message, path: "image.config.StopSignal", hint: error.hint)
+        }
     }
 
     /// What of the spec's protection the kernel won't hold against this container, in words for `inspect`'s `degraded`.

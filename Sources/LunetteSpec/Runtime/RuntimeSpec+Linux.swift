@@ -26,7 +26,9 @@ extension RuntimeSpec {
             /// Where the host has it, when not at `path`: Lunette binds devices instead of making nodes. Not in the specification.
             package var source: String?
 
-            package init(type: String, path: String, major: Int64, minor: Int64, fileMode: UInt32? = nil, uid: UInt32? = nil, gid: UInt32? = nil) {
+            package init(
+                type: String, path: String, major: Int64, minor: Int64, fileMode: UInt32? = nil, uid: UInt32? = nil, gid: UInt32? = nil
+            ) {
                 self.type = type
                 self.path = path
                 self.major = major
@@ -85,7 +87,9 @@ extension RuntimeSpec {
                 guard let kind = try table.choice("type", NamespaceKind.self) else { throw table.failure("type", "is required") }
                 guard namespace(kind) == nil else { throw table.failure("type", "\(kind.rawValue) is there twice") }
                 let path = try table.string("path")
-                if let path, path.utf8.first != UInt8(ascii: "/") || path.utf8.contains(0) { throw table.failure("path", "is not an absolute path") }
+                if let path, path.utf8.first != UInt8(ascii: "/") || path.utf8.contains(0) {
+                    throw table.failure("path", "is not an absolute path")
+                }
                 namespaces.append(Namespace(kind, path: path))
             }
             uidMappings = try reader.mappings("uidMappings")
@@ -97,7 +101,8 @@ extension RuntimeSpec {
             if var table = try reader.table("seccomp") { seccomp = .profile(try SeccompProfile(reading: &table)) }
             rootfsPropagation = try reader.string("rootfsPropagation")
             if let rootfsPropagation, !["private", "shared", "slave", "unbindable"].contains(rootfsPropagation) {
-                throw reader.failure("rootfsPropagation", "\"\(displayable(rootfsPropagation, limit: 32))\" is not private, shared, slave or unbindable")
+                throw reader.failure(
+                    "rootfsPropagation", "\"\(displayable(rootfsPropagation, limit: 32))\" is not private, shared, slave or unbindable")
             }
             maskedPaths = try reader.strings("maskedPaths") ?? []
             readonlyPaths = try reader.strings("readonlyPaths") ?? []
@@ -111,12 +116,16 @@ extension RuntimeSpec {
 
         private static func device(reading table: inout FieldReader) throws(LunetteError) -> Device {
             let type = try table.required("type")
-            guard ["c", "b", "u", "p"].contains(type) else { throw table.failure("type", "\"\(displayable(type, limit: 8))\" is not c, b, u or p") }
+            guard ["c", "b", "u", "p"].contains(type) else {
+                throw table.failure("type", "\"\(displayable(type, limit: 8))\" is not c, b, u or p")
+            }
             var device = Device(
                 type: type, path: try table.required("path"), major: try table.int("major") ?? 0, minor: try table.int("minor") ?? 0,
                 fileMode: try table.unsigned("fileMode"), uid: try table.unsigned("uid"), gid: try table.unsigned("gid")
             )
-            if let source = try table.string("source") { device.source = try ContainerPath.normalise(source, path: table.path(of: "source")) }
+            if let source = try table.string("source") {
+                device.source = try ContainerPath.normalise(source, path: table.path(of: "source"))
+            }
             return device
         }
 
@@ -136,7 +145,10 @@ extension RuntimeSpec {
             if !devices.isEmpty {
                 map["devices"] = .array(
                     devices.map { device in
-                        var entry: ValueMap = ["type": .string(device.type), "path": .string(device.path), "major": .int(device.major), "minor": .int(device.minor)]
+                        var entry: ValueMap = [
+                            "type": .string(device.type), "path": .string(device.path), "major": .int(device.major),
+                            "minor": .int(device.minor),
+                        ]
                         if let mode = device.fileMode { entry["fileMode"] = .int(Int64(mode)) }
                         if let uid = device.uid { entry["uid"] = .int(Int64(uid)) }
                         entry.set("source", device.source)

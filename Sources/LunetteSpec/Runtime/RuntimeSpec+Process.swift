@@ -77,11 +77,13 @@ extension RuntimeSpec {
             self.init(args: try reader.strings("args") ?? [], cwd: try reader.required("cwd"))
             try Names.validateArguments(args, path: reader.path(of: "args"))
             terminal = try reader.bool("terminal") ?? false
-            if var size = try reader.table("consoleSize"), let height = try size.unsigned("height"), let width = try size.unsigned("width") {
+            if var size = try reader.table("consoleSize"), let height = try size.unsigned("height"), let width = try size.unsigned("width")
+            {
                 consoleSize = ConsoleSize(height: height, width: width)
             }
             env = try reader.strings("env") ?? []
-            for (index, text) in env.enumerated() where text.utf8.contains(0) || text.utf8.first == UInt8(ascii: "=") || !text.contains("=") {
+            for (index, text) in env.enumerated() where text.utf8.contains(0) || text.utf8.first == UInt8(ascii: "=") || !text.contains("=")
+            {
                 throw reader.failure("env[\(index + 1)]", "is not NAME=value")
             }
             if var table = try reader.table("user") { user = try Self.user(reading: &table) }
@@ -107,7 +109,9 @@ extension RuntimeSpec {
             user.umask = try table.unsigned("umask")
             if let umask = user.umask, umask > 0o777 { throw table.failure("umask", "\(umask) is not a mask of permissions") }
             for (index, item) in (try table.list("additionalGids") ?? []).enumerated() {
-                guard let number = item.intValue, let gid = UInt32(exactly: number) else { throw table.failure("additionalGids[\(index + 1)]", "is not a group id") }
+                guard let number = item.intValue, let gid = UInt32(exactly: number) else {
+                    throw table.failure("additionalGids[\(index + 1)]", "is not a group id")
+                }
                 user.additionalGids.append(gid)
             }
             if let text = try table.string("username") { user.username = text }
@@ -130,7 +134,9 @@ extension RuntimeSpec {
 
         var value: Value {
             var map: ValueMap = ["terminal": .bool(terminal)]
-            if let consoleSize { map["consoleSize"] = ["height": .int(Int64(consoleSize.height)), "width": .int(Int64(consoleSize.width))] }
+            if let consoleSize {
+                map["consoleSize"] = ["height": .int(Int64(consoleSize.height)), "width": .int(Int64(consoleSize.width))]
+            }
             var user: ValueMap = ["uid": .int(Int64(self.user.uid)), "gid": .int(Int64(self.user.gid))]
             if let umask = self.user.umask { user["umask"] = .int(Int64(umask)) }
             if !self.user.additionalGids.isEmpty { user["additionalGids"] = .array(self.user.additionalGids.map { .int(Int64($0)) }) }
@@ -150,7 +156,9 @@ extension RuntimeSpec {
             if !rlimits.isEmpty {
                 // A uint64's largest value doesn't fit `Value`; Int64.max reads back as "no limit".
                 map["rlimits"] = .array(
-                    rlimits.map { ["type": .string($0.ociName), "hard": .int(Int64(clamping: $0.hard)), "soft": .int(Int64(clamping: $0.soft))] }
+                    rlimits.map {
+                        ["type": .string($0.ociName), "hard": .int(Int64(clamping: $0.hard)), "soft": .int(Int64(clamping: $0.soft))]
+                    }
                 )
             }
             map["noNewPrivileges"] = .bool(noNewPrivileges)

@@ -93,7 +93,8 @@ package struct SeccompProfile: Sendable, Hashable {
         for var table in try reader.tables("archMap") { architectures.append(try table.required("architecture")) }
         flags = try reader.strings("flags") ?? []
         let known = [
-            "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+            "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
         ]
         for (index, flag) in flags.enumerated() where !known.contains(flag) {
             throw reader.failure("flags[\(index + 1)]", "\"\(displayable(flag, limit: 60))\" is not a flag")
@@ -119,7 +120,9 @@ package struct SeccompProfile: Sendable, Hashable {
         var rule = Rule(names, action, errno: try table.unsigned("errnoRet"))
         if let errno = rule.errnoRet, errno > 4095 { throw table.failure("errnoRet", "\(errno) is not an error number") }
         for var argument in try table.tables("args") {
-            guard let index = try argument.unsigned("index"), index < 6 else { throw argument.failure("index", "a call has arguments 0 to 5") }
+            guard let index = try argument.unsigned("index"), index < 6 else {
+                throw argument.failure("index", "a call has arguments 0 to 5")
+            }
             guard let comparison = try argument.choice("op", Comparison.self) else { throw argument.failure("op", "is required") }
             guard let value = try argument.operand("value") else { throw argument.failure("value", "is required") }
             rule.args.append(Argument(index, comparison, value, try argument.operand("valueTwo") ?? 0))
@@ -143,7 +146,8 @@ package struct SeccompProfile: Sendable, Hashable {
                     entry["args"] = .array(
                         rule.args.map {
                             [
-                                "index": .int(Int64($0.index)), "value": .int(Int64(bitPattern: $0.value)), "valueTwo": .int(Int64(bitPattern: $0.valueTwo)),
+                                "index": .int(Int64($0.index)), "value": .int(Int64(bitPattern: $0.value)),
+                                "valueTwo": .int(Int64(bitPattern: $0.valueTwo)),
                                 "op": .string($0.comparison.rawValue),
                             ]
                         }
@@ -172,7 +176,8 @@ private struct Condition {
     /// Kernels below 5.8 don't run Lunette, so each `minKernel` of Docker's profile (4.8) is met.
     func allHold(_ granted: [Capability]) -> Bool {
         let names = granted.map(\.name)
-        return capabilities.allSatisfy { names.contains($0) } && (architectures.isEmpty || architectures.contains(Platform.native.architecture))
+        return capabilities.allSatisfy { names.contains($0) }
+            && (architectures.isEmpty || architectures.contains(Platform.native.architecture))
     }
 
     func anyHolds(_ granted: [Capability]) -> Bool {

@@ -1,2 +1,98 @@
 import ArgumentParser
-@main struct Lunette: ParsableCommand { func run() {} }
+import Glibc
+import LunetteSpec
+
+/// The command. What scripts and listings wait for stays off its way: no Foundation, and no parser but the one of the command asked for.
+@main enum Lunette {
+    static func main() async {
+        var settings = Settings()
+        do throws(LunetteError) {
+            let words = try settings.take(Array(CommandLine.arguments.dropFirst()))
+            exit(try await run(words, settings))
+        } catch {
+            TerminalMode.restore()
+            ErrorPrinter.print(error, settings: settings)
+            exit(error.commandExitCode)
+        }
+    }
+
+    private static func run(_ words: [String], _ settings: Settings) async throws(LunetteError) -> Int32 {
+        guard let first = words.first else { return try await Scripts.interactive(settings) }
+        if first == "-e" || first.hasPrefix("-e") && !first.hasPrefix("--") {
+            let joined = String(first.dropFirst(2))
+            let rest = Array(words.dropFirst(joined.isEmpty ? 2 : 1))
+            guard !joined.isEmpty || words.count > 1 else {
+                throw LunetteError(.invalidArgument, "run a chunk: -e needs its code", hint: "lunette -e 'return 1 + 1'")
+            }
+            return try await Scripts.chunk(joined.isEmpty ? words[1] : joined, arguments: rest, settings)
+        }
+        if first == "-" { return try await Scripts.standardInput(arguments: Array(words.dropFirst()), settings) }
+        if first.contains("/") || first.hasSuffix(".lua") {
+            return try await Scripts.file(first, arguments: Array(words.dropFirst()), settings)
+        }
+        switch first {
+        case "--help", "-h": return try await run(["help"], settings)
+        case "--version": return try await command("version", ["--client"], settings)
+        case "help":
+            guard words.count > 1 else {
+                Output.print(CommandTable.help)
+                return 0
+            }
+            return try await command(words[1], Array(words.dropFirst(2)) + ["--help"], settings)
+        case _ where first.hasPrefix("-"):
+            throw LunetteError(
+                .invalidArgument, "read the options: unknown option \"\(first)\"",
+                hint: nearest(to: first, in: ["--root", "--state", "--config", "--in-process", "--verbose", "--dry-run", "--help", "--version"])
+                    .map { "did you mean \"\($0)\"?" } ?? "see \"lunette --help\"")
+        default: return try await command(first, Array(words.dropFirst()), settings)
+        }
+    }
+
+    private static func command(_ name: String, _ words: [String], _ settings: Settings) async throws(LunetteError) -> Int32 {
+        guard let type = CommandTable.command(name) else { throw CommandTable.unknown(name) }
+        if settings.isDryRun {
+            throw LunetteError(.unsupported, "use --dry-run with \(name): not built yet")
+        }
+        let parsed: any ParsableCommand
+        do {
+            parsed = try type.parseAsRoot(words)
+        } catch {
+            return complain(error, type)
+        }
+        guard let command = parsed as? any LunetteCommand else {
+            var command = parsed
+            do { try command.run() } catch { return complain(error, type) }
+            return 0
+        }
+        let settings = command.global.merged(into: settings)
+        let client = Client(settings: settings, script: "lunette \(name)")
+        do throws(LunetteError) {
+            let code = try await command.perform(client)
+            await client.close()
+            return code
+        } catch {
+            TerminalMode.restore()
+            await client.close()
+            ErrorPrinter.print(error, settings: settings)
+            return error.commandExitCode
+        }
+    }
+
+    /// What the parser has to say: help on stdout, complaints in our own form.
+    private static func complain(_ error: any Error, _ type: any ParsableCommand.Type) -> Int32 {
+        guard !type.exitCode(for: error).isSuccess else {
+            Output.print(type.fullMessage(for: error))
+            return 0
+        }
+        if let error = error as? LunetteError {
+            Output.note("lunette: \(Text.safe(error.description))")
+            return error.commandExitCode
+        }
+        var message = type.message(for: error)
+        if message.hasSuffix(".") { message.removeLast() }
+        if let first = message.first, first.isUppercase { message = first.lowercased() + message.dropFirst() }
+        let name = type.configuration.commandName ?? ""
+        Output.note("lunette: read the options of \(name): \(Text.safe(message))\nhint: see \"lunette \(name) --help\"")
+        return 125
+    }
+}

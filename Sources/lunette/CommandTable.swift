@@ -1,0 +1,99 @@
+import ArgumentParser
+import LunetteSpec
+
+/// All commands, found without building their parsers.
+enum CommandTable {
+    static let groups: [(title: String, commands: [any ParsableCommand.Type])] = [
+        (
+            "Containers",
+            [
+                RunCommand.self, CreateCommand.self, StartCommand.self, StopCommand.self, KillCommand.self, RestartCommand.self, PauseCommand.self,
+                ResumeCommand.self, ExecCommand.self, AttachCommand.self, LogsCommand.self, WaitCommand.self, RemoveCommand.self, PSCommand.self,
+                InspectCommand.self, StatsCommand.self, TopCommand.self, UpdateCommand.self, RenameCommand.self, CopyCommand.self,
+            ]
+        ),
+        (
+            "Images",
+            [
+                PullCommand.self, PushCommand.self, ImagesCommand.self, RemoveImageCommand.self, TagCommand.self, LoadCommand.self, SaveCommand.self,
+                BuildCommand.self, HistoryCommand.self,
+            ]
+        ),
+        ("More", [VolumeCommand.self, PluginCommand.self, HookCommand.self, EventsCommand.self, SystemCommand.self]),
+        ("Lunette", [CheckCommand.self, DaemonCommand.self, VersionCommand.self, CompletionCommand.self]),
+    ]
+
+    private static var all: [any ParsableCommand.Type] { groups.flatMap(\.commands) }
+
+    static var names: [String] { all.compactMap { $0.configuration.commandName } }
+
+    /// The contract's commands of later versions: told apart from typos.
+    private static let later = [
+        "diff", "commit", "port", "login", "logout", "network", "service", "job", "node", "script", "scheduler", "secret", "config", "project",
+        "compose", "sandbox", "plan", "apply", "test", "repl", "reload",
+    ]
+
+    static func command(_ name: String) -> (any ParsableCommand.Type)? {
+        // Most calls are of these; looking through all would make every configuration.
+        switch name {
+        case "ps": return PSCommand.self
+        case "run": return RunCommand.self
+        case "exec": return ExecCommand.self
+        case "daemon": return DaemonCommand.self
+        default: return all.first { $0.configuration.commandName == name || $0.configuration.aliases.contains(name) }
+        }
+    }
+
+    static func unknown(_ name: String) -> LunetteError {
+        if later.contains(name) {
+            return LunetteError(.unsupported, "run the command \(name): not built yet", hint: "\"lunette --help\" lists what there is")
+        }
+        let hint = nearest(to: name, in: names + ["remove", "unpause", "help"]).map { "did you mean \"lunette \($0)\"?" }
+        return LunetteError(
+            .invalidArgument, "run the command \(Text.safe(name)): there is none of this name",
+            hint: hint ?? "\"lunette --help\" lists them; a script's name has a / or ends in .lua")
+    }
+
+    /// The options of a command, for the nearest to a typo.
+    static func options(of name: String) -> [String] {
+        guard let type = command(name) else { return [] }
+        let help = type.helpMessage(columns: 200)
+        return help.split(whereSeparator: { " ,\n[]/".contains($0) }).filter { $0.hasPrefix("--") }.map(String.init)
+    }
+
+    static var help: String {
+        var text = """
+            Lunette: containers that you program.
+
+            USAGE:
+              lunette                              a REPL; with input that is no terminal, a script from there
+              lunette FILE.lua [ARGS…]             run a script (a name with / or .lua)
+              lunette -e CODE                      run a chunk and print what it returns
+              lunette [OPTIONS] COMMAND …          see "lunette COMMAND --help"
+
+            """
+        for group in groups {
+            text += "\n\(group.title.uppercased()):\n"
+            for type in group.commands {
+                text += "  " + Text.padded(type.configuration.commandName ?? "", to: 12) + type.configuration.abstract + "\n"
+            }
+        }
+        text += """
+
+            OPTIONS:
+              --root DIR      lasting state (LUNETTE_ROOT, /var/lib/lunette)
+              --state DIR     passing state and the socket (LUNETTE_STATE, /run/lunette)
+              --config DIR    registries.json and certs.d (LUNETTE_CONFIG, /etc/lunette)
+              --in-process    host the engine in this process
+              --verbose       print the chain of causes with an error
+              --version, --help
+            """
+        return text
+    }
+}
+
+/// The whole tree as one command: what completion scripts are made from.
+struct LunetteRoot: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lunette", abstract: "Containers that you program.", subcommands: CommandTable.groups.flatMap(\.commands))
+}

@@ -1,0 +1,86 @@
+import ArgumentParser
+import LunetteSpec
+
+/// The flags of `run` and `create`, named as Docker's users know them.
+struct ContainerOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Give the container a name.", valueName: "name")) var name: String?
+    @Option(name: [.short, .long], help: ArgumentHelp("Set a variable; NAME alone takes it from here.", valueName: "name=value")) var env: [String] = []
+    @Option(help: ArgumentHelp("Read variables from a file.", valueName: "file")) var envFile: [String] = []
+    @Option(name: [.short, .long], help: ArgumentHelp("Mount a volume or host folder: SOURCE:TARGET[:ro].", valueName: "mount")) var volume: [String] = []
+    @Option(help: ArgumentHelp("Mount something: type=volume|bind|tmpfs,source=…,target=…[,readonly].", valueName: "mount")) var mount: [String] = []
+    @Option(help: ArgumentHelp("Mount a tmpfs: TARGET[:size=64m,mode=1777].", valueName: "mount")) var tmpfs: [String] = []
+    @Option(name: [.customLong("network"), .customLong("net")], help: ArgumentHelp("none, host or container:NAME.", valueName: "network"))
+    var network: String?
+    @Option(name: [.customShort("h"), .long], help: ArgumentHelp("The container's host name.", valueName: "name")) var hostname: String?
+    @Option(name: [.short, .long], help: ArgumentHelp("Memory limit.", valueName: "size")) var memory: String?
+    @Option(help: ArgumentHelp("Memory and swap together; -1 is no limit.", valueName: "size")) var memorySwap: String?
+    @Option(help: ArgumentHelp("What it is left under memory pressure.", valueName: "size")) var memoryReservation: String?
+    @Option(help: ArgumentHelp("Processors' worth of time (1.5).", valueName: "number")) var cpus: Double?
+    @Option(name: [.customShort("c"), .long], help: ArgumentHelp("Weight against others.", valueName: "number")) var cpuShares: Int?
+    @Option(help: ArgumentHelp("Processors it may use (0-1,3).", valueName: "list")) var cpusetCpus: String?
+    @Option(help: ArgumentHelp("Processes and threads it may have; -1 is no limit.", valueName: "number")) var pidsLimit: Int?
+    @Option(help: ArgumentHelp("Weight for block devices, 10 to 1000.", valueName: "number")) var blkioWeight: Int?
+    @Option(help: ArgumentHelp("Size of /dev/shm.", valueName: "size")) var shmSize: String?
+    @Option(help: ArgumentHelp("Process limit: nofile=1024[:2048].", valueName: "limit")) var ulimit: [String] = []
+    @Option(help: ArgumentHelp("Kernel setting of its own namespaces.", valueName: "name=value")) var sysctl: [String] = []
+    @Option(help: ArgumentHelp("Host device: SOURCE[:TARGET[:rwm]].", valueName: "device")) var device: [String] = []
+    @Flag(help: "Remove the container when it ends.") var rm = false
+    @Flag(inversion: .prefixedNo, help: "A reaping init as process 1.") var `init` = true
+    @Option(name: [.short, .long], help: ArgumentHelp("Run as NAME|UID[:GROUP|GID].", valueName: "user")) var user: String?
+    @Option(name: [.short, .long], help: ArgumentHelp("Where the program starts.", valueName: "dir")) var workdir: String?
+    @Option(name: [.short, .long], help: ArgumentHelp("Mark the container.", valueName: "name=value")) var label: [String] = []
+    @Option(help: ArgumentHelp("Program to run instead of the image's.", valueName: "program")) var entrypoint: String?
+    @Flag(help: "The container's root can't be written.") var readOnly = false
+    @Option(help: ArgumentHelp("Add a capability; ALL.", valueName: "name")) var capAdd: [String] = []
+    @Option(help: ArgumentHelp("Drop a capability; ALL.", valueName: "name")) var capDrop: [String] = []
+    @Flag(help: "Everything the engine itself may do.") var privileged = false
+    @Option(help: ArgumentHelp("\"host\": without ids of its own.", valueName: "mode")) var userns: String?
+    @Option(help: ArgumentHelp("container:NAME shares its processes.", valueName: "mode")) var pid: String?
+    @Option(help: ArgumentHelp("container:NAME shares its IPC.", valueName: "mode")) var ipc: String?
+    @Option(help: ArgumentHelp("Name server.", valueName: "address")) var dns: [String] = []
+    @Option(
+        help: ArgumentHelp("seccomp=FILE|unconfined, no-new-privileges[=false], systempaths=unconfined.", valueName: "option"))
+    var securityOpt: [String] = []
+    @Option(help: ArgumentHelp("no, on-failure[:N], always or unless-stopped.", valueName: "policy")) var restart: String?
+    @Option(help: ArgumentHelp("Log setting: max-size=16m, max-file=4.", valueName: "name=value")) var logOpt: [String] = []
+    @Option(help: ArgumentHelp("Pull the image: missing, always or never.", valueName: "when")) var pull = "missing"
+    @Option(help: ArgumentHelp("os/architecture[/variant].", valueName: "platform")) var platform: String?
+    @Option(help: ArgumentHelp("The polite signal.", valueName: "signal")) var stopSignal: String?
+    @Option(help: ArgumentHelp("Seconds from the polite signal to SIGKILL.", valueName: "seconds")) var stopTimeout: String?
+    @Option(help: ArgumentHelp("Kill it after this long (90s, 1h).", valueName: "duration")) var timeLimit: String?
+    @Flag(name: [.short, .long], help: "Keep stdin open.") var interactive = false
+    @Flag(name: [.short, .long], help: "Give it a terminal.") var tty = false
+    @OptionGroup(visibility: .private) var later: LaterOptions
+}
+
+/// Flags that Docker's users will try and that a later version brings: told so instead of "unknown".
+struct LaterOptions: ParsableArguments {
+    @Option(name: [.short, .long]) var publish: [String] = []
+    @Flag(name: [.customShort("P"), .long]) var publishAll = false
+    @Option var ip: String?
+    @Option var networkAlias: [String] = []
+    @Option var healthCmd: String?
+    @Option var healthInterval: String?
+    @Option var healthTimeout: String?
+    @Option var healthRetries: String?
+    @Option var gpus: String?
+    @Option var storageOpt: [String] = []
+    @Option var volumesFrom: [String] = []
+    @Option var link: [String] = []
+
+    /// - Throws: `unsupported` for the first that was given.
+    func refuse() throws(LunetteError) {
+        let network = "networks come with a later version; use --network none, host or container:NAME"
+        let given: [(Bool, String, String)] = [
+            (!publish.isEmpty || publishAll, "--publish", network), (ip != nil, "--ip", network),
+            (!networkAlias.isEmpty, "--network-alias", network), (!link.isEmpty, "--link", network),
+            (healthCmd != nil || healthInterval != nil || healthTimeout != nil || healthRetries != nil, "--health-cmd", "health checks come with a later version"),
+            (gpus != nil, "--gpus", "pass the device files with --device"),
+            (!storageOpt.isEmpty, "--storage-opt", "limits on a container's own files come with a later version"),
+            (!volumesFrom.isEmpty, "--volumes-from", "name the volumes with -v"),
+        ]
+        for (isGiven, name, hint) in given where isGiven {
+            throw LunetteError(.unsupported, "use \(name): not built yet", hint: hint)
+        }
+    }
+}

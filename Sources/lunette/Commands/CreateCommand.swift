@@ -1,0 +1,24 @@
+import ArgumentParser
+import LunetteSpec
+
+struct CreateCommand: LunetteCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "create", _superCommandName: "lunette", abstract: "Make a container without starting it.",
+        usage: "lunette create [OPTIONS] IMAGE [COMMAND…]", helpNames: .long)
+
+    @OptionGroup var options: ContainerOptions
+    @Option(help: ArgumentHelp("Write the container's id to this file.", valueName: "file")) var cidfile: String?
+    @Flag(name: [.short, .long], help: "No progress of a pull.") var quiet = false
+    @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("Image, then program and arguments.", valueName: "image")) var words: [String] = []
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        let words = try Words.image(words, command: "create")
+        let spec = try options.spec(words)
+        try await ImagePull.ensure(words[0], when: options.pull, platform: options.platform, quiet: quiet, client)
+        let handle = try await client.call("container.create", ["spec": .map(spec)])
+        try CIDFile.write(handle, to: cidfile)
+        Output.print(handle["id"]?.stringValue ?? "")
+        return 0
+    }
+}

@@ -1,0 +1,118 @@
+import ArgumentParser
+import Glibc
+import LunetteAPI
+import LunetteEngine
+import LunetteServer
+import LunetteSpec
+import Synchronization
+
+struct DaemonCommand: LunetteCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "daemon", _superCommandName: "lunette", abstract: "Run the engine in the foreground.",
+        discussion: "Other commands start it when it isn't there. SIGTERM ends it; containers go on.")
+
+    @Flag(help: "Leave when no client and nothing else needs it.") var onDemand = false
+    @Option(help: ArgumentHelp("Seconds to linger on demand.", valueName: "seconds")) var linger = 5.0
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        let settings = client.settings
+        let readiness = Readiness()
+        let log = EngineLog(settings: settings, isOnDemand: onDemand && readiness.isAsked)
+        SignalRelay.block()
+        // Directories of the engine's are the owner's alone, whatever the caller's mask; and its working directory must not pin a mount.
+        umask(0o077)
+        _ = chdir("/")
+        raiseDescriptorLimit()
+        let engine: Engine
+        let server: LunetteServer
+        do throws(LunetteError) {
+            engine = try await Engines.open(settings)
+            server = LunetteServer(state: settings.state, connector: engine, log: { log.write($0) })
+            try server.start()
+        } catch {
+            log.write(error.description)
+            readiness.report(JSON.encode(error.value))
+            throw error
+        }
+        log.write("listening at \(settings.state)/engine.sock, root \(settings.root)")
+        readiness.report("ready")
+
+        let leaving = Latch()
+        let signal = Mutex<String?>(nil)
+        try SignalRelay.start { name, number in
+            guard [SIGTERM, SIGINT, SIGQUIT].contains(number) else { return }
+            signal.withLock { $0 = name }
+            leaving.open()
+        }
+        if onDemand {
+            let linger = linger
+            Task {
+                while true {
+                    await engine.waitUntilIdle(linger: linger)
+                    if server.stopIfIdle() { return leaving.open() }
+                    do { try await Task.sleep(for: .milliseconds(200)) } catch { return }
+                }
+            }
+        }
+        await leaving.opened()
+        log.write(signal.withLock { $0 }.map { "leaving: \($0)" } ?? "leaving: nothing to do")
+        await server.stop()
+        await engine.close()
+        return 0
+    }
+
+    /// Each client, shim and stream is a descriptor.
+    private func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
+
+/// Tells who started us that we answer, or why we don't: one line to the descriptor in LUNETTE_READY_FD.
+final class Readiness: Sendable {
+    private let fd: Mutex<Int32>
+
+    init() {
+        let number = Environment["LUNETTE_READY_FD"].flatMap { Int32($0) } ?? -1
+        fd = Mutex(number)
+        if number >= 0 { _ = fcntl(number, F_SETFD, FD_CLOEXEC) }
+        // Not for the shims and hooks that we start.
+        unsetenv("LUNETTE_READY_FD")
+    }
+
+    var isAsked: Bool { fd.withLock { $0 >= 0 } }
+
+    func report(_ line: String) {
+        fd.withLock { fd in
+            guard fd >= 0 else { return }
+            Output.write(fd, Array((line + "\n").utf8))
+            close(fd)
+            fd = -1
+        }
+    }
+}
+
+/// Lines with time: on stderr in the foreground, else in `<state>/engine.log`, which starts anew past a megabyte.
+final class EngineLog: Sendable {
+    private let path: String?
+
+    init(settings: Settings, isOnDemand: Bool) { path = isOnDemand ? settings.state + "/engine.log" : nil }
+
+    func write(_ line: String) {
+        let bytes = Array("\(Quantity.timestamp(Quantity.now)) [\(getpid())] \(Text.safe(line))\n".utf8)
+        guard let path else {
+            Output.write(2, bytes)
+            return
+        }
+        var status = stat()
+        if stat(path, &status) == 0, status.st_size > 1 << 20 { rename(path, path + ".1") }
+        let fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        // The directory may not be there yet: then the starter's report is all there is.
+        guard fd >= 0 else { return }
+        Output.write(fd, bytes)
+        close(fd)
+    }
+}

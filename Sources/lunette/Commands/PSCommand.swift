@@ -1,0 +1,112 @@
+import ArgumentParser
+import LunetteSpec
+
+struct PSCommand: LunetteCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ps", _superCommandName: "lunette", abstract: "List containers.")
+
+    @Flag(name: [.short, .long], help: "Also those that don't run.") var all = false
+    @Flag(name: [.short, .long], help: "Only ids.") var quiet = false
+    @Flag(help: "Whole ids and commands.") var noTrunc = false
+    @Option(name: [.customShort("n"), .long], help: ArgumentHelp("Only so many, the youngest first.", valueName: "number")) var last: Int?
+    @Flag(name: [.short, .long], help: "Only the youngest.") var latest = false
+    @Option(name: [.short, .long], help: ArgumentHelp("label=NAME[=VALUE], status=WORD or name=PART.", valueName: "filter")) var filter: [String] = []
+    @Option(help: ArgumentHelp("json, table or a template such as '{{.Names}}'.", valueName: "format")) var format: String?
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        var arguments: ValueMap = ["all": .bool(all || last != nil || latest)]
+        try Filters.read(filter, into: &arguments, known: ["label", "status", "name"])
+        if arguments["status"] != nil { arguments["all"] = true }
+        var records = try await client.call("container.inspect_all", arguments).arrayValue ?? []
+        records.sort { ($0["created_at"]?.doubleValue ?? 0) > ($1["created_at"]?.doubleValue ?? 0) }
+        if let count = latest ? 1 : last { records = Array(records.prefix(max(0, count))) }
+        let listing = Listing(
+            columns: [
+                .init("CONTAINER ID", "ID"), .init("IMAGE", "Image"), .init("COMMAND", "Command"), .init("CREATED", "RunningFor"),
+                .init("STATUS", "Status"), .init("PORTS", "Ports"), .init("NAMES", "Names"),
+            ],
+            rows: records.map { ContainerRow.row($0, noTrunc: noTrunc) })
+        try listing.print(format: format, quiet: quiet)
+        return 0
+    }
+}
+
+/// Docker's `--filter`s in the contract's arguments.
+enum Filters {
+    static func read(_ filters: [String], into arguments: inout ValueMap, known: [String]) throws(LunetteError) {
+        var labels = ValueMap()
+        var statuses: [Value] = []
+        for filter in filters {
+            let (name, value) = try Pairs.split(filter, option: "--filter", form: "name=value")
+            guard known.contains(name) else {
+                throw LunetteError(
+                    .invalidArgument, "read --filter \"\(filter)\"", hint: nearest(to: name, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.joined(separator: ", "))
+            }
+            switch name {
+            case "label":
+                let equals = value.firstIndex(of: "=")
+                labels[String(equals.map { value[..<$0] } ?? value[...])] = .string(equals.map { String(value[value.index(after: $0)...]) } ?? "")
+            case "status": statuses.append(.string(value == "exited" ? "stopped" : value))
+            case "dangling": arguments[name] = .bool(value == "true" || value == "1")
+            default: arguments[name] = .string(value)
+            }
+        }
+        if !labels.isEmpty { arguments["labels"] = .map(labels) }
+        if !statuses.isEmpty { arguments["status"] = .array(statuses) }
+    }
+}
+
+enum ContainerRow {
+    static func row(_ record: Value, noTrunc: Bool) -> Listing.Row {
+        let id = record["id"]?.stringValue ?? ""
+        let shortID = noTrunc ? id : String(id.prefix(12))
+        let name = record["name"]?.stringValue ?? ""
+        let command = "\"" + words(record).joined(separator: " ") + "\""
+        let labels = (record["labels"]?.mapValue ?? [:]).map { "\($0.key)=\($0.value.stringValue ?? "")" }.sorted().joined(separator: ",")
+        let mounts = (record["mounts"]?.arrayValue ?? []).compactMap { $0["source"]?.stringValue ?? $0["target"]?.stringValue }
+        let created = record["created_at"]?.doubleValue ?? 0
+        return Listing.Row(
+            cells: [
+                "ID": shortID, "Image": image(record, noTrunc: noTrunc), "Command": noTrunc ? command : Text.cut(Text.safe(command), to: 20),
+                "RunningFor": Quantity.ago(created), "CreatedAt": Quantity.timestamp(created), "Status": status(record), "Ports": "",
+                "Names": name, "State": record["status"]?.stringValue ?? "", "Labels": labels, "Mounts": mounts.joined(separator: ","),
+                "Networks": (record["networks"]?.arrayValue ?? []).compactMap { $0["network"]?.stringValue }.joined(separator: ","),
+            ], record: record, name: shortID)
+    }
+
+    /// What runs: the entrypoint and its arguments, as far as the record says.
+    private static func words(_ record: Value) -> [String] {
+        let spec = record["spec"]
+        let entry = spec?["entrypoint"]?.arrayValue ?? record["image"]?["entrypoint"]?.arrayValue ?? []
+        let args = spec?["args"]?.arrayValue.flatMap { $0.isEmpty ? nil : $0 } ?? record["image"]?["cmd"]?.arrayValue ?? []
+        return (entry + args).compactMap(\.stringValue)
+    }
+
+    private static func image(_ record: Value, noTrunc: Bool) -> String {
+        if let reference = record["image"]?["ref"]?.stringValue, !reference.isEmpty { return reference }
+        if let digest = record["image"]?["digest"]?.stringValue, let colon = digest.firstIndex(of: ":") {
+            let hex = digest[digest.index(after: colon)...]
+            return noTrunc ? String(hex) : String(hex.prefix(12))
+        }
+        return record["spec"]?["rootfs"]?.stringValue ?? record["spec"]?["image"]?.stringValue ?? ""
+    }
+
+    private static func status(_ record: Value) -> String {
+        let status = record["status"]?.stringValue ?? ""
+        let up = record["started_at"]?.doubleValue.map { Quantity.duration(Quantity.now - $0) } ?? "?"
+        // A lifecycle's own state stands beside the status it belongs to.
+        let own = record["state"]?.stringValue.flatMap { $0 == status || $0.isEmpty ? nil : " [\($0)]" } ?? ""
+        switch status {
+        case "running": return "Up \(up)\(own)"
+        case "paused": return "Up \(up) (Paused)\(own)"
+        case "stopped":
+            guard let exit = record["exit"], !exit.isNull else { return "Exited" }
+            let code = exit["code"]?.intValue ?? 0
+            let ago = exit["finished_at"]?.doubleValue.map { " " + Quantity.ago($0) } ?? ""
+            let reason = exit["reason"]?.stringValue.flatMap { ["exited", "signal", "stopped"].contains($0) ? nil : ", \($0)" } ?? ""
+            return "Exited (\(code)\(reason))\(ago)"
+        default: return status.isEmpty ? "" : status.prefix(1).uppercased() + status.dropFirst()
+        }
+    }
+}

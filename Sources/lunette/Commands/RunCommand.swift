@@ -1,0 +1,85 @@
+import ArgumentParser
+import Glibc
+import LunetteAPI
+import LunetteSpec
+
+struct RunCommand: LunetteCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", _superCommandName: "lunette", abstract: "Make a container from an image and start it.",
+        usage: "lunette run [OPTIONS] IMAGE [COMMAND…]", helpNames: .long)
+
+    @OptionGroup var options: ContainerOptions
+    @Flag(name: [.short, .long], help: "Leave it running and print its id.") var detach = false
+    @Option(name: [.customShort("a"), .long], help: ArgumentHelp("Connect stdin, stdout or stderr only.", valueName: "stream")) var attach: [String] = []
+    @Option(help: ArgumentHelp("Write the container's id to this file.", valueName: "file")) var cidfile: String?
+    @Option(help: ArgumentHelp("Keys that leave it running (ctrl-p,ctrl-q).", valueName: "keys")) var detachKeys: String?
+    @Flag(inversion: .prefixedNo, help: "Send signals on to the program.") var sigProxy = true
+    @Flag(name: [.short, .long], help: "No progress of a pull.") var quiet = false
+    @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("Image, then program and arguments.", valueName: "image")) var words: [String] = []
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        let words = try Words.image(words, command: "run")
+        let spec = try options.spec(words)
+        if !detach { SignalRelay.block() }
+        try await ImagePull.ensure(words[0], when: options.pull, platform: options.platform, quiet: quiet, client)
+        if detach {
+            let handle = try await client.call("container.run", ["spec": .map(spec)])
+            try CIDFile.write(handle, to: cidfile)
+            Output.print(handle["id"]?.stringValue ?? "")
+            return 0
+        }
+        let streams = try Attachment.Streams(attach, stdin: options.interactive, tty: options.tty)
+        let attachment = try Attachment(client, streams: streams, keys: detachKeys, sigProxy: sigProxy)
+        // Two calls, so that a failure of either says which, and the terminal has its size before the program asks for it.
+        let handle = try await client.call("container.create", ["spec": .map(spec)])
+        try CIDFile.write(handle, to: cidfile)
+        let id = handle["id"]?.stringValue ?? ""
+        do throws(LunetteError) {
+            return try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
+                _ = try await client.call("container.start", ["container": .string(id), "stdio": .array(stdio)], files: files)
+            }
+        } catch where error.code != .cancelled && options.rm {
+            // What never started leaves nothing behind; the engine may have taken it away itself.
+            do throws(LunetteError) { _ = try await client.call("container.remove", ["container": .string(id), "force": true]) } catch {}
+            throw error
+        }
+    }
+}
+
+/// What stands behind the options of `run`, `create` and `exec`.
+enum Words {
+    static func image(_ words: [String], command: String) throws(LunetteError) -> [String] {
+        try check(words, command: command, what: "an image")
+    }
+
+    /// A word with a dash in first place is an option that nobody knows: parsing stopped there.
+    static func check(_ words: [String], command: String, what: String) throws(LunetteError) -> [String] {
+        var words = words
+        if words.first == "--" { words.removeFirst() }
+        guard let first = words.first else {
+            throw LunetteError(.invalidArgument, "\(command): \(what) is missing", hint: "see \"lunette \(command) --help\"")
+        }
+        guard !first.hasPrefix("-") else {
+            throw LunetteError(.invalidArgument, "\(command): unknown option \"\(first)\"", hint: Words.hint(first, command: command))
+        }
+        return words
+    }
+
+    private static func hint(_ word: String, command: String) -> String {
+        let name = String(word.prefix { $0 != "=" })
+        let known = CommandTable.options(of: command)
+        return nearest(to: name, in: known).map { "did you mean \"\($0)\"?" } ?? "see \"lunette \(command) --help\""
+    }
+}
+
+enum CIDFile {
+    /// The file must be new, as Docker has it: an old id in it would be another container's.
+    static func write(_ handle: Value, to path: String?) throws(LunetteError) {
+        guard let path, let id = handle["id"]?.stringValue else { return }
+        let fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        guard fd >= 0 else { throw LunetteError(.io, "write the container's id to \(path): \(Errno(errno))", errno: errno) }
+        Output.write(fd, Array(id.utf8))
+        close(fd)
+    }
+}

@@ -1,0 +1,278 @@
+import ArgumentParser
+import LunetteAPI
+import LunetteSpec
+import Synchronization
+
+struct EventsCommand: LunetteCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "events", _superCommandName: "lunette", abstract: "Show what happens, as it is committed.")
+
+    @Option(help: ArgumentHelp("From this sequence number on, or this long ago (10m).", valueName: "when")) var since: String?
+    @Option(help: ArgumentHelp("Up to this sequence number; 0s: up to now.", valueName: "when")) var until: String?
+    @Option(name: [.short, .long], help: ArgumentHelp("name=container.*, target=NAME, kind=NOUN or label=NAME=VALUE.", valueName: "filter"))
+    var filter: [String] = []
+    @Option(help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        var arguments: ValueMap = [:]
+        if let since { arguments["since"] = Pairs.number(since) }
+        if let until { arguments["until"] = Pairs.number(until) }
+        var match: ValueMap = [:]
+        try Filters.read(filter, into: &match, known: ["name", "target", "kind", "label"])
+        if !match.isEmpty { arguments["match"] = .map(match) }
+        var template: Template?
+        if let format, format != "json" { template = try Template(format) }
+        let (shown, asJSON) = (template, format == "json")
+        _ = try await client.call("events.follow", arguments) { (event) throws(LunetteError) in
+            let line = asJSON ? JSON.encode(event) : try shown?.text(event, [:]) ?? Self.line(event)
+            guard Output.write(1, Array((line + "\n").utf8)) else { throw LunetteError(.cancelled, "print events: nobody reads them any more") }
+        }
+        return 0
+    }
+
+    private static func line(_ event: Value) -> String {
+        let time = event["time"]?.doubleValue.map(Quantity.timestamp) ?? ""
+        let target = event["target"]
+        var words = [time, String(event["sequence"]?.intValue ?? 0), event["name"]?.stringValue ?? ""]
+        words.append(target?["name"]?.stringValue ?? String((target?["id"]?.stringValue ?? "").prefix(12)))
+        if let exit = event["exit"], let code = exit["code"]?.intValue { words.append("code=\(code) reason=\(exit["reason"]?.stringValue ?? "")") }
+        if let actor = event["actor"] {
+            words.append("uid=\(actor["uid"]?.intValue ?? -1)" + (actor["script"]?.stringValue.map { " by=\"\($0)\"" } ?? ""))
+        }
+        return words.map(Text.safe).joined(separator: " ")
+    }
+}
+
+struct StatsCommand: LunetteCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "stats", _superCommandName: "lunette", abstract: "Show what running containers use.")
+
+    @Flag(help: "Once, then end.") var noStream = false
+    @Flag(name: [.short, .long], help: .hidden) var all = false
+    @Flag(help: "Whole ids.") var noTrunc = false
+    @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
+    @Argument(help: "Names or ids; none: all that run.") var container: [String] = []
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        let isLive = !noStream && Output.isTerminal(1) && format == nil
+        var before = try await read(client)
+        while true {
+            // Use of processor time is a difference.
+            do { try await Task.sleep(for: .milliseconds(isLive ? 1000 : 200)) } catch { return 0 }
+            let now = try await read(client)
+            let rows = now.map { row($0, before: before[$0.key]) }.sorted { $0.cells["Name"]! < $1.cells["Name"]! }
+            let listing = Listing(
+                columns: [
+                    .init("CONTAINER ID", "ID"), .init("NAME", "Name"), .init("CPU %", "CPUPerc"), .init("MEM USAGE / LIMIT", "MemUsage"),
+                    .init("MEM %", "MemPerc"), .init("BLOCK I/O", "BlockIO"), .init("PIDS", "PIDs"),
+                ], rows: rows)
+            if isLive {
+                var text = "\u{1b}[H\u{1b}[2J"
+                for line in try listing.lines(format: nil, quiet: false) { text += line + "\n" }
+                guard Output.write(1, Array(text.utf8)) else { return 0 }
+            } else {
+                try listing.print(format: format, quiet: false)
+                if noStream || !Output.isTerminal(1) { return 0 }
+            }
+            before = now
+        }
+    }
+
+    private func read(_ client: Client) async throws(LunetteError) -> [String: Value] {
+        var targets: [(id: String, name: String)] = []
+        if container.isEmpty {
+            for handle in try await client.call("container.list", ["status": "running"]).arrayValue ?? [] {
+                targets.append((handle["id"]?.stringValue ?? "", handle["name"]?.stringValue ?? ""))
+            }
+        } else {
+            for name in container {
+                let handle = try await client.call("container.get", ["container": .string(name)])
+                targets.append((handle["id"]?.stringValue ?? "", handle["name"]?.stringValue ?? ""))
+            }
+        }
+        var result: [String: Value] = [:]
+        for target in targets {
+            do throws(LunetteError) {
+                guard case .map(var record) = try await client.call("container.stats", ["container": .string(target.id)]) else { continue }
+                record["id"] = .string(target.id)
+                record["name"] = .string(target.name)
+                result[target.id] = .map(record)
+            } catch where container.isEmpty && [ErrorCode.notFound, .invalidState].contains(error.code) {
+                continue  // It ended meanwhile.
+            }
+        }
+        return result
+    }
+
+    private func row(_ entry: (key: String, value: Value), before: Value?) -> Listing.Row {
+        let record = entry.value
+        let memory = record["memory"]
+        let (used, limit) = (memory?["used"]?.doubleValue ?? 0, memory?["limit"]?.doubleValue)
+        var percent = 0.0
+        if let before, let from = before["time"]?.doubleValue, let to = record["time"]?.doubleValue, to > from,
+            let first = before["cpu"]?["used"]?.doubleValue, let last = record["cpu"]?["used"]?.doubleValue
+        {
+            percent = max(0, (last - first) / (to - from) * 100)
+        }
+        let id = noTrunc ? entry.key : String(entry.key.prefix(12))
+        func size(_ value: Value?) -> String { Quantity.size(value?.doubleValue.flatMap { Int64(exactly: $0.rounded()) } ?? 0) }
+        return Listing.Row(
+            cells: [
+                "ID": id, "Name": record["name"]?.stringValue ?? "", "Container": id, "CPUPerc": Quantity.decimal(percent, 2) + "%",
+                "MemUsage": Quantity.binarySize(Int64(used)) + " / " + (limit.map { Quantity.binarySize(Int64(min($0, 9e18))) } ?? "-"),
+                "MemPerc": limit.map { $0 > 0 ? Quantity.decimal(used / $0 * 100, 2) + "%" : "-" } ?? "-",
+                "BlockIO": size(record["io"]?["read"]) + " / " + size(record["io"]?["written"]),
+                "PIDs": String(Int64(record["pids"]?["current"]?.doubleValue ?? 0)),
+            ], record: record, name: id)
+    }
+}
+
+struct TopCommand: LunetteCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "top", _superCommandName: "lunette", abstract: "List a container's processes.")
+
+    @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
+    @Argument(help: "Name or id.") var container: String
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        let records = try await client.call("container.processes", ["container": .string(container)]).arrayValue ?? []
+        let rows = records.map { record in
+            let pid = record["pid"]?.intValue.map(String.init) ?? "-"
+            return Listing.Row(
+                cells: [
+                    "User": record["user"]?.stringValue ?? "-", "PID": pid, "Inside": record["container_pid"]?.intValue.map(String.init) ?? "-",
+                    "Started": record["started_at"]?.doubleValue.map(Quantity.ago) ?? "-",
+                    "Memory": record["memory"]?.intValue.map(Quantity.binarySize) ?? "-",
+                    "Time": record["cpu"]?.doubleValue.map { Quantity.decimal($0, 2) + "s" } ?? "-", "Command": record["command"]?.stringValue ?? "",
+                ], record: record, name: pid)
+        }
+        try Listing(
+            columns: [
+                .init("USER", "User"), .init("PID", "PID"), .init("INSIDE", "Inside"), .init("STARTED", "Started"), .init("MEMORY", "Memory"),
+                .init("TIME", "Time"), .init("COMMAND", "Command"),
+            ], rows: rows
+        ).print(format: format, quiet: false)
+        return 0
+    }
+}
+
+struct PluginCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plugin", _superCommandName: "lunette", abstract: "Plugins.", subcommands: [PluginList.self, PluginInspect.self])
+}
+
+struct PluginList: LunetteCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List plugins.", aliases: ["ls"])
+
+    @Flag(name: [.short, .long], help: "Only names.") var quiet = false
+    @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        let records = try await client.call("plugin.list").arrayValue ?? []
+        let rows = records.map { record in
+            let name = record["name"]?.stringValue ?? ""
+            let provides = (record["provides"]?.mapValue ?? [:]).map { point, names in
+                "\(point): " + (names.arrayValue ?? []).compactMap(\.stringValue).joined(separator: " ")
+            }
+            return Listing.Row(
+                cells: [
+                    "Name": name, "Version": record["version"]?.stringValue ?? "", "Status": record["status"]?.stringValue ?? "",
+                    "Provides": provides.joined(separator: "; "), "Summary": record["error"]?.stringValue ?? record["summary"]?.stringValue ?? "",
+                ], record: record, name: name)
+        }
+        try Listing(
+            columns: [
+                .init("NAME", "Name"), .init("VERSION", "Version"), .init("STATUS", "Status"), .init("PROVIDES", "Provides"),
+                .init("SUMMARY", "Summary"),
+            ], rows: rows
+        ).print(format: format, quiet: quiet)
+        return 0
+    }
+}
+
+struct PluginInspect: LunetteCommand {
+    static let configuration = CommandConfiguration(commandName: "inspect", abstract: "Describe plugins.")
+
+    @Option(name: [.short, .long], help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
+    @Argument(help: "Names.") var plugin: [String]
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        var records: [Value] = []
+        for name in plugin { records.append(try await client.call("plugin.inspect", ["plugin": .string(name)])) }
+        try InspectPrinter.print(records, format: format)
+        return 0
+    }
+}
+
+struct HookCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "hook", _superCommandName: "lunette", abstract: "Handlers of events.", subcommands: [HookList.self])
+}
+
+struct HookList: LunetteCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "List the handlers of all sessions and plugins.", aliases: ["ls"])
+
+    @Flag(name: [.short, .long], help: "Only ids.") var quiet = false
+    @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        let records = try await client.call("hook.list").arrayValue ?? []
+        let rows = records.map { record in
+            let id = record["subscription"]?.stringValue ?? ""
+            return Listing.Row(
+                cells: [
+                    "Kind": record["kind"]?.stringValue ?? "", "Event": record["event"]?.stringValue ?? "",
+                    "Name": record["name"]?.stringValue ?? "-", "Source": record["source"]?.stringValue ?? "-",
+                    "Status": record["suspended"]?.boolValue == true ? "suspended" : "active", "ID": id,
+                ], record: record, name: id)
+        }
+        try Listing(
+            columns: [
+                .init("KIND", "Kind"), .init("EVENT", "Event"), .init("NAME", "Name"), .init("SOURCE", "Source"), .init("STATUS", "Status"),
+                .init("ID", "ID"),
+            ], rows: rows
+        ).print(format: format, quiet: quiet)
+        return 0
+    }
+}
+
+struct CopyCommand: LunetteCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "cp", _superCommandName: "lunette", abstract: "Copy between a container and the host.",
+        usage: "lunette cp CONTAINER:PATH PATH\n       lunette cp PATH CONTAINER:PATH")
+
+    @Argument(help: "CONTAINER:PATH, or a path here.") var source: String
+    @Argument(help: "A path here, or CONTAINER:PATH.") var destination: String
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        switch (Self.inside(source), Self.inside(destination)) {
+        case (let from?, nil):
+            _ = try await client.call(
+                "container.copy_out", ["container": .string(from.0), "source": .string(from.1), "destination": .string(Self.host(destination))])
+        case (nil, let to?):
+            _ = try await client.call(
+                "container.copy_in", ["container": .string(to.0), "source": .string(Self.host(source)), "destination": .string(to.1)])
+        default:
+            throw LunetteError(.invalidArgument, "copy \(source) to \(destination): exactly one of them is CONTAINER:PATH", hint: "a host path with a colon is written ./…")
+        }
+        return 0
+    }
+
+    /// `NAME:PATH`; a slash or dot before the colon makes it a host path, as in Docker.
+    private static func inside(_ text: String) -> (String, String)? {
+        guard let colon = text.firstIndex(of: ":"), colon > text.startIndex else { return nil }
+        let name = text[..<colon]
+        if name.contains("/") || name.hasPrefix(".") { return nil }
+        return (String(name), String(text[text.index(after: colon)...]))
+    }
+
+    private static func host(_ path: String) -> String { APIRegistry.absolutePath(path, directory: workingDirectory()) }
+}

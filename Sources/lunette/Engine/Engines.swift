@@ -1,0 +1,25 @@
+import LunetteAPI
+import LunetteEngine
+import LunettePlugins
+import LunetteSpec
+
+/// Makes the connectors that commands and scripts reach an engine by.
+enum Engines {
+    static func connector(_ settings: Settings) async throws(LunetteError) -> any EngineConnector {
+        if settings.inProcess { return try await open(settings) }
+        return EngineClient(state: settings.state, start: EngineStart(arguments: settings.arguments))
+    }
+
+    /// Opens the engine in this process; it takes the lock of the state directory.
+    static func open(_ settings: Settings) async throws(LunetteError) -> Engine {
+        try await Engine.open(EngineConfiguration(root: settings.root, state: settings.state, pluginHosts: pluginHosts()))
+    }
+
+    /// The languages that plugins may be written in.
+    static func pluginHosts() -> [any PluginHost] { [] }
+
+    /// Ends an engine of this process; a connection needs nothing.
+    static func close(_ connector: any EngineConnector) async {
+        if let engine = connector as? Engine { await engine.close() }
+    }
+}

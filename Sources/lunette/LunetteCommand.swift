@@ -1,0 +1,59 @@
+import ArgumentParser
+import LunetteSpec
+
+/// A command that talks to the engine.
+protocol LunetteCommand: ParsableCommand {
+    var global: GlobalOptions { get }
+    /// - Returns: the exit code.
+    func perform(_ client: Client) async throws(LunetteError) -> Int32
+}
+
+extension LunetteCommand {
+    func run() throws {}
+}
+
+extension LunetteError {
+    /// Docker's codes: what the container's program couldn't be started with, else 125 for whatever is ours.
+    var commandExitCode: Int32 {
+        if let code = details?["exit_code"]?.intValue, (1...255).contains(code) { return Int32(code) }
+        return 125
+    }
+}
+
+/// What does something to each of several objects prints each as it is done, and each that failed.
+func forEach(
+    _ names: [String], _ client: Client, concurrently limit: Int = 16,
+    _ body: @escaping @Sendable (String) async throws(LunetteError) -> String?
+) async -> Int32 {
+    let settings = client.settings
+    return await withTaskGroup(of: (Int, Result<String?, LunetteError>).self) { group in
+        var next = 0
+        var results: [Int: Result<String?, LunetteError>] = [:]
+        var printed = 0
+        var code: Int32 = 0
+        func add() {
+            guard next < names.count else { return }
+            let (index, name) = (next, names[next])
+            next += 1
+            group.addTask {
+                do throws(LunetteError) { return (index, .success(try await body(name))) } catch { return (index, .failure(error)) }
+            }
+        }
+        for _ in 0..<limit { add() }
+        for await (index, result) in group {
+            results[index] = result
+            add()
+            // In the order in which they were named.
+            while let result = results.removeValue(forKey: printed) {
+                printed += 1
+                switch result {
+                case .success(let line): if let line { Output.print(Text.safe(line)) }
+                case .failure(let error):
+                    ErrorPrinter.print(error, settings: settings)
+                    code = error.commandExitCode
+                }
+            }
+        }
+        return code
+    }
+}

@@ -1,0 +1,120 @@
+import ArgumentParser
+import Glibc
+import LunetteAPI
+import LunetteSpec
+
+/// Where the state is and how the engine is reached: from the environment, then from options.
+struct Settings: Sendable {
+    var root: String
+    var state: String
+    /// Folder of registries.json and certs.d; nil: the engine's default.
+    var configuration: String?
+    var inProcess = false
+    var isVerbose = false
+    var isDryRun = false
+
+    init() {
+        let home = Environment["HOME"] ?? "/"
+        let isRoot = geteuid() == 0
+        root =
+            Environment["LUNETTE_ROOT"]
+            ?? (isRoot ? "/var/lib/lunette" : (Environment["XDG_DATA_HOME"] ?? home + "/.local/share") + "/lunette")
+        state =
+            Environment["LUNETTE_STATE"]
+            ?? (isRoot ? "/run/lunette" : (Environment["XDG_RUNTIME_DIR"] ?? "/run/user/\(geteuid())") + "/lunette")
+        configuration = Environment["LUNETTE_CONFIG"]
+        isVerbose = Environment["LUNETTE_VERBOSE"] == "1"
+        makeAbsolute()
+    }
+
+    /// The engine has another working directory than its caller.
+    mutating func makeAbsolute() {
+        let directory = workingDirectory()
+        root = APIRegistry.absolutePath(root, directory: directory)
+        state = APIRegistry.absolutePath(state, directory: directory)
+        configuration = configuration.map { APIRegistry.absolutePath($0, directory: directory) }
+    }
+
+    /// The options that give an engine started by us the same places.
+    var arguments: [String] {
+        ["--root", root, "--state", state] + (configuration.map { ["--config", $0] } ?? [])
+    }
+
+    /// Takes the global options that stand before the command.
+    /// - Returns: what is left.
+    /// - Throws: `invalid_argument` for an option without its value.
+    mutating func take(_ arguments: [String]) throws(LunetteError) -> [String] {
+        var rest = arguments[...]
+        while let first = rest.first {
+            let (name, joined) = first.splitOption()
+            switch name {
+            case "--in-process": inProcess = true
+            case "--verbose": isVerbose = true
+            case "--dry-run": isDryRun = true
+            case "--root", "--state", "--config":
+                var value = joined
+                if value == nil, rest.count > 1 {
+                    rest = rest.dropFirst()
+                    value = rest.first
+                }
+                guard let value, !value.isEmpty else {
+                    throw LunetteError(.invalidArgument, "read the options: \(name) needs a directory")
+                }
+                switch name {
+                case "--root": root = value
+                case "--state": state = value
+                default: configuration = value
+                }
+            default:
+                makeAbsolute()
+                return Array(rest)
+            }
+            rest = rest.dropFirst()
+        }
+        makeAbsolute()
+        return []
+    }
+}
+
+extension String {
+    /// `--name=value` in two.
+    fileprivate func splitOption() -> (String, String?) {
+        guard hasPrefix("--"), let equals = firstIndex(of: "=") else { return (self, nil) }
+        return (String(self[..<equals]), String(self[index(after: equals)...]))
+    }
+}
+
+/// The same options behind the command's name.
+struct GlobalOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Directory of lasting state (LUNETTE_ROOT).", valueName: "dir")) var root: String?
+    @Option(help: ArgumentHelp("Directory of passing state (LUNETTE_STATE).", valueName: "dir")) var state: String?
+    @Option(help: ArgumentHelp("Directory of registries.json and certs.d (LUNETTE_CONFIG).", valueName: "dir")) var config: String?
+    @Flag(help: "Host the engine in this process instead of talking to it.") var inProcess = false
+    @Flag(help: "Print the chain of causes with an error.") var verbose = false
+
+    func merged(into settings: Settings) -> Settings {
+        var settings = settings
+        if let root { settings.root = root }
+        if let state { settings.state = state }
+        if let config { settings.configuration = config }
+        if inProcess { settings.inProcess = true }
+        if verbose { settings.isVerbose = true }
+        settings.makeAbsolute()
+        return settings
+    }
+}
+
+/// Reads environment variables without Foundation.
+enum Environment {
+    /// - Returns: nil for one that is unset or empty.
+    static subscript(_ name: String) -> String? {
+        guard let value = getenv(name), value.pointee != 0 else { return nil }
+        return String(cString: value)
+    }
+}
+
+func workingDirectory() -> String {
+    guard let path = getcwd(nil, 0) else { return "/" }
+    defer { free(path) }
+    return String(cString: path)
+}

@@ -1,0 +1,42 @@
+import Glibc
+import LunetteSpec
+import Synchronization
+
+struct TerminalSize: Equatable, Sendable {
+    var rows: Int
+    var columns: Int
+
+    /// - Returns: nil when the descriptor is no terminal, or one that doesn't know its size.
+    static func of(_ fd: Int32) -> TerminalSize? {
+        var size = winsize()
+        guard ioctl(fd, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0, size.ws_col > 0 else { return nil }
+        return TerminalSize(rows: Int(size.ws_row), columns: Int(size.ws_col))
+    }
+}
+
+/// Puts the user's terminal into raw mode and back, on whichever path the process leaves.
+enum TerminalMode {
+    private static let saved = Mutex<termios?>(nil)
+
+    /// Every key goes to the container from here on, Ctrl-C too.
+    static func makeRaw() {
+        saved.withLock { saved in
+            guard saved == nil else { return }
+            var mode = termios()
+            guard tcgetattr(0, &mode) == 0 else { return }
+            saved = mode
+            cfmakeraw(&mode)
+            tcsetattr(0, TCSADRAIN, &mode)
+        }
+        atexit { TerminalMode.restore() }
+    }
+
+    /// Safe to call more than once, and at exit.
+    static func restore() {
+        saved.withLock { mode in
+            guard var before = mode else { return }
+            tcsetattr(0, TCSADRAIN, &before)
+            mode = nil
+        }
+    }
+}

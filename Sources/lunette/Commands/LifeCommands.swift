@@ -100,7 +100,7 @@ struct PauseCommand: LunetteCommand {
 
 struct ResumeCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
-        commandName: "resume", _superCommandName: "lunette", abstract: "Thaw paused containers.", _superCommandName: "lunette", aliases: ["unpause"])
+        commandName: "resume", _superCommandName: "lunette", abstract: "Thaw paused containers.", aliases: ["unpause"])
 
     @Argument(help: "Names or ids.") var container: [String]
     @OptionGroup var global: GlobalOptions
@@ -132,7 +132,7 @@ struct WaitCommand: LunetteCommand {
 
 struct RemoveCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
-        commandName: "rm", _superCommandName: "lunette", abstract: "Remove containers.", _superCommandName: "lunette", aliases: ["remove"])
+        commandName: "rm", _superCommandName: "lunette", abstract: "Remove containers.", aliases: ["remove"])
 
     @Flag(name: [.short, .long], help: "Kill them first when they run; what isn't there is no error.") var force = false
     @Flag(name: [.short, .long], help: "Also their anonymous volumes.") var volumes = false

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/keyctl.h>
@@ -12,6 +13,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -168,3 +170,17 @@ void *lnt_map_file(int fd, size_t size) {
 }
 
 int lnt_unmap(void *address, size_t size) { return RESULT(munmap(address, size)); }
+
+void lnt_map_program(void) {
+  const ElfW(Phdr) *header = (const ElfW(Phdr) *)getauxval(AT_PHDR);
+  size_t count = getauxval(AT_PHNUM);
+  uintptr_t base = 0;
+  for (size_t index = 0; header && index < count; index++)
+    if (header[index].p_type == PT_PHDR) base = (uintptr_t)header - header[index].p_vaddr;
+  for (size_t index = 0; header && index < count; index++) {
+    if (header[index].p_type != PT_LOAD || (header[index].p_flags & PF_W)) continue;
+    uintptr_t start = (base + header[index].p_vaddr) & ~(uintptr_t)4095;
+    uintptr_t end = (base + header[index].p_vaddr + header[index].p_memsz + 4095) & ~(uintptr_t)4095;
+    madvise((void *)start, end - start, 22 /* MADV_POPULATE_READ */);
+  }
+}

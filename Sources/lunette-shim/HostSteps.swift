@@ -98,67 +98,15 @@ struct HostSteps {
             "mount_setattr", path)
     }
 
-    // Fields: slot store lower upper work attributes owner_uid owner_gid
     private func openOverlay(_ fields: inout Fields) throws(Failure) {
         let slot = try slot(&fields)
         let store = slots[try self.slot(&fields)]
-        let lowers = fields
-        for _ in 0..<(try fields.count(size: 16)) { _ = try fields.text() }
-        let upper = try fields.text()
-        let work = try fields.text()
-        let attributes = try fields.number()
-        let uid = try fields.word()
-        let gid = try fields.word()
-
-        // The overlay's files are checked with the ids of whoever made it: those that the upper, seen through its mapping, belongs to.
-        // Effective capabilities, which a change of fsuid takes away, are put back.
-        var (effective, permitted, inheritable): (UInt64, UInt64, UInt64) = (0, 0, 0)
-        try check(lnt_capget(&effective, &permitted, &inheritable), "capget")
-        try check(lnt_set_fsids(uid, gid), "setfsuid", upper)
-        defer {
-            _ = lnt_set_fsids(0, 0)
-            _ = lnt_capset(effective, permitted, inheritable)
-        }
-        try check(lnt_capset(permitted, permitted, inheritable), "capset")
-
-        let overlay = try check(lnt_fsopen(literal("overlay")), "fsopen", literal("overlay"))
-        defer { _ = lnt_close(overlay) }
-        var list = lowers
-        for _ in 0..<(try list.count(size: 16)) { try addLayer(overlay, literal("lowerdir+"), store, try list.text()) }
-        try addLayer(overlay, literal("upperdir"), store, upper)
-        try addLayer(overlay, literal("workdir"), store, work)
-        try check(lnt_fsconfig_string(overlay, literal("source"), literal("lunette")), "fsconfig", literal("source"))
-        try check(lnt_fsconfig_create(overlay), "fsconfig create", upper)
-        let fd = try check(lnt_fsmount(overlay, attributes), "fsmount", upper)
+        let (fd, attributes) = try OverlayStep(fields: &fields, store: store).make()
         slots[slot] = fd
         // An upper that the maker may not write gives a read-only overlay without an error (kernel-notes §2).
         var flags: UInt64 = 0
-        try check(Int32(truncatingIfNeeded: min(lnt_fstatfs_type(fd, &flags), 0)), "statfs", upper)
-        if flags & UInt64(LNT_ST_RDONLY) != 0, attributes & 1 == 0 { throw failure("statfs", errno: Int32(LNT_EROFS), upper) }
-    }
-
-    private func addLayer(_ overlay: Int32, _ key: Text, _ store: Int32, _ path: Text) throws(Failure) {
-        let fd = try check(
-            lnt_openat2(
-                store, path, UInt64(LNT_O_PATH) | UInt64(LNT_O_DIRECTORY), 0, UInt64(LNT_RESOLVE_BENEATH) | UInt64(LNT_RESOLVE_NO_SYMLINKS)),
-            "openat2", path)
-        defer { _ = lnt_close(fd) }
-        let result = lnt_fsconfig_fd(overlay, key, fd)
-        guard result == -Int32(LNT_EINVAL) else {
-            try check(result, "fsconfig", path)
-            return
-        }
-        // Kernels before 6.13 take layers by path only; a detached tree has one through /proc (not tried here).
-        try withProcPath(lnt_getpid(), "fd/") { (prefix) throws(Failure) in
-            var storage: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0)
-            let result = withUnsafeMutableBytes(of: &storage) { bytes in
-                var buffer = TextBuffer(bytes.baseAddress!, capacity: bytes.count - 1)
-                buffer.append(prefix)
-                buffer.append(UInt64(fd))
-                return lnt_fsconfig_string(overlay, key, buffer.terminate())
-            }
-            try check(result, "fsconfig", path)
-        }
+        try check(Int32(truncatingIfNeeded: min(lnt_fstatfs_type(fd, &flags), 0)), "statfs", literal("the overlay"))
+        if flags & UInt64(LNT_ST_RDONLY) != 0, attributes & 1 == 0 { throw failure("statfs", errno: Int32(LNT_EROFS), literal("the overlay")) }
     }
 }
 

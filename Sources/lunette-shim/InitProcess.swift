@@ -22,6 +22,9 @@ struct InitProcess {
         if goesOn, drains.1 >= 0 { _ = lnt_dup2(drains.1, 6) } else { _ = lnt_close(6) }
         _ = lnt_close_range(7, UInt32.max, 0)
         plan.unmap()
+        // The kernel counts a page of the binary as private while one process alone has it mapped: init maps all of them, so that shim and
+        // init share what the page cache holds once anyway.
+        lnt_map_program()
         // Signals to another user's program need CAP_KILL (5), and nothing else is needed any more.
         _ = lnt_capset(1 << 5, 1 << 5, 0)
         loop()

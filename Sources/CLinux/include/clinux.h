@@ -149,4 +149,5 @@ size_t lnt_length(const char *text);
 int lnt_same(const void *left, const void *right, size_t size);
 void *lnt_map_anonymous(size_t size);
 void *lnt_map_file(int fd, size_t size);  // private, read-only
+void lnt_map_program(void);  // populates the page table with the program's read-only pages
 int lnt_unmap(void *address, size_t size);

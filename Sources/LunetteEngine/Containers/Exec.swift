@@ -110,7 +110,7 @@ extension Engine {
         try arguments.finish()
         let record = try await state.container(word)
         let container = try await live(record)
-        if withLogs { try await replayLog(record, to: streams) }
+        if withLogs, record.hasRun { try await replayLog(record, to: streams) }
         try await container.attach(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr)
         await state.waitForExit(record.id)
         try call.checkCancellation()

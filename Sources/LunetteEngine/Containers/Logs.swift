@@ -37,6 +37,7 @@ extension Engine {
         let request = try LogRequest(&arguments, now: clock.now())
         try arguments.finish()
         let record = try await state.container(word)
+        guard record.hasRun else { return .string("") }
         let limit = 32 << 20
         let text = Mutex<[UInt8]>([])
         try await host.readLog(id: record.id, request.options) { entry async throws(LunetteError) in
@@ -61,6 +62,7 @@ extension Engine {
         request.options.follow = try arguments.bool("follow") ?? true
         try arguments.finish()
         let record = try await state.container(word)
+        guard record.hasRun else { return .null }
         // A container that isn't running has said all it will say in this run.
         if !record.state.isAlive { request.options.follow = false }
         let asked = request
@@ -75,6 +77,11 @@ extension Engine {
         }
         return .null
     }
+}
+
+extension ContainerRecord {
+    /// Whether there can be a log: a container that never started has none.
+    var hasRun: Bool { state.startedAt != nil }
 }
 
 extension FieldReader {

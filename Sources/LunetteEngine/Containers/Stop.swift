@@ -75,7 +75,6 @@ extension Engine {
         // Not queued: a kill must reach a container whose stop is waiting out its grace period.
         let container = try await live(record)
         try await container.kill(signal: signal.number, all: false)
-        faultPoint("kill.sent")
         // A frozen process takes SIGKILL only when it thaws.
         if signal == .kill, record.state.status == .paused { try await container.resume() }
         return .null

@@ -8,7 +8,7 @@ package struct ImageRecord: Sendable, Hashable {
     package var digest: String
     /// Full references (`docker.io/library/redis:7`), sorted; empty for an image that only its digest names.
     package var references: [String]
-    /// Bytes of manifest, config and layers as stored (compressed).
+    /// Bytes of its layers' files, unpacked.
     package var size: Int64
     /// Bottom layer first, as in the manifest.
     package var layers: [ImageLayer]
@@ -40,7 +40,7 @@ package struct ImageRecord: Sendable, Hashable {
         map["refs"] = .array(references.map(Value.string))
         map["size"] = .int(size)
         map["layers"] = .array(layers.map(\.value))
-        map["config"] = config.value
+        map["config"] = config.config.table
         if let createdAt { map["created_at"] = .double(createdAt) }
         return .map(map)
     }
@@ -86,6 +86,24 @@ package struct ImageHistoryEntry: Sendable, Hashable {
     package var value: Value {
         var map: ValueMap = ["created_by": .string(createdBy), "comment": .string(comment), "size": .int(size)]
         if let createdAt { map["created_at"] = .double(createdAt) }
+        return .map(map)
+    }
+}
+
+extension ImageProcessConfig {
+    /// The config in the words of `image.build`'s own `config`, always whole: lists and maps are never missing.
+    package var table: Value {
+        var variables = ValueMap()
+        for line in env {
+            let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            variables[String(parts[0])] = .string(parts.count > 1 ? String(parts[1]) : "")
+        }
+        var map: ValueMap = [
+            "entrypoint": .array(entrypoint.map(Value.string)), "cmd": .array(cmd.map(Value.string)), "env": .map(variables),
+            "workdir": .string(workingDir), "user": .string(user), "exposed_ports": .array(exposedPorts.map(Value.string)), "labels": .strings(labels),
+            "volumes": .array(volumes.map(Value.string)),
+        ]
+        if let stopSignal { map["stop_signal"] = .string(stopSignal) }
         return .map(map)
     }
 }

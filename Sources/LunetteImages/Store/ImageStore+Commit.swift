@@ -25,7 +25,7 @@ extension ImageStore {
     ///
     /// After a kill at any point either the image is whole and listed, or nothing of it counts and `open` sweeps the rest.
     func commit(_ image: StoredImage, pending: [SnapshotStore.Pending], reference: String?) async throws(LunetteError) -> ImageRecord {
-        let pending = try await onStageThread { [self] () throws(LunetteError) -> [SnapshotStore.Pending] in
+        let (pending, size) = try await onStageThread { [self] () throws(LunetteError) -> ([SnapshotStore.Pending], Int64) in
             faultPoint("image.unpacked")
             try snapshots.synchronize()
             faultPoint("image.synced")
@@ -36,7 +36,7 @@ extension ImageStore {
                 for layer in chained { try snapshots.publish(layer) }
             }
             faultPoint("image.snapshots")
-            return chained
+            return (chained, try unpackedSize(image))
         }
         withState { state in for layer in pending { state.chained.insert(layer.final) } }
         return try await gate.withLock("index") { () async throws(LunetteError) in
@@ -48,11 +48,19 @@ extension ImageStore {
             try await replace(catalog)
             withState { state in
                 state.images[descriptor.digest] = image
+                state.sizes[descriptor.digest] = size
                 state.broken[descriptor.digest] = nil
             }
             faultPoint("image.committed")
             return record(image, catalog.entry(descriptor.digest)!, withState { $0.chained })
         }
+    }
+
+    /// Bytes of an image's unpacked files.
+    func unpackedSize(_ image: StoredImage) throws(LunetteError) -> Int64 {
+        var size: Int64 = 0
+        for diffID in image.config.diffIDs { size += try snapshots.size(of: diffID.hex) }
+        return size
     }
 
     /// Writes index.json, then lets readers see the change. Under the gate "index".
@@ -75,7 +83,7 @@ extension ImageStore {
             let (report, _) = try LayerUnpacker.unpack(
                 blob: try content.open(layer.digest), into: pending.folder, diffID: diffID, layer: layer.digest.description, limits: limits,
                 cancel: cancel, progress: progress)
-            try snapshots.note(implied: report.implied, of: pending)
+            try snapshots.note(report, of: pending)
             return pending
         } catch {
             snapshots.discard(pending)

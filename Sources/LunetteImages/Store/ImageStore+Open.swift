@@ -32,7 +32,13 @@ extension ImageStore {
         var state = State()
         state.catalog = try readIndex(content)
         for entry in state.catalog.entries {
-            do { state.images[entry.manifest.digest] = try StoredImage(entry.manifest, from: content) } catch {
+            do {
+                let image = try StoredImage(entry.manifest, from: content)
+                state.images[entry.manifest.digest] = image
+                var size: Int64 = 0
+                for diffID in image.config.diffIDs { size += try snapshots.size(of: diffID.hex) }
+                state.sizes[entry.manifest.digest] = size
+            } catch {
                 state.broken[entry.manifest.digest] = error.message
             }
         }

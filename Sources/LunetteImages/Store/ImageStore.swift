@@ -26,6 +26,8 @@ package final class ImageStore: Sendable {
     struct State: Sendable {
         var catalog = Catalog()
         var images: [Digest: StoredImage] = [:]
+        /// Bytes of each image's unpacked files, by its manifest.
+        var sizes: [Digest: Int64] = [:]
         /// Snapshots that stand in for a layer's own, by that layer's chain id: see `ImageStore+Chain`.
         var chained: Set<String> = []
         /// Manifests that can't be read, with the reason.
@@ -142,7 +144,8 @@ package final class ImageStore: Sendable {
             ImageLayer(digest: layer.digest.description, diffID: diffID.description, mediaType: layer.mediaType.rawValue, size: layer.size)
         }
         return ImageRecord(
-            id: image.id.description, digest: image.descriptor.digest.description, references: entry.references, size: image.size,
+            id: image.id.description, digest: image.descriptor.digest.description, references: entry.references,
+            size: withState { $0.sizes[image.descriptor.digest] } ?? image.size,
             layers: layers,
             config: image.config, createdAt: image.config.created.flatMap(Timestamp.seconds),
             snapshotPaths: snapshotNames(image, chained).reversed().map(snapshots.path(of:)))

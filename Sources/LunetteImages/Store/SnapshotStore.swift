@@ -33,13 +33,20 @@ final class SnapshotStore: Sendable {
         }
     }
 
-    /// Notes which folders no entry described, beside the tree: `""` is the root.
-    func note(implied: [String], of pending: Pending) throws(LunetteError) {
-        guard !implied.isEmpty else { return }
-        let bytes = Array(implied.joined(separator: "\0").utf8)
+    /// Notes beside the tree what its tar told: the bytes of its files, and which folders no entry described (`""` is the root).
+    func note(_ report: UnpackedLayer, of pending: Pending) throws(LunetteError) {
+        let implied = Array(report.implied.joined(separator: "\0").utf8)
         try atBorder("note snapshot \(pending.final.prefix(12))") { () throws(SystemCallError) in
-            try directory.openDirectory(pending.name).write("implied", bytes)
+            let folder = try directory.openDirectory(pending.name)
+            try folder.write("size", Array(String(report.bytes).utf8))
+            if !report.implied.isEmpty { try folder.write("implied", implied) }
         }
+    }
+
+    /// Bytes of a layer's files; 0 when the layer isn't there.
+    func size(of name: String) throws(LunetteError) -> Int64 {
+        let bytes = try atBorder("read snapshot \(name.prefix(12))") { () throws(SystemCallError) in try directory.read("\(name)/size", limit: 64) }
+        return bytes.flatMap { Int64(String(decoding: $0, as: UTF8.self)) } ?? 0
     }
 
     /// - Returns: the folders that no entry of the layer described.

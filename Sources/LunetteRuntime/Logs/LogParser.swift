@@ -23,6 +23,8 @@ package struct LogParser: Sendable {
             start = end + 1
         }
         rest = Array(all[start...])
+        // No record is this long: a damaged file, whose next newline starts afresh.
+        if rest.count > Self.longestLine { endFile() }
         return entries
     }
 

@@ -135,6 +135,27 @@ import Testing
         }
     }
 
+    @Test("what the store keeps, saves and builds validates against image-spec's schemas", .requires(.root, .file("/usr/lib/python3/dist-packages/jsonschema")))
+    func schemas() async throws {
+        try await withWorkspace { workspace in
+            let store = try await workspace.open()
+            _ = try await store.load(try await TestImage.busybox.folder(), tag: "localhost/busybox:1")
+            var spec = BuildSpec()
+            spec.from = "localhost/busybox:1"
+            spec.tag = "localhost/built:1"
+            spec.copy = [.init(from: "/etc/hostname", to: "/etc/built-on")]
+            spec.config.exposedPorts = ["80/tcp"]
+            spec.config.labels = [("a", "b")]
+            _ = try await store.build(spec, runner: nil)
+            try await store.save(["localhost/built:1", "localhost/busybox:1"], to: "\(workspace.folder)/saved/")
+            let tool = "\(LunetteHome.package)/scripts/dev/validate-layout"
+            for layout in ["\(workspace.folder)/saved", "\(workspace.root)/content"] {
+                let result = try await Command(tool, layout).run(expecting: nil)
+                #expect(result.code == 0, "\(result.text) \(result.errorText)")
+            }
+        }
+    }
+
     @Test("a docker-archive made by skopeo loads", .requires(.root, .skopeo)) func dockerArchive() async throws {
         try await withWorkspace { workspace in
             let path = "\(workspace.folder)/docker.tar"

@@ -3,11 +3,6 @@ internal import LunetteLinux
 package import LunetteSpec
 
 extension ImageStore {
-    /// Where a test may kill the process; see `faultPoint`.
-    package static let faultPoints = [
-        "image.blob", "image.blobs", "image.unpacked", "image.synced", "image.snapshots", "image.committed", "image.untagged",
-        "image.removed",
-    ]
     /// How long what an ended download left is kept for the next try.
     private static let partialLifetime = 86400.0
     static let layoutFile = "{\"imageLayoutVersion\":\"1.0.0\"}"
@@ -18,7 +13,6 @@ extension ImageStore {
     package static func open(
         root: String, configuration: RegistryConfiguration = RegistryConfiguration(), limits: UnpackLimits = UnpackLimits()
     ) async throws(LunetteError) -> ImageStore {
-        FaultPoints.register(faultPoints)
         return try await onStageThread { () throws(LunetteError) in try openNow(root: root, configuration: configuration, limits: limits) }
     }
 

@@ -1,24 +1,24 @@
 internal import CLinux
 internal import Glibc
-internal import Synchronization
 
-/// The places where a test may kill the engine, all of them, so that one test can walk the list.
+/// The places where a test may kill the engine, all of them, so that one test can walk the list; scripts/dev/test compares it with the calls.
 ///
 /// A name is `noun.step`; its point stands directly after the step it is named for.
 package enum FaultPoints {
-    private static let extra = Mutex<[String]>([])
-
-    /// Every known name, sorted. `runtime.*` are here; other parts add theirs with `register`.
-    package static var all: [String] { (runtime + extra.withLock { $0 }).sorted() }
-
-    package static let runtime = [
-        "create.rundir", "create.cgroups", "create.plan", "create.spawned", "create.created", "start.sent", "exec.sent", "kill.sent",
-        "remove.cgroups", "remove.rundir", "remove.upper",
+    /// Every name, sorted.
+    package static let all = [
+        "build.ledger", "build.ran",
+        "create.before-commit", "create.cgroups", "create.committed", "create.created", "create.plan", "create.rundir",
+        "create.spawned",
+        "exec.running", "exec.sent",
+        "image.blob", "image.blobs", "image.committed", "image.removed", "image.snapshots", "image.synced", "image.unpacked",
+        "image.untagged",
+        "kill.sent",
+        "remove.cgroups", "remove.committed", "remove.killed", "remove.reaped", "remove.rundir", "remove.upper",
+        "start.committed", "start.copied-up", "start.created", "start.ledger", "start.prepared", "start.running", "start.sent",
+        "stop.committed", "stop.killed", "stop.signalled",
+        "volume.create.ledger", "volume.create.made", "volume.remove.committed",
     ]
-
-    package static func register(_ names: [String]) {
-        extra.withLock { known in for name in names where !known.contains(name) { known.append(name) } }
-    }
 }
 
 #if DEBUG

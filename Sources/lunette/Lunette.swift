@@ -4,51 +4,50 @@ import LunetteSpec
 
 /// The command. What scripts and listings wait for stays off its way: no Foundation, and no parser but the one of the command asked for.
 @main enum Lunette {
-    static func main() async {
+    // Not async: scripts run on the main thread, which Lua and its C modules may take for theirs. Commands run as a task beside it.
+    static func main() {
         var settings = Settings()
         do throws(LunetteError) {
             let words = try settings.take(Array(CommandLine.arguments.dropFirst()))
-            exit(try await run(words, settings))
+            exit(try run(words, settings))
         } catch {
-            TerminalMode.restore()
             ErrorPrinter.print(error, settings: settings)
             exit(error.commandExitCode)
         }
     }
 
-    private static func run(_ words: [String], _ settings: Settings) async throws(LunetteError) -> Int32 {
-        guard let first = words.first else { return try await Scripts.interactive(settings) }
-        if first == "-e" || first.hasPrefix("-e") && !first.hasPrefix("--") {
+    private static func run(_ words: [String], _ settings: Settings) throws(LunetteError) -> Int32 {
+        guard let first = words.first else { return try Scripts.interactive(settings) }
+        if first.hasPrefix("-e"), !first.hasPrefix("--") {
             let joined = String(first.dropFirst(2))
-            let rest = Array(words.dropFirst(joined.isEmpty ? 2 : 1))
             guard !joined.isEmpty || words.count > 1 else {
                 throw LunetteError(.invalidArgument, "run a chunk: -e needs its code", hint: "lunette -e 'return 1 + 1'")
             }
-            return try await Scripts.chunk(joined.isEmpty ? words[1] : joined, arguments: rest, settings)
+            return try Scripts.chunk(joined.isEmpty ? words[1] : joined, arguments: Array(words.dropFirst(joined.isEmpty ? 2 : 1)), settings)
         }
-        if first == "-" { return try await Scripts.standardInput(arguments: Array(words.dropFirst()), settings) }
+        if first == "-" { return try Scripts.standardInput(arguments: Array(words.dropFirst()), settings) }
         if first.contains("/") || first.hasSuffix(".lua") {
-            return try await Scripts.file(first, arguments: Array(words.dropFirst()), settings)
+            return try Scripts.file(first, arguments: Array(words.dropFirst()), settings)
         }
         switch first {
-        case "--help", "-h": return try await run(["help"], settings)
-        case "--version": return try await command("version", ["--client"], settings)
+        case "--help", "-h": return try run(["help"], settings)
+        case "--version": return try command("version", ["--client"], settings)
         case "help":
             guard words.count > 1 else {
                 Output.print(CommandTable.help)
                 return 0
             }
-            return try await command(words[1], Array(words.dropFirst(2)) + ["--help"], settings)
+            return try command(words[1], Array(words.dropFirst(2)) + ["--help"], settings)
         case _ where first.hasPrefix("-"):
             throw LunetteError(
                 .invalidArgument, "read the options: unknown option \"\(first)\"",
                 hint: nearest(to: first, in: ["--root", "--state", "--config", "--in-process", "--verbose", "--dry-run", "--help", "--version"])
                     .map { "did you mean \"\($0)\"?" } ?? "see \"lunette --help\"")
-        default: return try await command(first, Array(words.dropFirst()), settings)
+        default: return try command(first, Array(words.dropFirst()), settings)
         }
     }
 
-    private static func command(_ name: String, _ words: [String], _ settings: Settings) async throws(LunetteError) -> Int32 {
+    private static func command(_ name: String, _ words: [String], _ settings: Settings) throws(LunetteError) -> Int32 {
         guard let type = CommandTable.command(name) else { throw CommandTable.unknown(name) }
         if settings.isDryRun {
             throw LunetteError(.unsupported, "use --dry-run with \(name): not built yet")
@@ -65,7 +64,14 @@ import LunetteSpec
             return 0
         }
         let settings = command.global.merged(into: settings)
-        let client = Client(settings: settings, script: "lunette \(name)")
+        command.prepare()
+        // SAFETY: handed to the one task that uses it from here on; this thread only waits.
+        nonisolated(unsafe) let job = command
+        return Blocking.wait { await perform(job, settings, script: "lunette \(name)") }
+    }
+
+    private static func perform(_ command: any LunetteCommand, _ settings: Settings, script: String) async -> Int32 {
+        let client = Client(settings: settings, script: script)
         do throws(LunetteError) {
             let code = try await command.perform(client)
             await client.close()

@@ -4,12 +4,15 @@ import LunetteSpec
 /// A command that talks to the engine.
 protocol LunetteCommand: ParsableCommand {
     var global: GlobalOptions { get }
+    /// Called on the main thread before there are others (signal masks).
+    func prepare()
     /// - Returns: the exit code.
     func perform(_ client: Client) async throws(LunetteError) -> Int32
 }
 
 extension LunetteCommand {
     func run() throws {}
+    func prepare() {}
 }
 
 extension LunetteError {

@@ -11,7 +11,7 @@ struct CheckCommand: LunetteCommand {
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         var code: Int32 = 0
-        for path in file { code = max(code, try await Scripts.check(path, isResident: resident)) }
+        for path in file { code = max(code, try Scripts.check(path, isResident: resident)) }
         return code
     }
 }

@@ -15,11 +15,12 @@ struct DaemonCommand: LunetteCommand {
     @Option(help: ArgumentHelp("Seconds to linger on demand.", valueName: "seconds")) var linger = 5.0
     @OptionGroup var global: GlobalOptions
 
+    func prepare() { SignalRelay.block() }
+
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let settings = client.settings
         let readiness = Readiness()
         let log = EngineLog(settings: settings, isOnDemand: onDemand && readiness.isAsked)
-        SignalRelay.block()
         // Directories of the engine's are the owner's alone, whatever the caller's mask; and its working directory must not pin a mount.
         umask(0o077)
         _ = chdir("/")

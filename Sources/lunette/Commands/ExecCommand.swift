@@ -20,6 +20,8 @@ struct ExecCommand: LunetteCommand {
     var words: [String] = []
     @OptionGroup var global: GlobalOptions
 
+    func prepare() { SignalRelay.block() }
+
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         if detach {
             throw LunetteError(.unsupported, "use --detach with exec: not built yet", hint: "leave it to the container's shell: exec CONTAINER sh -c 'command &'")
@@ -37,7 +39,6 @@ struct ExecCommand: LunetteCommand {
         if let workdir { arguments["workdir"] = .string(workdir) }
         if tty { arguments["tty"] = true }
         if let timeout { arguments["timeout"] = Pairs.number(timeout) }
-        SignalRelay.block()
         let attachment = try Attachment(client, streams: .init(stdin: interactive, tty: tty), keys: detachKeys, sigProxy: true)
         let id = RequestID.fresh()
         return try await attachment.run(
@@ -56,8 +57,9 @@ struct AttachCommand: LunetteCommand {
     @Argument(help: "Name or id.") var container: String
     @OptionGroup var global: GlobalOptions
 
+    func prepare() { SignalRelay.block() }
+
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        SignalRelay.block()
         let info = try await client.call("container.inspect", ["container": .string(container)])
         guard let id = info["id"]?.stringValue, ["running", "paused"].contains(info["status"]?.stringValue ?? "") else {
             throw LunetteError(

@@ -11,6 +11,8 @@ struct StartCommand: LunetteCommand {
     @Argument(help: "Names or ids.") var container: [String]
     @OptionGroup var global: GlobalOptions
 
+    func prepare() { if attach || interactive { SignalRelay.block() } }
+
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         guard attach || interactive else {
             return await forEach(container, client) { (name) throws(LunetteError) in
@@ -19,7 +21,6 @@ struct StartCommand: LunetteCommand {
             }
         }
         guard container.count == 1 else { throw LunetteError(.invalidArgument, "start: only one container can be attached to") }
-        SignalRelay.block()
         let info = try await client.call("container.inspect", ["container": .string(container[0])])
         let isTTY = info["spec"]?["tty"]?.boolValue ?? false
         let attachment = try Attachment(client, streams: .init(stdin: interactive, tty: isTTY), keys: detachKeys, sigProxy: true)

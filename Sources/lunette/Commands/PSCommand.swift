@@ -84,7 +84,9 @@ enum ContainerRow {
     }
 
     private static func image(_ record: Value, noTrunc: Bool) -> String {
-        if let reference = record["image"]?["ref"]?.stringValue, !reference.isEmpty { return reference }
+        if let reference = record["image"]?["ref"]?.stringValue, !reference.isEmpty {
+            return (try? Reference(reference))?.familiar ?? reference  // What can't be read is shown as it stands.
+        }
         if let digest = record["image"]?["digest"]?.stringValue, let colon = digest.firstIndex(of: ":") {
             let hex = digest[digest.index(after: colon)...]
             return noTrunc ? String(hex) : String(hex.prefix(12))

@@ -18,10 +18,11 @@ struct RunCommand: LunetteCommand {
     @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("Image, then program and arguments.", valueName: "image")) var words: [String] = []
     @OptionGroup var global: GlobalOptions
 
+    func prepare() { if !detach { SignalRelay.block() } }
+
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let words = try Words.image(words, command: "run")
         let spec = try options.spec(words)
-        if !detach { SignalRelay.block() }
         try await ImagePull.ensure(words[0], when: options.pull, platform: options.platform, quiet: quiet, client)
         if detach {
             let handle = try await client.call("container.run", ["spec": .map(spec)])

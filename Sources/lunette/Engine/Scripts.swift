@@ -1,27 +1,47 @@
 import Glibc
+import LunetteAPI
+import LunetteLua
 import LunetteSpec
 
-/// Runs Lua: files, chunks, standard input, the REPL.
+/// Runs Lua: files, chunks, standard input, the REPL. All on the calling thread, which is the main one.
 enum Scripts {
-    static func file(_ path: String, arguments: [String], _ settings: Settings) async throws(LunetteError) -> Int32 {
-        throw LunetteError(.unsupported, "run \(path): Lua isn't joined yet")
+    static func file(_ path: String, arguments: [String], _ settings: Settings) throws(LunetteError) -> Int32 {
+        try run(.file(path: path, arguments: arguments), settings)
     }
 
-    static func chunk(_ code: String, arguments: [String], _ settings: Settings) async throws(LunetteError) -> Int32 {
-        throw LunetteError(.unsupported, "run a chunk: Lua isn't joined yet")
+    static func chunk(_ code: String, arguments: [String], _ settings: Settings) throws(LunetteError) -> Int32 {
+        try run(.chunk(code, arguments: arguments), settings)
     }
 
-    static func standardInput(arguments: [String], _ settings: Settings) async throws(LunetteError) -> Int32 {
-        throw LunetteError(.unsupported, "run stdin: Lua isn't joined yet")
+    static func standardInput(arguments: [String], _ settings: Settings) throws(LunetteError) -> Int32 {
+        try run(.standardInput(try HostFile.read(0, what: "the script on stdin"), arguments: arguments), settings)
     }
 
     /// No arguments: the REPL on a terminal, else a script from stdin.
-    static func interactive(_ settings: Settings) async throws(LunetteError) -> Int32 {
-        guard Output.isTerminal(0) else { return try await standardInput(arguments: [], settings) }
-        throw LunetteError(.unsupported, "start the REPL: Lua isn't joined yet")
+    static func interactive(_ settings: Settings) throws(LunetteError) -> Int32 {
+        guard Output.isTerminal(0) else { return try standardInput(arguments: [], settings) }
+        throw LunetteError(.unsupported, "start the REPL: not built yet", hint: "run a chunk with -e, or a script")
     }
 
-    static func check(_ path: String, isResident: Bool) async throws(LunetteError) -> Int32 {
-        throw LunetteError(.unsupported, "check \(path): Lua isn't joined yet")
+    static func check(_ path: String, isResident: Bool) throws(LunetteError) -> Int32 {
+        throw LunetteError(.unsupported, "check \(path): not built yet")
+    }
+
+    private static func run(_ program: ScriptProgram, _ settings: Settings) throws(LunetteError) -> Int32 {
+        if settings.isDryRun { throw LunetteError(.unsupported, "use --dry-run: not built yet") }
+        let connector = try connector(settings)
+        var runner = ScriptRunner(connector: connector)
+        runner.isVerbose = settings.isVerbose
+        let code = runner.run(program)
+        if settings.inProcess { Blocking.wait { await Engines.close(connector) } }
+        return code
+    }
+
+    private static func connector(_ settings: Settings) throws(LunetteError) -> any EngineConnector {
+        // The usual way does nothing before the first call; an engine of our own has to be opened.
+        guard settings.inProcess else { return EngineClient(state: settings.state, start: EngineStart(arguments: settings.arguments)) }
+        return try Blocking.wait { () async -> Result<any EngineConnector, LunetteError> in
+            do throws(LunetteError) { return .success(try await Engines.connector(settings)) } catch { return .failure(error) }
+        }.get()
     }
 }

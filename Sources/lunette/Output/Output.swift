@@ -42,7 +42,8 @@ enum ErrorPrinter {
 
     static func lines(_ error: LunetteError, isVerbose: Bool, hasColor: Bool) -> [String] {
         var head = Text.safe(error.description)
-        if let target = error.target, !error.message.contains(target) { head = "\(Text.safe(target)): \(head)" }
+        // A name helps; the 64 digits of an id that nobody typed don't.
+        if let target = error.target, target.utf8.count < 64, !error.message.contains(target) { head = "\(Text.safe(target)): \(head)" }
         var lines = [(hasColor ? "\u{1b}[31mlunette:\u{1b}[0m " : "lunette: ") + head]
         if let hint = error.hint { lines.append("hint: " + Text.safe(hint)) }
         guard isVerbose else { return lines }

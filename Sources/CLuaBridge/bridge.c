@@ -41,7 +41,13 @@ static void raise_stored(lua_State *L, const char *key, const char *otherwise) {
     lua_error(L);
 }
 
-static void check_limits(lua_State *L, lnt_lua *state) {
+// Whether the stdlib's own code runs: its tables must stay whole, so nothing is raised there. The user's next instruction will do.
+static bool is_in_stdlib(lua_State *L, lua_Debug *activation) {
+    return lua_getinfo(L, "S", activation) && strncmp(activation->source, "=[lunette", 9) == 0;
+}
+
+// `activation`: where the count hook stopped; NULL inside a C function.
+static void check_limits(lua_State *L, lnt_lua *state, lua_Debug *activation) {
     uint64_t instructions = state->options.instruction_limit, wall = state->options.wall_limit_nanoseconds;
     if (!state->is_exceeded) {
         state->is_exceeded = (instructions && state->used > instructions)
@@ -50,15 +56,14 @@ static void check_limits(lua_State *L, lnt_lua *state) {
     if (!state->is_exceeded) return;
     // A pcall that swallows the error gets it again at its next instruction, until the entry has unwound.
     lua_sethook(L, lnt_hook, LUA_MASKCOUNT, 1);
+    if (activation && is_in_stdlib(L, activation)) return;
     raise_stored(L, &lnt_limit_error_key, "the code ran longer than it may");
 }
 
 void lnt_hook(lua_State *L, lua_Debug *activation) {
     lnt_lua *state = lnt_state(L);
     if (atomic_load(&state->is_interrupted)) {
-        // Not in the middle of the scheduler: its tables must stay whole. The next instruction of the user's code will do.
-        lua_getinfo(L, "S", activation);
-        if (strncmp(activation->source, "=[lunette", 9) == 0) return;
+        if (is_in_stdlib(L, activation)) return;
         atomic_store(&state->is_interrupted, false);
         lua_sethook(L, state->options.is_limited ? lnt_hook : NULL, state->options.is_limited ? LUA_MASKCOUNT : 0, LNT_HOOK_STEP);
         raise_stored(L, &lnt_interrupt_error_key, "interrupted");
@@ -69,14 +74,14 @@ void lnt_hook(lua_State *L, lua_Debug *activation) {
     }
     bool was_stepping = lua_gethookcount(L) != LNT_HOOK_STEP;
     state->used += was_stepping ? 1 : LNT_HOOK_STEP;
-    check_limits(L, state);
-    if (was_stepping) lua_sethook(L, lnt_hook, LUA_MASKCOUNT, LNT_HOOK_STEP);
+    check_limits(L, state, activation);
+    if (was_stepping && !state->is_exceeded) lua_sethook(L, lnt_hook, LUA_MASKCOUNT, LNT_HOOK_STEP);
 }
 
 void lnt_count_steps(lua_State *L, uint64_t steps) {
     lnt_lua *state = lnt_state(L);
     state->used += steps;
-    check_limits(L, state);
+    check_limits(L, state, NULL);
 }
 
 void lnt_lua_interrupt(lnt_lua *state) {

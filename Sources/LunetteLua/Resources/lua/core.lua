@@ -177,7 +177,10 @@ function core.call_for(operation, ...) return finish_call(operation, pcall(host_
 local Task = { __name = "lunette.task" }
 core.Task = Task
 local holding = 0        -- tasks that keep the script alive
+local alive = {}         -- those tasks
 local main               -- the main chunk's task
+local open_tasks = 0     -- all that have not ended
+local most_tasks = 1000  -- of limited code: each costs memory that only the collector gives back
 local failed = {}        -- spawned tasks that failed and that nobody awaited
 
 local function enqueue(t, ...)
@@ -212,6 +215,7 @@ end
 
 local function finish(t, ok, ...)
   t.token, t.abandon = nil, nil
+  open_tasks = open_tasks - 1
   if ok then
     t.state, t.results = "done", pack(...)
   else
@@ -219,7 +223,7 @@ local function finish(t, ok, ...)
     if t.is_cancelled then t.state = "cancelled" end
   end
   if t.holds then
-    t.holds = false
+    t.holds, alive[t] = false, nil
     holding = holding - 1
   end
   if t.on_finish then t.on_finish(t) end
@@ -234,6 +238,11 @@ local function body(t, f, ...)
 end
 
 local function run(t, ...)
+  if t.is_cancelled and not t.has_started then
+    finish(t, false, make_error(cancelled_record(t)))
+    return
+  end
+  t.has_started = true
   local previous = current
   current = t
   local ok, first = resume_task(t.co, ...)
@@ -262,10 +271,17 @@ core.run_ready = run_ready
 -- Makes a task of a function; it starts when the tasks before it have waited.
 -- options: holds (keeps the script alive), reports (its failure is the script's when nobody awaits it)
 local function spawn(options, f, ...)
+  open_tasks = open_tasks + 1
+  if core.is_limited and open_tasks > most_tasks then
+    open_tasks = open_tasks - 1
+    fail("resource_exhausted", "more than " .. most_tasks .. " tasks at once")
+  end
   local t = setmetatable({ state = "ready", shields = 0, holds = options.holds, reports = options.reports }, Task)
   if current then t.scope, t.cause = current.scope, current.cause end
   t.co = create(body)
-  if t.holds then holding = holding + 1 end
+  if t.holds then
+    holding, alive[t] = holding + 1, true
+  end
   enqueue(t, t, f, ...)
   return t
 end
@@ -391,29 +407,33 @@ function core.report(t)
   return { code = "script_failed", message = text, traceback = t.traceback, is_cancelled = t.is_cancelled }
 end
 
--- Starts the main task of a script, a chunk or a REPL line.
+-- Cancels every task that holds the script.
+local function cancel_all(reason, text)
+  local tasks = {}
+  for t in next, alive do tasks[#tasks + 1] = t end
+  for _, t in ipairs(tasks) do cancel(t, reason, text) end
+end
+
+-- Starts the main task of a script, a chunk or a REPL line. When it fails, what it spawned is cancelled.
 function core.start_main(f, ...)
   core.is_finished = false
   main = spawn({ holds = true }, f, ...)
+  main.on_finish = function(t)
+    if t.state ~= "done" then cancel_all("cancelled", "the script has failed") end
+  end
   run_ready()
   core.check_end()
 end
 
 -- Ctrl-C: cancels the main task and what it spawned; a second one leaves to the host.
 function entries.interrupt(what)
-  if main then cancel(main, "cancelled", what.text or "interrupted") end
-  for _, item in next, waiting do
-    if item.holds then cancel(item, "cancelled", what.text or "interrupted") end
-  end
+  cancel_all("cancelled", what.text or "interrupted")
   run_ready()
   core.check_end()
 end
 
 function entries.deadlock()
-  if main then cancel(main, "would_block", "every task waits for another, and nothing else can come") end
-  for _, item in next, waiting do
-    if item.holds then cancel(item, "would_block", "every task waits for another, and nothing else can come") end
-  end
+  cancel_all("would_block", "every task waits for another, and nothing else can come")
   run_ready()
   core.check_end()
 end
@@ -449,5 +469,11 @@ setmetatable(lunette, {
 })
 
 
-if core.is_limited then core.need("limited").open() end
+if core.is_limited then
+  -- Everything the stdlib keeps of Lua's own libraries is taken before they are closed.
+  core.need "library"
+  core.need "task"
+  core.need "plugin"
+  core.need("limited").open()
+end
 return entries

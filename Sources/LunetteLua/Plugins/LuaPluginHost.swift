@@ -1,0 +1,138 @@
+internal import LunetteAPI
+package import LunettePlugins
+package import LunetteSpec
+
+/// Runs plugins written in Lua: the adapter behind the engine's extension points. The engine sees only `PluginHost`.
+package struct LuaPluginHost: PluginHost {
+    package var transport: String { "lua" }
+    /// What each plugin's state may use; one slice is what runs between two waits.
+    package var memoryLimit = 64 << 20
+    package var instructionLimit: UInt64 = 200_000_000
+    package var sliceSeconds = 2.0
+
+    package init() {}
+
+    package func load(
+        _ manifest: PluginManifest, directory: String, environment: PluginEnvironment
+    ) async throws(LunetteError) -> any LoadedPlugin {
+        let entry = try FileTree.read("\(directory)/\(manifest.entry)", roots: [directory])
+        var options = LuaHost.Options(connector: nil, directory: environment.volumesDirectory, script: manifest.name)
+        options.limits = .init(memory: memoryLimit, instructions: instructionLimit, wallSeconds: sliceSeconds, isLimited: true)
+        options.moduleDirectory = directory
+        var permissions = environment.permissions
+        // Its own folders go with any right to files at all.
+        if permissions.contains(where: { $0 == "fs" || $0.hasPrefix("fs:") || $0.hasPrefix("fs.") }) {
+            permissions.insert("fs:\(environment.volumesDirectory)")
+            permissions.insert("fs:\(environment.stateDirectory)")
+        }
+        options.permissions = permissions
+        let worker = try await PluginWorker.start(manifest.name, options)
+        do throws(LunetteError) {
+            let functions = try await worker.call(
+                "load_plugin",
+                [
+                    "source": .text(entry), "name": .string("@\(manifest.name)/\(manifest.entry)"), "config": environment.config,
+                    "timeout": .double(manifest.timeouts["load"] ?? 10),
+                ])
+            return try LuaPlugin(manifest, functions, environment, worker)
+        } catch {
+            await worker.stop()
+            throw error
+        }
+    }
+}
+
+/// One loaded plugin: its state lives on a thread of its own until `stop`.
+struct LuaPlugin: LoadedPlugin {
+    let volumeDrivers: [String: any VolumeDriver]
+    private let manifest: PluginManifest
+    private let worker: PluginWorker
+
+    init(
+        _ manifest: PluginManifest, _ functions: Value, _ environment: PluginEnvironment, _ worker: PluginWorker
+    ) throws(LunetteError) {
+        self.manifest = manifest
+        self.worker = worker
+        var drivers: [String: any VolumeDriver] = [:]
+        for name in manifest.provides["volume"] ?? [] {
+            let provided = functions["volume"]?[name]?.arrayValue?.compactMap(\.stringValue) ?? []
+            guard provided.contains("mount") else {
+                throw LunetteError(
+                    .pluginFailed, "the plugin \(manifest.name) provides the volume driver \(name) without a function mount",
+                    target: manifest.name, hint: "return { volume = { \(name) = { mount = function(r) … end } } }")
+            }
+            drivers[name] = LuaVolumeDriver(
+                name: name, functions: Set(provided), environment: environment, timeouts: manifest.timeouts, worker: worker)
+        }
+        volumeDrivers = drivers
+    }
+
+    private func run(_ name: String, _ argument: Value = .null) async throws(LunetteError) {
+        _ = try await worker.call(
+            "call_plugin", ["name": .string(name), "argument": argument, "timeout": .double(manifest.timeouts[name] ?? 30)])
+    }
+
+    func selfTest() async throws(LunetteError) { try await run("self_test") }
+    func start() async throws(LunetteError) { try await run("start") }
+
+    func stop() async {
+        // A plugin that can't stop is stopped all the same.
+        _ = try? await run("stop")
+        await worker.stop()
+    }
+}
+
+/// A volume driver in Lua: each call is one plain table in, one out.
+struct LuaVolumeDriver: VolumeDriver {
+    let name: String
+    let functions: Set<String>
+    let environment: PluginEnvironment
+    let timeouts: [String: Double]
+    let worker: PluginWorker
+
+    private func call(_ function: String, _ request: DriverRequest) async throws(LunetteError) -> Value {
+        var r: ValueMap = [
+            "config": environment.config, "operation": .string(request.operation), "volume": request.volume.value,
+            "volumes_directory": .string(environment.volumesDirectory), "state_directory": .string(environment.stateDirectory),
+        ]
+        r["deadline"] = request.deadline.map(Value.double)
+        return try await worker.call(
+            "call_plugin",
+            [
+                "point": "volume", "driver": .string(name), "name": .string(function), "argument": .map(r),
+                "timeout": .double(timeouts[function] ?? 30),
+            ])
+    }
+
+    func create(_ request: DriverRequest) async throws(LunetteError) -> Value {
+        functions.contains("create") ? try await call("create", request) : .null
+    }
+
+    func mount(_ request: DriverRequest) async throws(LunetteError) -> (path: String, state: Value) {
+        let answer = try await call("mount", request)
+        guard case .map(var fields) = answer, let path = fields["path"]?.stringValue, path.hasPrefix("/") else {
+            throw LunetteError(
+                .pluginFailed, "the volume driver \(name) answered mount of \(request.volume.name) without an absolute path",
+                target: request.volume.name)
+        }
+        fields["path"] = nil
+        return (path, fields["state"] ?? (fields.isEmpty ? .null : .map(fields)))
+    }
+
+    func unmount(_ request: DriverRequest) async throws(LunetteError) {
+        if functions.contains("unmount") { _ = try await call("unmount", request) }
+    }
+
+    func remove(_ request: DriverRequest) async throws(LunetteError) {
+        if functions.contains("remove") { _ = try await call("remove", request) }
+    }
+
+    func usage(_ request: DriverRequest) async throws(LunetteError) -> VolumeUsage? {
+        guard functions.contains("usage") else { return nil }
+        let answer = try await call("usage", request)
+        guard let used = answer["used"]?.intValue else { return nil }
+        return VolumeUsage(
+            used: used, limit: answer["limit"]?.intValue, inodes: answer["inodes"]?.intValue ?? 0,
+            enforced: answer["enforced"]?.boolValue ?? false)
+    }
+}

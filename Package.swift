@@ -90,7 +90,7 @@ let package = Package(
         tests("LunetteImagesTests", ["LunetteImages", "LunetteTesting"]),
         tests("LunetteRuntimeTests", ["LunetteRuntime", "LunetteTesting", "LunetteLinux", "LunetteSpec", "CLinux"]),
         tests("LunettePluginsTests", ["LunettePlugins", "LunetteTesting"]),
-        tests("LunetteLuaTests", ["LunetteLua", "LunetteAPI", "LunetteTesting"]),
+        tests("LunetteLuaTests", ["LunetteLua", "LunetteAPI", "LunettePlugins", "LunetteTesting"]),
         tests("LunetteEngineTests", ["LunetteEngine", "LunetteTesting"]),
         tests("LunetteServerTests", ["LunetteServer", "LunetteAPI", "LunetteSpec", "LunetteTesting"]),
         tests("IntegrationTests", ["LunetteSpec", "LunetteTesting"]),

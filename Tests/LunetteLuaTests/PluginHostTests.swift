@@ -18,7 +18,7 @@ import Testing
         let json = """
             {"name":"test","version":"1.0.0","api":"1","entry":"init.lua","provides":{"volume":["t"]},"permissions":["fs"],"timeouts":\(timeouts)}
             """
-        let manifest = try PluginManifest.decode(Array(json.utf8), source: "plugin.json")
+        let manifest = try PluginManifest(json: Array(json.utf8), source: "plugin.json")
         let plugin = try await LuaPluginHost().load(
             manifest, directory: directory,
             environment: PluginEnvironment(

@@ -214,6 +214,7 @@ int lnt_archive_data(lnt_archive *self, const void **data, size_t *size, int64_t
 }
 
 struct lnt_tar_writer {
+	int abandoned; // what libarchive still wants to flush goes nowhere
 	struct archive *archive;
 	struct archive_entry *entry;
 	lnt_archive_sink sink;
@@ -224,7 +225,7 @@ struct lnt_tar_writer {
 static la_ssize_t on_write(struct archive *archive, void *data, const void *buffer, size_t size)
 {
 	struct lnt_tar_writer *self = data;
-	if (self->sink(self->context, buffer, size) < 0) {
+	if (!self->abandoned && self->sink(self->context, buffer, size) < 0) {
 		lib.archive_set_error(archive, 5, "the output could not be written");
 		return -1;
 	}
@@ -331,6 +332,8 @@ int lnt_tar_writer_data(lnt_tar_writer *self, const void *data, size_t size)
 
 int lnt_tar_writer_close(lnt_tar_writer *self)
 {
+	if (!self)
+		return -1;
 	int status = writer_status(self, lib.archive_write_close(self->archive));
 	lnt_tar_writer_abandon(self);
 	return status;
@@ -340,6 +343,7 @@ void lnt_tar_writer_abandon(lnt_tar_writer *self)
 {
 	if (!self)
 		return;
+	self->abandoned = 1;
 	lib.archive_write_free(self->archive);
 	lib.archive_entry_free(self->entry);
 	free(self);
@@ -379,6 +383,8 @@ int lnt_compressor_data(lnt_compressor *self, const void *data, size_t size)
 {
 	return lnt_tar_writer_data((lnt_tar_writer *)self, data, size);
 }
+
+void lnt_compressor_abandon(lnt_compressor *self) { lnt_tar_writer_abandon((lnt_tar_writer *)self); }
 
 int lnt_compressor_close(lnt_compressor *self) { return lnt_tar_writer_close((lnt_tar_writer *)self); }
 

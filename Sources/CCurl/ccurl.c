@@ -220,6 +220,8 @@ void lnt_curl_perform(lnt_curl *self, const struct lnt_curl_request *request, st
 		lib.curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
 		lib.curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
 	}
+	if (request->direct)
+		lib.curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
 	set_body(easy, self, request);
 
 	CURLcode code = transfer(self);

@@ -100,7 +100,8 @@ extension ImageProcessConfig {
         }
         var map: ValueMap = [
             "entrypoint": .array(entrypoint.map(Value.string)), "cmd": .array(cmd.map(Value.string)), "env": .map(variables),
-            "workdir": .string(workingDir), "user": .string(user), "exposed_ports": .array(exposedPorts.map(Value.string)), "labels": .strings(labels),
+            "workdir": .string(workingDir), "user": .string(user), "exposed_ports": .array(exposedPorts.map(Value.string)),
+            "labels": .strings(labels),
             "volumes": .array(volumes.map(Value.string)),
         ]
         if let stopSignal { map["stop_signal"] = .string(stopSignal) }

@@ -64,6 +64,7 @@ int lnt_tar_writer_begin(lnt_tar_writer *writer);
 int lnt_tar_writer_data(lnt_tar_writer *writer, const void *data, size_t size);
 /// Writes the end of the archive and frees the writer.
 int lnt_tar_writer_close(lnt_tar_writer *writer);
+/// Frees the writer; its sink isn't called any more.
 void lnt_tar_writer_abandon(lnt_tar_writer *writer);
 const char *lnt_tar_writer_error(lnt_tar_writer *writer);
 
@@ -73,6 +74,8 @@ lnt_compressor *lnt_compressor_open(enum lnt_compression kind, lnt_archive_sink 
 int lnt_compressor_data(lnt_compressor *compressor, const void *data, size_t size);
 /// Ends the stream and frees the compressor.
 int lnt_compressor_close(lnt_compressor *compressor);
+/// Frees the compressor; its sink isn't called any more.
+void lnt_compressor_abandon(lnt_compressor *compressor);
 
 typedef struct lnt_sha256 lnt_sha256;
 lnt_sha256 *lnt_sha256_new(void);

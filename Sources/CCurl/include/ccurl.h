@@ -19,6 +19,7 @@ struct lnt_curl_request {
 	const char *user_password;      // "user:password" for basic authentication; may be NULL
 	const char *ca_file;            // PEM file that certificates are checked with instead of the system's; may be NULL
 	int skip_verification;          // not 0: any certificate is taken
+	int direct;                     // not 0: no proxy, whatever the environment says
 	int64_t body_size;              // of the request; -1 for none
 	long connect_timeout;           // seconds
 	long stall_timeout;             // seconds under 1 byte/s before the request fails

@@ -29,7 +29,7 @@ final class LayerWriter {
         var errno: Int32 = 0
 
         init(_ file: FileDescriptor) { self.file = file }
-        deinit { if compressor != nil { _ = lnt_compressor_close(compressor) } }
+        deinit { lnt_compressor_abandon(compressor) }
 
         func take(_ data: UnsafeRawPointer?, _ count: Int) -> Int32 {
             let result = lnt_disk_append(file.number, data, count)

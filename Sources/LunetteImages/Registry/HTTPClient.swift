@@ -20,6 +20,11 @@ struct HTTPRequest: Sendable {
     /// Certificates are checked with this file instead of the system's.
     var caFile: String?
     var skipsVerification = false
+    /// No proxy, whatever the environment says.
+    var isDirect: Bool {
+        let authority = Location.origin(url).split(separator: "/").last.map(String.init) ?? ""
+        return Endpoint.isLoopback(authority)
+    }
 }
 
 struct HTTPResponse: Sendable {
@@ -109,6 +114,7 @@ final class HTTPClient: Sendable {
                                 raw.user_password = basic
                                 raw.ca_file = caFile
                                 raw.skip_verification = request.skipsVerification ? 1 : 0
+                                raw.direct = request.isDirect ? 1 : 0
                                 raw.body_size = exchange.bodySize
                                 raw.connect_timeout = Self.connectTimeout
                                 raw.stall_timeout = Self.stallTimeout

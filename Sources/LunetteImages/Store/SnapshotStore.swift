@@ -45,7 +45,9 @@ final class SnapshotStore: Sendable {
 
     /// Bytes of a layer's files; 0 when the layer isn't there.
     func size(of name: String) throws(LunetteError) -> Int64 {
-        let bytes = try atBorder("read snapshot \(name.prefix(12))") { () throws(SystemCallError) in try directory.read("\(name)/size", limit: 64) }
+        let bytes = try atBorder("read snapshot \(name.prefix(12))") { () throws(SystemCallError) in
+            try directory.read("\(name)/size", limit: 64)
+        }
         return bytes.flatMap { Int64(String(decoding: $0, as: UTF8.self)) } ?? 0
     }
 

@@ -12,6 +12,8 @@ public func entry(_ argc: Int32, _ argv: UnsafeMutablePointer<UnsafeMutablePoint
     }
     _ = lnt_setsid()
     lnt_umask(0)
+    // Executed through a descriptor, it would be named by that number; recovery finds shims by this name.
+    _ = lnt_prctl(Int32(LNT_PR_SET_NAME), UInt(bitPattern: literal("lunette-shim")))
     _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
     _ = lnt_prctl(Int32(LNT_PR_SET_CHILD_SUBREAPER), 1)
     _ = lnt_chdir(literal("/"))

@@ -58,12 +58,7 @@ extension ContainerRuntime {
             survey.cgroups = cgroups.ids()
             survey.runDirectories = try names("\(configuration.state)/containers")
             survey.storage = try names("\(configuration.root)/containers")
-            for id in survey.runDirectories {
-                let places = ContainerPlaces(configuration, id: id)
-                // Nobody listens: no shim.
-                guard let socket = try? UnixSocket.connect(places.socket, kind: .packet), let peer = try? socket.peer() else { continue }
-                survey.shims[id] = ProcessIdentity.of(pid: peer.pid)
-            }
+            for (id, processes) in ShimScan.find(state: configuration.state) { survey.shims[id] = processes[0] }
             return survey
         }
     }

@@ -1,0 +1,32 @@
+internal import CLinux
+internal import LunetteLinux
+
+/// Finds shims (and inits that wait at their gate) by what they hold open: also those whose socket isn't there yet, or not any more.
+enum ShimScan {
+    /// fd 5 of a shim is its container's run directory, see docs/launch-plan.md.
+    private static let runDirectory = 5
+
+    /// Every process that works for a container of this state directory, by container id; a shim before its children. Blocks.
+    static func find(state: String) -> [String: [ProcessIdentity]] {
+        // Without /proc nothing of this works; an unreadable one shows nothing.
+        guard let proc = try? Directory("/proc"), let names = try? proc.entries() else { return [:] }
+        let prefix = "\(state)/containers/"
+        var found: [String: [ProcessIdentity]] = [:]
+        for pid in names.compactMap({ Int32($0) }).sorted() {
+            guard let command = readSmallFile("/proc/\(pid)/comm"), command.trimmed == "lunette-shim",
+                let target = readLink("/proc/\(pid)/fd/\(runDirectory)"), target.hasPrefix(prefix)
+            else { continue }
+            var id = String(target.dropFirst(prefix.count))
+            if id.hasSuffix(" (deleted)") { id = String(id.dropLast(10)) }
+            guard !id.contains("/"), let identity = ProcessIdentity.of(pid: pid) else { continue }
+            found[id, default: []].append(identity)
+        }
+        return found
+    }
+
+    private static func readLink(_ path: String) -> String? {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let count = lnt_host_readlinkat(-100, path, &buffer, buffer.count)
+        return count > 0 ? String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
+    }
+}

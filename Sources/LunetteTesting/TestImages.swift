@@ -44,7 +44,7 @@ extension LunetteHome {
     @discardableResult
     public func load(_ image: TestImage) async throws -> String {
         let reference = "lunette.test/\(image.rawValue):latest"
-        try await lunette("-e", "return image.load('\(try await image.folder())', { tag = '\(reference)' }).name")
+        try await lunette("load", "-q", "-i", try await image.folder(), "--tag", reference)
         return reference
     }
 }

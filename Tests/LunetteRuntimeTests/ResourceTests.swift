@@ -67,12 +67,12 @@ import Testing
             }
             let processes = try #require(try await container.processes().arrayValue)
             #expect(processes.count == 3)
-            #expect(processes.contains { $0["is_init"]?.boolValue == true && $0["pid"]?.intValue == 1 })
+            #expect(processes.contains { $0["is_init"]?.boolValue == true && $0["container_pid"]?.intValue == 1 })
             let figures = try await container.stats()
             #expect(figures["pids"]?["current"]?.intValue == 3)
             #expect(figures["memory"]?["limit"]?.intValue == 64 << 20)
-            #expect(figures["memory"]?["usage"]?.intValue ?? 0 > 0)
-            #expect(figures["cpu"]?["seconds"]?.doubleValue ?? 0 > 0)
+            #expect(figures["memory"]?["used"]?.intValue ?? 0 > 0)
+            #expect(figures["cpu"]?["used"]?.doubleValue ?? 0 > 0)
             var limits = CgroupLimits()
             limits.memory = 128 << 20
             limits.memorySwap = 256 << 20

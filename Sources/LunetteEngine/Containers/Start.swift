@@ -156,7 +156,8 @@ extension Engine {
         if case .container = spec.network { request.joinNetworkOf = shared }
         if case .container = spec.ipc { request.joinIPCOf = shared }
         if case .container = spec.pid { request.joinPIDOf = shared }
-        request.io = ProcessIO(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr)
+        // A terminal stays when its user leaves: the end of the keys isn't a hang-up.
+        request.io = ProcessIO(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr, keepsStdinOpen: spec.hasTerminal)
         request.mounts = try await resolveMounts(spec, record, root, call, isDry: isDry)
         return request
     }

@@ -53,13 +53,28 @@ extension Container {
         // A program can write anything there; what is shown must not move the cursor.
         let command = arguments.isEmpty ? "[\(stat.command)]" : arguments.joined(separator: " ")
         let ticks = 100.0
-        return [
-            "pid": .int(numbers("NSpid").last ?? Int64(pid)), "host_pid": .int(Int64(pid)), "parent_host_pid": .int(Int64(stat.parent)),
+        var value: ValueMap = [
+            "pid": .int(Int64(pid)), "container_pid": .int(numbers("NSpid").last ?? Int64(pid)), "parent_pid": .int(Int64(stat.parent)),
             "state": .string(String(stat.state)), "name": .string(displayable(stat.command, limit: 64)),
             "command": .string(displayable(command, limit: 4096)), "host_uid": .int(numbers("Uid").first ?? 0),
             "threads": .int(Int64(stat.threads)), "memory": .int((numbers("VmRSS").first ?? 0) * 1024),
-            "cpu_seconds": .double(Double(stat.userTicks + stat.systemTicks) / ticks), "is_init": .bool(pid == own),
+            "cpu": .double(Double(stat.userTicks + stat.systemTicks) / ticks), "is_init": .bool(pid == own),
         ]
+        if let user = uidInside(pid, numbers("Uid").first ?? 0) { value["user"] = .string(user) }
+        if let uptime = readSmallFile("/proc/uptime").flatMap({ Double($0.prefix { $0 != " " }) }) {
+            value["started_at"] = .double(SystemClock.now - uptime + Double(stat.startTime) / ticks)
+        }
+        return .map(value)
+    }
+
+    /// The host's uid as the process's own user namespace numbers it.
+    private static func uidInside(_ pid: Int32, _ uid: Int64) -> String? {
+        for line in (readSmallFile("/proc/\(pid)/uid_map") ?? "").split(separator: "\n") {
+            let numbers = line.split(separator: " ").compactMap { Int64($0) }
+            guard numbers.count == 3, uid >= numbers[1], uid < numbers[1] + numbers[2] else { continue }
+            return String(numbers[0] + uid - numbers[1])
+        }
+        return nil
     }
 }
 
@@ -69,17 +84,17 @@ extension CgroupStatistics {
         func optional(_ number: Int64?) -> Value { number.map(Value.int) ?? .null }
         return [
             "time": .double(time),
+            // The page cache that can be dropped is no use of the container's, as `docker stats` counts too.
             "memory": [
-                "usage": .int(memoryUsage), "working_set": .int(memoryWorkingSet), "peak": optional(memoryPeak),
-                "limit": optional(memoryLimit),
-                "swap": optional(swapUsage), "oom_kills": .int(outOfMemoryKills),
+                "used": .int(memoryWorkingSet), "cache": .int(max(0, memoryUsage - memoryWorkingSet)), "peak": optional(memoryPeak),
+                "limit": optional(memoryLimit), "swap": optional(swapUsage), "oom_kills": .int(outOfMemoryKills),
             ],
             "cpu": [
-                "seconds": .double(cpuSeconds), "user_seconds": .double(cpuUserSeconds), "system_seconds": .double(cpuSystemSeconds),
-                "throttled_periods": .int(throttledPeriods), "throttled_seconds": .double(throttledSeconds),
+                "used": .double(cpuSeconds), "user": .double(cpuUserSeconds), "system": .double(cpuSystemSeconds),
+                "throttled": .double(throttledSeconds), "throttled_periods": .int(throttledPeriods),
             ],
             "pids": ["current": .int(processes), "limit": optional(processLimit)],
-            "io": ["read_bytes": .int(readBytes), "write_bytes": .int(writtenBytes)],
+            "io": ["read": .int(readBytes), "written": .int(writtenBytes)],
         ]
     }
 }

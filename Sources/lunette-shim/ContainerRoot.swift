@@ -51,7 +51,12 @@ struct ContainerRoot {
             let isLast = rest == length
             let wantsFile = isLast && file
             var next: Int32 = -1
-            defer { if next != parent { _ = lnt_close(parent) ; parent = next } }
+            defer {
+                if next != parent {
+                    _ = lnt_close(parent)
+                    parent = next
+                }
+            }
             try withPrefix(path, offset) { (prefix) throws(Failure) in
                 let flags = Int32(LNT_O_PATH) | (wantsFile ? 0 : Int32(LNT_O_DIRECTORY))
                 next = open(prefix, flags: flags, refusesSymlinks: refusesSymlinks)

@@ -20,15 +20,41 @@ final class Execs {
         var isEnded = false
         var status: Int32 = 0
         var pending: PendingAttach?
+        var key = Key()
     }
+
+    /// Tells a repeated request from a new one; zeros are none.
+    struct Key {
+        private var halves: (UInt64, UInt64) = (0, 0)
+        var isGiven: Bool { halves.0 != 0 || halves.1 != 0 }
+
+        init() {}
+        init(_ options: lnt_attach) { halves = withUnsafeBytes(of: options.key) { $0.loadUnaligned(as: (UInt64, UInt64).self) } }
+        func matches(_ other: Key) -> Bool { isGiven && halves == other.halves }
+    }
+
+    /// What became of an exec that has ended.
+    private struct Ended {
+        var key = Key()
+        var event = lnt_exec_event()
+    }
+
+    /// A ring; its page is touched when the first exec with a key ends.
+    private let remembered: UnsafeMutablePointer<Ended>
+    private var endedCount = 0
 
     private let table: UnsafeMutablePointer<Exec>
     private var count = 0
     private var lastNumber: UInt32 = 0
 
     init?() {
-        guard let memory = lnt_map_anonymous(Int(LNT_EXECS) * MemoryLayout<Exec>.stride) else { return nil }
+        let size = Int(LNT_EXECS) * MemoryLayout<Exec>.stride
+        guard let memory = lnt_map_anonymous(size), let ring = lnt_map_anonymous(Int(LNT_EXECS_REMEMBERED) * MemoryLayout<Ended>.stride)
+        else {
+            return nil
+        }
         table = memory.assumingMemoryBound(to: Exec.self)
+        remembered = ring.assumingMemoryBound(to: Ended.self)
     }
 
     var isEmpty: Bool {
@@ -41,7 +67,9 @@ final class Execs {
         return nil
     }
 
-    func eachGate(_ body: (Int32, Int) -> Void) { for index in 0..<count where table[index].isUsed && table[index].gate >= 0 { body(table[index].gate, index) } }
+    func eachGate(_ body: (Int32, Int) -> Void) {
+        for index in 0..<count where table[index].isUsed && table[index].gate >= 0 { body(table[index].gate, index) }
+    }
     func handle(_ number: UInt32) -> Int32 { index(number).map { table[$0].handle } ?? -1 }
     func terminal(_ number: UInt32) -> Int32 { index(number).map { table[$0].terminal } ?? -1 }
     func input(_ number: UInt32) -> Int32 { index(number).map { table[$0].terminal >= 0 ? table[$0].terminal : table[$0].stdin } ?? -1 }
@@ -62,6 +90,7 @@ final class Execs {
     /// - Returns: how many of the request's descriptors were taken over.
     func start(_ request: Request, _ options: lnt_attach, _ monitor: Monitor) -> Int {
         let id = options.message.id
+        if repeatsKnown(request, options, monitor) { return 0 }
         guard monitor.state == LNT_IS_RUNNING, monitor.initHandle >= 0 else {
             monitor.done(request.connection, id, Int32(LNT_ESRCH))
             return 0
@@ -79,6 +108,7 @@ final class Execs {
         count = max(count, free + 1)
         lastNumber += 1
         table[free] = Exec(isUsed: true, number: lastNumber, requestID: id)
+        table[free].key = Key(options)
         var received = request.received
         withUnsafeMutableBytes(of: &received.fds) { bytes in
             bytes.baseAddress!.copyMemory(from: bytes.baseAddress! + 4, byteCount: bytes.count - 4)
@@ -93,6 +123,30 @@ final class Execs {
         }
         _ = lnt_close(request.descriptor(0))
         return Int(request.received.count)
+    }
+
+    /// Answers a request that was made before, by an engine that died, with what became of the first.
+    private func repeatsKnown(_ request: Request, _ options: lnt_attach, _ monitor: Monitor) -> Bool {
+        let key = Key(options)
+        let id = options.message.id
+        for index in 0..<count where table[index].isUsed && table[index].key.matches(key) && !table[index].hasFailed {
+            // The rest of its life is told with the new request's id.
+            table[index].requestID = id
+            monitor.done(request.connection, id, 0, process: table[index].number)
+            if table[index].isStarted { event(index, LNT_MSG_EXEC_STARTED, monitor) }
+            return true
+        }
+        for index in 0..<min(endedCount, Int(LNT_EXECS_REMEMBERED)) where remembered[index].key.matches(key) {
+            var event = remembered[index].event
+            event.message.id = id
+            monitor.done(request.connection, id, 0, process: event.process)
+            for type in [LNT_MSG_EXEC_STARTED, LNT_MSG_EXEC_EXITED] {
+                event.message.type = type.rawValue
+                monitor.tell(request.connection, &event, MemoryLayout<lnt_exec_event>.size)
+            }
+            return true
+        }
+        return false
     }
 
     private func launch(_ index: Int, planDescriptor: Int32, _ monitor: Monitor) throws(Failure) {
@@ -126,7 +180,9 @@ final class Execs {
             attach(index, monitor)
         }
         var ends: (Int32, Int32) = (-1, -1)
-        let result = withUnsafeMutableBytes(of: &ends) { lnt_socketpair(Int32(LNT_SOCK_SEQPACKET), $0.assumingMemoryBound(to: Int32.self).baseAddress!) }
+        let result = withUnsafeMutableBytes(of: &ends) {
+            lnt_socketpair(Int32(LNT_SOCK_SEQPACKET), $0.assumingMemoryBound(to: Int32.self).baseAddress!)
+        }
         try check(result, "socketpair")
         table[index].gate = ends.0
         defer { closeAll(ends.1, stdio.input, stdio.output, stdio.error) }
@@ -161,7 +217,8 @@ final class Execs {
                 record.message.id = table[index].requestID
                 record.process = table[index].number
                 fail(index, record, monitor)
-            case MemoryLayout<BornMessage>.size: table[index].pid = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: BornMessage.self) }.pid
+            case MemoryLayout<BornMessage>.size:
+                table[index].pid = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: BornMessage.self) }.pid
             case MemoryLayout<ReadyMessage>.size:
                 let hasTerminal = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: ReadyMessage.self) }.hasTerminal != 0
                 ready(index, received, hasTerminal, monitor)
@@ -186,7 +243,8 @@ final class Execs {
                 _ = monitor.relay.add(received.fds.1, process: table[index].number, which: 1, isLogged: false)
                 attach(index, monitor)
             }
-            try monitor.prepareProgram(plan, pid: received.pid, uid: received.uid, gid: received.gid, process: hasTerminal ? UInt32.max : table[index].number)
+            try monitor.prepareProgram(
+                plan, pid: received.pid, uid: received.uid, gid: received.gid, process: hasTerminal ? UInt32.max : table[index].number)
             var word = GateMessage.open
             _ = lnt_send(table[index].gate, &word, 4, nil, 0, 0)
         } catch {
@@ -208,6 +266,11 @@ final class Execs {
     }
 
     private func event(_ index: Int, _ type: lnt_message_type, _ monitor: Monitor) {
+        var event = news(index, type)
+        monitor.tellAll(&event, MemoryLayout<lnt_exec_event>.size)
+    }
+
+    private func news(_ index: Int, _ type: lnt_message_type) -> lnt_exec_event {
         var event = lnt_exec_event()
         event.message.type = type.rawValue
         event.message.id = table[index].requestID
@@ -215,7 +278,7 @@ final class Execs {
         event.pid = table[index].pid
         event.status = table[index].status
         event.time = lnt_clock_realtime()
-        monitor.tellAll(&event, MemoryLayout<lnt_exec_event>.size)
+        return event
     }
 
     func reaped(_ pid: Int32, _ status: Int32, _ monitor: Monitor) {
@@ -242,10 +305,17 @@ final class Execs {
     func settle(_ monitor: Monitor) {
         for index in 0..<count where table[index].isUsed && table[index].isEnded {
             let number = table[index].number
-            guard monitor.relay.finish(number, log: nil, dropped: { process, which in monitor.tellDropped(process, which) }) else { continue }
+            guard monitor.relay.finish(number, log: nil, dropped: { process, which in monitor.tellDropped(process, which) }) else {
+                continue
+            }
             if !table[index].hasFailed {
                 if !table[index].isStarted { event(index, LNT_MSG_EXEC_STARTED, monitor) }
                 event(index, LNT_MSG_EXEC_EXITED, monitor)
+                if table[index].key.isGiven {
+                    remembered[endedCount % Int(LNT_EXECS_REMEMBERED)] = Ended(
+                        key: table[index].key, event: news(index, LNT_MSG_EXEC_EXITED))
+                    endedCount += 1
+                }
             }
             monitor.relay.endInputs(of: number)
             closeAll(table[index].gate, table[index].handle, table[index].stdin, -1)

@@ -65,7 +65,9 @@ struct HostSteps {
         if recursive { flags |= UInt32(LNT_AT_RECURSIVE) }
         let fd: Int32
         if passed > 0 {
-            fd = try check(lnt_open_tree(passedDescriptor(passed), literal(""), flags | UInt32(LNT_AT_EMPTY_PATH)), "open_tree", literal("a passed descriptor"))
+            fd = try check(
+                lnt_open_tree(passedDescriptor(passed), literal(""), flags | UInt32(LNT_AT_EMPTY_PATH)), "open_tree",
+                literal("a passed descriptor"))
         } else {
             if refusesSymlinks { flags |= UInt32(LNT_AT_SYMLINK_NOFOLLOW) }
             fd = try check(lnt_open_tree(Int32(LNT_AT_FDCWD), path, flags), "open_tree", path)
@@ -94,7 +96,8 @@ struct HostSteps {
         defer { if mapping == 2 { _ = lnt_close(mapper) } }
         try check(
             lnt_mount_setattr(
-                fd, literal(""), UInt32(LNT_AT_EMPTY_PATH) | (recursive ? UInt32(LNT_AT_RECURSIVE) : 0), attributes, 0, UInt64(LNT_MS_PRIVATE), mapper),
+                fd, literal(""), UInt32(LNT_AT_EMPTY_PATH) | (recursive ? UInt32(LNT_AT_RECURSIVE) : 0), attributes, 0,
+                UInt64(LNT_MS_PRIVATE), mapper),
             "mount_setattr", path)
     }
 
@@ -106,7 +109,9 @@ struct HostSteps {
         // An upper that the maker may not write gives a read-only overlay without an error (kernel-notes §2).
         var flags: UInt64 = 0
         try check(Int32(truncatingIfNeeded: min(lnt_fstatfs_type(fd, &flags), 0)), "statfs", literal("the overlay"))
-        if flags & UInt64(LNT_ST_RDONLY) != 0, attributes & 1 == 0 { throw failure("statfs", errno: Int32(LNT_EROFS), literal("the overlay")) }
+        if flags & UInt64(LNT_ST_RDONLY) != 0, attributes & 1 == 0 {
+            throw failure("statfs", errno: Int32(LNT_EROFS), literal("the overlay"))
+        }
     }
 }
 

@@ -59,7 +59,8 @@ struct InitSteps {
         _ = lnt_close(null)
         root = ContainerRoot(fd: try tree(&fields))
         try check(
-            lnt_move_mount(root.fd, literal(""), Int32(LNT_AT_FDCWD), literal("/"), UInt32(LNT_MOVE_FROM_EMPTY)), "move_mount", literal("/"))
+            lnt_move_mount(root.fd, literal(""), Int32(LNT_AT_FDCWD), literal("/"), UInt32(LNT_MOVE_FROM_EMPTY)), "move_mount", literal("/")
+        )
     }
 
     private func makeDirectory(_ fields: inout Fields) throws(Failure) {
@@ -117,7 +118,8 @@ struct InitSteps {
 
     private func attach(_ mount: Int32, to target: Int32, _ path: Text) throws(Failure) {
         try check(
-            lnt_move_mount(mount, literal(""), target, literal(""), UInt32(LNT_MOVE_FROM_EMPTY) | UInt32(LNT_MOVE_TO_EMPTY)), "move_mount", path)
+            lnt_move_mount(mount, literal(""), target, literal(""), UInt32(LNT_MOVE_FROM_EMPTY) | UInt32(LNT_MOVE_TO_EMPTY)), "move_mount",
+            path)
     }
 
     // Fields: target slot create no_symlinks
@@ -155,7 +157,8 @@ struct InitSteps {
         guard procfs >= 0 else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("a sysctl before proc is mounted")) }
         let resolve =
             UInt64(LNT_RESOLVE_BENEATH) | UInt64(LNT_RESOLVE_NO_SYMLINKS) | UInt64(LNT_RESOLVE_NO_XDEV) | UInt64(LNT_RESOLVE_NO_MAGICLINKS)
-        let sys = try check(lnt_openat2(procfs, literal("sys"), UInt64(LNT_O_PATH) | UInt64(LNT_O_DIRECTORY), 0, resolve), "openat2", literal("/proc/sys"))
+        let sys = try check(
+            lnt_openat2(procfs, literal("sys"), UInt64(LNT_O_PATH) | UInt64(LNT_O_DIRECTORY), 0, resolve), "openat2", literal("/proc/sys"))
         defer { _ = lnt_close(sys) }
         let fd = lnt_openat2(sys, path, UInt64(LNT_O_WRONLY), 0, resolve)
         if fd == -Int32(LNT_ENOENT), optional { return }

@@ -107,7 +107,8 @@ extension Monitor {
                     connections.remove(fd)
                     return
                 }
-                let request = Request(connection: fd, bytes: UnsafeRawBufferPointer(start: bytes.baseAddress!, count: Int(received.size)), received: received)
+                let request = Request(
+                    connection: fd, bytes: UnsafeRawBufferPointer(start: bytes.baseAddress!, count: Int(received.size)), received: received)
                 request.closeUnused(handle(request))
             }
         }

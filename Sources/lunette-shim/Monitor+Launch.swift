@@ -32,7 +32,9 @@ extension Monitor {
 
     private func socketPair() throws(Failure) -> (Int32, Int32) {
         var both: (Int32, Int32) = (-1, -1)
-        let result = withUnsafeMutableBytes(of: &both) { lnt_socketpair(Int32(LNT_SOCK_SEQPACKET), $0.assumingMemoryBound(to: Int32.self).baseAddress!) }
+        let result = withUnsafeMutableBytes(of: &both) {
+            lnt_socketpair(Int32(LNT_SOCK_SEQPACKET), $0.assumingMemoryBound(to: Int32.self).baseAddress!)
+        }
         try check(result, "socketpair")
         return both
     }
@@ -81,7 +83,10 @@ extension Monitor {
             let kind = try fields.number()
             let passed = try fields.number()
             let path = try fields.text()
-            let fd = passed > 0 ? try check(lnt_dup(passedDescriptor(passed), 0), "dup", literal("a passed namespace")) : try check(lnt_open(path, 0, 0), "open", path)
+            let fd =
+                passed > 0
+                ? try check(lnt_dup(passedDescriptor(passed), 0), "dup", literal("a passed namespace"))
+                : try check(lnt_open(path, 0, 0), "open", path)
             joins[index] = (fd, kind)
             if kind == UInt64(LNT_NEWUSER) {
                 userNamespace = fd

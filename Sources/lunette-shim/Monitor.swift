@@ -78,7 +78,8 @@ final class Monitor {
         else { lnt_exit(125) }
         slots = memory.assumingMemoryBound(to: Int32.self)
         polls = (memory + Int(LNT_SLOTS) * 4).assumingMemoryBound(to: lnt_poll.self)
-        pollTargets = (memory + Int(LNT_SLOTS) * 4 + Self.pollLimit * MemoryLayout<lnt_poll>.stride).assumingMemoryBound(to: PollTarget.self)
+        pollTargets = (memory + Int(LNT_SLOTS) * 4 + Self.pollLimit * MemoryLayout<lnt_poll>.stride).assumingMemoryBound(
+            to: PollTarget.self)
         for index in 0..<Int(LNT_SLOTS) { slots[index] = -1 }
         self.relay = relay
         self.execs = execs
@@ -120,7 +121,11 @@ final class Monitor {
         }
         for index in 0..<relay.inputCount where relay.inputs[index].isUsed {
             let input = relay.inputs[index]
-            if input.position == input.length { add(input.source, Int32(LNT_IN), .input, index) } else { add(input.destination, Int32(LNT_OUT), .input, index) }
+            if input.position == input.length {
+                add(input.source, Int32(LNT_IN), .input, index)
+            } else {
+                add(input.destination, Int32(LNT_OUT), .input, index)
+            }
         }
         execs.eachGate { add($0, Int32(LNT_IN), .exec, $1) }
         _ = lnt_wait_ready(polls, count, isWaitingForTerminal || releaseDeadline > 0 ? 200 : -1)

@@ -44,7 +44,9 @@ struct MonitorSettings {
                 let end = newline < 0 ? count : line + newline
                 if end - line > 9, lnt_same(bytes.baseAddress! + line, key.utf8Start, 9) != 0 {
                     var value: UInt64 = 0
-                    for index in line + 9..<end where text[index] >= 0x30 && text[index] <= 0x39 { value = value &* 10 &+ UInt64(text[index] - 0x30) }
+                    for index in line + 9..<end where text[index] >= 0x30 && text[index] <= 0x39 {
+                        value = value &* 10 &+ UInt64(text[index] - 0x30)
+                    }
                     return value
                 }
                 line = end + 1

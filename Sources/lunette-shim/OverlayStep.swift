@@ -96,7 +96,8 @@ struct OverlayStep {
         try check(lnt_unshare(UInt64(LNT_NEWNS)), "unshare", literal("mount namespace"))
         try check(lnt_mount(nil, literal("/"), nil, UInt(LNT_MS_REC) | UInt(LNT_MS_PRIVATE), nil), "mount private", literal("/"))
         try check(
-            lnt_move_mount(store, literal(""), Int32(LNT_AT_FDCWD), literal("/"), UInt32(LNT_MOVE_FROM_EMPTY)), "move_mount", literal("the store"))
+            lnt_move_mount(store, literal(""), Int32(LNT_AT_FDCWD), literal("/"), UInt32(LNT_MOVE_FROM_EMPTY)), "move_mount",
+            literal("the store"))
         let overlay = try check(lnt_fsopen(literal("overlay")), "fsopen", literal("overlay"))
         let size = 4096
         guard let memory = lnt_map_anonymous(2 * size) else { throw failure("mmap", errno: Int32(LNT_ENOMEM)) }

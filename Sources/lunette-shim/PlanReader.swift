@@ -72,7 +72,9 @@ struct Plan {
         for _ in 0..<records {
             guard length - at >= 8 else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("the plan's records")) }
             let size = Int(base.load(fromByteOffset: at, as: lnt_record_header.self).length)
-            guard size % 8 == 0, size <= length - at - 8 else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("the plan's records")) }
+            guard size % 8 == 0, size <= length - at - 8 else {
+                throw failure("decode", errno: Int32(LNT_EPROTO), literal("the plan's records"))
+            }
             at += 8 + size
         }
         guard at == length else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("the plan's end")) }

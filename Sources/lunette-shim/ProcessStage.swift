@@ -51,7 +51,8 @@ struct ProcessStage {
         var ready = ReadyMessage(uid: user.uid, gid: user.gid, hasTerminal: master >= 0 ? 1 : 0)
         var fds = (handle, master)
         let sent = withUnsafeMutableBytes(of: &fds) {
-            lnt_send(gate, &ready, MemoryLayout<ReadyMessage>.size, $0.assumingMemoryBound(to: Int32.self).baseAddress!, master >= 0 ? 2 : 1, 1)
+            lnt_send(
+                gate, &ready, MemoryLayout<ReadyMessage>.size, $0.assumingMemoryBound(to: Int32.self).baseAddress!, master >= 0 ? 2 : 1, 1)
         }
         try check(Int32(truncatingIfNeeded: sent), "sendmsg")
         var word: UInt32 = 0
@@ -81,7 +82,9 @@ struct ProcessStage {
         let master = try check(root.open(path, flags: Int32(LNT_O_RDWR) | Int32(LNT_O_NOCTTY), refusesSymlinks: true), "openat2", path)
         guard lnt_fstatfs_type(master, nil) == Int64(LNT_DEVPTS_MAGIC) else { throw failure("statfs", errno: Int32(LNT_ENODEV), path) }
         let peer = try check(lnt_open_terminal_peer(master), "ioctl TIOCGPTPEER", path)
-        if stdio.rows > 0 || stdio.columns > 0 { try check(lnt_set_terminal_size(master, stdio.rows, stdio.columns), "ioctl TIOCSWINSZ", path) }
+        if stdio.rows > 0 || stdio.columns > 0 {
+            try check(lnt_set_terminal_size(master, stdio.rows, stdio.columns), "ioctl TIOCSWINSZ", path)
+        }
         var status = lnt_file_status()
         try check(lnt_fstat(peer, &status), "fstat", path)
         try check(lnt_fchown(peer, user.uid, status.gid), "fchown", literal("the terminal"))
@@ -91,7 +94,8 @@ struct ProcessStage {
             let tree = try check(
                 lnt_open_tree(peer, literal(""), UInt32(LNT_OPEN_TREE_CLONE) | UInt32(LNT_AT_EMPTY_PATH)), "open_tree", console)
             try check(
-                lnt_move_mount(tree, literal(""), target, literal(""), UInt32(LNT_MOVE_FROM_EMPTY) | UInt32(LNT_MOVE_TO_EMPTY)), "move_mount", console)
+                lnt_move_mount(tree, literal(""), target, literal(""), UInt32(LNT_MOVE_FROM_EMPTY) | UInt32(LNT_MOVE_TO_EMPTY)),
+                "move_mount", console)
         }
         try check(lnt_make_controlling_terminal(peer), "ioctl TIOCSCTTY", path)
         (stdio.input, stdio.output, stdio.error) = (peer, peer, peer)
@@ -136,7 +140,9 @@ struct ProcessStage {
         try check(lnt_capset(effective, permitted, inheritable), "capset")
         try check(lnt_prctl(Int32(LNT_PR_SET_KEEPCAPS), 0), "prctl")
         if ambient != 0 {
-            for capability in 0..<64 where ambient & (1 << UInt64(capability)) != 0 { try check(lnt_raise_ambient(Int32(capability)), "prctl ambient") }
+            for capability in 0..<64 where ambient & (1 << UInt64(capability)) != 0 {
+                try check(lnt_raise_ambient(Int32(capability)), "prctl ambient")
+            }
         }
         // A change of ids may have set it anew; nobody inside may look at this process before execve (attack 11).
         try check(lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0), "prctl")

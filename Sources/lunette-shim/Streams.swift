@@ -161,7 +161,9 @@ struct Relay {
             }
             streams[index].length = count
             for sink in 0..<sinkCount where sinks[sink].isUsed && sinks[sink].stream == Int32(index) { sinks[sink].position = 0 }
-            if streams[index].isLogged, let log { log.pointee.append(streams[index].which, chunk.assumingMemoryBound(to: UInt8.self), count) }
+            if streams[index].isLogged, let log {
+                log.pointee.append(streams[index].which, chunk.assumingMemoryBound(to: UInt8.self), count)
+            }
         }
     }
 
@@ -174,7 +176,8 @@ struct Relay {
             while sinks[number].position < length {
                 let rest = length - sinks[number].position
                 let from = chunk + sinks[number].position
-                let written = sinks[number].isSocket ? Int(lnt_send_socket(sinks[number].fd, from, rest)) : lnt_write(sinks[number].fd, from, rest)
+                let written =
+                    sinks[number].isSocket ? Int(lnt_send_socket(sinks[number].fd, from, rest)) : lnt_write(sinks[number].fd, from, rest)
                 if written > 0 {
                     sinks[number].position += written
                     sinks[number].stalledSince = 0

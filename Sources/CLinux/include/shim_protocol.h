@@ -20,6 +20,8 @@
 #define LNT_SHIM_VERSION 1u
 #define LNT_MESSAGE_MAXIMUM 1024
 #define LNT_EXECS 64
+#define LNT_EXEC_KEY 16
+#define LNT_EXECS_REMEMBERED 32
 #define LNT_CONNECTIONS 16
 
 enum lnt_message_type {
@@ -66,6 +68,9 @@ struct lnt_attach {
   uint32_t process;  // ATTACH: 0 = the container's program, else an exec's number
   uint32_t rows;     // initial terminal size; 0 = as in the plan
   uint32_t columns;
+  // EXEC: a request that is repeated after its engine died carries the same key, and starts nothing anew: it is told what became of the
+  // first (DONE, EXEC_STARTED and, when it has ended, EXEC_EXITED), its descriptors are closed. Zeros = no key.
+  uint8_t key[LNT_EXEC_KEY];
 };
 
 struct lnt_signal {

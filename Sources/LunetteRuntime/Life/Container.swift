@@ -194,7 +194,7 @@ package final class Container: Sendable {
             packet(
                 lnt_attach(
                     message: header(LNT_MSG_EXEC, request), flags: flags, process: 0, rows: UInt32(io.size?.rows ?? 0),
-                    columns: UInt32(io.size?.columns ?? 0)))
+                    columns: UInt32(io.size?.columns ?? 0), key: execID))
         }
         faultPoint("exec.sent")
         guard let started = await exec.started.valueUnlessCancelled() else {

@@ -38,7 +38,8 @@ package struct LaunchFailure: Sendable, Hashable {
         details["exit_code"] = .int(Int64(exitCode))
         let hint: String? =
             switch (step, errno) {
-            case (.execute, Self.noEntry): call == "search" ? "check the command's name and PATH" : "the program's interpreter is missing in the image"
+            case (.execute, Self.noEntry):
+                call == "search" ? "check the command's name and PATH" : "the program's interpreter is missing in the image"
             case (.execute, Self.accessDenied): "the file must be executable for the container's user"
             default: nil
             }

@@ -27,9 +27,11 @@ package struct ProcessPlan: Sendable, Hashable {
     package var stdin: Bool
 
     package init(
-        arguments: [String], environment: [String] = [], workingDirectory: String = "/", user: String = "0", additionalGroups: [String] = [],
+        arguments: [String], environment: [String] = [], workingDirectory: String = "/", user: String = "0",
+        additionalGroups: [String] = [],
         umask: UInt32 = 0o022, rlimits: [ResourceLimit] = [], capabilities: CapabilityPlan = CapabilityPlan(), noNewPrivileges: Bool = true,
-        seccompProgram: [UInt8] = [], seccompFlags: UInt64 = 0, terminal: Bool = false, terminalRows: UInt16 = 0, terminalColumns: UInt16 = 0,
+        seccompProgram: [UInt8] = [], seccompFlags: UInt64 = 0, terminal: Bool = false, terminalRows: UInt16 = 0,
+        terminalColumns: UInt16 = 0,
         stdin: Bool = false
     ) {
         self.arguments = arguments

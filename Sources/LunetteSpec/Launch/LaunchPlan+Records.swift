@@ -149,7 +149,8 @@ extension LaunchStep {
         case .raiseLoopback: LaunchRecord(opcode: .raiseLoopback, fields: [])
         case .attachRoot(let slot): LaunchRecord(opcode: .attachRoot, fields: [("slot", .number(UInt64(slot)))])
         case .makeDirectory(let path, let mode):
-            LaunchRecord(opcode: .makeDirectory, fields: [("path", .text(path)), ("mode", .flags(UInt64(mode), ["0" + String(mode, radix: 8)]))])
+            LaunchRecord(
+                opcode: .makeDirectory, fields: [("path", .text(path)), ("mode", .flags(UInt64(mode), ["0" + String(mode, radix: 8)]))])
         case .makeSymlink(let path, let target):
             LaunchRecord(opcode: .makeSymlink, fields: [("path", .text(path)), ("to", .text(target))])
         case .mount(let plan):
@@ -157,7 +158,8 @@ extension LaunchStep {
                 opcode: .mount,
                 fields: [
                     ("target", .text(plan.target)), ("type", .text(plan.type)), ("options", .pairs(plan.options)),
-                    ("attributes", .flags(plan.attributes.rawValue, plan.attributes.words)), ("create", .number(plan.createsTarget ? 1 : 0)),
+                    ("attributes", .flags(plan.attributes.rawValue, plan.attributes.words)),
+                    ("create", .number(plan.createsTarget ? 1 : 0)),
                     ("no_symlinks", .number(plan.refusesSymlinks ? 1 : 0)), ("optional", .number(plan.optional ? 1 : 0)),
                 ])
         case .attach(let plan):

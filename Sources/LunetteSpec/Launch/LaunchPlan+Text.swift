@@ -87,7 +87,9 @@ extension LaunchRecord.Field {
 
     /// Quotes what has spaces, quotes or control characters, so that one entry stays one line (attack 19).
     private static func quoted(_ text: String) -> String {
-        guard text.isEmpty || text.unicodeScalars.contains(where: { $0.value <= 32 || $0.value == 127 || "\"\\[]".unicodeScalars.contains($0) })
+        guard
+            text.isEmpty
+                || text.unicodeScalars.contains(where: { $0.value <= 32 || $0.value == 127 || "\"\\[]".unicodeScalars.contains($0) })
         else { return text }
         var out = "\""
         for scalar in text.unicodeScalars {

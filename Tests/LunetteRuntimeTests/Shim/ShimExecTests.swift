@@ -163,6 +163,33 @@ struct ShimExecTests {
         try end(harness)
     }
 
+    @Test func aRepeatedRequestStartsNothingAnew() throws {
+        let harness = try running()
+        var message = lnt_attach()
+        withUnsafeMutableBytes(of: &message.key) { $0.copyBytes(from: Array("0123456789abcdef".utf8)) }
+        let plan = try SealedMemory.make(
+            "plan", try ExecPlan(process: process(["sh", "-c", "echo x >> /count; sleep 0.3; exit 6"])).encoded())
+        func ask() throws -> UInt32 {
+            message.message = harness.header(LNT_MSG_EXEC)
+            try harness.send(message, [plan.number])
+            return try harness.decode(try harness.next(LNT_MSG_DONE), as: lnt_done.self).process
+        }
+        let first = try ask()
+        _ = try harness.next(LNT_MSG_EXEC_STARTED)
+        // The engine dies; the next one repeats the request, while it runs and once more when it has ended.
+        harness.hangUp()
+        harness.useConnection(try harness.connect())
+        #expect(try ask() == first)
+        _ = try harness.next(LNT_MSG_EXEC_STARTED)
+        let event = try harness.decode(try harness.next(LNT_MSG_EXEC_EXITED), as: lnt_exec_event.self)
+        #expect(event.status == 6 << 8 && event.process == first && event.message.id == message.message.id)
+        #expect(try ask() == first)
+        let again = try harness.decode(try harness.next(LNT_MSG_EXEC_EXITED), as: lnt_exec_event.self)
+        #expect(again.status == 6 << 8 && again.process == first && again.message.id == message.message.id)
+        #expect(try String(contentsOfFile: "\(harness.store)/upper/count", encoding: .utf8) == "x\n")
+        try end(harness)
+    }
+
     @Test func theHelperCantBeOpenedFromInside() throws {
         let harness = try ShimHarness()
         // What exe points to can be read by whoever could open the process's descriptors; afterwards it is the program's own.

@@ -178,6 +178,9 @@ import Testing
                 #expect(error?.code == code, "\(copy)")
             }
             #expect(throws: LunetteError.self) { try BuildSpec(value: ["copi": []], workingDirectory: "/") }
+            #expect(throws: LunetteError.self) { try BuildSpec(value: ["run": [["a", 1]]], workingDirectory: "/") }
+            let both = try BuildSpec(value: ["run": ["echo hi", ["/bin/busybox", "true"]]], workingDirectory: "/")
+            #expect(both.run == [.shell("echo hi"), .exec(["/bin/busybox", "true"])])
             #expect(workspace.leftovers() == [])
         }
     }

@@ -135,7 +135,9 @@ import Testing
         }
     }
 
-    @Test("what the store keeps, saves and builds validates against image-spec's schemas", .requires(.root, .file("/usr/lib/python3/dist-packages/jsonschema")))
+    @Test(
+        "what the store keeps, saves and builds validates against image-spec's schemas",
+        .requires(.root, .file("/usr/lib/python3/dist-packages/jsonschema")))
     func schemas() async throws {
         try await withWorkspace { workspace in
             let store = try await workspace.open()

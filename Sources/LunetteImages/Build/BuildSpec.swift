@@ -20,6 +20,22 @@ package struct BuildSpec: Sendable {
         }
     }
 
+    /// A command line for the image's shell, or a program and its arguments (for images without a shell).
+    package enum Command: Sendable, Hashable, ExpressibleByStringLiteral {
+        case shell(String)
+        case exec([String])
+
+        package init(stringLiteral value: String) { self = .shell(value) }
+
+        /// In one line, for messages and history.
+        package var text: String {
+            switch self {
+            case .shell(let line): line
+            case .exec(let args): args.joined(separator: " ")
+            }
+        }
+    }
+
     /// Each field that isn't nil replaces the base's; maps are merged key by key.
     package struct Config: Sendable, Hashable {
         package var entrypoint: [String]?
@@ -46,8 +62,8 @@ package struct BuildSpec: Sendable {
     /// A reference, or nil for `scratch`.
     package var from: String?
     package var copy: [Copy] = []
-    /// Shell commands, one layer each, run in order after the copies.
-    package var run: [String] = []
+    /// Commands, one layer each, run in order after the copies.
+    package var run: [Command] = []
     package var config = Config()
     /// Unix seconds put on the config and on every new entry's mtime bound (SOURCE_DATE_EPOCH); nil is now.
     package var timestamp: Int64?
@@ -89,7 +105,17 @@ package struct BuildSpec: Sendable {
             )
             try item.finish()
         }
-        run = try reader.strings("run") ?? []
+        for (index, item) in (try reader.list("run") ?? []).enumerated() {
+            if let line = item.stringValue {
+                run.append(.shell(line))
+                continue
+            }
+            let args = item.arrayValue?.compactMap(\.stringValue) ?? []
+            guard !args.isEmpty, args.count == item.arrayValue?.count else {
+                throw reader.failure("run[\(index + 1)]", "expected a command line or a list of arguments, got \(item.kind)")
+            }
+            run.append(.exec(args))
+        }
         platform = try reader.string("platform")
         timestamp = try reader.int("timestamp")
         if var table = try reader.table("config") {

@@ -85,7 +85,7 @@ extension ImageStore {
     }
 
     private func run(
-        _ command: String, _ index: Int, _ spec: BuildSpec, _ state: inout BuildState, _ runner: any BuildRunner,
+        _ command: BuildSpec.Command, _ index: Int, _ spec: BuildSpec, _ state: inout BuildState, _ runner: any BuildRunner,
         _ output: (@Sendable ([UInt8]) -> Void)?, _ cancel: CancelFlag, _ reporter: ProgressReporter
     ) async throws(LunetteError) {
         reporter.report("run", nil, Int64(index), of: Int64(spec.run.count))
@@ -99,16 +99,21 @@ extension ImageStore {
             }
         }
         let path = "\(root)/builds/\(name)"
-        let shell = state.config.config.shell.isEmpty ? ["/bin/sh", "-c"] : state.config.config.shell
+        let args =
+            switch command {
+            case .shell(let line): (state.config.config.shell.isEmpty ? ["/bin/sh", "-c"] : state.config.config.shell) + [line]
+            case .exec(let args): args
+            }
         let process = state.config.config
         let step = BuildRun(
-            lower: lower(state), upper: "\(path)/upper", work: "\(path)/work", args: shell + [command], env: process.env,
+            lower: lower(state), upper: "\(path)/upper", work: "\(path)/work", args: args, env: process.env,
             workdir: process.workingDir.isEmpty ? "/" : process.workingDir, user: process.user)
         do throws(LunetteError) {
             let code = try await runner.run(step, output: output ?? { _ in })
             guard code == 0 else {
                 throw LunetteError(
-                    .exitStatus, "build: the command \"\(displayable(command, limit: 120))\" ended with \(code)", path: "run[\(index + 1)]",
+                    .exitStatus, "build: the command \"\(displayable(command.text, limit: 120))\" ended with \(code)",
+                    path: "run[\(index + 1)]",
                     details: ["exit_code": .int(Int64(code))])
             }
             let timestamp = spec.timestamp
@@ -126,7 +131,7 @@ extension ImageStore {
                 }
             }
             try await removeBuild(name)
-            try await add(made, "run " + command, spec, &state, cancel)
+            try await add(made, "run " + command.text, spec, &state, cancel)
         } catch {
             try? await removeBuild(name)
             throw error

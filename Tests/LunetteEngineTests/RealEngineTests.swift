@@ -25,7 +25,7 @@ import Testing
         }
         func removeAll() { for path in [root, state] { try? FileManager.default.removeItem(atPath: path) } }  // Best effort: the leak is told below.
         do {
-            let configuration = EngineConfiguration(root: root, state: state, shimPath: shimPath())
+            let configuration = EngineConfiguration(root: root, state: state, shimPath: shimPath(), pluginDirectories: [])
             let engine = try await Engine.open(configuration)
             let session = TestSession(try await engine.connect(receiver: nil))
             do {
@@ -134,6 +134,29 @@ import Testing
             }
             #expect(error?.details?["exit_code"] == 127)
             #expect(await engine.state.containers.isEmpty)
+        }
+    }
+
+    @Test func anImageIsBuiltWithRunStepsAndRuns() async throws {
+        try await withRealEngine { engine, session, _ in
+            let lines = Collected()
+            let image = try await session.call(
+                "image.build",
+                [
+                    "tag": "test.example/built:1", "copy": [["from": "/bin/busybox", "to": "/bin/busybox", "mode": "0755"]],
+                    "run": ["/bin/busybox --install -s /bin", "mkdir -p /data && echo made > /data/file && echo building"],
+                    "config": ["cmd": ["/bin/cat", "/data/file"], "env": ["PATH": "/bin"]], "progress": true,
+                ]
+            ) { chunk throws(LunetteError) in lines.add(chunk) }
+            #expect(lines.values.contains { $0["message"]?.stringValue?.contains("building") == true })
+            let run = try await session.call("container.run", ["spec": ["image": image]])
+            #expect(try await session.call("container.wait", ["container": run])["code"] == 0)
+            #expect(try await session.call("container.logs", ["container": run]) == "made\n")
+            let info = try await session.call("container.inspect", ["container": run, "launch_plan": true])
+            #expect(info["launch_plan"]?.stringValue?.contains("overlay") == true)
+            await expectError(.exitStatus) { () async throws(LunetteError) in
+                try await session.call("image.build", ["from": "test.example/built:1", "run": ["exit 3"]])
+            }
         }
     }
 

@@ -96,7 +96,7 @@ struct RuntimeHost: ContainerHost {
 
 extension RuntimeHost {
     func copyUp(layers: [String], from target: String, to directory: String) async throws(LunetteError) -> Bool {
-        false  // Until the runtime can.
+        try await runtime.copyUp(layers: layers, from: target, to: directory)
     }
 
     func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String { try await runtime.describeLaunch(request).plan }

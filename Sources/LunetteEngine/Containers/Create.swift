@@ -19,6 +19,7 @@ extension Engine {
         var arguments = try call.arguments()
         let value = arguments.value("spec")
         let streams = try Streams(&arguments, call)
+        defer { streams.close() }
         try arguments.finish()
         let record: ContainerRecord
         let isNew: Bool

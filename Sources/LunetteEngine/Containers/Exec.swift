@@ -15,6 +15,7 @@ extension Engine {
         let columns = try arguments.int("columns")
         let checks = try arguments.bool("check") ?? false
         let streams = try Streams(&arguments, call)
+        defer { streams.close() }
         arguments.ignore("stdin", "stdout", "stderr")
         try arguments.finish()
         let record = try await state.container(word)
@@ -32,6 +33,7 @@ extension Engine {
         request.io = ProcessIO(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr)
         if let rows, let columns { request.io.size = TerminalSize(rows: UInt16(clamping: rows), columns: UInt16(clamping: columns)) }
         let process = try await container.run(request)
+        streams.close()
         faultPoint("exec.running")
         let exit = try await wait(for: process, timeout: timeout, record, call)
         var result: ValueMap = ["code": .int(Int64(exit.code))]
@@ -106,12 +108,14 @@ extension Engine {
         var arguments = try call.arguments()
         let word = try arguments.target("container")
         let streams = try Streams(&arguments, call)
+        defer { streams.close() }
         let withLogs = try arguments.bool("logs") ?? false
         try arguments.finish()
         let record = try await state.container(word)
         let container = try await live(record)
         if withLogs, record.hasRun { try await replayLog(record, to: streams) }
         try await container.attach(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr)
+        streams.close()
         await state.waitForExit(record.id)
         try call.checkCancellation()
         if let exit = await state.containers[record.id]?.state.exit { return exit.value }

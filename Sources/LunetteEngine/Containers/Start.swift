@@ -11,6 +11,7 @@ extension Engine {
         var arguments = try call.arguments()
         let word = try arguments.target("container")
         let streams = try Streams(&arguments, call)
+        defer { streams.close() }
         try arguments.finish()
         let id = try await state.container(word).id
         try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
@@ -89,6 +90,7 @@ extension Engine {
             profile.mark("create")
             faultPoint("start.created")
             try await container.start()
+            streams.close()
             profile.mark("exec")
             faultPoint("start.running")
             let phases = profile.phases + container.profile.map { .init(phase: "create.\($0.phase)", microseconds: Int($0.seconds * 1e6)) }

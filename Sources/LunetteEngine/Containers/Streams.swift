@@ -25,4 +25,11 @@ struct Streams: Sendable {
             }
         }
     }
+
+    /// Closes our copies: the shim has its own, and the caller waits for the last writer to close.
+    func close() {
+        stdin?.close()
+        stdout?.close()
+        stderr?.close()
+    }
 }

@@ -39,7 +39,7 @@ struct ContainerBuildRunner: BuildRunner {
         _ id: String, _ step: BuildRun, _ range: IDRange, _ output: @escaping @Sendable ([UInt8]) -> Void
     ) async throws(LunetteError) -> Int32 {
         var fields: ValueMap = [
-            "rootfs": "/", "entrypoint": .array(step.args.map(Value.string)), "network": .string(network), "hostname": "build", "init": true,
+            "rootfs": "/", "entrypoint": .array(Self.withoutShell(step.args).map(Value.string)), "network": .string(network), "hostname": "build", "init": true,
             "workdir": .string(step.workdir.isEmpty ? "/" : step.workdir),
         ]
         if !step.user.isEmpty { fields["user"] = .string(step.user) }
@@ -52,13 +52,19 @@ struct ContainerBuildRunner: BuildRunner {
         let spec = try ContainerSpec(.map(fields))
         var request = CreateRequest(id: id, spec: spec, image: nil, root: .layers(step.lower), idRange: range)
         let (reading, writing) = try atBorder("make a pipe for the build's output") { () throws(SystemCallError) in try FileDescriptor.pipe() }
-        request.io = ProcessIO(stdout: writing, stderr: try atBorder { () throws(SystemCallError) in try writing.duplicate() })
+        let errors = try atBorder { () throws(SystemCallError) in try writing.duplicate() }
+        // Our ends must go once the shim has its own: the relay reads until the last writer has closed.
+        defer {
+            writing.close()
+            errors.close()
+        }
+        request.io = ProcessIO(stdout: writing, stderr: errors)
         let container = try await engine.host.create(request)
-        request.io = .none
-        writing.close()
         let relay = Task { await blocking { relayLines(reading, output) } }
         do throws(LunetteError) {
             try await container.start()
+            writing.close()
+            errors.close()
             let exit = try await container.exit()
             await relay.value
             if let failure = exit.launchFailure { throw failure }
@@ -67,6 +73,15 @@ struct ContainerBuildRunner: BuildRunner {
             // The shim's end of the pipe goes with the undo, and the relay with it.
             throw error
         }
+    }
+
+    /// Runs a command that a shell would only split at its spaces without one, so that a step can be the one that installs the shell.
+    static func withoutShell(_ args: [String]) -> [String] {
+        guard args.count == 3, args[0] == "/bin/sh", args[1] == "-c", args[2].utf8.first == UInt8(ascii: "/") else { return args }
+        let isPlain = args[2].utf8.allSatisfy { byte in
+            (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte) || " /._-:,+@%=".utf8.contains(byte)
+        }
+        return isPlain ? args[2].split(separator: " ").map(String.init) : args
     }
 
     private func undo(_ id: String, _ row: LedgerRow, _ range: IDRange) async {

@@ -10,7 +10,11 @@ extension Engine {
         let begin = monotonicNanoseconds()
         var arguments = try call.arguments()
         let word = try arguments.target("container")
-        let streams = try Streams(&arguments, call)
+        var given = try Streams(&arguments, call)
+        if let rows = try arguments.int("rows"), let columns = try arguments.int("columns") {
+            given.size = TerminalSize(rows: UInt16(clamping: rows), columns: UInt16(clamping: columns))
+        }
+        let streams = given
         defer { streams.close() }
         try arguments.finish()
         let id = try await state.container(word).id
@@ -159,7 +163,7 @@ extension Engine {
         if case .container = spec.ipc { request.joinIPCOf = shared }
         if case .container = spec.pid { request.joinPIDOf = shared }
         // A terminal stays when its user leaves: the end of the keys isn't a hang-up.
-        request.io = ProcessIO(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr, keepsStdinOpen: spec.hasTerminal)
+        request.io = ProcessIO(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr, keepsStdinOpen: spec.hasTerminal, size: streams.size)
         request.mounts = try await resolveMounts(spec, record, root, call, isDry: isDry)
         return request
     }

@@ -1,4 +1,5 @@
 import LunetteLinux
+import LunetteRuntime
 import LunetteSpec
 
 /// The caller's descriptors by what they are for: `stdio` names them in the order in which they came.
@@ -6,6 +7,8 @@ struct Streams: Sendable {
     var stdin: FileDescriptor?
     var stdout: FileDescriptor?
     var stderr: FileDescriptor?
+    /// The caller's terminal as it is now, for a container with a tty.
+    var size: TerminalSize?
 
     init() {}
 

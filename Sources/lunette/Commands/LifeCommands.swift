@@ -26,7 +26,7 @@ struct StartCommand: LunetteCommand {
         let attachment = try Attachment(client, streams: .init(stdin: interactive, tty: isTTY), keys: detachKeys, sigProxy: true)
         let id = info["id"]?.stringValue ?? container[0]
         return try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
-            _ = try await client.call("container.start", ["container": .string(id), "stdio": .array(stdio)], files: files)
+            _ = try await client.call("container.start", attachment.startArguments(id, stdio), files: files)
         }
     }
 }

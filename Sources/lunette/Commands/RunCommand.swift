@@ -38,7 +38,7 @@ struct RunCommand: LunetteCommand {
         let id = handle["id"]?.stringValue ?? ""
         do throws(LunetteError) {
             return try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
-                _ = try await client.call("container.start", ["container": .string(id), "stdio": .array(stdio)], files: files)
+                _ = try await client.call("container.start", attachment.startArguments(id, stdio), files: files)
             }
         } catch where error.code != .cancelled && options.rm {
             // What never started leaves nothing behind; the engine may have taken it away itself.

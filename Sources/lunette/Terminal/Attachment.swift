@@ -82,6 +82,16 @@ final class Attachment: Sendable {
         return ContainerExit.code(result)
     }
 
+    /// What `container.start` is called with: the streams, and the terminal's size, so that the program finds it set at its first look.
+    func startArguments(_ id: String, _ stdio: [Value]) -> ValueMap {
+        var arguments: ValueMap = ["container": .string(id), "stdio": .array(stdio)]
+        if streams.tty, let size = TerminalSize.of(1) ?? TerminalSize.of(0) {
+            arguments["rows"] = .int(Int64(size.rows))
+            arguments["columns"] = .int(Int64(size.columns))
+        }
+        return arguments
+    }
+
     /// Runs a call that takes the streams and ends with the program (exec).
     func run(
         function: String, id: String, _ arguments: ValueMap, resize: ValueMap

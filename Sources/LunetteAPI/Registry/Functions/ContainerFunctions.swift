@@ -73,7 +73,11 @@ enum ContainerFunctions {
 
     private static let life: [APIFunction] = [
         method(
-            "start", "start a container that was created or has stopped", [stdio], errors: [.invalidState, .denied],
+            "start", "start a container that was created or has stopped",
+            [
+                APIField("rows", .integer, "height of the pty at the start"), APIField("columns", .integer, "width of the pty at the start"),
+                stdio,
+            ], errors: [.invalidState, .denied],
             example: "lunette.container.get(\"web\"):start()"),
         method(
             "stop", "end a container: its stop signal, then SIGKILL after the grace period",

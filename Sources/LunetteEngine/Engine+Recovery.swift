@@ -20,7 +20,7 @@ extension Engine {
 
     /// Looks at what is there of a container that ran when the last engine ended.
     private func recover(_ record: ContainerRecord) async throws(LunetteError) {
-        guard record.state.isAlive else { return }
+        guard record.state.isAlive else { return try await recoverStart(record) }
         guard let run = record.run.flatMap(LunetteRuntime.ContainerRecord.init(value:)) else {
             try await lost(record, "nothing says how to find it")
             return
@@ -40,6 +40,39 @@ extension Engine {
             await supervisor.carryOut(effects, record)
         case .created, .absent:
             try await lost(record, record.run?["shim"]?["boot_id"]?.stringValue == state.bootID ? "its shim was killed" : "the machine was restarted")
+        }
+    }
+
+    /// A start whose engine died between the program's first instruction and the commit: it has happened, so it is committed now. The
+    /// repetition of its request then finds it done instead of running the program a second time.
+    private func recoverStart(_ record: ContainerRecord) async throws(LunetteError) {
+        guard let row = await state.ledger[LedgerRow(.containerRun, record.id).key], let request = row.detail["request"]?.stringValue,
+            request != record.startRequest, let value = row.detail["run"], let run = LunetteRuntime.ContainerRecord(value: value)
+        else { return }
+        var found: (any LiveContainer)?
+        var ended: ContainerExit?
+        switch await host.adopt(run) {
+        case .running(let container), .paused(let container), .unmonitored(let container): found = container
+        case .exited(let exit) where exit.reason != .startFailed: ended = exit
+        case .exited, .created, .absent: return
+        }
+        var extra = Changes()
+        if row.detail["function"]?.stringValue == "container.start" || row.detail["function"]?.stringValue == "container.restart" {
+            extra.outcomes = [Outcome(requestID: request, function: "container.start", result: .success(.null))]
+        }
+        let (started, effects) = try await state.apply(
+            .started(pid: run.initProcess?.pid ?? 0), to: record.id, note: ("started", "found running"), extra: extra
+        ) { record in
+            record.run = value
+            record.startRequest = request
+            record.notEnforced = run.degraded
+        }
+        if let found {
+            await supervisor.watch(record.id, found, effects: effects, record: started)
+            await volumes.adopt(user: record.id, volumes: record.volumes)
+        } else if let ended {
+            let (stopped, effects) = try await state.apply(.exited(ExitRecord(ended)), to: record.id, note: ("exited", "while no engine ran"))
+            await supervisor.carryOut(effects, stopped)
         }
     }
 

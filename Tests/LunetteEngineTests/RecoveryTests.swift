@@ -113,6 +113,29 @@ import Testing
         }
     }
 
+    @Test func aStartCutOffAfterTheProgramRanIsNotRunTwice() async throws {
+        try await across { fixture, session in
+            try await session.call(
+                "container.create", ["spec": ["image": "base:latest", "args": ["serve"], "name": "web"]], id: "the-request")
+            let record = await fixture.engine.state.containers.values.first!
+            let run = FakeContainer(id: record.id, spec: try ContainerSpec(record.spec)).record.value
+            var changes = Changes()
+            changes.ledger = [
+                LedgerRow(.containerRun, record.id, detail: ["request": "the-request", "function": "container.run", "run": run])
+            ]
+            try await fixture.engine.state.commit(changes)
+        } plant: { host, dead in
+            let record = await dead.engine.state.containers.values.first!
+            let container = FakeContainer(id: record.id, spec: try ContainerSpec(record.spec))
+            host.state.withLock { $0.observations[record.id] = .running(container) }
+        } _: { fixture, session in
+            #expect(try await session.status("web") == "running")
+            let id = try await session.run("web", id: "the-request")
+            #expect(try await session.status(id) == "running")
+            #expect(fixture.host.journal.isEmpty)
+        }
+    }
+
     @Test func aRemovalCutOffAfterItsCommitIsFinished() async throws {
         try await across { fixture, session in
             try await session.call("container.create", ["spec": ["image": "base:latest", "args": ["serve"], "name": "web"]])

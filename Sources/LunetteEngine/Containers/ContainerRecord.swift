@@ -46,6 +46,8 @@ struct ContainerRecord: Sendable, Hashable {
     var owner: ProcessIdentity?
     /// What the runtime needs to find the running container again (`LunetteRuntime.ContainerRecord`).
     var run: Value?
+    /// The request of its last start that was committed: a ledger row of another one is a start that a dead engine left half told.
+    var startRequest: String?
     /// The container whose namespaces, and so whose id range, it shares.
     var sharesRangeOf: String?
     /// The spec's stop signal, else the image's.

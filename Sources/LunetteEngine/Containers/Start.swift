@@ -93,18 +93,23 @@ extension Engine {
             let container = try await host.create(request)
             profile.mark("create")
             faultPoint("start.created")
+            // Who it is, before its program runs: a later engine that finds it running knows that this start has happened.
+            let run = container.record.value
+            var launched = Changes()
+            launched.ledger = [LedgerRow(run: record, call, launched: run)]
+            try await state.commit(launched)
             try await container.start()
             streams.close()
             profile.mark("exec")
             faultPoint("start.running")
             let phases = profile.phases + container.profile.map { .init(phase: "create.\($0.phase)", microseconds: Int($0.seconds * 1e6)) }
-            let run = container.record.value
             let degraded = container.record.degraded
             let (started, effects) = try await state.apply(
                 .started(pid: container.record.initProcess?.pid ?? 0), to: id, note: ("started", nil), extra: extra,
                 fields: ["profile": .map(ValueMap(phases: phases))], actor: call.request.actor.value, cause: call.causeOfConsequences
             ) { record in
                 record.run = run
+                record.startRequest = call.request.id
                 record.profile = phases
                 record.notEnforced = degraded
                 record.degraded = []
@@ -118,7 +123,8 @@ extension Engine {
             do throws(LunetteError) {
                 let (record, effects) = try await state.apply(
                     .startFailed(message: message, code: code), to: id, note: ("start_failed", message), actor: call.request.actor.value,
-                    cause: call.causeOfConsequences)
+                    cause: call.causeOfConsequences
+                ) { $0.startRequest = call.request.id }
                 await supervisor.carryOut(effects, record)
             } catch {
                 // The container is gone or the database failed; the ledger's row has the undo.
@@ -220,8 +226,13 @@ extension Engine {
 
 extension LedgerRow {
     /// The row of one run: written before anything of it exists.
-    init(run record: ContainerRecord, _ call: Call) {
-        self.init(.containerRun, record.id, detail: ["request": .string(call.request.id), "name": .string(record.name)])
+    /// - Parameter launched: the runtime's record, once it stands at the gate.
+    init(run record: ContainerRecord, _ call: Call, launched: Value? = nil) {
+        var detail: ValueMap = [
+            "request": .string(call.request.id), "function": .string(call.request.function), "name": .string(record.name),
+        ]
+        detail["run"] = launched
+        self.init(.containerRun, record.id, detail: .map(detail))
     }
 }
 

@@ -27,6 +27,7 @@ extension ContainerRecord {
         map["session"] = sessionID.map(Value.string)
         map["owner"] = owner?.value
         map["run"] = run
+        map["start_request"] = startRequest.map(Value.string)
         if !requested.isNull { map["requested"] = requested }
         map["shares_range_of"] = sharesRangeOf.map(Value.string)
         map["stop_signal"] = stopSignal.map { .int(Int64($0)) }
@@ -73,6 +74,7 @@ extension ContainerRecord {
         }
         owner = value["owner"].flatMap(ProcessIdentity.init(value:))
         run = value["run"]
+        startRequest = value["start_request"]?.stringValue
         requested = value["requested"] ?? .null
         sharesRangeOf = value["shares_range_of"]?.stringValue
         stopSignal = (value["stop_signal"]?.intValue).flatMap { Int32(exactly: $0) }

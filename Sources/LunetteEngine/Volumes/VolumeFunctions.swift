@@ -113,6 +113,8 @@ extension Engine {
                     isAmendable: true), for: call, normalise: { value throws(LunetteError) in try VolumeSpec(value).value })
             spec = try VolumeSpec(amended)
         }
+        // A driver that isn't there, or doesn't load, is told before anything is written.
+        _ = try await plugins.volumeDriver(spec.driver)
         try call.checkCancellation()
         try await state.promise(name: spec.name, kind: "volume")
         var record = VolumeRecord(

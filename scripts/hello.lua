@@ -43,7 +43,7 @@ local img = image.build {
   tag = IMAGE,
   from = "scratch",
   copy = { { from = BUSYBOX, to = "/bin/busybox", mode = 493 } }, -- 0755
-  run = { "/bin/busybox --install -s /bin", "mkdir -p /tmp /data /etc /root" },
+  run = { { "/bin/busybox", "--install", "-s", "/bin" }, "mkdir -p /tmp /data /etc /root" },
   config = { cmd = { "/bin/sh" }, env = { PATH = "/bin", GREETING = "hello" }, workdir = "/" },
 }
 local built = img:inspect()

@@ -93,6 +93,7 @@ let package = Package(
         tests("LunetteLuaTests", ["LunetteLua", "LunetteAPI", "LunettePlugins", "LunetteTesting"]),
         tests("LunetteEngineTests", ["LunetteEngine", "LunetteTesting"]),
         tests("LunetteServerTests", ["LunetteServer", "LunetteAPI", "LunetteSpec", "LunetteTesting"]),
+        tests("LunetteCommandTests", ["lunette", "LunetteSpec", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
         tests("IntegrationTests", ["LunetteSpec", "LunetteTesting"]),
     ]
 )

@@ -1,4 +1,4 @@
-internal import LunetteSpec
+package import LunetteSpec
 import Synchronization
 
 /// One conversation that outlives engines: what is under way when one dies is asked of the next with the same id.
@@ -45,11 +45,13 @@ struct EngineClientSession: EngineSession {
 }
 
 /// Remembers how far a stream has come, so that one that is asked for again goes on where it was.
-final class StreamPosition: Sendable {
+package final class StreamPosition: Sendable {
     private let last = Mutex<Int64?>(nil)
 
+    package init() {}
+
     /// - Returns: false for a chunk that was seen before.
-    func advance(_ chunk: Value) -> Bool {
+    package func advance(_ chunk: Value) -> Bool {
         guard let sequence = chunk["sequence"]?.intValue, sequence > 0 else { return true }
         return last.withLock { last in
             if let before = last, sequence <= before { return false }
@@ -59,7 +61,7 @@ final class StreamPosition: Sendable {
     }
 
     /// Changes a stream's arguments for its second engine: from the last chunk on, which `advance` drops when it comes again.
-    func resumed(_ arguments: Value, of function: String) -> Value {
+    package func resumed(_ arguments: Value, of function: String) -> Value {
         guard let last = last.withLock({ $0 }), case .map(var map) = arguments else { return arguments }
         switch function {
         case "events.follow": map["since"] = .int(last)

@@ -16,7 +16,7 @@ struct ExecCommand: LunetteCommand {
     @Option(name: [.short, .long], help: ArgumentHelp("Where it starts.", valueName: "dir")) var workdir: String?
     @Option(help: ArgumentHelp("Kill it after this long.", valueName: "duration")) var timeout: String?
     @Option(help: ArgumentHelp("Keys that leave (ctrl-p,ctrl-q).", valueName: "keys")) var detachKeys: String?
-    @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("Container, then program and arguments.", valueName: "container"))
+    @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("Container, then program and arguments.", valueName: "container"), completion: Live.containers)
     var words: [String] = []
     @OptionGroup var global: GlobalOptions
 
@@ -54,7 +54,7 @@ struct AttachCommand: LunetteCommand {
     @Flag(help: "First show what the log holds.") var logs = false
     @Flag(inversion: .prefixedNo, help: "Send signals on to the program.") var sigProxy = true
     @Option(help: ArgumentHelp("Keys that leave it running (ctrl-p,ctrl-q).", valueName: "keys")) var detachKeys: String?
-    @Argument(help: "Name or id.") var container: String
+    @Argument(help: "Name or id.", completion: Live.containers) var container: String
     @OptionGroup var global: GlobalOptions
 
     func prepare() { SignalRelay.block() }

@@ -159,7 +159,7 @@ struct RemoveImageCommand: LunetteCommand {
         commandName: "rmi", _superCommandName: "lunette", abstract: "Remove images.")
 
     @Flag(name: [.short, .long], help: "With all its references, even while stopped containers use it.") var force = false
-    @Argument(help: "References or ids.") var image: [String]
+    @Argument(help: "References or ids.", completion: Live.images) var image: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -178,7 +178,7 @@ struct TagCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "tag", _superCommandName: "lunette", abstract: "Give an image another reference.")
 
-    @Argument(help: "Reference or id.") var image: String
+    @Argument(help: "Reference or id.", completion: Live.images) var image: String
     @Argument(help: "The new reference.") var reference: String
     @OptionGroup var global: GlobalOptions
 
@@ -217,7 +217,7 @@ struct SaveCommand: LunetteCommand {
     @Option(name: [.short, .long], help: ArgumentHelp("Where to write.", valueName: "path")) var output: String
     @Option(help: ArgumentHelp("oci (a tar), oci-dir or docker.", valueName: "format")) var format = "oci"
     @Flag(name: [.short, .long], help: "No progress.") var quiet = false
-    @Argument(help: "References or ids.") var image: [String]
+    @Argument(help: "References or ids.", completion: Live.images) var image: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -238,7 +238,7 @@ struct HistoryCommand: LunetteCommand {
     @Flag(name: [.short, .long], help: "Only the commands.") var quiet = false
     @Flag(help: "Whole commands.") var noTrunc = false
     @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
-    @Argument(help: "Reference or id.") var image: String
+    @Argument(help: "Reference or id.", completion: Live.images) var image: String
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {

@@ -50,8 +50,8 @@ enum InspectPrinter {
     /// One JSON list of all, or a line a record.
     static func print(_ records: [Value], format: String?) throws(LunetteError) {
         switch format {
-        case nil: Output.print(JSON.encode(.array(records), pretty: true))
-        case "json": for record in records { Output.print(JSON.encode(record)) }
+        case nil: Output.print(JSON.shown(.array(records), pretty: true))
+        case "json": for record in records { Output.print(JSON.shown(record)) }
         case let text?:
             let template = try Template(text)
             for record in records { Output.print(try template.text(record, [:])) }

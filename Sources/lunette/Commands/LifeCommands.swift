@@ -8,7 +8,7 @@ struct StartCommand: LunetteCommand {
     @Flag(name: [.short, .long], help: "Show its output and pass signals on.") var attach = false
     @Flag(name: [.short, .long], help: "Connect stdin too.") var interactive = false
     @Option(help: ArgumentHelp("Keys that leave it running (ctrl-p,ctrl-q).", valueName: "keys")) var detachKeys: String?
-    @Argument(help: "Names or ids.") var container: [String]
+    @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
 
     func prepare() { if attach || interactive { SignalRelay.block() } }
@@ -37,7 +37,7 @@ struct StopCommand: LunetteCommand {
 
     @Option(name: [.short, .customLong("time"), .customLong("timeout")], help: ArgumentHelp("Grace period (10, 500ms).", valueName: "seconds"))
     var time: String?
-    @Argument(help: "Names or ids.") var container: [String]
+    @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -54,7 +54,7 @@ struct KillCommand: LunetteCommand {
         commandName: "kill", _superCommandName: "lunette", abstract: "Send a signal to containers' first processes.")
 
     @Option(name: [.short, .long], help: ArgumentHelp("TERM, SIGTERM or 15.", valueName: "signal")) var signal = "KILL"
-    @Argument(help: "Names or ids.") var container: [String]
+    @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -72,7 +72,7 @@ struct RestartCommand: LunetteCommand {
 
     @Option(name: [.short, .customLong("time"), .customLong("timeout")], help: ArgumentHelp("Grace period of the stop.", valueName: "seconds"))
     var time: String?
-    @Argument(help: "Names or ids.") var container: [String]
+    @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -88,7 +88,7 @@ struct PauseCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "pause", _superCommandName: "lunette", abstract: "Freeze containers' processes.")
 
-    @Argument(help: "Names or ids.") var container: [String]
+    @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -103,7 +103,7 @@ struct ResumeCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "resume", _superCommandName: "lunette", abstract: "Thaw paused containers.", aliases: ["unpause"])
 
-    @Argument(help: "Names or ids.") var container: [String]
+    @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -119,7 +119,7 @@ struct WaitCommand: LunetteCommand {
         commandName: "wait", _superCommandName: "lunette", abstract: "Wait until containers have stopped and print their exit codes.")
 
     @Option(help: ArgumentHelp("Give up after this long (30s).", valueName: "duration")) var timeout: String?
-    @Argument(help: "Names or ids.") var container: [String]
+    @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -137,7 +137,7 @@ struct RemoveCommand: LunetteCommand {
 
     @Flag(name: [.short, .long], help: "Kill them first when they run; what isn't there is no error.") var force = false
     @Flag(name: [.short, .long], help: "Also their anonymous volumes.") var volumes = false
-    @Argument(help: "Names or ids.") var container: [String]
+    @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -157,7 +157,7 @@ struct RenameCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "rename", _superCommandName: "lunette", abstract: "Give a container another name.")
 
-    @Argument(help: "Name or id.") var container: String
+    @Argument(help: "Name or id.", completion: Live.containers) var container: String
     @Argument(help: "The new name.") var name: String
     @OptionGroup var global: GlobalOptions
 
@@ -180,7 +180,7 @@ struct UpdateCommand: LunetteCommand {
     @Option(help: ArgumentHelp("Processes and threads it may have.", valueName: "number")) var pidsLimit: Int?
     @Option(name: [.customShort("l"), .long], help: ArgumentHelp("Set a label; NAME= empties it.", valueName: "name=value")) var label: [String] = []
     @Option(help: ArgumentHelp("no, on-failure[:N], always.", valueName: "policy")) var restart: String?
-    @Argument(help: "Names or ids.") var container: [String]
+    @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {

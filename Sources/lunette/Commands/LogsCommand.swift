@@ -12,7 +12,7 @@ struct LogsCommand: LunetteCommand {
     @Option(name: [.customShort("n"), .customLong("tail")], help: ArgumentHelp("Only so many lines from the end; all.", valueName: "number"))
     var tail: String?
     @Flag(name: [.short, .long], help: "Put the time before each line.") var timestamps = false
-    @Argument(help: "Name or id.") var container: String
+    @Argument(help: "Name or id.", completion: Live.containers) var container: String
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {

@@ -15,7 +15,7 @@ struct RunCommand: LunetteCommand {
     @Option(help: ArgumentHelp("Keys that leave it running (ctrl-p,ctrl-q).", valueName: "keys")) var detachKeys: String?
     @Flag(inversion: .prefixedNo, help: "Send signals on to the program.") var sigProxy = true
     @Flag(name: [.short, .long], help: "No progress of a pull.") var quiet = false
-    @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("Image, then program and arguments.", valueName: "image")) var words: [String] = []
+    @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("Image, then program and arguments.", valueName: "image"), completion: Live.images) var words: [String] = []
     @OptionGroup var global: GlobalOptions
 
     func prepare() { if !detach { SignalRelay.block() } }

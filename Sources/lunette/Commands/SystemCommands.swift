@@ -1,5 +1,5 @@
 import ArgumentParser
-import LunetteLinux
+import LunetteEngine
 import LunetteSpec
 
 struct SystemCommand: ParsableCommand {
@@ -112,7 +112,7 @@ struct SystemPrune: LunetteCommand {
 struct SystemFaultPoints: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "fault-points", abstract: "List fault points.", shouldDisplay: false)
 
-    func run() { for name in FaultPoints.all { Output.print(name) } }
+    func run() { for name in Engine.faultPoints { Output.print(name) } }
 }
 
 struct VersionCommand: LunetteCommand {

@@ -55,7 +55,7 @@ struct VolumeInspect: LunetteCommand {
     static let configuration = CommandConfiguration(commandName: "inspect", abstract: "Describe volumes.")
 
     @Option(name: [.short, .long], help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
-    @Argument(help: "Names.") var volume: [String]
+    @Argument(help: "Names.", completion: Live.volumes) var volume: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -71,7 +71,7 @@ struct VolumeRemove: LunetteCommand {
         commandName: "rm", abstract: "Remove volumes and what is in them.", aliases: ["remove"])
 
     @Flag(name: [.short, .long], help: "Also when its driver fails; what isn't there is no error.") var force = false
-    @Argument(help: "Names.") var volume: [String]
+    @Argument(help: "Names.", completion: Live.volumes) var volume: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {

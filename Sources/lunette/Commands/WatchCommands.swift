@@ -25,7 +25,7 @@ struct EventsCommand: LunetteCommand {
         if let format, format != "json" { template = try Template(format) }
         let (shown, asJSON) = (template, format == "json")
         _ = try await client.call("events.follow", arguments) { (event) throws(LunetteError) in
-            let line = asJSON ? JSON.encode(event) : try shown?.text(event, [:]) ?? Self.line(event)
+            let line = asJSON ? JSON.shown(event) : try shown?.text(event, [:]) ?? Self.line(event)
             guard Output.write(1, Array((line + "\n").utf8)) else { throw LunetteError(.cancelled, "print events: nobody reads them any more") }
         }
         return 0
@@ -52,7 +52,7 @@ struct StatsCommand: LunetteCommand {
     @Flag(name: [.short, .long], help: .hidden) var all = false
     @Flag(help: "Whole ids.") var noTrunc = false
     @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
-    @Argument(help: "Names or ids; none: all that run.") var container: [String] = []
+    @Argument(help: "Names or ids; none: all that run.", completion: Live.containers) var container: [String] = []
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -134,7 +134,7 @@ struct TopCommand: LunetteCommand {
         commandName: "top", _superCommandName: "lunette", abstract: "List a container's processes.")
 
     @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
-    @Argument(help: "Name or id.") var container: String
+    @Argument(help: "Name or id.", completion: Live.containers) var container: String
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {

@@ -1,5 +1,6 @@
 import LunetteAPI
 import LunetteEngine
+import LunetteLua
 import LunettePlugins
 import LunetteSpec
 
@@ -16,7 +17,7 @@ enum Engines {
     }
 
     /// The languages that plugins may be written in.
-    static func pluginHosts() -> [any PluginHost] { [] }
+    static func pluginHosts() -> [any PluginHost] { [LuaPluginHost()] }
 
     /// Ends an engine of this process; a connection needs nothing.
     static func close(_ connector: any EngineConnector) async {

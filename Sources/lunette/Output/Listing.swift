@@ -36,7 +36,7 @@ struct Listing {
         if quiet, format == nil { return rows.map(\.name) }
         switch format {
         case nil, "table": return table(head: columns.map(\.title), rows: rows.map { row in columns.map { row.cells[$0.key] ?? "" } })
-        case "json": return rows.map { JSON.encode($0.record) }
+        case "json": return rows.map { JSON.shown($0.record) }
         case let text? where text.hasPrefix("table "):
             let template = try Template(String(text.dropFirst(6)))
             let heads = Dictionary(columns.map { ($0.key, $0.title) }, uniquingKeysWith: { first, _ in first })

@@ -126,7 +126,7 @@ struct Template {
 
     private func show(_ function: String?, _ value: Value, _ separator: String) throws(LunetteError) -> String {
         switch function {
-        case "json": return JSON.encode(value)
+        case "json": return JSON.shown(value)
         case "upper": return Template.plain(value).uppercased()
         case "lower": return Template.plain(value).lowercased()
         case "len": return String(value.arrayValue?.count ?? value.mapValue?.count ?? Template.plain(value).count)
@@ -143,7 +143,7 @@ struct Template {
         case .int(let number): String(number)
         case .double(let number): number == number.rounded() && abs(number) < 1e15 ? String(Int64(number)) : String(number)
         case .bool(let flag): String(flag)
-        default: JSON.encode(value)
+        default: JSON.shown(value)
         }
     }
 }

@@ -18,7 +18,7 @@ enum Text {
         return result
     }
 
-    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    static func isControl(_ scalar: Unicode.Scalar) -> Bool {
         // C0, DEL, C1, and the marks that reorder what is shown.
         scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value) || (0x202a...0x202e).contains(scalar.value)
             || (0x2066...0x2069).contains(scalar.value) || scalar.value == 0x200e || scalar.value == 0x200f
@@ -73,5 +73,23 @@ enum Text {
             used += width
         }
         return result + "…"
+    }
+}
+
+extension JSON {
+    /// As JSON that no terminal takes for commands: what `encode` leaves as it is beyond ASCII's controls is escaped too.
+    static func shown(_ value: Value, pretty: Bool = false) -> String {
+        let text = encode(value, pretty: pretty)
+        guard text.unicodeScalars.contains(where: { $0.value != 0x0a && Text.isControl($0) }) else { return text }
+        var result = ""
+        for scalar in text.unicodeScalars {
+            if scalar.value != 0x0a, Text.isControl(scalar) {
+                let digits = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            } else {
+                result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
     }
 }

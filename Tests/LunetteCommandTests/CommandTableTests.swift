@@ -1,0 +1,38 @@
+import ArgumentParser
+import LunetteSpec
+import Testing
+
+@testable import lunette
+
+@Suite struct CommandTableTests {
+    @Test func everyCommandHasAHelpPageOfItsOwn() {
+        for name in CommandTable.names {
+            let help = CommandTable.command(name)!.helpMessage(columns: 120)
+            #expect(help.contains("USAGE: lunette \(name)") || help.contains("lunette \(name)"), "\(help.prefix(200))")
+        }
+    }
+
+    @Test func aTypoIsAnsweredWithTheNearest() {
+        #expect(CommandTable.unknown("imges").hint == "did you mean \"lunette images\"?")
+        #expect(CommandTable.unknown("pss").hint == "did you mean \"lunette ps\"?")
+        #expect(CommandTable.unknown("compose").code == .unsupported)
+    }
+
+    @Test func globalOptionsAreTakenBeforeTheCommand() throws {
+        var settings = Settings()
+        let rest = try settings.take(["--root", "/r", "--state=/s", "--in-process", "--verbose", "ps", "--root", "/x"])
+        #expect(rest == ["ps", "--root", "/x"])
+        #expect(settings.root == "/r" && settings.state == "/s" && settings.inProcess && settings.isVerbose)
+        let command = try #require(try PSCommand.parseAsRoot(["--root", "/x"]) as? PSCommand)
+        #expect(command.global.merged(into: settings).root == "/x")
+        #expect(throws: LunetteError.self) {
+            var settings = Settings()
+            _ = try settings.take(["--root"])
+        }
+    }
+
+    @Test(arguments: ["bash", "zsh", "fish"]) func completionScriptsKnowTheCommands(shell: String) throws {
+        let script = LunetteRoot.completionScript(for: try #require(CompletionShell(rawValue: shell)))
+        for name in ["run", "ps", "volume"] { #expect(script.contains(name)) }
+    }
+}

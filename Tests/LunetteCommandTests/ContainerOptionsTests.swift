@@ -1,0 +1,87 @@
+import LunetteSpec
+import Testing
+
+@testable import lunette
+
+/// The flags of `run` as the contract's spec.
+@Suite struct ContainerOptionsTests {
+    private func spec(_ arguments: String...) throws -> Value {
+        let command = try #require(try RunCommand.parseAsRoot(arguments) as? RunCommand)
+        return .map(try command.options.spec(try Words.image(command.words, command: "run")))
+    }
+
+    @Test func whatFollowsTheImageIsTheProgramsOwn() throws {
+        #expect(try spec("redis:7") == ["image": "redis:7"])
+        #expect(try spec("--name", "a", "redis:7", "ls", "-la", "--name", "b") == ["image": "redis:7", "name": "a", "args": ["ls", "-la", "--name", "b"]])
+        #expect(try spec("-it", "x", "sh")["tty"] == true)
+        #expect(try spec("-it", "x", "sh")["stdin"] == true)
+    }
+
+    @Test func anUnknownFlagIsNotTakenForAnImage() throws {
+        let error = #expect(throws: LunetteError.self) { try spec("--memry", "1g", "x") }
+        #expect(error?.hint == "did you mean \"--memory\"?")
+    }
+
+    @Test func everyFlagHasItsPlaceInTheSpec() throws {
+        let spec = try spec(
+            "-e", "A=1", "-e", "B=x=y", "--hostname", "h", "-m", "64m", "--cpus", "1.5", "--pids-limit", "10", "--ulimit", "nofile=10:20", "--device",
+            "/dev/fuse", "--rm", "--no-init", "-u", "1:2", "-w", "/srv", "-l", "k=v", "--entrypoint", "/e", "--read-only", "--cap-add", "NET_ADMIN",
+            "--cap-drop", "ALL", "--security-opt", "no-new-privileges=false", "--security-opt", "seccomp=unconfined", "--stop-signal", "INT", "--stop-timeout",
+            "3", "--network", "host", "--sysctl", "net.x=1", "--tmpfs", "/t:size=1m", "image", "arg")
+        #expect(spec["env"] == ["A": "1", "B": "x=y"])
+        #expect(spec["hostname"] == "h")
+        #expect(spec["resources"] == ["memory": "64m", "cpus": 1.5, "pids": 10])
+        #expect(spec["rlimits"] == ["nofile": ["soft": 10, "hard": 20]])
+        #expect(spec["devices"] == [["source": "/dev/fuse"]])
+        #expect(spec["remove_on_exit"] == true)
+        #expect(spec["init"] == false)
+        #expect(spec["user"] == "1:2")
+        #expect(spec["workdir"] == "/srv")
+        #expect(spec["labels"] == ["k": "v"])
+        #expect(spec["entrypoint"] == ["/e"])
+        #expect(spec["args"] == ["arg"])
+        #expect(spec["readonly_rootfs"] == true)
+        #expect(
+            spec["security"] == ["capabilities": ["add": ["NET_ADMIN"], "drop": ["ALL"]], "no_new_privileges": false, "seccomp": "unconfined"])
+        #expect(spec["stop"] == ["signal": "INT", "grace_period": 3])
+        #expect(spec["network"] == "host")
+        #expect(spec["sysctls"] == ["net.x": "1"])
+        #expect(spec["mounts"] == [["type": "tmpfs", "target": "/t", "options": ["size": "1m"]]])
+        // All of it is what the engine decodes.
+        _ = try ContainerSpec(spec, path: "spec")
+    }
+
+    @Test func mountsAreReadInDockersThreeForms() throws {
+        #expect(try MountOption.volume("data:/var") == ["type": "volume", "source": "data", "target": "/var"])
+        #expect(try MountOption.volume("/a:/b:ro,z") == ["type": "bind", "source": "/a", "target": "/b", "readonly": true])
+        #expect(try MountOption.volume("./a:/b")["source"]?.stringValue?.hasPrefix("/") == true)
+        #expect(try MountOption.volume("/data") == ["type": "volume", "target": "/data"])
+        #expect(
+            try MountOption.mount("type=bind,src=/a,dst=/b,readonly") == ["type": "bind", "source": "/a", "target": "/b", "readonly": true])
+        #expect(try MountOption.mount("type=tmpfs,target=/t,tmpfs-size=10")["options"] == ["size": 10])
+        for wrong in ["a:b:c:d", ":/x", "a::b"] { #expect(throws: LunetteError.self) { try MountOption.volume(wrong) } }
+        #expect(throws: LunetteError.self) { try MountOption.mount("type=bind,sorce=/a,target=/b") }
+        #expect(throws: LunetteError.self) { try MountOption.mount("type=bind,source=/a") }
+    }
+
+    @Test(arguments: [["-p", "80:80"], ["--ip", "1.2.3.4"], ["--health-cmd", "x"], ["--network", "bridge"], ["--gpus", "all"], ["--storage-opt", "size=1g"]])
+    func whatALaterVersionBringsIsUnsupportedNotUnknown(flags: [String]) throws {
+        let command = try #require(try RunCommand.parseAsRoot(flags + ["image"]) as? RunCommand)
+        let error = #expect(throws: LunetteError.self) { try command.options.spec(["image"]) }
+        #expect(error?.code == .unsupported)
+    }
+
+    @Test func restartPoliciesAreDockersWords() throws {
+        #expect(try RestartOption.read("no") == "never")
+        #expect(try RestartOption.read("unless-stopped") == "always")
+        #expect(try RestartOption.read("on-failure:3") == ["policy": "on_failure", "max_attempts": 3])
+        for wrong in ["sometimes", "on-failure:0", "always:2"] { #expect(throws: LunetteError.self) { try RestartOption.read(wrong) } }
+    }
+
+    @Test func detachKeysAreRead() throws {
+        #expect(try DetachKeys.read(nil) == [0x10, 0x11])
+        #expect(try DetachKeys.read("ctrl-a,x") == [0x01, 0x78])
+        #expect(try DetachKeys.read("") == [])
+        #expect(throws: LunetteError.self) { try DetachKeys.read("alt-x") }
+    }
+}

@@ -1,5 +1,6 @@
 import ArgumentParser
 import LunetteEngine
+import LunetteLinux
 import LunetteSpec
 
 struct SystemCommand: ParsableCommand {
@@ -112,7 +113,7 @@ struct SystemPrune: LunetteCommand {
 struct SystemFaultPoints: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "fault-points", abstract: "List fault points.", shouldDisplay: false)
 
-    func run() { for name in Engine.faultPoints { Output.print(name) } }
+    func run() { for name in FaultPoints.all { Output.print(name) } }
 }
 
 struct VersionCommand: LunetteCommand {

@@ -31,13 +31,17 @@ package struct CgroupFile: Sendable, Equatable {
         return lnt_host_stat(-100, "\(path)/\(name)", 0, &status) == 0
     }
 
-    package func write(_ name: String, _ value: String) throws(SystemCallError) {
+    package func write(_ name: String, _ value: String) throws(SystemCallError) { try write(name, [value]) }
+
+    /// Writes several values to one file, each by its own call: the kernel reads a cgroup file's value from a single one.
+    package func write(_ name: String, _ values: [String]) throws(SystemCallError) {
         let whole = "\(path)/\(name)"
         let fd = FileDescriptor(owning: try check(lnt_host_openat(-100, whole, 1, 0), "open", whole))
-        // One write: the kernel reads a cgroup file's value from a single call.
-        let bytes = Array(value.utf8)
-        let wrote = bytes.withUnsafeBytes { lnt_host_write(fd.number, $0.baseAddress, $0.count) }
-        if wrote < 0 { throw SystemCallError("write \"\(value)\" to", whole, errno: Int32(-wrote)) }
+        for value in values {
+            let bytes = Array(value.utf8)
+            let wrote = bytes.withUnsafeBytes { lnt_host_write(fd.number, $0.baseAddress, $0.count) }
+            if wrote < 0 { throw SystemCallError("write \"\(value)\" to", whole, errno: Int32(-wrote)) }
+        }
     }
 
     /// Process ids of the cgroup itself, without its children.

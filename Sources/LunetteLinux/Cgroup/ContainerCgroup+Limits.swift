@@ -71,7 +71,13 @@ extension ContainerCgroup {
         if let rules = limits.devices {
             if let devices = directory("devices") {
                 try devices.write("devices.deny", "a")
-                for rule in rules { try devices.write(rule.allow ? "devices.allow" : "devices.deny", rule.text) }
+                var rest = rules[...]
+                while let first = rest.first {
+                    // Order counts: runs of the same kind go in one opening.
+                    let run = rest.prefix { $0.allow == first.allow }
+                    try devices.write(first.allow ? "devices.allow" : "devices.deny", run.map(\.text))
+                    rest = rest.dropFirst(run.count)
+                }
             } else {
                 degraded.append(missing("the device list", "devices"))
             }

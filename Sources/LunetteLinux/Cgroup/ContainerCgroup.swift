@@ -19,12 +19,8 @@ package struct ContainerCgroup: Sendable, Equatable {
 
     package var exists: Bool { directories.contains { $0.has("cgroup.procs") } }
 
-    /// Every process in it (threads belong to their process).
-    package func processes() -> [Int32] {
-        if version == .v2 { return directories.first.map(descendants) ?? [] }
-        // Any hierarchy would do; a process that joined only some of them is still ours.
-        return Array(Set(directories.flatMap(descendants))).sorted()
-    }
+    /// Every process in it (threads belong to their process). Hierarchies are joined in order, so the first has whoever is in any.
+    package func processes() -> [Int32] { directories.first.map(descendants) ?? [] }
 
     // A container with a writable cgroup tree may have made children; they go too.
     private func descendants(_ directory: CgroupFile) -> [Int32] {
@@ -32,6 +28,9 @@ package struct ContainerCgroup: Sendable, Equatable {
     }
 
     private func children(_ directory: CgroupFile) -> [CgroupFile] {
+        var status = lnt_host_stat()
+        // cgroup file systems count a directory's children in its links; most have none, and some have fifty files.
+        guard lnt_host_stat(-100, directory.path, 0x100, &status) == 0, status.links != 2 else { return [] }
         // Absent means empty.
         guard let listing = try? Directory(directory.path), let names = try? listing.entries() else { return [] }
         return names.compactMap { name in
@@ -137,6 +136,8 @@ package struct ContainerCgroup: Sendable, Equatable {
             if result == 0 || -result == ErrorNumber.noEntry { return }
             guard -result == ErrorNumber.busy else { throw SystemCallError("remove cgroup", directory.path, errno: -result) }
             for child in children(directory) { try remove(child, deadline: deadline) }
+            // Whoever is left here came between the killing and this: a half-made launch of a dead engine.
+            for pid in directory.processes() { _ = lnt_host_kill(pid, 9) }
             guard SystemClock.monotonic < deadline else { throw SystemCallError("remove cgroup", directory.path, errno: -result) }
             SystemClock.block(seconds: pause)
             pause = min(pause * 2, 0.05)

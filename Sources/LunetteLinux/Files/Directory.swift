@@ -56,6 +56,12 @@ package struct Directory: Sendable {
 
     /// Makes the directory and its missing parents, then opens it.
     package init(making path: String, mode: UInt32 = 0o700) throws(SystemCallError) {
+        do throws(SystemCallError) {
+            try self.init(path)
+            return
+        } catch {
+            guard error.errno == ErrorNumber.noEntry else { throw error }
+        }
         var built = path.hasPrefix("/") ? "" : "."
         for part in path.split(separator: "/") {
             built += "/\(part)"
@@ -113,6 +119,13 @@ package struct Directory: Sendable {
     /// Replaces a file in one step without waiting for the disk: for state that a reboot ends anyway.
     package func write(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemCallError) {
         try replace(name, bytes, mode: mode, durable: false)
+    }
+
+    /// Writes a file that must not exist yet, in a directory that nobody reads yet.
+    package func create(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemCallError) {
+        let file = try open(name, [.writeOnly, .create, .exclusive], mode: mode)
+        try file.writeAll(bytes)
+        try check(lnt_host_fchmod(file.number, mode), "chmod", "\(label)/\(name)")
     }
 
     private func replace(_ name: String, _ bytes: [UInt8], mode: UInt32, durable: Bool) throws(SystemCallError) {

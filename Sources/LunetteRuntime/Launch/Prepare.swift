@@ -80,7 +80,7 @@ extension ContainerRuntime {
             hostname: hostname, extra: request.hosts, hostFile: isHostNetwork ? readSmallFile("/etc/hosts") ?? "" : nil)
         let resolver = NetworkFiles.resolver(servers: request.spec.dns, hostFile: readSmallFile("/etc/resolv.conf") ?? "")
         for (name, text) in [("hosts", hosts), ("hostname", hostname + "\n"), ("resolv.conf", resolver)] {
-            try run.write(name, Array(text.utf8), mode: 0o644)
+            try run.create(name, Array(text.utf8), mode: 0o644)
         }
     }
 }

@@ -51,7 +51,9 @@ extension Container {
         let arguments = (readSmallFile("/proc/\(pid)/cmdline", limit: 1 << 17) ?? "").split(
             separator: "\0", omittingEmptySubsequences: true)
         // A program can write anything there; what is shown must not move the cursor.
-        let command = arguments.isEmpty ? "[\(stat.command)]" : arguments.joined(separator: " ")
+        // Our init is the shim's binary and has its command line.
+        let isOurInit = pid == own && stat.command == "lunette-init"
+        let command = isOurInit ? "lunette-init" : arguments.isEmpty ? "[\(stat.command)]" : arguments.joined(separator: " ")
         let ticks = 100.0
         var value: ValueMap = [
             "pid": .int(Int64(pid)), "container_pid": .int(numbers("NSpid").last ?? Int64(pid)), "parent_pid": .int(Int64(stat.parent)),

@@ -78,7 +78,8 @@ import Testing
 
     @Test(arguments: [
         ("return 1", "not a table"), ("error('no')", "no"), ("return {", "expected"), ("return {}", "without a function mount"),
-        ("lunette.container.list() return {}", "not among what"), ("return { validate = function() return false, 'bad mtu' end }", "bad mtu"),
+        ("lunette.container.list() return {}", "not among what"),
+        ("return { validate = function() return false, 'bad mtu' end }", "bad mtu"),
         ("io.open('/etc/passwd') return {}", "nil value"),
     ])
     func aPluginThatCannotBeLoadedIsRefused(_ source: String, _ text: String) async throws {
@@ -87,7 +88,9 @@ import Testing
     }
 
     @Test func filesNeedAPermission() async throws {
-        try await load("return { volume = { t = { mount = function(r) return { path = fs.list(r.volumes_directory) } end } } }", permissions: []) {
+        try await load(
+            "return { volume = { t = { mount = function(r) return { path = fs.list(r.volumes_directory) } end } } }", permissions: []
+        ) {
             plugin, _ in
             let driver = try #require(plugin.volumeDrivers["t"])
             let error = await #expect(throws: LunetteError.self) { _ = try await driver.mount(request) }

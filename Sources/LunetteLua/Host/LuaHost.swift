@@ -43,6 +43,8 @@ package final class LuaHost {
     /// Work may be posted from outside though nothing is under way (a plugin's host).
     var isServing = false
     private(set) var outcome: Value?
+    /// The REPL's next line: nil while it is being typed, `.some(nil)` at the end of input.
+    var line: String??
     var temporaryDirectories: [String] = []
     /// Receives log lines; stderr without it.
     var onLog: ((_ level: String, _ message: String, _ fields: ValueMap) -> Void)?

@@ -41,6 +41,8 @@ extension LuaHost {
         case "reply":
             reply(arguments)
             return .results([])
+        case "check.result": return .results([checkResult(arguments.text(0))])
+        case "check.call": return .results([checkCall(arguments[0])])
         case "module": return .results([try moduleSource(arguments.text(0))])
         default:
             if operation.hasPrefix("fs.") { return try fileOperation(operation, arguments[0].arrayValue ?? []) }

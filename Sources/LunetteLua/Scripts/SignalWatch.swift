@@ -7,12 +7,18 @@ internal import Synchronization
 final class SignalWatch: Sendable {
     private let readEnd: Int32
     private let writeEnd: Int32
+    private let endsOnSecond: Bool
     private let seen = Atomic<Int32>(0)
 
     /// The signal that came, or 0.
     var signal: Int32 { seen.load(ordering: .relaxed) }
 
-    init(_ host: LuaHost) {
+    /// Says that the signal was dealt with: the next one is a first one again.
+    func forget() { seen.store(0, ordering: .relaxed) }
+
+    /// - Parameter endsOnSecond: a second SIGINT ends the process; in the REPL it is for the line that runs then.
+    init(_ host: LuaHost, endsOnSecond: Bool = true) {
+        self.endsOnSecond = endsOnSecond
         var ends: [Int32] = [-1, -1]
         guard lnt_lua_pipe(&ends) == 0 else {
             (readEnd, writeEnd) = (-1, -1)
@@ -30,7 +36,8 @@ final class SignalWatch: Sendable {
             let count = read(readEnd, &byte, 1)
             if count < 0, errno == EINTR { continue }
             guard count == 1, byte != 0 else { break }
-            if seen.exchange(Int32(byte), ordering: .relaxed) != 0 { _exit(128 + Int32(byte)) }
+            let isRepeated = seen.exchange(Int32(byte), ordering: .relaxed) != 0
+            if isRepeated && endsOnSecond || Int32(byte) != SIGINT && !endsOnSecond { _exit(128 + Int32(byte)) }
             mailbox.post { host in host.enter("interrupt", ["text": "interrupted"]) }
             interrupter.interrupt()
         }

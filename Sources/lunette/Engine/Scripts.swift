@@ -20,11 +20,17 @@ enum Scripts {
     /// No arguments: the REPL on a terminal, else a script from stdin.
     static func interactive(_ settings: Settings) throws(LunetteError) -> Int32 {
         guard Output.isTerminal(0) else { return try standardInput(arguments: [], settings) }
-        throw LunetteError(.unsupported, "start the REPL: not built yet", hint: "run a chunk with -e, or a script")
+        let connector = try connector(settings)
+        var repl = REPL(connector: connector)
+        repl.isVerbose = settings.isVerbose
+        let code = repl.run()
+        if settings.inProcess { Blocking.wait { await Engines.close(connector) } }
+        return code
     }
 
     static func check(_ path: String, isResident: Bool) throws(LunetteError) -> Int32 {
-        throw LunetteError(.unsupported, "check \(path): not built yet")
+        if isResident { throw LunetteError(.unsupported, "check \(path) as resident code: not in this version") }
+        return try ScriptChecker.check(path: path)
     }
 
     private static func run(_ program: ScriptProgram, _ settings: Settings) throws(LunetteError) -> Int32 {

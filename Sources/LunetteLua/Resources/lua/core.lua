@@ -157,13 +157,20 @@ local function wait(token, abandon)
 end
 core.wait = wait
 
+local function named(operation, ok, ...)
+  if ok then return ... end
+  local e = ...
+  if is_error(e) and not e.operation then e.operation = operation end
+  error(e, 0)
+end
+
 local function finish_call(operation, ok, first, ...)
   if not ok then error(make_error(first, operation), 0) end
-  if first == WAIT then
-    local token = ...
-    return wait(token, function() host_call("cancel", token) end)
-  end
-  return first, ...
+  if first ~= WAIT then return first, ... end
+  local token = ...
+  local function abandon() host_call("cancel", token) end
+  if operation then return named(operation, pcall(wait, token, abandon)) end
+  return wait(token, abandon)
 end
 
 -- Calls the host; waits when it says so.
@@ -459,6 +466,16 @@ end
 
 host.set_error(false, setmetatable({ code = "cancelled", message = "interrupted" }, Error))
 host.set_error(true, setmetatable({ code = "resource_exhausted", message = "the code ran longer than it may" }, Error))
+
+-- Entries whose module is loaded when they are first called.
+local entry_modules = { hook = "hooks", check = "check", repl_line = "repl", complete = "repl" }
+setmetatable(entries, {
+  __index = function(_, name)
+    if not entry_modules[name] then return nil end
+    core.need(entry_modules[name])
+    return rawget(entries, name)
+  end,
+})
 
 setmetatable(lunette, {
   __index = function(_, name)

@@ -75,7 +75,7 @@ Stream.__index = Stream
 local credit_at_once = 32
 
 local function open_stream(...)
-  local stream = setmetatable({ id = token(), queue = {}, first = 1, last = 0, taken = 0 }, Stream)
+  local stream = setmetatable({ id = token(), operation = (...), queue = {}, first = 1, last = 0, taken = 0 }, Stream)
   receivers[stream.id] = function(ok, kind, value)
     if not ok then
       stream.problem, stream.is_done = kind, true
@@ -105,7 +105,7 @@ nouns.open_stream = open_stream
 function Stream:next()
   while self.first > self.last do
     if self.problem then
-      local problem = make_error(self.problem)
+      local problem = make_error(self.problem, self.operation)
       self.problem = problem
       error(problem, 0)
     end

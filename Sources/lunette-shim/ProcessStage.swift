@@ -3,7 +3,7 @@ import CLinux
 /// The last stage of a launch or an exec: becomes the program's user with the program's rights, waits at the gate, and executes it.
 struct ProcessStage {
     let plan: Plan
-    let gate: Int32
+    var gate: Int32
     var stdio: Stdio
     let root: ContainerRoot
     /// An exec takes the working folder as it finds it.
@@ -55,9 +55,12 @@ struct ProcessStage {
                 gate, &ready, MemoryLayout<ReadyMessage>.size, $0.assumingMemoryBound(to: Int32.self).baseAddress!, master >= 0 ? 2 : 1, 1)
         }
         try check(Int32(truncatingIfNeeded: sent), "sendmsg")
+        // While it waits it holds nothing but its end of the gate: a copy of the shim's sockets would hide the shim's death from init, from
+        // the engine and from itself.
+        let waiting = try keepOnlyGate()
         var word: UInt32 = 0
         // The engine's or shim's death reads as an end: only an explicit message opens the gate.
-        guard lnt_read(gate, &word, 4) == 4, word == GateMessage.open else { lnt_exit(1) }
+        guard lnt_read(waiting, &word, 4) == 4, word == GateMessage.open else { lnt_exit(1) }
 
         if noNewPrivileges {
             currentStep = LNT_NO_NEW_PRIVILEGES.rawValue
@@ -67,6 +70,16 @@ struct ProcessStage {
         if noNewPrivileges { try loadSeccomp() }
         currentStep = LNT_EXECUTE.rawValue
         try check(lnt_execve(program, argv, envp), "execve", program)
+    }
+
+    /// Moves the gate to 3 and closes everything above.
+    private mutating func keepOnlyGate() throws(Failure) -> Int32 {
+        if gate != 3 {
+            _ = lnt_close(3)
+            gate = try check(lnt_dup(gate, 3), "fcntl")
+        }
+        try check(lnt_close_range(UInt32(gate) + 1, UInt32.max, 0), "close_range")
+        return gate
     }
 
     private func resolveUser() throws(Failure) -> ResolvedUser {

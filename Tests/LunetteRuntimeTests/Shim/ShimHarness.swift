@@ -53,7 +53,11 @@ final class ShimHarness {
     }
 
     deinit {
-        if control >= 0 { close(control) }
+        if control >= 0 {
+            // An unstarted container would wait for its next engine.
+            _ = try? send(header(LNT_MSG_ABORT))
+            close(control)
+        }
         if let shim {
             _ = shim.waitForExit(milliseconds: 2000)
             _ = try? shim.signal(SIGKILL)

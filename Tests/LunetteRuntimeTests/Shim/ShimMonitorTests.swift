@@ -233,6 +233,17 @@ struct ShimMonitorTests {
         _ = try harness.exited()
     }
 
+    @Test func killingTheShimAtTheGateLeavesNothing() throws {
+        for initProcess in [true, false] {
+            let harness = try ShimHarness()
+            try harness.spawn(harness.plan(["sleep", "1000"], monitor: MonitorPlan(initProcess: initProcess)))
+            let created = try harness.created()
+            kill(created.shim_pid, SIGKILL)
+            #expect(try harness.next(LNT_MSG_EXITED) == nil, "the engine sees the end of the socket")
+            #expect(eventually { !isAlive(created.init_pid) && !isAlive(created.program_pid) }, "init \(initProcess)")
+        }
+    }
+
     @Test func killingTheShimEndsTheContainer() throws {
         for initProcess in [true, false] {
             let harness = try ShimHarness()

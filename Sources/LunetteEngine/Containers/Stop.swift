@@ -1,6 +1,7 @@
 import LunetteAPI
 import LunetteLinux
 import LunetteSpec
+import Synchronization
 
 extension Engine {
     /// The stop sequence: signal, grace, SIGKILL; returns the exit.
@@ -72,6 +73,16 @@ extension Engine {
         let record = try await state.container(word)
         try await ask("container.kill", record, call, fields: ["signal": .string(signal.name)])
         try call.checkCancellation()
+        // An engine may die between the signal and the answer. The repetition then finds a container that is no longer there to be signalled,
+        // and the note made before tells that this is the kill's own work.
+        let note = "intent/\(call.request.id)"
+        let isRepeated = state.knownRequests.withLock { $0.contains(note) }
+        if isRepeated, !record.state.isAlive { return .null }
+        if !isRepeated {
+            var intent = Changes()
+            intent.outcomes = [Outcome(requestID: note, function: "container.kill", result: .success(.null))]
+            try await state.commit(intent)
+        }
         // Not queued: a kill must reach a container whose stop is waiting out its grace period.
         let container = try await live(record)
         try await container.kill(signal: signal.number, all: false)

@@ -75,7 +75,8 @@ enum ContainerFunctions {
         method(
             "start", "start a container that was created or has stopped",
             [
-                APIField("rows", .integer, "height of the pty at the start"), APIField("columns", .integer, "width of the pty at the start"),
+                APIField("rows", .integer, "height of the pty at the start"),
+                APIField("columns", .integer, "width of the pty at the start"),
                 stdio,
             ], errors: [.invalidState, .denied],
             example: "lunette.container.get(\"web\"):start()"),

@@ -1,0 +1,1016 @@
+---@meta lunette
+-- Made from the API registry (Sources/LunetteAPI/Registry); LUNETTE_RECORD=1 records it again.
+
+---@class lunette.Error
+---@field code string
+---@field message string
+---@field path string?
+---@field operation string?
+---@field target string?
+---@field hint string?
+---@field traceback string?
+---@field errno integer?
+---@field details any
+---@field cause lunette.Error?
+---@field is fun(self, code: string): boolean
+
+---@class lunette.Subscription
+---@field off fun(self)
+
+---@class lunette.Timer
+---@field off fun(self)
+
+---@class lunette.Task
+---@field await fun(self): any
+---@field cancel fun(self): boolean
+
+---A growing wait.
+---@class lunette.Backoff
+---@field initial? number|string the first
+---@field max? number|string the longest
+
+---One copy step of a build.
+---@class lunette.BuildCopy
+---@field from string host file or folder
+---@field to string absolute path in the image
+---@field mode? string|integer permission bits, octal as text (`"0755"`)
+---@field owner? string `uid:gid` in the image
+
+---Changes to the default capability list.
+---@class lunette.Capabilities
+---@field add? string[] `"NET_ADMIN"` or `"CAP_NET_ADMIN"`; `"ALL"`
+---@field drop? string[] as `add`
+
+---What a check found.
+---@class lunette.CheckResult
+---@field problems any[] `kind`, `what`, `repaired` each
+---@field checked string[] what was looked at
+
+---All about a container.
+---@class lunette.ContainerInfo
+---@field id string 64 hexadecimal digits
+---@field name string its name
+---@field status "creating"|"created"|"running"|"paused"|"stopped" where in its life it is
+---@field state string its lifecycle's state
+---@field pid? integer process 1 as the host sees it; absent when it does not run
+---@field image table<string, string> `ref` and `digest`
+---@field spec lunette.ContainerSpec as normalised
+---@field labels table<string, string> marks
+---@field health table<string, any> `status` and `failures`
+---@field exit? lunette.Exit how it last ended; absent before
+---@field restarts integer how often it was started again
+---@field created_at number when it was made
+---@field started_at? number when it last started; absent before
+---@field networks any[] attachments
+---@field ports any[] published ports
+---@field mounts any[] mounts as made
+---@field history any[] earlier states
+---@field degraded string[] what does not hold as asked, and why
+---@field start_profile? table<string, number> seconds by phase of the last start
+---@field launch_plan? string the plan's printable form, when asked for
+
+---What a container is to be.
+---@class lunette.ContainerSpec
+---@field name? string unique; letters, digits, `_`, `.` and `-`
+---@field image? lunette.image the image to run
+---@field rootfs? string a folder to run instead of an image
+---@field entrypoint? string[]|string replaces the image's
+---@field args? string[]|string replaces the image's command
+---@field env? table<string, string> added to the image's
+---@field workdir? string where it starts
+---@field user? string `name`, `uid`, `uid:gid` or `name:group`
+---@field hostname? string its host name
+---@field labels? table<string, string> the user's own marks
+---@field tty? boolean give it a pty
+---@field stdin? boolean keep stdin open
+---@field init? boolean a reaping init as process 1
+---@field mounts? lunette.Mount[] volumes, host folders, tmpfs
+---@field readonly_rootfs? boolean its root can't be written
+---@field network? string|string[] `"none"`, `"host"`, `"container:NAME"` or networks
+---@field pid? string `"host"` or `"container:NAME"`
+---@field ipc? string `"host"` or `"container:NAME"`
+---@field publish? (string|lunette.PublishedPort)[] ports to open on the host
+---@field dns? string[] name servers
+---@field resources? lunette.Resources limits
+---@field rlimits? table<string, any> `nofile = 1024` or `nofile = { soft =, hard = }`
+---@field sysctls? table<string, any> kernel settings of its own namespaces
+---@field devices? any[] host devices it may use
+---@field security? lunette.Security what it may do
+---@field restart? "never"|"on_failure"|"always"|lunette.Restart when it is started again
+---@field health? any how its health is checked
+---@field lifecycle? string the lifecycle it follows
+---@field stop? lunette.Stop how it is stopped
+---@field log? lunette.Log how its log is kept
+---@field remove_on_exit? boolean remove it when it ends
+---@field time_limit? number|string it is killed after this long
+---@field lifetime? "script" removed when the script that made it ends
+---@field oci? table<string, any> exact OCI runtime-spec JSON, merged over what is made
+
+---Something that happened or is about to.
+---@class lunette.Event
+---@field name string `container.exited`
+---@field sequence integer its number in the log; 0 for `before`
+---@field time number when
+---@field target table<string, string> `kind`, `id`, `name`
+---@field container? lunette.container for events of a container
+---@field spec? table<string, any> `before`: what is asked for, normalised
+---@field exit? lunette.Exit `container.exited`
+---@field actor table<string, any> `uid`, `pid`, `script`, `line`
+---@field cause string[] what it happened because of
+---@field redelivered boolean it may have been seen before
+
+---Which events are meant; all given must hold.
+---@class lunette.EventMatch
+---@field name? string|string[] event names; `container.*` for all of a noun
+---@field labels? table<string, string> the target has these labels
+---@field target? string the target's name or id
+---@field kind? string the target's noun
+---@field driver? string the volume's or network's driver
+
+---How a command ended.
+---@class lunette.ExecResult
+---@field code integer exit code; 128 + n by signal n
+---@field signal? string `"SIGKILL"`; absent when it exited
+---@field stdout? string what it wrote, when captured
+---@field stderr? string what it wrote, when captured
+---@field truncated? boolean more than 16 MiB was written; the rest was dropped
+
+---How a container ended.
+---@class lunette.Exit
+---@field code integer exit code; 128 + n by signal n
+---@field signal? string `"SIGKILL"`; absent when it exited
+---@field oom_killed boolean the kernel killed it for want of memory
+---@field reason "exited"|"signal"|"oom"|"seccomp"|"time_limit"|"start_failed"|"stopped"|"hook" why
+---@field finished_at number when
+
+---A file on the host.
+---@class lunette.FileTarget
+---@field file string its path
+
+---What containers of an image get by default.
+---@class lunette.ImageConfig
+---@field entrypoint? string[]|string the program
+---@field cmd? string[]|string its arguments, or the command
+---@field env? table<string, string> environment
+---@field workdir? string where it starts
+---@field user? string who it runs as
+---@field exposed_ports? (string|integer)[] ports it listens on (`"80/tcp"`)
+---@field labels? table<string, string> marks
+---@field volumes? string[] paths that should be volumes
+---@field stop_signal? string the polite signal
+
+---One step of an image.
+---@class lunette.ImageHistory
+---@field created_at? number when
+---@field created_by? string the command
+---@field comment? string a remark
+---@field empty_layer? boolean it made no layer
+
+---All about an image.
+---@class lunette.ImageInfo
+---@field id string the config's digest
+---@field digest string the manifest's digest
+---@field refs string[] its references
+---@field size number|string bytes on disk, unpacked
+---@field layers any[] digest, size and media type of each
+---@field config table<string, any> as in `image.build`
+---@field created_at number when it was built
+---@field platform string `os/architecture`
+---@field labels table<string, string> marks
+
+---How a container's log is kept.
+---@class lunette.Log
+---@field max_size? number|string a file is rotated at this size
+---@field max_files? integer files kept
+
+---One line of a log; Lua's iterator gives `data`.
+---@class lunette.LogLine
+---@field stream "stdout"|"stderr" where it was written
+---@field data string the line without its line feed
+---@field time number when it was read
+---@field sequence integer its number in the log
+---@field partial? boolean the line goes on in the next one
+
+---Something mounted in a container.
+---@class lunette.Mount
+---@field type "volume"|"bind"|"tmpfs"|"image"|"secret"|"config" what is mounted
+---@field source? string volume name, host path, image reference
+---@field target string where, an absolute path in the container
+---@field readonly? boolean it can't be written there
+---@field fork? boolean a copy-on-write copy for this run
+---@field options? table<string, any> by type: `size`, `mode`, `propagation`, `subpath` …
+
+---A plugin.
+---@class lunette.PluginInfo
+---@field name string its name
+---@field version string its version
+---@field status string `running`, `disabled` or `failed`
+---@field provides table<string, string[]> drivers by extension point
+---@field permissions string[] granted
+---@field path string its folder
+---@field error? string why it failed
+---@field summary? string what it is for
+
+---An answer.
+---@class lunette.Pong
+---@field time number the engine's clock
+
+---One process.
+---@class lunette.ProcessInfo
+---@field pid integer as the host sees it
+---@field container_pid? integer as the container sees it
+---@field user? string uid in the container
+---@field command string its command line
+---@field started_at? number when it started
+---@field memory? number|string resident bytes
+---@field cpu? number seconds used
+
+---How far a step is.
+---@class lunette.Progress
+---@field phase string `resolve download verify unpack commit upload copy run`
+---@field digest? string the blob it is about
+---@field current integer bytes or steps done
+---@field total? integer of how many; absent when unknown
+---@field message? string a line of a run step's output
+
+---What was removed.
+---@class lunette.PruneResult
+---@field removed string[] names or ids
+---@field reclaimed number|string bytes freed
+
+---A port opened on the host.
+---@class lunette.PublishedPort
+---@field host_ip? string the address it is opened on
+---@field host_port? integer 0: any free one
+---@field container_port integer the port inside
+---@field protocol? "tcp"|"udp" the protocol
+
+---What was pushed.
+---@class lunette.PushResult
+---@field digest string the manifest's digest
+
+---What a removal took.
+---@class lunette.RemovedImage
+---@field untagged string[] references removed
+---@field removed boolean the image itself is gone
+
+---A container's limits.
+---@class lunette.Resources
+---@field memory? number|string memory it may use
+---@field memory_swap? number|string memory and swap together
+---@field memory_reservation? number|string what it is left under pressure
+---@field cpus? number processors' worth of time (1.5)
+---@field cpu_shares? integer weight against others, 2–262144
+---@field cpuset? string the processors it may use (`"0-1,3"`)
+---@field pids? integer processes and threads it may have
+---@field io_weight? integer weight against others, 1–10000
+---@field storage? number|string what it may write to its root
+---@field oom? "process"|"group" what the kernel kills when memory runs out
+---@field hugepages? table<string, any> limits by page size
+
+---When a container is started again.
+---@class lunette.Restart
+---@field policy "never"|"on_failure"|"always" `always` remembers a user's stop
+---@field backoff? lunette.Backoff the wait between attempts
+---@field max_attempts? integer give up after this many in a row
+
+---What a container may do.
+---@class lunette.Security
+---@field user_namespace? boolean its own ids
+---@field privileged? boolean everything the engine may
+---@field capabilities? lunette.Capabilities added to or dropped from the default list
+---@field seccomp? "default"|"unconfined"|string|table<string, any> system call filter: a profile's path or table
+---@field no_new_privileges? boolean set-id programs gain nothing
+---@field masked_paths? string[] paths hidden from it
+---@field readonly_paths? string[] paths it can't write
+---@field landlock? table<string, any> file rules
+---@field apparmor? string profile
+---@field selinux? string label
+
+---A container's counters.
+---@class lunette.Stats
+---@field time number when they were read
+---@field cpu table<string, number> `used` seconds, `user`, `system`, `throttled`
+---@field memory table<string, number> `used`, `limit`, `cache`, `peak` bytes
+---@field pids table<string, number> `current`, `limit`
+---@field io table<string, number> `read`, `written` bytes
+
+---How a container is stopped.
+---@class lunette.Stop
+---@field signal? string|integer the polite one
+---@field grace_period? number|string then SIGKILL
+
+---The engine and its machine.
+---@class lunette.SystemInfo
+---@field version string the engine's
+---@field root string where lasting state is
+---@field state string where passing state is
+---@field pid integer the engine's
+---@field kernel string release
+---@field cgroup_version integer 1 or 2
+---@field containers table<string, integer> by status
+---@field images integer how many
+---@field stay_reasons string[] why an engine on demand stays
+---@field started_at number when the engine started
+
+---Versions.
+---@class lunette.SystemVersion
+---@field version string the engine's
+---@field api integer the API's
+---@field commit? string the source's
+
+---All about a volume.
+---@class lunette.VolumeInfo
+---@field id string its id
+---@field name string its name
+---@field driver string its driver
+---@field size? number|string what it may hold
+---@field labels table<string, string> marks
+---@field options table<string, any> the driver's
+---@field created_at number when it was made
+---@field users string[] containers that mount it
+
+---How full a volume is.
+---@class lunette.VolumeUsage
+---@field used number|string bytes
+---@field limit? number|string bytes; absent without one
+---@field inodes? integer files
+---@field enforced boolean the limit can't be passed
+
+---@class lunette.container
+---@field id string
+---@field name string
+local container_handle = {}
+
+---Describe a container.
+---@param options? { launch_plan?: boolean }
+---@return lunette.ContainerInfo
+function container_handle:inspect(options) end
+
+---Start a container that was created or has stopped.
+---@param options? { rows?: integer, columns?: integer }
+function container_handle:start(options) end
+
+---End a container: its stop signal, then SIGKILL after the grace period.
+---@param options? { grace_period?: number|string }
+---@return lunette.Exit
+function container_handle:stop(options) end
+
+---Send a signal to a container's first process.
+---@param signal? string|integer `"SIGTERM"`, `"TERM"` or a number
+function container_handle:kill(signal) end
+
+---Stop a container and start it again.
+---@param options? { grace_period?: number|string }
+function container_handle:restart(options) end
+
+---Freeze a container's processes.
+function container_handle:pause() end
+
+---Thaw a paused container.
+function container_handle:resume() end
+
+---Remove a container.
+---@param options? { force?: boolean, volumes?: boolean }
+function container_handle:remove(options) end
+
+---Give a container another name.
+---@param name string the new name
+function container_handle:rename(name) end
+
+---Change what may change while it exists.
+---@param options? { resources?: lunette.Resources, labels?: table<string, string|nil>, restart?: "never"|"on_failure"|"always"|lunette.Restart }
+function container_handle:update(options) end
+
+---Wait until a container has stopped; at once when it has.
+---@param options? { timeout?: number|string }
+---@return lunette.Exit
+function container_handle:wait(options) end
+
+---Run a command in a running container; a non-zero exit is a result, not an error.
+---@param args string[]|string program and arguments; a string is run by `/bin/sh -c`
+---@param options? { env?: table<string, string>, workdir?: string, user?: string, tty?: boolean, timeout?: number|string, check?: boolean, stdin?: string|"inherit"|"null"|lunette.FileTarget, stdout?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), stderr?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), rows?: integer, columns?: integer }
+---@return lunette.ExecResult
+function container_handle:exec(args, options) end
+
+---Tell a container's (or an exec's) pty its size.
+---@param options { rows: integer, columns: integer, exec?: string }
+function container_handle:resize(options) end
+
+---Connect to a running container's streams until they end.
+---@param options? { logs?: boolean }
+---@return lunette.Exit
+function container_handle:attach(options) end
+
+---Read a container's log.
+---@param options? { stdout?: boolean, stderr?: boolean, since?: number|number|string, until?: number|number|string, tail?: integer, timestamps?: boolean }
+---@return string
+function container_handle:logs(options) end
+
+---Stream a container's log, line by line, until it has ended.
+---@param options? { stdout?: boolean, stderr?: boolean, since?: number|number|string, until?: number|number|string, tail?: integer, timestamps?: boolean, follow?: boolean }
+---@return fun(): lunette.LogLine
+function container_handle:follow_logs(options) end
+
+---Copy a host file or folder into a container.
+---@param source string the host's path
+---@param destination string the path in the container
+function container_handle:copy_in(source, destination) end
+
+---Copy a file or folder out of a container.
+---@param source string the path in the container
+---@param destination string the host's path
+function container_handle:copy_out(source, destination) end
+
+---Read a running container's counters.
+---@return lunette.Stats
+function container_handle:stats() end
+
+---List a running container's processes.
+---@return lunette.ProcessInfo[]
+function container_handle:processes() end
+
+---Move a container to a state of its lifecycle.
+---@param state string the state
+function container_handle:transition(state) end
+
+---@class lunette.image
+---@field id string
+---@field name string
+local image_handle = {}
+
+---Give an image another reference.
+---@param reference string the new reference
+---@return lunette.image
+function image_handle:tag(reference) end
+
+---Remove a reference, and the image with its last.
+---@param options? { force?: boolean }
+---@return lunette.RemovedImage
+function image_handle:remove(options) end
+
+---Describe an image.
+---@return lunette.ImageInfo
+function image_handle:inspect() end
+
+---List the steps an image was made by.
+---@return lunette.ImageHistory[]
+function image_handle:history() end
+
+---@class lunette.volume
+---@field id string
+---@field name string
+local volume_handle = {}
+
+---Describe a volume.
+---@return lunette.VolumeInfo
+function volume_handle:inspect() end
+
+---Remove a volume and what is in it.
+---@param options? { force?: boolean }
+function volume_handle:remove(options) end
+
+---Say how full a volume is.
+---@return lunette.VolumeUsage
+function volume_handle:usage() end
+
+---List the containers that mount a volume.
+---@return lunette.container[]
+function volume_handle:users() end
+
+---@class lunette
+---@field null lightuserdata
+local lunette = {}
+
+lunette.image = {}
+
+---Bring an image from a registry.
+---@param ref string image reference (`redis:7`, `registry.example.org/a/b@sha256:…`)
+---@param options? { policy?: "missing"|"always"|"never", platform?: string, username?: string, password?: string, tls?: boolean, progress?: fun(value: lunette.Progress) }
+---@return lunette.image
+function lunette.image.pull(ref, options) end
+
+---Read images from an OCI layout (folder or tar) or a docker-archive.
+---@param path string the folder or archive
+---@param options? { tag?: string, progress?: fun(value: lunette.Progress) }
+---@return lunette.image
+function lunette.image.load(path, options) end
+
+---Write images to a file.
+---@param refs lunette.image|lunette.image[] one image, or a list
+---@param path string where to write
+---@param options? { format?: "oci"|"oci-dir"|"docker", progress?: fun(value: lunette.Progress) }
+function lunette.image.save(refs, path, options) end
+
+---Send an image to a registry.
+---@param ref string the reference to push; it names the registry
+---@param options? { to?: string, username?: string, password?: string, tls?: boolean, progress?: fun(value: lunette.Progress) }
+---@return lunette.PushResult
+function lunette.image.push(ref, options) end
+
+---Make an image from nothing or from a base, with copy and run steps.
+---@param options? { tag?: string, from?: string, copy?: lunette.BuildCopy[], run?: (string|string[])[], config?: lunette.ImageConfig, network?: "none"|"host", progress?: fun(value: lunette.Progress) }
+---@return lunette.image
+function lunette.image.build(options) end
+
+---Find an image or fail.
+---@param image lunette.image the image: a handle, reference, id or digest
+---@return lunette.image
+function lunette.image.get(image) end
+
+---Find an image; nothing when there is none.
+---@param image lunette.image the image: a handle, reference, id or digest
+---@return lunette.image|nil
+function lunette.image.find(image) end
+
+---List images.
+---@param options? { labels?: table<string, string>, reference?: string, dangling?: boolean }
+---@return lunette.image[]
+function lunette.image.list(options) end
+
+---Give an image another reference.
+---@param image lunette.image the image: a handle, reference, id or digest
+---@param reference string the new reference
+---@return lunette.image
+function lunette.image.tag(image, reference) end
+
+---Remove a reference, and the image with its last.
+---@param image lunette.image the image: a handle, reference, id or digest
+---@param options? { force?: boolean }
+---@return lunette.RemovedImage
+function lunette.image.remove(image, options) end
+
+---Remove images that nothing uses.
+---@param options? { all?: boolean, labels?: table<string, string> }
+---@return lunette.PruneResult
+function lunette.image.prune(options) end
+
+---Describe an image.
+---@param image lunette.image the image: a handle, reference, id or digest
+---@return lunette.ImageInfo
+function lunette.image.inspect(image) end
+
+---List the steps an image was made by.
+---@param image lunette.image the image: a handle, reference, id or digest
+---@return lunette.ImageHistory[]
+function lunette.image.history(image) end
+
+lunette.container = {}
+
+---Make a container without starting it.
+---@param spec lunette.ContainerSpec what to run and how
+---@return lunette.container
+function lunette.container.create(spec) end
+
+---Make a container and start it; with `stdio` attached before its first instruction.
+---@param spec lunette.ContainerSpec what to run and how
+---@return lunette.container
+function lunette.container.run(spec) end
+
+---Make a container as described, or update the one there is.
+---@param name string the container's name
+---@param spec lunette.ContainerSpec what to run and how
+---@return lunette.container
+function lunette.container.apply(name, spec) end
+
+---Find a container or fail.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@return lunette.container
+function lunette.container.get(container) end
+
+---Find a container; nothing when there is none.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@return lunette.container|nil
+function lunette.container.find(container) end
+
+---List containers.
+---@param options? { all?: boolean, labels?: table<string, string>, status?: string|string[], name?: string }
+---@return lunette.container[]
+function lunette.container.list(options) end
+
+---Describe a container.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param options? { launch_plan?: boolean }
+---@return lunette.ContainerInfo
+function lunette.container.inspect(container, options) end
+
+---Start a container that was created or has stopped.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param options? { rows?: integer, columns?: integer }
+function lunette.container.start(container, options) end
+
+---End a container: its stop signal, then SIGKILL after the grace period.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param options? { grace_period?: number|string }
+---@return lunette.Exit
+function lunette.container.stop(container, options) end
+
+---Send a signal to a container's first process.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param signal? string|integer `"SIGTERM"`, `"TERM"` or a number
+function lunette.container.kill(container, signal) end
+
+---Stop a container and start it again.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param options? { grace_period?: number|string }
+function lunette.container.restart(container, options) end
+
+---Freeze a container's processes.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+function lunette.container.pause(container) end
+
+---Thaw a paused container.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+function lunette.container.resume(container) end
+
+---Remove a container.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param options? { force?: boolean, volumes?: boolean }
+function lunette.container.remove(container, options) end
+
+---Give a container another name.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param name string the new name
+function lunette.container.rename(container, name) end
+
+---Change what may change while it exists.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param options? { resources?: lunette.Resources, labels?: table<string, string|nil>, restart?: "never"|"on_failure"|"always"|lunette.Restart }
+function lunette.container.update(container, options) end
+
+---Wait until a container has stopped; at once when it has.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param options? { timeout?: number|string }
+---@return lunette.Exit
+function lunette.container.wait(container, options) end
+
+---Run a command in a running container; a non-zero exit is a result, not an error.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param args string[]|string program and arguments; a string is run by `/bin/sh -c`
+---@param options? { env?: table<string, string>, workdir?: string, user?: string, tty?: boolean, timeout?: number|string, check?: boolean, stdin?: string|"inherit"|"null"|lunette.FileTarget, stdout?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), stderr?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), rows?: integer, columns?: integer }
+---@return lunette.ExecResult
+function lunette.container.exec(container, args, options) end
+
+---Tell a container's (or an exec's) pty its size.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param options { rows: integer, columns: integer, exec?: string }
+function lunette.container.resize(container, options) end
+
+---Connect to a running container's streams until they end.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param options? { logs?: boolean }
+---@return lunette.Exit
+function lunette.container.attach(container, options) end
+
+---Read a container's log.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param options? { stdout?: boolean, stderr?: boolean, since?: number|number|string, until?: number|number|string, tail?: integer, timestamps?: boolean }
+---@return string
+function lunette.container.logs(container, options) end
+
+---Stream a container's log, line by line, until it has ended.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param options? { stdout?: boolean, stderr?: boolean, since?: number|number|string, until?: number|number|string, tail?: integer, timestamps?: boolean, follow?: boolean }
+---@return fun(): lunette.LogLine
+function lunette.container.follow_logs(container, options) end
+
+---Copy a host file or folder into a container.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param source string the host's path
+---@param destination string the path in the container
+function lunette.container.copy_in(container, source, destination) end
+
+---Copy a file or folder out of a container.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param source string the path in the container
+---@param destination string the host's path
+function lunette.container.copy_out(container, source, destination) end
+
+---Read a running container's counters.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@return lunette.Stats
+function lunette.container.stats(container) end
+
+---List a running container's processes.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@return lunette.ProcessInfo[]
+function lunette.container.processes(container) end
+
+---Move a container to a state of its lifecycle.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param state string the state
+function lunette.container.transition(container, state) end
+
+lunette.volume = {}
+
+---Make a volume.
+---@param name string letters, digits, `_`, `.` and `-`; unique
+---@param options? { driver?: string, size?: number|string, labels?: table<string, string>, options?: table<string, any> }
+---@return lunette.volume
+function lunette.volume.create(name, options) end
+
+---Make a volume unless it is there as described.
+---@param name string letters, digits, `_`, `.` and `-`; unique
+---@param options? { driver?: string, size?: number|string, labels?: table<string, string>, options?: table<string, any> }
+---@return lunette.volume
+function lunette.volume.apply(name, options) end
+
+---Find a volume or fail.
+---@param volume lunette.volume the volume: a handle or its name
+---@return lunette.volume
+function lunette.volume.get(volume) end
+
+---Find a volume; nothing when there is none.
+---@param volume lunette.volume the volume: a handle or its name
+---@return lunette.volume|nil
+function lunette.volume.find(volume) end
+
+---List volumes.
+---@param options? { labels?: table<string, string>, driver?: string }
+---@return lunette.volume[]
+function lunette.volume.list(options) end
+
+---Describe a volume.
+---@param volume lunette.volume the volume: a handle or its name
+---@return lunette.VolumeInfo
+function lunette.volume.inspect(volume) end
+
+---Remove a volume and what is in it.
+---@param volume lunette.volume the volume: a handle or its name
+---@param options? { force?: boolean }
+function lunette.volume.remove(volume, options) end
+
+---Remove volumes that no container uses.
+---@param options? { labels?: table<string, string> }
+---@return lunette.PruneResult
+function lunette.volume.prune(options) end
+
+---Say how full a volume is.
+---@param volume lunette.volume the volume: a handle or its name
+---@return lunette.VolumeUsage
+function lunette.volume.usage(volume) end
+
+---List the containers that mount a volume.
+---@param volume lunette.volume the volume: a handle or its name
+---@return lunette.container[]
+function lunette.volume.users(volume) end
+
+lunette.hook = {}
+
+---List the handlers of all sessions and plugins.
+---@return lunette.Subscription[]
+function lunette.hook.list() end
+
+lunette.plugin = {}
+
+---List plugins.
+---@return lunette.PluginInfo[]
+function lunette.plugin.list() end
+
+---Describe a plugin.
+---@param plugin string its name
+---@return lunette.PluginInfo
+function lunette.plugin.inspect(plugin) end
+
+lunette.system = {}
+
+---Describe the engine and its machine.
+---@return lunette.SystemInfo
+function lunette.system.info() end
+
+---Tell the engine's version and API versions.
+---@return lunette.SystemVersion
+function lunette.system.version() end
+
+---Look for what is left over, missing or broken.
+---@param options? { repair?: boolean }
+---@return lunette.CheckResult
+function lunette.system.check(options) end
+
+---Remove stopped containers, unused images and, if asked, unused volumes.
+---@param options? { all?: boolean, volumes?: boolean }
+---@return lunette.PruneResult
+function lunette.system.prune(options) end
+
+---Answer.
+---@return lunette.Pong
+function lunette.system.ping() end
+
+---Call a handler before something is done: it may amend or deny it.
+---@param event string what is about to happen (`container.create`)
+---@param handler fun(value: lunette.Event) `ev:deny(reason)`, `ev:amend { … }`
+---@param options? { timeout?: number|string, on_failure?: "deny"|"ignore", priority?: integer, name?: string, match?: lunette.EventMatch }
+---@return any
+function lunette.before(event, options, handler) end
+
+---Call a handler after something has happened.
+---@param event string what has happened (`container.exited`, `container.*`)
+---@param handler fun(value: lunette.Event) observes, and can't delay anything
+---@param options? { name?: string, match?: lunette.EventMatch }
+---@return any
+function lunette.on(event, options, handler) end
+
+---Iterate over events.
+---@param options? { since?: integer|number|string, match?: lunette.EventMatch }
+---@return any
+function lunette.events(options) end
+
+---Call a function: true and its results, or false and an error object.
+---@param f fun(value: any) the function
+---@param ... any
+---@return any
+function lunette.try(f, ...) end
+
+---Raise an error object.
+---@param code string one of the codes
+---@param message string what was tried on what
+---@param fields? table<string, any> `hint`, `path`, `details` …
+function lunette.fail(code, message, fields) end
+
+---Write a value as Lua would, sorted, with a depth limit.
+---@param value any anything
+---@param options? { depth?: integer }
+---@return string
+function lunette.inspect(value, options) end
+
+---Read a size.
+---@param size number|string `"256MiB"`
+---@return integer
+function lunette.bytes(size) end
+
+---Read a duration.
+---@param duration number|string `"1h30m"`
+---@return number
+function lunette.seconds(duration) end
+
+---Read the monotonic clock, in seconds.
+---@return number
+function lunette.clock() end
+
+---Read the time, in unix seconds.
+---@return number
+function lunette.now() end
+
+---Make a new table of two: maps merged, lists and scalars replaced, `lunette.null` deletes.
+---@param a table<string, any> the one
+---@param b table<string, any> the other, which wins
+---@return table<string, any>
+function lunette.merge(a, b) end
+
+---Hold the script until it is interrupted.
+function lunette.stay() end
+
+---Fail unless this Lunette has an API version.
+---@param version integer the version
+function lunette.require_api(version) end
+
+lunette.task = {}
+
+---Start a task.
+---@param f fun(value: any) what it runs
+---@param ... any
+---@return any
+function lunette.task.spawn(f, ...) end
+
+---Wait for a task: its results or its error.
+---@param task any the task
+---@return any
+function lunette.task.await(task) end
+
+---Run functions or await tasks together: all first results in order; the first failure cancels the others.
+---@param list any[] functions or tasks
+---@return any[]
+function lunette.task.all(list) end
+
+---Take the first result and its index; cancels the others.
+---@param list any[] functions or tasks
+---@return any
+function lunette.task.any(list) end
+
+---Wait.
+---@param duration number|string how long
+function lunette.task.sleep(duration) end
+
+---Run a function and cancel it when it takes too long.
+---@param duration number|string how long
+---@param f fun(value: any) what to run
+---@return any
+function lunette.task.timeout(duration, f) end
+
+---Run a function; what it spawns ends with it, and a failure cancels the rest.
+---@param f fun(value: any) gets the scope
+---@return any
+function lunette.task.scope(f) end
+
+---Run a function that a cancel may not interrupt for 10 s.
+---@param f fun(value: any) clean-up
+---@return any
+function lunette.task.shield(f) end
+
+---Call a function again and again until `:off()`.
+---@param period number|string how often
+---@param f fun(value: any) what
+---@return any
+function lunette.task.every(period, f) end
+
+---Call a function at the times of a cron expression until `:off()`.
+---@param expression string `minute hour day month weekday`
+---@param f fun(value: any) what to run
+---@param options? { name?: string, time_zone?: "UTC"|"local", overlap?: "skip"|"queue"|"allow" }
+---@return any
+function lunette.task.cron(expression, options, f) end
+
+---Cancel a task: the wait it is in raises, and each later one.
+---@param task any the task
+---@return boolean
+function lunette.task.cancel(task) end
+
+lunette.log = {}
+
+---Write a line to the log (stderr of a script).
+---@param message string what happened
+---@param fields? table<string, any> named values
+function lunette.log.debug(message, fields) end
+
+---Write a line to the log (stderr of a script).
+---@param message string what happened
+---@param fields? table<string, any> named values
+function lunette.log.info(message, fields) end
+
+---Write a line to the log (stderr of a script).
+---@param message string what happened
+---@param fields? table<string, any> named values
+function lunette.log.warn(message, fields) end
+
+---Write a line to the log (stderr of a script).
+---@param message string what happened
+---@param fields? table<string, any> named values
+function lunette.log.error(message, fields) end
+
+lunette.json = {}
+
+---Write a value as JSON.
+---@param value any tables, strings, numbers, booleans, `json.null`
+---@param options? { pretty?: boolean }
+---@return string
+function lunette.json.encode(value, options) end
+
+---Read JSON; null becomes `json.null`.
+---@param text string the text
+---@return any
+function lunette.json.decode(text) end
+
+lunette.fs = {}
+
+---Read a file.
+---@param path string relative to the script's working directory
+---@return string
+function lunette.fs.read(path) end
+
+---Write a file.
+---@param path string relative to the script's working directory
+---@param data string its contents
+---@param options? { append?: boolean, mode?: string|integer }
+function lunette.fs.write(path, data, options) end
+
+---Tell whether there is a file or folder.
+---@param path string relative to the script's working directory
+---@return boolean
+function lunette.fs.exists(path) end
+
+---List a folder's names, sorted.
+---@param path string relative to the script's working directory
+---@return string[]
+function lunette.fs.list(path) end
+
+---Describe a file: type, size, mode, uid, gid, modified_at.
+---@param path string relative to the script's working directory
+---@return table<string, any>
+function lunette.fs.stat(path) end
+
+---Count a tree's bytes and inodes.
+---@param path string relative to the script's working directory
+---@return table<string, integer>
+function lunette.fs.usage(path) end
+
+---Make a folder.
+---@param path string relative to the script's working directory
+---@param options? { mode?: string|integer, parents?: boolean }
+function lunette.fs.mkdir(path, options) end
+
+---Remove a file or folder; false when there was none.
+---@param path string relative to the script's working directory
+---@param options? { recursive?: boolean }
+---@return boolean
+function lunette.fs.remove(path, options) end
+
+---Rename a file or folder.
+---@param from string the old path
+---@param to string the new one
+function lunette.fs.rename(from, to) end
+
+---Make a folder that goes with the script.
+---@return string
+function lunette.fs.temporary() end
+
+return lunette

@@ -230,5 +230,7 @@ extension Monitor {
         plan?.unmap()
         plan = nil
         tellStateToAll(LNT_MSG_STARTED)
+        // As init does, see there. Alone, a shim would only have more pages counted as its own.
+        if settings.initProcess { lnt_map_program() }
     }
 }

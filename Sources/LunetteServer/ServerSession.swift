@@ -60,10 +60,8 @@ private actor SessionBox {
         let result = await opening!.value
         opening = nil
         let session = try result.get()
-        if isClosed {
-            await session.close()
-            throw WireConnection.gone
-        }
+        // `close` waits for the same opening and ends what came of it.
+        if isClosed { throw WireConnection.gone }
         if self.session == nil { self.session = session }
         return session
     }

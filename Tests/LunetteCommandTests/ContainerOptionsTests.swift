@@ -1,3 +1,4 @@
+import ArgumentParser
 import LunetteSpec
 import Testing
 
@@ -27,7 +28,7 @@ import Testing
             "-e", "A=1", "-e", "B=x=y", "--hostname", "h", "-m", "64m", "--cpus", "1.5", "--pids-limit", "10", "--ulimit", "nofile=10:20", "--device",
             "/dev/fuse", "--rm", "--no-init", "-u", "1:2", "-w", "/srv", "-l", "k=v", "--entrypoint", "/e", "--read-only", "--cap-add", "NET_ADMIN",
             "--cap-drop", "ALL", "--security-opt", "no-new-privileges=false", "--security-opt", "seccomp=unconfined", "--stop-signal", "INT", "--stop-timeout",
-            "3", "--network", "host", "--sysctl", "net.x=1", "--tmpfs", "/t:size=1m", "image", "arg")
+            "3", "--network", "host", "--sysctl", "kernel.shm_rmid_forced=1", "--tmpfs", "/t:size=1m", "image", "arg")
         #expect(spec["env"] == ["A": "1", "B": "x=y"])
         #expect(spec["hostname"] == "h")
         #expect(spec["resources"] == ["memory": "64m", "cpus": 1.5, "pids": 10])
@@ -45,7 +46,7 @@ import Testing
             spec["security"] == ["capabilities": ["add": ["NET_ADMIN"], "drop": ["ALL"]], "no_new_privileges": false, "seccomp": "unconfined"])
         #expect(spec["stop"] == ["signal": "INT", "grace_period": 3])
         #expect(spec["network"] == "host")
-        #expect(spec["sysctls"] == ["net.x": "1"])
+        #expect(spec["sysctls"] == ["kernel.shm_rmid_forced": "1"])
         #expect(spec["mounts"] == [["type": "tmpfs", "target": "/t", "options": ["size": "1m"]]])
         // All of it is what the engine decodes.
         _ = try ContainerSpec(spec, path: "spec")

@@ -70,7 +70,6 @@ import Testing
             defer { close(fd) }
             let frames = (1...20).flatMap { WireFrame.request(id: UInt32($0), method: "echo", params: [["n": .int(Int64($0))]]).encoded }
             for byte in frames { send(fd, [byte], 1, 0) }
-            shutdown(fd, Int32(SHUT_WR.rawValue))
             var seen = 0
             try await eventually("all arrive") {
                 seen = served.engine.now.calls.count
@@ -112,8 +111,8 @@ import Testing
             send(fd, flood, flood.count, 0)
             try await eventually("it floods") { served.engine.now.underWay == 1 }
             let session = try await served.session()
-            for number in 0..<50 { #expect(try await session.call(request("echo", ["n": .int(number)]), files: [], onChunk: nil) == ["n": .int(number)]) }
-            try await eventually("the reader that doesn't is dropped") { served.engine.now.cancelled == 1 && served.server.clients == 1 }
+            for number in Int64(0)..<50 { #expect(try await session.call(request("echo", ["n": .int(number)]), files: [], onChunk: nil) == ["n": .int(number)]) }
+            try await eventually("the reader that doesn't is dropped") { served.engine.now.underWay == 0 && served.server.clients == 1 }
             await session.close()
         }
     }

@@ -91,7 +91,7 @@ struct VolumePrune: LunetteCommand {
     static let configuration = CommandConfiguration(commandName: "prune", abstract: "Remove volumes that no container uses.")
 
     @Flag(name: [.short, .long], help: "Don't ask.") var force = false
-    @Option(name: [.short, .long], help: ArgumentHelp("label=NAME[=VALUE].", valueName: "filter")) var filter: [String] = []
+    @Option(help: ArgumentHelp("label=NAME[=VALUE].", valueName: "filter")) var filter: [String] = []
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {

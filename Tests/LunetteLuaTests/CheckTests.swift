@@ -23,6 +23,12 @@ import Testing
         #expect(problems.first?.message.contains(message) == true, "\(problems)")
     }
 
+    @Test(arguments: ["hello.lua", "redis.lua"])
+    func theScriptsThatShipPass(_ name: String) throws {
+        let folder = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+        #expect(try ScriptChecker.problems(path: "/\(folder)/scripts/\(name)") == [])
+    }
+
     @Test(arguments: [
         "container.run { image = name, env = { A = f(1, { 2 }) }, args = { 'a', b, 'c' } }", "container.run(spec)",
         "container.run(f { x = 1 })",
@@ -33,7 +39,7 @@ import Testing
         "lunette.network.create('x', {})",
         "local c = container.get 'x' c = other c:whatever()", "lunette.on('container.exited', {}, function(ev) end)",
         "lunette.try(container.get, 'x')",
-        "#!/usr/bin/env lunette", "local r = container.get('x'):exec({ 'ls' }, { stdout = function(d) end, stdin = 'x' }) print(r.code)",
+        "local last = container.get('x'):logs()\nprint(last:gsub('a', 'b'))", "#!/usr/bin/env lunette", "local r = container.get('x'):exec({ 'ls' }, { stdout = function(d) end, stdin = 'x' }) print(r.code)",
     ])
     func goodScriptsPass(_ source: String) throws {
         let text = source.hasPrefix("#!") ? source + "\n" + Self.head : Self.head + source

@@ -130,14 +130,13 @@ local function parse_value(tokens, at)
 end
 
 function parse_table(tokens, at)
-  local map, list, lines, is_open = {}, {}, {}, false
+  local map, list, is_open = {}, {}, false
   at = at + 1
   while not (tokens[at].kind == "symbol" and tokens[at].value == "}") do
     if tokens[at].kind == "end" then return unknown, at end
     local t, following = tokens[at], tokens[at + 1]
     local value
     if t.kind == "name" and following.kind == "symbol" and following.value == "=" then
-      lines[t.value] = t.line
       value, at = parse_value(tokens, at + 2)
       map[t.value] = value
     elseif t.kind == "symbol" and t.value == "[" then
@@ -155,29 +154,28 @@ function parse_table(tokens, at)
   local is_map = next(map) ~= nil
   if is_map and #list > 0 then return unknown, at + 1 end
   local value = is_map and map or list
-  return value, at + 1, lines
+  return value, at + 1
 end
 
--- Reads the arguments of a call at its opener; nil when it isn't a call.
+-- Reads the arguments of a call at its opener: their values and the token after them; nil when it isn't a call.
 local function parse_arguments(tokens, at)
   local t = tokens[at]
-  if t.kind == "string" then return { t.value }, { t.line } end
+  if t.kind == "string" then return { t.value }, at + 1 end
   if t.kind ~= "symbol" then return nil end
   if t.value == "{" then
-    local value = parse_table(tokens, at)
-    return { value }, { t.line }
+    local value, after = parse_table(tokens, at)
+    return { value }, after
   end
   if t.value ~= "(" then return nil end
-  local values, lines = {}, {}
+  local values = {}
   at = at + 1
   while not (tokens[at].kind == "symbol" and tokens[at].value == ")") do
     if tokens[at].kind == "end" then return nil end
-    lines[#lines + 1] = tokens[at].line
     values[#values + 1], at = parse_value(tokens, at)
     if tokens[at].kind == "symbol" and tokens[at].value == "," then at = at + 1
     elseif not (tokens[at].kind == "symbol" and tokens[at].value == ")") then return nil end
   end
-  return values, lines
+  return values, at + 1
 end
 
 ---- names -------------------------------------------------------------------------------------
@@ -244,8 +242,12 @@ local function check(source, name)
           else
             local meaning, after = resolve(i)
             if meaning and meaning.kind == "noun" then nouns[word] = meaning.noun
-            elseif meaning and meaning.kind == "function" and not is_symbol(tokens[after], ",") then
-              local kind = host_call("check.result", meaning.noun .. "." .. meaning.verb)
+            elseif meaning and meaning.kind == "function" then
+              -- The call's own value, not that of something called on it.
+              local values, stop = parse_arguments(tokens, after)
+              local goes_on = not values or (tokens[stop].kind == "symbol" and not is_symbol(tokens[stop], ",")
+                and not is_symbol(tokens[stop], ";"))
+              local kind = not goes_on and host_call("check.result", meaning.noun .. "." .. meaning.verb)
               if kind then handles[word] = kind end
             end
           end

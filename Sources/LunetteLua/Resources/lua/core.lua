@@ -445,6 +445,15 @@ function entries.deadlock()
   core.check_end()
 end
 
+-- Compiles what may be an expression list, so that its value is returned; nil when it isn't one.
+-- Not as a tail call: an error would have lost the line it comes from.
+function core.compile_expression(source, name, prefix)
+  prefix = prefix or ""
+  local f = load(prefix .. "return " .. source, name, "t")
+  if not f then return nil end
+  return load(prefix .. "local function values__(...) return ... end return values__(" .. source .. "\n)", name, "t") or f
+end
+
 -- Runs source: {source, name, arguments, prints, globals, directory}
 function entries.run(what)
   core.need("library").open(what)
@@ -452,7 +461,7 @@ function entries.run(what)
   local source = what.source:gsub("^#[^\n]*", "")
   local f, problem
   if what.prints then
-    f = load("return " .. source, what.name, "t")
+    f = core.compile_expression(source, what.name)
     core.result_text = function(results) return core.need("inspect").results(results) end
   end
   if not f then f, problem = load(source, what.name, mode) end

@@ -26,7 +26,7 @@ local function keep(name, value)
 end
 
 local function compile(source)
-  local f = load(prefix() .. "return " .. source, "=repl", "t")
+  local f = core.compile_expression(source, "=repl", prefix())
   if f then return f end
   return load(prefix() .. source, "=repl", "t")
 end
@@ -42,7 +42,7 @@ local function run(f)
     while true do
       local name, value = debug.getlocal(2, index)
       if not name then break end
-      if name:match("^[%a_][%w_]*$") then keep(name, value) end
+      if name:match("^[%a_][%w_]*$") and name ~= "values__" then keep(name, value) end
       index = index + 1
     end
   end, "r")

@@ -21,7 +21,8 @@ import Testing
 
     /// Runs one exec to its end and reads what it wrote.
     private func exec(
-        _ container: Container, _ request: CreateRequest, _ args: [String], id: String = "e1", input: String? = nil,
+        _ container: Container, _ request: CreateRequest, _ args: [String], id: String = "e\(UInt32.random(in: 0...UInt32.max))",
+        input: String? = nil,
         _ change: (inout ExecSpec) -> Void = { _ in }
     ) async throws -> (output: String, errors: String, exit: ContainerExit) {
         var spec = ExecSpec(args: args)
@@ -53,11 +54,12 @@ import Testing
             #expect(output == "c1\n0\n")
             #expect(errors == "oops\n")
             #expect(exit.code == 3)
-            let (links, _, _) = try await exec(
+            let (links, problems, end) = try await exec(
                 container, request, ["sh", "-c", "for n in user mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done"])
             let program = try #require(container.programPID)
             let inits = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"].map { readLink("/proc/\(program)/ns/\($0)") + "\n" }
                 .joined()
+            #expect(problems == "" && end.code == 0)
             #expect(links == inits)
             #expect(links.split(separator: "\n").count == 7)
         }

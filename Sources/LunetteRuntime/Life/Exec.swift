@@ -2,7 +2,7 @@ package import LunetteSpec
 
 /// One more process in a running container.
 package struct ExecRequest: Sendable {
-    /// Unique in the container; chosen by the engine.
+    /// Unique in the container; chosen by the engine. Asked for again (a repeated request), the first one is joined and nothing runs twice.
     package var id: String
     package var spec: ExecSpec
     /// The container's own spec and its image's defaults: what `spec` leaves open is theirs.

@@ -106,6 +106,16 @@ extension Engine {
                 return
             }
             report = await volumes.undo(row)
+        case .imageRemoval:
+            // Gone from the store: it has happened, and its repetition shall hear so. Still there: the repetition does it again.
+            var changes = Changes()
+            changes.closedLedger = [row.key]
+            if let word = row.detail["image"]?.stringValue, try await images.find(word) == nil {
+                let result: Value = ["untagged": [.string(word)], "removed": true, "reclaimed": 0]
+                changes.outcomes = [Outcome(requestID: row.object, function: "image.remove", result: .success(result))]
+            }
+            try await state.commit(changes)
+            return
         }
         if report.isClean {
             var changes = Changes()

@@ -208,11 +208,27 @@ extension Engine {
         let image = try await images.get(word)
         try await ask("image.remove", image: image.handle["name"]?.stringValue ?? image.id, call, spec: ["image": .string(word)])
         try call.checkCancellation()
-        let removal = try await images.remove(word, force: force, inUse: await imagesInUse())
+        // The store's index says that the image is gone before the outcome is kept: the row tells a repetition that it did that itself.
+        let row = LedgerRow(.imageRemoval, call.request.id, detail: ["image": .string(word)])
+        var intent = Changes()
+        intent.ledger = [row]
+        try await state.commit(intent)
+        var done = Changes()
+        done.closedLedger = [row.key]
+        let removal: ImageRemoval
+        do throws(LunetteError) {
+            removal = try await images.remove(word, force: force, inUse: await imagesInUse())
+        } catch {
+            try await state.commit(done)
+            throw error
+        }
         try await log("image.removed", image, call, fields: ["untagged": .array(removal.untagged.map(Value.string)), "removed": .bool(!removal.removed.isEmpty)])
-        return [
+        let result: Value = [
             "untagged": .array(removal.untagged.map(Value.string)), "removed": .bool(!removal.removed.isEmpty), "reclaimed": .int(removal.reclaimed),
         ]
+        done.outcomes = [call.outcome(result)]
+        try await state.commit(done)
+        return result
     }
 
     func pruneImages(all: Bool) async throws(LunetteError) -> Value {

@@ -67,6 +67,8 @@ struct LedgerRow: Sendable, Hashable {
         case containerRun = "container_run"
         /// A volume that a driver is making or removing: owner is the volume's row.
         case volume
+        /// The removal of an image or a reference, by request id: tells its repetition that it has happened.
+        case imageRemoval = "image_removal"
     }
 
     /// `container_run/<id>`; unique.

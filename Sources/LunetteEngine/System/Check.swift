@@ -77,6 +77,7 @@ extension Engine {
                     case .containerRun: await host.reap(id: row.object, storage: false)
                     case .containerFiles: await host.reap(id: row.object, storage: true)
                     case .volume: await state.volumes[row.object] == nil ? await volumes.undo(row) : CleanupReport()
+                    case .imageRemoval: CleanupReport()
                     }
                 if report.isClean {
                     var changes = Changes()

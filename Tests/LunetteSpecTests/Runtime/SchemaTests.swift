@@ -2,12 +2,12 @@ import Foundation
 import LunetteSpec
 import Testing
 
-/// The specification's own schemas and examples: a folder named by LUNETTE_TEST_DATA, or beside the checkout.
+/// The specification's own schemas and examples: Tests/Data, or a folder named by LUNETTE_TEST_DATA.
 enum SpecificationData {
     static let folder: URL? = {
         let checkout = URL(filePath: #filePath).appending(path: "../../../..").standardizedFileURL
         let named = ProcessInfo.processInfo.environment["LUNETTE_TEST_DATA"].map { URL(filePath: $0) }
-        let candidates = [named, checkout.appending(path: "../shared/data").standardizedFileURL].compactMap { $0 }
+        let candidates = [named, checkout.appending(path: "Tests/Data").standardizedFileURL].compactMap { $0 }
         return candidates.first { FileManager.default.fileExists(atPath: $0.appending(path: "runtime-spec/config-schema.json").path) }
     }()
 

@@ -39,7 +39,8 @@ import Testing
         "lunette.network.create('x', {})",
         "local c = container.get 'x' c = other c:whatever()", "lunette.on('container.exited', {}, function(ev) end)",
         "lunette.try(container.get, 'x')",
-        "local last = container.get('x'):logs()\nprint(last:gsub('a', 'b'))", "#!/usr/bin/env lunette", "local r = container.get('x'):exec({ 'ls' }, { stdout = function(d) end, stdin = 'x' }) print(r.code)",
+        "local last = container.get('x'):logs()\nprint(last:gsub('a', 'b'))", "#!/usr/bin/env lunette",
+        "local r = container.get('x'):exec({ 'ls' }, { stdout = function(d) end, stdin = 'x' }) print(r.code)",
     ])
     func goodScriptsPass(_ source: String) throws {
         let text = source.hasPrefix("#!") ? source + "\n" + Self.head : Self.head + source

@@ -2,6 +2,7 @@ internal import CLuaBridge
 internal import Glibc
 package import LunetteAPI
 internal import LunetteSpec
+internal import Synchronization
 
 /// Reads lines, runs them, prints what they return. Handlers run while the prompt waits.
 package struct REPL {
@@ -42,6 +43,9 @@ package struct REPL {
         }
         host.isServing = true
         let signals = SignalWatch(host, endsOnSecond: false)
+        let mailbox = host.mailbox
+        Self.live.withLock { $0 = mailbox }
+        defer { Self.live.withLock { $0 = nil } }
         show("Lunette REPL. :help lists what there is, :quit or Ctrl-D leaves.\n")
         var pending = ""
         while let line = nextLine(host, pending.isEmpty ? "> " : ">> ") {
@@ -109,9 +113,38 @@ package struct REPL {
         }
     }
 
-    /// Candidates for completing the end of a text.
+    /// The mailbox of the REPL that runs, for completion from its live values.
+    private static let live = Mutex<Mailbox?>(nil)
+
+    /// What the name at the end of a text could become (`container.li` → `container.list`); with the session's values while a REPL runs.
     package static func completions(_ text: String) -> [String] {
-        guard let host = try? LuaHost(LuaHost.Options(connector: nil, directory: "/")) else { return [] }
-        return host.enter("complete", ["text": .string(text)]).first?.arrayValue?.compactMap(\.stringValue) ?? []
+        guard let mailbox = live.withLock({ $0 }) else {
+            guard let host = try? LuaHost(LuaHost.Options(connector: nil, directory: "/")) else { return [] }
+            return completions(text, host)
+        }
+        let answer = Answer()
+        mailbox.post { host in answer.give(completions(text, host)) }
+        // A handler may keep the host busy: a Tab is not worth waiting for it.
+        return answer.wait(seconds: 0.5) ?? []
+    }
+
+    private static func completions(_ text: String, _ host: LuaHost) -> [String] {
+        host.enter("complete", ["text": .string(text)]).first?.arrayValue?.compactMap(\.stringValue) ?? []
+    }
+
+    /// A value that another thread gives once.
+    private final class Answer: Sendable {
+        private let value = Mutex<[String]?>(nil)
+
+        func give(_ words: [String]) { value.withLock { $0 = words } }
+
+        func wait(seconds: Double) -> [String]? {
+            let deadline = monotonicNow() + seconds
+            while monotonicNow() < deadline {
+                if let words = value.withLock({ $0 }) { return words }
+                usleep(500)
+            }
+            return nil
+        }
     }
 }

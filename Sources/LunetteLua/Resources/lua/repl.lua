@@ -69,7 +69,7 @@ function core.entries.repl_line(what)
   core.start_main(run, f)
 end
 
--- What a name could go on with: {text} → candidates. Nothing is called.
+-- What the name at the end of a text could become: {text} → whole names, with what stands before the last dot. Nothing is called.
 function core.entries.complete(what)
   core.need("library").open { globals = true, name = "repl", script = "repl" }
   local path, part = what.text:match("([%w_%.:]*[%.:])([%w_]*)$")
@@ -105,7 +105,7 @@ function core.entries.complete(what)
   for _, name in ipairs(candidates) do
     if name:sub(1, #part) == part and not seen[name] and name:match("^[%a_][%w_]*$") then
       seen[name] = true
-      matching[#matching + 1] = name
+      matching[#matching + 1] = (path or "") .. name
     end
   end
   table.sort(matching)

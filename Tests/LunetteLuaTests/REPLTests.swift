@@ -1,0 +1,66 @@
+import LunetteSpec
+import Synchronization
+import Testing
+
+@testable import LunetteLua
+
+@Suite struct REPLTests {
+    /// Evaluates lines one after another in one session; what each prints, or its error.
+    private func session(_ lines: [String]) async -> [String] {
+        await withCheckedContinuation { continuation in
+            onOwnThread {
+                var results: [String] = []
+                guard let host = try? LuaHost(LuaHost.Options(connector: nil, directory: "/")) else {
+                    continuation.resume(returning: [])
+                    return
+                }
+                for line in lines {
+                    let answer = host.enter("repl_line", ["source": .string(line)])
+                    if answer.first?.stringValue == "incomplete" {
+                        results.append("incomplete")
+                        continue
+                    }
+                    let outcome = host.runToEnd()
+                    results.append(
+                        outcome["ok"]?.boolValue == true
+                            ? outcome["text"]?.stringValue ?? "" : outcome["error"]?["message"]?.stringValue ?? "?")
+                }
+                continuation.resume(returning: results)
+            }
+        }
+    }
+
+    @Test func localsAndTheLastValueLiveOn() async {
+        let results = await session([
+            "local x, y = 41, 'a'", "x + 1", "_", "x = x + 1", "x", "y", "local x = 'new'", "x", "z", "function f() return x end", "f()",
+        ])
+        #expect(results == ["", "42", "42", "", "42", "\"a\"", "", "\"new\"", "", "", "\"new\""])
+    }
+
+    @Test func aLineThatGoesOnSaysSo() async {
+        let results = await session(["function f()", "function f()\nreturn 1", "function f()\nreturn 1\nend", "f()", "x ="])
+        #expect(results == ["incomplete", "incomplete", "", "1", "incomplete"])
+    }
+
+    @Test func errorsLeaveTheSessionUsable() async {
+        let results = await session(["local a = 1", "error('boom')", "nope.x", "a"])
+        #expect(results[1] == "repl:1: boom" && results[2].contains("nil value (global 'nope')") && results[3] == "1", "\(results)")
+    }
+
+    @Test func waitsWorkInALine() async {
+        #expect(
+            await session(["task.sleep(0.001)", "local t = task.spawn(function() task.sleep(0) return 5 end)", "t:await()"]) == [
+                "", "", "5",
+            ])
+    }
+
+    @Test(arguments: [
+        ("contai", ["container"]), ("container.li", ["container.list"]), ("lunette.vol", ["lunette.volume"]),
+        ("x = json.d", ["json.decode"]),
+        ("container.re", ["container.remove", "container.rename", "container.resize", "container.restart", "container.resume"]),
+        ("nothing.x", []),
+    ])
+    func namesAreCompleted(_ text: String, _ expected: [String]) {
+        #expect(REPL.completions(text) == expected)
+    }
+}

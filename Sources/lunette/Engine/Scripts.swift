@@ -23,7 +23,13 @@ enum Scripts {
         let connector = try connector(settings)
         var repl = REPL(connector: connector)
         repl.isVerbose = settings.isVerbose
+        if let reader = LineEditor.reader() {
+            // The editor changes the terminal's mode while it reads; however the process ends, the user gets it back.
+            TerminalMode.remember()
+            repl.readLine = reader
+        }
         let code = repl.run()
+        TerminalMode.restore()
         if settings.inProcess { Blocking.wait { await Engines.close(connector) } }
         return code
     }

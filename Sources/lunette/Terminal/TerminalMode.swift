@@ -20,15 +20,22 @@ enum TerminalMode {
 
     /// Every key goes to the container from here on, Ctrl-C too.
     static func makeRaw() {
-        saved.withLock { saved in
-            guard saved == nil else { return }
+        remember()
+        guard var mode = saved.withLock({ $0 }) else { return }
+        cfmakeraw(&mode)
+        tcsetattr(0, TCSADRAIN, &mode)
+    }
+
+    /// Takes note of the mode as it is, to be restored at exit.
+    static func remember() {
+        let isNew = saved.withLock { saved in
+            guard saved == nil else { return false }
             var mode = termios()
-            guard tcgetattr(0, &mode) == 0 else { return }
+            guard tcgetattr(0, &mode) == 0 else { return false }
             saved = mode
-            cfmakeraw(&mode)
-            tcsetattr(0, TCSADRAIN, &mode)
+            return true
         }
-        atexit { TerminalMode.restore() }
+        if isNew { atexit { TerminalMode.restore() } }
     }
 
     /// Safe to call more than once, and at exit.

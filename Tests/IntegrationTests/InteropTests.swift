@@ -103,7 +103,7 @@ struct InteropTests {
                 #expect(isWhole || isLines, "\(arguments): \(text)")
             }
             #expect(try await home.lunette("ps", "--format", "{{.Names}}").text == "c")
-            #expect(try await home.lunette("inspect", "--launch-plan", "c").text.contains("pivot_root"))
+            #expect(try await home.lunette("inspect", "--launch-plan", "c").text.contains("pivot-root"))
         }
     }
 

@@ -167,7 +167,7 @@ extension Engine {
         let format = try arguments.string("format")
         let progress = arguments.value("progress") != nil
         try arguments.finish()
-        if format == "docker" { throw arguments.unsupported("format", "writing docker-archives isn't built yet", hint: "use \"oci\": Podman, skopeo and Docker 25 read it") }
+        // A tar of ours is both: an OCI layout, and a docker-archive by the manifest.json beside it.
         let destination = format == "oci-dir" && !path.hasSuffix("/") ? path + "/" : path
         try await withProgress(call, wanted: progress) { handler async throws(LunetteError) in
             try await images.save(names, to: destination, progress: handler)

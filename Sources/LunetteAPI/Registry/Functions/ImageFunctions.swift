@@ -34,7 +34,7 @@ enum ImageFunctions {
                 APIField("refs", .union([.handle("image"), .list(.handle("image"))]), "one image, or a list", required: true),
                 APIField("path", .path, "where to write", required: true),
                 APIField(
-                    "format", .choice(["oci", "oci-dir", "docker"]), "OCI layout as a tar or a folder, or docker-archive",
+                    "format", .choice(["oci", "oci-dir", "docker"]), "OCI layout as a folder, or as a tar that is a docker-archive as well",
                     default: "\"oci\""),
                 progress,
             ],

@@ -122,6 +122,10 @@ extension Engine {
             }
             try call.checkCancellation()
 
+            if spec.security.seccomp != .standard, spec.security.seccomp != .unconfined {
+                let named = spec
+                spec = try await blocking { () throws(LunetteError) in try named.withSeccompProfileRead() }
+            }
             let image = try await image(of: spec)
             if let image { addImageVolumes(image, to: &spec) }
             try checkBinds(spec)

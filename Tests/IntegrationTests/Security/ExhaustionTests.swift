@@ -1,0 +1,90 @@
+import Foundation
+import LunetteTesting
+import Testing
+
+/// Containers that use up what they can: the engine goes on answering (attack 32), and each is told the truth about its end.
+@Suite(.requires(.root, .overlay, .userNamespaces, .command("gcc")))
+struct ExhaustionTests {
+    /// The longest that `lunette ps` took while `body`'s container ran.
+    private func slowestAnswer(_ home: LunetteHome, rounds: Int = 5) async throws -> Duration {
+        var slowest = Duration.zero
+        for _ in 0..<rounds {
+            slowest = max(slowest, try await ContinuousClock().measure { _ = try await home.lunette("ps") })
+        }
+        return slowest
+    }
+
+    @Test func aForkBombStaysWithinItsLimit() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let probe = try await AttackProbe.shared.path()
+            try await home.lunette("run", "-d", "--name", "bomb", "--pids-limit", "64", "--cpus", "0.2", "-v", "\(probe):/attack:ro", image, "/attack", "fork-bomb")
+            #expect(try await slowestAnswer(home) < .seconds(3))
+            let seen = try await home.lunette("-e", "return #lunette.container.get('bomb'):processes()").text
+            #expect((Int(seen) ?? 0) <= 64)
+            try await home.lunette("rm", "-f", "bomb")
+        }
+    }
+
+    @Test func aMemoryBombEndsAsOutOfMemory() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let finished = try await home.lunette(
+                "run", "--name", "bomb", "--memory", "16m", image, "sh", "-c", "x=x; while true; do x=$x$x; done", expecting: nil)
+            #expect(finished.code == 137)
+            let exit = try await home.inspect("bomb")["exit"] as? [String: Any] ?? [:]
+            #expect(exit["oom_killed"] as? Bool == true)
+            #expect(exit["reason"] as? String == "oom")
+        }
+    }
+
+    @Test func aFilterThatKillsIsNamed() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let profile = "\(home.folder)/profile.json"
+            let text = #"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_KILL_PROCESS"}]}"#
+            try text.write(toFile: profile, atomically: true, encoding: .utf8)
+            let finished = try await home.lunette(
+                "run", "--name", "c", "--security-opt", "seccomp=\(profile)", image, "mkdir", "/x", expecting: nil)
+            #expect(finished.code == 159)
+            let exit = try await home.inspect("c")["exit"] as? [String: Any] ?? [:]
+            #expect(exit["reason"] as? String == "seccomp")
+        }
+    }
+
+    @Test func zombiesAreReaped() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let probe = try await AttackProbe.shared.path()
+            try await home.lunette("run", "-d", "--name", "c", "-v", "\(probe):/attack:ro", image, "/attack", "zombies", "200")
+            try await eventually("the zombies' end") {
+                // The children of `zombies` itself are its own to wait for; the grandchildren are init's.
+                let line = "grep -l '^PPid:.1$' /proc/[0-9]*/status | xargs grep -l 'State:.Z' | wc -l"
+                return try await home.lunette("exec", "c", "sh", "-c", line, expecting: nil).text == "0"
+            }
+            #expect(try await home.lunette("logs", "c").text.contains("done"))
+        }
+    }
+
+    @Test func aFloodOfOutputIsBounded() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let script = """
+                local c = lunette.container.run { name = 'flood', image = '\(image)', args = { 'sh', '-c', 'yes | head -c 30000000' }, log = { max_size = '1MiB', max_files = 2 } }
+                c:wait{ timeout = '60s' }
+                """
+            _ = try await home.script(script)
+            let size = try await Command.shell("du -cb \(home.root)/containers/*/log* | tail -1 | cut -f1").run().text
+            #expect((Int(size) ?? .max) < 3 << 20, "\(size) bytes of log")
+        }
+    }
+
+    @Test func sharedMemoryHasALimit() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let text = try await home.lunette(
+                "run", "--rm", image, "sh", "-c", "head -c 100000000 /dev/zero > /dev/shm/x 2>/dev/null; stat -c %s /dev/shm/x").text
+            #expect((Int(text) ?? .max) <= 64 << 20)
+        }
+    }
+}

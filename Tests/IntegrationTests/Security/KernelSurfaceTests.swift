@@ -1,0 +1,149 @@
+import Foundation
+import LunetteTesting
+import Testing
+
+/// What a container with the defaults gets out of the kernel: research's attacks 18 and 20–31.
+@Suite(.requires(.root, .overlay, .userNamespaces, .seccomp, .command("gcc")))
+struct KernelSurfaceTests {
+    @Test func dangerousCallsNeverReachTheKernel() async throws {
+        try await withLunette { home in
+            let answers = try await home.attack("calls")
+            #expect(answers.count >= 50)
+            for (name, answer) in answers {
+                switch name {
+                case "socket-route": #expect(answer == "ok")
+                case "x32-getpid", "i386-getpid": #expect(answer == "killed 31", "\(name): \(answer)")
+                default: #expect(answer == "1" || answer == "38", "\(name): \(answer)")
+                }
+            }
+        }
+    }
+
+    /// All numbers, with arguments that mean nothing, against the list that the unit tests keep.
+    @Test func onlyListedNumbersReachTheKernel() async throws {
+        let table = try String(contentsOfFile: "\(LunetteHome.package)/Tests/Probes/allowed-calls-x86_64.txt", encoding: .utf8)
+        let allowed = Set(table.split(separator: "\n").compactMap { $0.split(separator: " ").first.map(String.init) })
+        try await withLunette { home in
+            let answers = try await home.attack("numbers", "600")
+            #expect(answers.count > 550)
+            for (number, answer) in answers where !allowed.contains(number) {
+                #expect(answer == "1" || answer == "38", "call \(number): \(answer)")
+            }
+            // The list is no dead letter: some of what it allows answers with an error of its own.
+            #expect(answers.contains { allowed.contains($0.key) && $0.value == "9" })
+        }
+    }
+
+    @Test func settingsOfTheHostCannotBeWritten() async throws {
+        let before = try String(contentsOfFile: "/proc/sys/kernel/core_pattern", encoding: .utf8)
+        try await withLunette { home in
+            let paths = [
+                "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/sys/vm/drop_caches", "/proc/sys/kernel/modprobe", "/proc/irq/default_smp_affinity",
+                "/sys/kernel/uevent_helper", "/sys/power/state", "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/release_agent",
+                "/sys/fs/cgroup/memory/cgroup.procs", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/cgroup.procs", "/proc/1/oom_score_adj_x",
+            ]
+            let image = try await home.load(.busybox)
+            let probe = try await AttackProbe.shared.path()
+            let finished = try await home.command(["run", "--rm", "-v", "\(probe):/attack:ro", image, "/attack", "write"] + paths).run()
+            for (name, answer) in LunetteHome.answers(finished.lines) { #expect(answer != "ok", "\(name)") }
+        }
+        #expect(try String(contentsOfFile: "/proc/sys/kernel/core_pattern", encoding: .utf8) == before)
+    }
+
+    @Test func whatTellsOfTheHostIsMasked() async throws {
+        try await withLunette { home in
+            let paths = [
+                "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/proc/scsi", "/proc/acpi", "/proc/interrupts",
+                "/proc/asound", "/sys/firmware", "/sys/devices/virtual/powercap", "/proc/kallsyms_x", "/dev/mem", "/dev/kmsg", "/dev/vda", "/dev/sda", "/dev/loop0",
+                "/dev/kvm", "/dev/fuse",
+            ]
+            let image = try await home.load(.busybox)
+            let probe = try await AttackProbe.shared.path()
+            let finished = try await home.command(["run", "--rm", "-v", "\(probe):/attack:ro", image, "/attack", "read"] + paths).run()
+            let answers = LunetteHome.answers(finished.lines)
+            #expect(answers.count == paths.count)
+            for (name, answer) in answers { #expect(answer != "ok", "\(name)") }
+        }
+    }
+
+    @Test func capabilitiesAreTheDeclaredOnes() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let line = "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status"
+            func status(_ text: String) -> [String: String] {
+                var result: [String: String] = [:]
+                for line in text.split(separator: "\n") {
+                    let words = line.split(whereSeparator: { $0 == ":" || $0 == "\t" || $0 == " " })
+                    if words.count == 2 { result[String(words[0])] = String(words[1]) }
+                }
+                return result
+            }
+            // CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE SYS_CHROOT SETFCAP
+            let expected = ["CapInh": "0", "CapPrm": "800405fb", "CapEff": "800405fb", "CapBnd": "800405fb", "CapAmb": "0", "NoNewPrivs": "1", "Seccomp": "2"]
+            func check(_ text: String, _ who: String) {
+                for (key, value) in expected {
+                    let found = status(text)[key]?.drop { $0 == "0" }
+                    #expect(found.map { $0.isEmpty ? "0" : String($0) } == value, "\(key) of \(who)")
+                }
+            }
+            check(try await home.lunette("run", "--rm", image, "sh", "-c", line).text, "the program")
+            try await home.lunette("run", "-d", "--name", "c", image, "sleep", "60")
+            check(try await home.lunette("exec", "c", "sh", "-c", line).text, "an exec")
+            let asUser = status(try await home.lunette("exec", "--user", "app", "c", "sh", "-c", line).text)
+            #expect(asUser["CapEff"].map { UInt64($0, radix: 16) } == 0)
+            #expect(asUser["CapInh"].map { UInt64($0, radix: 16) } == 0)
+            let none = status(try await home.lunette("run", "--rm", "--cap-drop", "ALL", image, "sh", "-c", line).text)
+            #expect(none["CapBnd"].map { UInt64($0, radix: 16) } == 0)
+        }
+    }
+
+    @Test func everyNamespaceIsItsOwn() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let kinds = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"]
+            let line = "for kind in \(kinds.joined(separator: " ")); do readlink /proc/self/ns/$kind; done"
+            let inside = try await home.lunette("run", "--rm", image, "sh", "-c", line).lines
+            #expect(inside.count == kinds.count)
+            for (kind, name) in zip(kinds, inside) {
+                #expect(try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/\(kind)") != name, "\(kind)")
+            }
+            // The processes that are seen are the container's alone, and no signal leads out.
+            #expect(try await home.lunette("run", "--rm", image, "sh", "-c", "ls -d /proc/[0-9]* | wc -l").text.trimmingCharacters(in: .whitespaces) < "9")
+        }
+    }
+
+    /// CVE-2020-15257: abstract sockets belong to the network namespace.
+    @Test func abstractSocketsOfTheHostAreOutOfReach() async throws {
+        let name = "lunette-canary-\(UInt64.random(in: 0...UInt64.max))"
+        let listener = try Command(["python3", "-c", "import socket,time;s=socket.socket(socket.AF_UNIX);s.bind('\\0\(name)');s.listen();print('ready',flush=True);time.sleep(60)"])
+            .start()
+        defer { listener.signal(SIGKILL) }
+        try await listener.says("ready")
+        try await withLunette { home in #expect(try await home.attack("abstract", name)["abstract"] == "111") }
+    }
+
+    /// CVE-2017-5226, CVE-2019-10063.
+    @Test(.requires(.command("script")))
+    func nothingTypesIntoATerminal() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let probe = try await AttackProbe.shared.path()
+            let line = "\(LunetteHome.binary) run --rm -t -v \(probe):/attack:ro \(image) /attack terminal"
+            let text = try await Command(["script", "-qec", line, "/dev/null"], environment: home.environment).run().text
+            let answers = LunetteHome.answers(text.replacingOccurrences(of: "\r", with: "").components(separatedBy: "\n"))
+            for name in ["tiocsti", "tiocsti-upper-bits", "tioclinux"] { #expect(answers[name] == "1", "\(name): \(text)") }
+        }
+    }
+
+    @Test func aSetuidProgramGainsNothing() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let probe = try await AttackProbe.shared.path()
+            let script = """
+                local image = lunette.image.build { tag = 'lunette.test/setuid:1', from = '\(image)', copy = { { from = '\(probe)', to = '/attack', mode = '4755' } } }
+                """
+            _ = try await home.script(script)
+            #expect(try await home.lunette("run", "--rm", "--user", "app", "lunette.test/setuid:1", "/attack", "ids").text == "1000 1000 1000 1000")
+        }
+    }
+}

@@ -1,0 +1,120 @@
+import Foundation
+import LunetteTesting
+import Testing
+
+/// Attacks on mounts, volumes and ids: 20, 30, 35, 36, 59, 85, 87, 88, 90.
+@Suite(.requires(.root, .overlay, .userNamespaces, .command("gcc")))
+struct MountAttackTests {
+    /// A volume's files are root's on disk, and nothing on it is a way to be root outside or inside.
+    @Test func whatLiesOnAVolumeGivesNoPower() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let probe = try await AttackProbe.shared.path()
+            try await home.lunette("volume", "create", "data")
+            try await home.lunette(
+                "run", "--rm", "-v", "data:/data", "-v", "\(probe):/attack:ro", image, "sh", "-c",
+                "cp /attack /data/suid && chmod 4755 /data/suid && touch /data/mine && chown 1000:1000 /data/mine")
+            let owners = try await Command.shell("find \(home.root)/volumes \\( -name suid -o -name mine \\) -printf '%f %U:%G\\n' | sort").run().text
+            #expect(owners == "mine 1000:1000\nsuid 0:0")
+            #expect(try await home.lunette("run", "--rm", "-u", "app", "-v", "data:/data", image, "/data/suid", "ids").text == "1000 1000 1000 1000")
+            let options = try await home.lunette("run", "--rm", "-v", "data:/data", image, "grep", " /data ", "/proc/self/mountinfo").text
+            #expect(options.contains("nosuid") && options.contains("nodev"), "\(options)")
+        }
+    }
+
+    /// An id that the range doesn't have is refused, never turned into somebody else's.
+    @Test func idsEndWithTheRange() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let line = "touch /tmp/f && ! chown 70000 /tmp/f 2>/dev/null && chown 65535 /tmp/f && stat -c %u /tmp/f && cat /proc/self/uid_map"
+            let lines = try await home.lunette("run", "--rm", image, "sh", "-c", line).lines
+            #expect(lines.first == "65535")
+            let map = (lines.last ?? "").split(separator: " ").compactMap { UInt32($0) }
+            #expect(map.count == 3 && map[0] == 0 && map[1] >= 65536 && map[2] == 65536, "\(lines)")
+        }
+    }
+
+    @Test func aReadOnlyRootIsReadOnlyAllTheWay() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let source = "\(home.folder)/source"
+            try await Command.shell("mkdir -p \(source)/below && mount -t tmpfs none \(source)/below && touch \(source)/below/f").run()
+            home.cleanUp.add("unmount below") { _ = try await Command("umount", "\(source)/below").run(expecting: nil) }
+            let line = """
+                for path in /x /etc/x /bin/x /proc/sys/x /sys/x /host/x /host/below/x; do touch $path 2>/dev/null && echo wrote $path; done
+                mount -o remount,rw / 2>/dev/null && echo remounted; mount -o remount,rw /host/below 2>/dev/null && echo remounted below
+                touch /data/x /tmp/y 2>/dev/null; ls /data
+                """
+            let finished = try await home.lunette(
+                "run", "--rm", "--read-only", "-v", "data:/data", "-v", "\(source):/host:ro", image, "sh", "-c", line)
+            #expect(!finished.text.contains("wrote") && !finished.text.contains("remounted"), "\(finished.text)")
+            #expect(finished.text.contains("x"), "a volume stays writable")
+        }
+    }
+
+    /// With CAP_SYS_ADMIN in its own user namespace: nothing that it mounts shows outside, nothing of the host is undone.
+    @Test func mountsOfAPowerfulContainerStayInside() async throws {
+        func releaseAgents() async throws -> String {
+            try await Command.shell("for f in /sys/fs/cgroup/*/release_agent; do echo $f; cat $f; done; cat /proc/sys/kernel/core_pattern").run(expecting: nil).text
+        }
+        let before = try await releaseAgents()
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let source = "\(home.folder)/shared"
+            try FileManager.default.createDirectory(atPath: source, withIntermediateDirectories: true)
+            let line = """
+                mkdir -p /data/m /tmp/cg; mount -t tmpfs none /data/m && touch /data/m/inside; mount -t tmpfs none /host && touch /host/inside
+                for c in memory cpu pids devices freezer; do
+                  mount -t cgroup -o $c none /tmp/cg 2>/dev/null || continue
+                  echo /x > /tmp/cg/release_agent && echo agent; echo 1 > /tmp/cg/notify_on_release; mkdir /tmp/cg/child && echo child; umount /tmp/cg
+                done 2>/dev/null
+                umount /proc/sys 2>/dev/null; mount -o remount,rw /proc/sys 2>/dev/null; mount -t proc proc /tmp/cg 2>/dev/null
+                echo '|/x' > /proc/sys/kernel/core_pattern; echo '|/x' > /tmp/cg/sys/kernel/core_pattern; echo h > /tmp/cg/sysrq-trigger
+                sleep 60
+                """
+            try await home.lunette(
+                "run", "-d", "--name", "c", "--cap-add", "SYS_ADMIN", "-v", "data:/data", "-v", "\(source):/host", image, "sh", "-c", line)
+            try await eventually("the mounts") { try await home.lunette("exec", "c", "ls", "/host", expecting: nil).text.contains("inside") }
+            let mounts = try String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)
+            #expect(!mounts.contains(home.folder), "a mount of the container's shows on the host")
+            #expect(try FileManager.default.contentsOfDirectory(atPath: source) == [])
+            #expect(try await Command.shell("find \(home.root)/volumes -name inside").run().text == "")
+            #expect(!(try await home.lunette("logs", "c").text.contains("agent")))
+            // What the kernel doesn't hold against such a container is said.
+            let degraded = try await home.inspect("c")["degraded"] as? [String] ?? []
+            #expect(degraded.contains { $0.contains("CAP_SYS_ADMIN") }, "\(degraded)")
+        }
+        #expect(try await releaseAgents() == before)
+    }
+
+    @Test func stateIsItsOwnersAlone() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            try await home.lunette("run", "-d", "--name", "c", "-v", "data:/data", image, "sleep", "60")
+            let open = try await Command.shell("stat -c '%a %n' \(home.root) \(home.state) \(home.root)/* \(home.state)/* | grep -vE '^(7[01][01]|6[0-9]0|600|400) ' || true").run().text
+            // Folders let nobody else list; a plain file is readable only below a folder that nobody else may enter.
+            let top = try await Command.shell("stat -c %a \(home.root) \(home.state)").run().lines
+            #expect(top.allSatisfy { $0 == "700" || $0 == "711" || $0 == "701" }, "\(top)")
+            let socket = try await Command.shell("stat -c %a \(home.state)/engine.sock").run().text
+            #expect(socket == "600")
+            if top.contains(where: { $0 != "700" }) { #expect(open.isEmpty, "\(open)") }
+        }
+    }
+
+    /// Dying memory cgroups pile up when they are removed with pages still charged.
+    @Test(.requires(.cgroupV1))
+    func memoryCgroupsDoNotPileUp() async throws {
+        func count() throws -> Int {
+            let text = try String(contentsOfFile: "/proc/cgroups", encoding: .utf8)
+            return text.split(separator: "\n").first { $0.hasPrefix("memory\t") }.flatMap { Int($0.split(separator: "\t")[2]) } ?? -1
+        }
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            try await home.lunette("run", "--rm", image, "true")
+            let before = try count()
+            for _ in 0..<20 { try await home.lunette("run", "--rm", image, "sh", "-c", "head -c 1000000 /dev/zero > /tmp/x") }
+            // Others' containers come and go on this machine; twenty of ours left behind would show.
+            try await eventually("the cgroups' end") { try count() < before + 15 }
+        }
+    }
+}

@@ -262,6 +262,7 @@ static int is_contained(void) {
   char map[256] = {0};
   int fd = open("/proc/self/uid_map", O_RDONLY | O_CLOEXEC);
   ssize_t length = fd < 0 ? -1 : read(fd, map, sizeof map - 1);
+  if (fd >= 0) close(fd);
   unsigned inside, outside, size;
   // The first user namespace maps every id to itself.
   return length > 0 && sscanf(map, "%u %u %u", &inside, &outside, &size) == 3 && outside != 0 && size < 4294967295u;

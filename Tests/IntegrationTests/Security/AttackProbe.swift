@@ -67,6 +67,7 @@ extension LunetteHome {
     func run(root: String, _ line: String, user: String? = nil, timeout: Duration = .seconds(60)) async throws -> Finished {
         let user = user.map { ", user = '\($0)'" } ?? ""
         let script = """
+            local lunette = require 'lunette'
             local c = lunette.container.create { rootfs = '\(root)', args = { '/bin/sh', '-c', [==[\(line)]==] }\(user) }
             local ok, err = lunette.try(c.start, c)
             local exit = ok and c:wait{ timeout = '30s' }

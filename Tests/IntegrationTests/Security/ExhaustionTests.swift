@@ -70,6 +70,7 @@ struct ExhaustionTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             let script = """
+                local lunette = require 'lunette'
                 local c = lunette.container.run { name = 'flood', image = '\(image)', args = { 'sh', '-c', 'yes | head -c 30000000' }, log = { max_size = '1MiB', max_files = 2 } }
                 c:wait{ timeout = '60s' }
                 """

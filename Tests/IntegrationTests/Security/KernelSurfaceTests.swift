@@ -140,7 +140,8 @@ struct KernelSurfaceTests {
             let image = try await home.load(.busybox)
             let probe = try await AttackProbe.shared.path()
             let script = """
-                local image = lunette.image.build { tag = 'lunette.test/setuid:1', from = '\(image)', copy = { { from = '\(probe)', to = '/attack', mode = '4755' } } }
+                local lunette = require 'lunette'
+                lunette.image.build { tag = 'lunette.test/setuid:1', from = '\(image)', copy = { { from = '\(probe)', to = '/attack', mode = '4755' } } }
                 """
             _ = try await home.script(script)
             #expect(try await home.lunette("run", "--rm", "--user", "app", "lunette.test/setuid:1", "/attack", "ids").text == "1000 1000 1000 1000")

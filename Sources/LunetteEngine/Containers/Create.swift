@@ -127,9 +127,8 @@ extension Engine {
                 spec = try await blocking { () throws(LunetteError) in try named.withSeccompProfileRead() }
             }
             let image = try await image(of: spec)
-            if let image { addImageVolumes(image, to: &spec) }
+            if let image { try addImageVolumes(image, to: &spec) }
             try checkBinds(spec)
-            spec.security.seccomp = try await readProfile(spec.security.seccomp)
             var record = ContainerRecord(
                 id: id, name: spec.name!, spec: spec.value, image: image.map { self.identity(of: $0, as: spec) }, createdAt: clock.now(),
                 requestID: call.request.id, actor: call.request.actor)
@@ -219,9 +218,11 @@ extension Engine {
     }
 
     /// An image's `volumes` become volumes without a name, as with Docker, unless something is mounted there already.
-    private func addImageVolumes(_ image: ImageRecord, to spec: inout ContainerSpec) {
+    private func addImageVolumes(_ image: ImageRecord, to spec: inout ContainerSpec) throws(LunetteError) {
         for path in image.config.config.volumes.sorted() {
-            guard let target = try? ContainerPath.normalise(path), target != "/" else { continue }  // An image can't insist on a path that we refuse.
+            // As hostile as a user's mount: a volume on /proc would stand where the runtime's own file system belongs.
+            let target = try ContainerPath.normalise(path, path: "image.config.Volumes")
+            try MountSpec.validateTarget(target, path: "image.config.Volumes")
             if !spec.mounts.contains(where: { $0.target == target }) { spec.mounts.append(MountSpec(.volume, target: target)) }
         }
     }
@@ -237,23 +238,6 @@ extension Engine {
         if case .rootfs(let path) = spec.root, !pathExists(path) {
             throw LunetteError(.notFound, "the folder \"\(displayable(path, limit: 200))\" does not exist", path: "spec.rootfs")
         }
-    }
-
-    /// A profile that is named by its path is read once, now: what the file says later changes nothing.
-    private func readProfile(_ seccomp: SecuritySpec.Seccomp) async throws(LunetteError) -> SecuritySpec.Seccomp {
-        guard case .path(let path) = seccomp else { return seccomp }
-        let bytes = try await blocking { () throws(LunetteError) in
-            do throws(SystemCallError) {
-                let name = path.split(separator: "/").last.map(String.init) ?? ""
-                return try Directory(String(path.dropLast(name.count))).open(name, [.nonblocking], scope: []).readAll(limit: 1 << 20)
-            } catch {
-                var failure = error.lunette
-                failure.message = "read the seccomp profile \(displayable(path, limit: 200)): \(failure.message)"
-                failure.path = "spec.security.seccomp"
-                throw failure
-            }
-        }
-        return .profile(try JSON.decode(bytes, source: path))
     }
 
     private func pathExists(_ path: String) -> Bool {

@@ -39,7 +39,7 @@ public struct MountSpec: Hashable, Sendable {
     }
 
     /// What the runtime itself mounts: nothing may stand on, above or (for proc and sys) below it. See attack 10.
-    static func validateTarget(_ target: String, path: String) throws(LunetteError) {
+    package static func validateTarget(_ target: String, path: String) throws(LunetteError) {
         let reserved =
             target == "/" || target == "/dev"
             || ["/proc", "/sys", "/dev/pts", "/dev/mqueue"].contains { ContainerPath.isWithin(target, $0) }
@@ -98,6 +98,7 @@ public struct MountSpec: Hashable, Sendable {
             if let mode = try options.mode("mode") { self.mode = mode }
         case .bind:
             propagation = try options.choice("propagation", Propagation.self) ?? .private
+            if propagation != .private { throw options.unsupported("propagation", "mounts are always private to the container") }
             isRecursive = try options.bool("recursive") ?? true
         default:
             copiesImageContent = try options.bool("copy") ?? true

@@ -69,7 +69,8 @@ extension Engine {
             let fixed = differing.filter { !updatable.contains($0) }
             guard fixed.isEmpty else {
                 throw LunetteError(
-                    .conflict, "the container \(name) exists with another \(fixed.joined(separator: ", ")), which can't change while it exists",
+                    .conflict,
+                    "the container \(name) exists with another \(fixed.joined(separator: ", ")), which can't change while it exists",
                     path: "spec.\(fixed[0])", target: name, hint: "remove it first, or apply under another name")
             }
             return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
@@ -94,7 +95,8 @@ extension Engine {
         if let mounts = map["mounts"]?.arrayValue {
             map["mounts"] = .array(
                 mounts.map { mount in
-                    guard var fields = mount.mapValue, let source = fields["source"], source.mapValue != nil, let name = source["name"] else { return mount }
+                    guard var fields = mount.mapValue, let source = fields["source"], source.mapValue != nil, let name = source["name"]
+                    else { return mount }
                     fields["source"] = name
                     return .map(fields)
                 })
@@ -115,9 +117,11 @@ extension Engine {
             var spec = try await promiseName(asked, &promised)
             if await hooks.wants("container.create") {
                 let question = Hooks.Question(
-                    event: "container.create", target: .init(kind: "container", id: id, name: spec.name!), spec: spec.value, labels: labels(of: spec),
+                    event: "container.create", target: .init(kind: "container", id: id, name: spec.name!), spec: spec.value,
+                    labels: labels(of: spec),
                     isAmendable: true)
-                spec = try ContainerSpec(try await hooks.ask(question, for: call) { value throws(LunetteError) in try ContainerSpec(value).value })
+                spec = try ContainerSpec(
+                    try await hooks.ask(question, for: call) { value throws(LunetteError) in try ContainerSpec(value).value })
                 spec = try await promiseName(spec, &promised)
             }
             try call.checkCancellation()
@@ -154,7 +158,8 @@ extension Engine {
             changes.events = [
                 PendingEvent(
                     name: "container.created", target: .init(kind: "container", id: id, name: record.name),
-                    fields: record.labels.isEmpty ? [:] : ["labels": .map(record.labels)], actor: call.request.actor.value, cause: call.causeOfConsequences)
+                    fields: record.labels.isEmpty ? [:] : ["labels": .map(record.labels)], actor: call.request.actor.value,
+                    cause: call.causeOfConsequences)
             ]
             faultPoint("create.before-commit")
             try await state.commit(changes, .desired)
@@ -182,7 +187,8 @@ extension Engine {
             do throws(LunetteError) { try await removeVolume(volume, force: false, call.part()) } catch {
                 await state.log(
                     PendingEvent(
-                        name: "volume.left", target: .init(kind: "volume", id: volume.id, name: volume.name), fields: ["reason": .string(error.message)]))
+                        name: "volume.left", target: .init(kind: "volume", id: volume.id, name: volume.name),
+                        fields: ["reason": .string(error.message)]))
             }
         }
     }
@@ -208,13 +214,16 @@ extension Engine {
         let known = try await images.list().flatMap(\.references)
         throw LunetteError(
             .notFound, "there is no image \"\(displayable(name, limit: 200))\" here", path: "spec.image", target: name,
-            hint: nearest(to: name, in: known).map { "did you mean \"\($0)\"?" } ?? "`lunette pull \(displayable(name, limit: 200))` brings it")
+            hint: nearest(to: name, in: known).map { "did you mean \"\($0)\"?" }
+                ?? "`lunette pull \(displayable(name, limit: 200))` brings it")
     }
 
     private func identity(of image: ImageRecord, as spec: ContainerSpec) -> ContainerRecord.ImageIdentity {
         guard case .image(let name) = spec.root else { return .init(reference: image.id, digest: image.digest, id: image.id) }
         let full = (try? Reference(name))?.description  // An id is no reference; it then stands for itself.
-        return .init(reference: full.flatMap { image.references.contains($0) ? $0 : nil } ?? image.references.first ?? image.id, digest: image.digest, id: image.id)
+        return .init(
+            reference: full.flatMap { image.references.contains($0) ? $0 : nil } ?? image.references.first ?? image.id,
+            digest: image.digest, id: image.id)
     }
 
     /// An image's `volumes` become volumes without a name, as with Docker, unless something is mounted there already.
@@ -231,7 +240,8 @@ extension Engine {
         for (index, mount) in spec.mounts.enumerated() where mount.kind == .bind {
             guard pathExists(mount.source) else {
                 throw LunetteError(
-                    .notFound, "the host path \"\(displayable(mount.source, limit: 200))\" does not exist", path: "spec.mounts[\(index + 1)].source",
+                    .notFound, "the host path \"\(displayable(mount.source, limit: 200))\" does not exist",
+                    path: "spec.mounts[\(index + 1)].source",
                     hint: "make it first: a bind mount never makes host folders")
             }
         }
@@ -308,7 +318,8 @@ extension RestartPolicy {
             case .always: .always
             }
         self.init(
-            kind: kind, initialBackoff: spec.initialDelay, maximumBackoff: spec.maximumDelay, maximumAttempts: spec.maximumAttempts.map { Int($0) })
+            kind: kind, initialBackoff: spec.initialDelay, maximumBackoff: spec.maximumDelay,
+            maximumAttempts: spec.maximumAttempts.map { Int($0) })
     }
 }
 

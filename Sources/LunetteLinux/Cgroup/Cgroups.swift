@@ -50,7 +50,9 @@ package struct Cgroups: Sendable {
                 }
                 if result < 0 { throw SystemCallError("make cgroup", directory.path, errno: -result) }
                 // The engine's umask takes away what lets the container read its own limits: there its owner is nobody.
-                try check(lnt_host_fchmod(try Directory(directory.path).descriptor.number, 0o755), "chmod", directory.path)
+                let made = try Directory(directory.path)
+                let changed = withExtendedLifetime(made) { lnt_host_fchmod(made.descriptor.number, 0o755) }
+                try check(changed, "chmod", directory.path)
             }
         } catch {
             // Best effort on the way out of a failure: the first failure is what the caller hears; a leftover is found by id again.

@@ -36,7 +36,8 @@ extension LunetteHome {
     func attack(_ arguments: String..., options: [String] = []) async throws -> [String: String] {
         let image = try await load(.busybox)
         let probe = try await AttackProbe.shared.path()
-        let finished = try await command(["run", "--rm", "-v", "\(probe):/attack:ro"] + options + [image, "/attack"] + arguments).run(timeout: .seconds(120))
+        let finished = try await command(["run", "--rm", "-v", "\(probe):/attack:ro"] + options + [image, "/attack"] + arguments).run(
+            timeout: .seconds(120))
         return Self.answers(finished.lines)
     }
 

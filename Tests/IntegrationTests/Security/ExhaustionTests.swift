@@ -18,7 +18,9 @@ struct ExhaustionTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             let probe = try await AttackProbe.shared.path()
-            try await home.lunette("run", "-d", "--name", "bomb", "--pids-limit", "64", "--cpus", "0.2", "-v", "\(probe):/attack:ro", image, "/attack", "fork-bomb")
+            try await home.lunette(
+                "run", "-d", "--name", "bomb", "--pids-limit", "64", "--cpus", "0.2", "-v", "\(probe):/attack:ro", image, "/attack",
+                "fork-bomb")
             #expect(try await slowestAnswer(home) < .seconds(3))
             let seen = try await home.lunette("-e", "return #lunette.container.get('bomb'):processes()").text
             #expect((Int(seen) ?? 0) <= 64)
@@ -84,7 +86,8 @@ struct ExhaustionTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             let text = try await home.lunette(
-                "run", "--rm", image, "sh", "-c", "head -c 100000000 /dev/zero > /dev/shm/x 2>/dev/null; stat -c %s /dev/shm/x").text
+                "run", "--rm", image, "sh", "-c", "head -c 100000000 /dev/zero > /dev/shm/x 2>/dev/null; stat -c %s /dev/shm/x"
+            ).text
             #expect((Int(text) ?? .max) <= 64 << 20)
         }
     }

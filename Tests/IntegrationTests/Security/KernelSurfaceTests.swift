@@ -38,8 +38,10 @@ struct KernelSurfaceTests {
         let before = try String(contentsOfFile: "/proc/sys/kernel/core_pattern", encoding: .utf8)
         try await withLunette { home in
             let paths = [
-                "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/sys/vm/drop_caches", "/proc/sys/kernel/modprobe", "/proc/irq/default_smp_affinity",
-                "/sys/kernel/uevent_helper", "/sys/power/state", "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/release_agent",
+                "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/sys/vm/drop_caches", "/proc/sys/kernel/modprobe",
+                "/proc/irq/default_smp_affinity",
+                "/sys/kernel/uevent_helper", "/sys/power/state", "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/release_agent",
                 "/sys/fs/cgroup/memory/cgroup.procs", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/cgroup.procs", "/proc/1/oom_score_adj_x",
             ]
             let image = try await home.load(.busybox)
@@ -53,8 +55,10 @@ struct KernelSurfaceTests {
     @Test func whatTellsOfTheHostIsMasked() async throws {
         try await withLunette { home in
             let paths = [
-                "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/proc/scsi", "/proc/acpi", "/proc/interrupts",
-                "/proc/asound", "/sys/firmware", "/sys/devices/virtual/powercap", "/proc/kallsyms_x", "/dev/mem", "/dev/kmsg", "/dev/vda", "/dev/sda", "/dev/loop0",
+                "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/proc/scsi", "/proc/acpi",
+                "/proc/interrupts",
+                "/proc/asound", "/sys/firmware", "/sys/devices/virtual/powercap", "/proc/kallsyms_x", "/dev/mem", "/dev/kmsg", "/dev/vda",
+                "/dev/sda", "/dev/loop0",
                 "/dev/kvm", "/dev/fuse",
             ]
             let image = try await home.load(.busybox)
@@ -79,7 +83,10 @@ struct KernelSurfaceTests {
                 return result
             }
             // CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE SYS_CHROOT SETFCAP
-            let expected = ["CapInh": "0", "CapPrm": "800405fb", "CapEff": "800405fb", "CapBnd": "800405fb", "CapAmb": "0", "NoNewPrivs": "1", "Seccomp": "2"]
+            let expected = [
+                "CapInh": "0", "CapPrm": "800405fb", "CapEff": "800405fb", "CapBnd": "800405fb", "CapAmb": "0", "NoNewPrivs": "1",
+                "Seccomp": "2",
+            ]
             func check(_ text: String, _ who: String) {
                 for (key, value) in expected {
                     let found = status(text)[key]?.drop { $0 == "0" }
@@ -108,15 +115,20 @@ struct KernelSurfaceTests {
                 #expect(try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/ns/\(kind)") != name, "\(kind)")
             }
             // The processes that are seen are the container's alone, and no signal leads out.
-            #expect(try await home.lunette("run", "--rm", image, "sh", "-c", "ls -d /proc/[0-9]* | wc -l").text.trimmingCharacters(in: .whitespaces) < "9")
+            #expect(
+                try await home.lunette("run", "--rm", image, "sh", "-c", "ls -d /proc/[0-9]* | wc -l").text.trimmingCharacters(
+                    in: .whitespaces) < "9")
         }
     }
 
     /// CVE-2020-15257: abstract sockets belong to the network namespace.
     @Test func abstractSocketsOfTheHostAreOutOfReach() async throws {
         let name = "lunette-canary-\(UInt64.random(in: 0...UInt64.max))"
-        let listener = try Command(["python3", "-c", "import socket,time;s=socket.socket(socket.AF_UNIX);s.bind('\\0\(name)');s.listen();print('ready',flush=True);time.sleep(60)"])
-            .start()
+        let listener = try Command([
+            "python3", "-c",
+            "import socket,time;s=socket.socket(socket.AF_UNIX);s.bind('\\0\(name)');s.listen();print('ready',flush=True);time.sleep(60)",
+        ])
+        .start()
         defer { listener.signal(SIGKILL) }
         try await listener.says("ready")
         try await withLunette { home in
@@ -147,7 +159,9 @@ struct KernelSurfaceTests {
                 lunette.image.build { tag = 'lunette.test/setuid:1', from = '\(image)', copy = { { from = '\(probe)', to = '/attack', mode = '4755' } } }
                 """
             _ = try await home.script(script)
-            #expect(try await home.lunette("run", "--rm", "--user", "app", "lunette.test/setuid:1", "/attack", "ids").text == "1000 1000 1000 1000")
+            #expect(
+                try await home.lunette("run", "--rm", "--user", "app", "lunette.test/setuid:1", "/attack", "ids").text
+                    == "1000 1000 1000 1000")
         }
     }
 }

@@ -18,11 +18,12 @@ struct LaunchAttackTests {
                     "run", "-d", "--name", "c", "--cap-add", "SYS_PTRACE", "-v", "\(probe):/attack:ro", image, "/attack", "watch", "8")
                 try await home.lunette("exec", "c", "sh", "-c", "printf '#!/proc/self/exe\\n' > /evil && chmod 755 /evil")
                 var rounds = 0
-                while try await home.inspect("c")["status"] as? String == "running", rounds < 60 {
+                let end = ContinuousClock.now + .seconds(7)
+                while ContinuousClock.now < end {
                     _ = try await home.lunette("exec", "c", name, expecting: nil)
                     rounds += 1
                 }
-                #expect(rounds > 3)
+                #expect(rounds > 1)
                 try await home.lunette("wait", "c", expecting: nil)
                 let log = try await home.lunette("logs", "c").text
                 #expect(log.contains("watched"))
@@ -40,7 +41,8 @@ struct LaunchAttackTests {
             let probe = try await AttackProbe.shared.path()
             let line = "\(LunetteHome.binary) run --rm -v \(probe):/attack:ro \(image) /attack files"
             // The client, and the engine that it starts, are given open folders of the host.
-            let finished = try await Command(["bash", "-c", "exec 3</ 7</etc 9</root 40</proc; \(line)"], environment: home.environment).run()
+            let finished = try await Command(["bash", "-c", "exec 3</ 7</etc 9</root 40</proc; \(line)"], environment: home.environment)
+                .run()
             let numbers = finished.lines.compactMap { $0.split(separator: " ").first.map(String.init) }
             #expect(Set(numbers) == ["0", "1", "2"], "\(finished.text)")
             try await home.lunette("run", "-d", "--name", "c", "-v", "\(probe):/attack:ro", image, "sleep", "60")
@@ -100,10 +102,14 @@ struct LaunchAttackTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             try await home.lunette("run", "-d", "--name", "c", image, "sleep", "120")
-            try await home.lunette("exec", "c", "sh", "-c", "echo '1001:x:0:0::/:/bin/sh' >> /etc/passwd; echo 'zero:x:0:0::/:/bin/sh' >> /etc/passwd")
+            try await home.lunette(
+                "exec", "c", "sh", "-c", "echo '1001:x:0:0::/:/bin/sh' >> /etc/passwd; echo 'zero:x:0:0::/:/bin/sh' >> /etc/passwd")
             let expected = ["0": "0", "1000": "1000", "app": "1000", "1001": "1001", "zero": "0", "1000:1000": "1000"]
             for (user, uid) in expected { #expect(try await home.lunette("exec", "-u", user, "c", "id", "-u").text == uid, "\(user)") }
-            for user in ["00", "1000:", ":0", "-1", "4294967295", "4294967296", "2147483648", "70000", "nobody-here", "1000:none", "0x0", " 0", "root:root:root"] {
+            for user in [
+                "00", "1000:", ":0", "-1", "4294967295", "4294967296", "2147483648", "70000", "nobody-here", "1000:none", "0x0", " 0",
+                "root:root:root",
+            ] {
                 let finished = try await home.lunette("exec", "--user=\(user)", "c", "id", "-u", expecting: nil)
                 #expect(finished.code != 0 && finished.text.isEmpty, "\(user) ran as \(finished.text)")
             }
@@ -134,7 +140,9 @@ struct LaunchAttackTests {
             let outside = try await home.makeRoot("outside")
             let canary = try Canary()
             defer { canary.remove() }
-            try await Command.shell("printf 'app:x:0:0::/:/bin/sh\\n' > \(home.folder)/passwd; ln -sf \(home.folder)/passwd \(outside)/etc/passwd").run()
+            try await Command.shell(
+                "printf 'app:x:0:0::/:/bin/sh\\n' > \(home.folder)/passwd; ln -sf \(home.folder)/passwd \(outside)/etc/passwd"
+            ).run()
             #expect(try await home.run(root: outside, "id -u", user: "app").code != 0)
         }
     }
@@ -143,7 +151,9 @@ struct LaunchAttackTests {
     @Test func deviceNodesOfARootDoNotOpen() async throws {
         try await withLunette { home in
             let root = try await home.makeRoot("nodes")
-            try await Command.shell("mknod \(root)/mem c 1 1; mknod \(root)/zero c 1 5; mknod \(root)/disk b 254 0; chmod 666 \(root)/mem \(root)/zero \(root)/disk").run()
+            try await Command.shell(
+                "mknod \(root)/mem c 1 1; mknod \(root)/zero c 1 5; mknod \(root)/disk b 254 0; chmod 666 \(root)/mem \(root)/zero \(root)/disk"
+            ).run()
             let finished = try await home.run(root: root, "for n in mem zero disk; do cat < /$n > /tmp/x && echo opened $n; done; true")
             #expect(!finished.text.contains("opened"), "\(finished.text)")
         }

@@ -14,9 +14,12 @@ struct MountAttackTests {
             try await home.lunette(
                 "run", "--rm", "-v", "data:/data", "-v", "\(probe):/attack:ro", image, "sh", "-c",
                 "cp /attack /data/suid && chmod 4755 /data/suid && touch /data/mine && chown 1000:1000 /data/mine")
-            let owners = try await Command.shell("find \(home.root)/volumes \\( -name suid -o -name mine \\) -printf '%f %U:%G\\n' | sort").run().text
+            let owners = try await Command.shell("find \(home.root)/volumes \\( -name suid -o -name mine \\) -printf '%f %U:%G\\n' | sort")
+                .run().text
             #expect(owners == "mine 1000:1000\nsuid 0:0")
-            #expect(try await home.lunette("run", "--rm", "-u", "app", "-v", "data:/data", image, "/data/suid", "ids").text == "1000 1000 1000 1000")
+            #expect(
+                try await home.lunette("run", "--rm", "-u", "app", "-v", "data:/data", image, "/data/suid", "ids").text
+                    == "1000 1000 1000 1000")
             let options = try await home.lunette("run", "--rm", "-v", "data:/data", image, "grep", " /data ", "/proc/self/mountinfo").text
             #expect(options.contains("nosuid") && options.contains("nodev"), "\(options)")
         }
@@ -26,7 +29,8 @@ struct MountAttackTests {
     @Test func idsEndWithTheRange() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let line = "touch /tmp/f && ! chown 70000 /tmp/f 2>/dev/null && chown 65535 /tmp/f && stat -c %u /tmp/f && cat /proc/self/uid_map"
+            let line =
+                "touch /tmp/f && ! chown 70000 /tmp/f 2>/dev/null && chown 65535 /tmp/f && stat -c %u /tmp/f && cat /proc/self/uid_map"
             let lines = try await home.lunette("run", "--rm", image, "sh", "-c", line).lines
             #expect(lines.first == "65535")
             let map = (lines.last ?? "").split(separator: " ").compactMap { UInt32($0) }
@@ -55,7 +59,8 @@ struct MountAttackTests {
     /// With CAP_SYS_ADMIN in its own user namespace: nothing that it mounts shows outside, nothing of the host is undone.
     @Test func mountsOfAPowerfulContainerStayInside() async throws {
         func releaseAgents() async throws -> String {
-            try await Command.shell("for f in /sys/fs/cgroup/*/release_agent; do echo $f; cat $f; done; cat /proc/sys/kernel/core_pattern").run(expecting: nil).text
+            try await Command.shell("for f in /sys/fs/cgroup/*/release_agent; do echo $f; cat $f; done; cat /proc/sys/kernel/core_pattern")
+                .run(expecting: nil).text
         }
         let before = try await releaseAgents()
         try await withLunette { home in
@@ -74,7 +79,9 @@ struct MountAttackTests {
                 """
             try await home.lunette(
                 "run", "-d", "--name", "c", "--cap-add", "SYS_ADMIN", "-v", "data:/data", "-v", "\(source):/host", image, "sh", "-c", line)
-            try await eventually("the mounts") { try await home.lunette("exec", "c", "ls", "/host", expecting: nil).text.contains("inside") }
+            try await eventually("the mounts") {
+                try await home.lunette("exec", "c", "ls", "/host", expecting: nil).text.contains("inside")
+            }
             let mounts = try String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)
             #expect(!mounts.contains(home.folder), "a mount of the container's shows on the host")
             #expect(try FileManager.default.contentsOfDirectory(atPath: source) == [])
@@ -91,7 +98,9 @@ struct MountAttackTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             try await home.lunette("run", "-d", "--name", "c", "-v", "data:/data", image, "sleep", "60")
-            let open = try await Command.shell("stat -c '%a %n' \(home.root) \(home.state) \(home.root)/* \(home.state)/* | grep -vE '^(7[01][01]|6[0-9]0|600|400) ' || true").run().text
+            let open = try await Command.shell(
+                "stat -c '%a %n' \(home.root) \(home.state) \(home.root)/* \(home.state)/* | grep -vE '^(7[01][01]|6[0-9]0|600|400) ' || true"
+            ).run().text
             // Folders let nobody else list; a plain file is readable only below a folder that nobody else may enter.
             let top = try await Command.shell("stat -c %a \(home.root) \(home.state)").run().lines
             #expect(top.allSatisfy { $0 == "700" || $0 == "711" || $0 == "701" }, "\(top)")

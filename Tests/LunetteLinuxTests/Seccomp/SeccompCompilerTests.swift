@@ -120,7 +120,8 @@ import Testing
         for rule in SeccompProfile.standard.syscalls where rule.action == .allow {
             for name in rule.names { if let number = SeccompCompiler.number(of: name) { lines.append("\(number) \(name)") } }
         }
-        let text = Set(lines).sorted { Int($0.split(separator: " ")[0])! < Int($1.split(separator: " ")[0])! }.joined(separator: "\n") + "\n"
+        let text =
+            Set(lines).sorted { Int($0.split(separator: " ")[0])! < Int($1.split(separator: " ")[0])! }.joined(separator: "\n") + "\n"
         let file = URL(filePath: #filePath).appending(path: "../../../Probes/allowed-calls-x86_64.txt").standardizedFileURL
         if ProcessInfo.processInfo.environment["LUNETTE_RECORD_GOLDEN"] == "1" { try Data(text.utf8).write(to: file) }
         if Platform.native.architecture == "amd64" { #expect(try String(contentsOf: file, encoding: .utf8) == text) }

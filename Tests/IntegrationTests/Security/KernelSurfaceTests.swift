@@ -26,7 +26,8 @@ struct KernelSurfaceTests {
         try await withLunette { home in
             let answers = try await home.attack("numbers", "600")
             #expect(answers.count > 550)
-            for (number, answer) in answers where !allowed.contains(number) {
+            // The kernel lets uretprobe and uprobe (335, 336 on x86-64) past every filter, and they do nothing outside a probe's trampoline.
+            for (number, answer) in answers where !allowed.contains(number) && number != "335" && number != "336" {
                 #expect(answer == "1" || answer == "38", "call \(number): \(answer)")
             }
             // The list is no dead letter: some of what it allows answers with an error of its own.

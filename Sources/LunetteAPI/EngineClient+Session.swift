@@ -36,7 +36,8 @@ struct EngineClientSession: EngineSession {
             break
         }
         throw LunetteError(
-            .io, "call \(request.function): the engine ended \(EngineClientSession.patience) times in this call", operation: request.function,
+            .io, "call \(request.function): the engine ended \(EngineClientSession.patience) times in this call",
+            operation: request.function,
             hint: "see engine.log in the state directory"
         )
     }

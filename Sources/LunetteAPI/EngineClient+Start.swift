@@ -34,7 +34,9 @@ struct EngineStarter: Sendable {
             }
             if nobodyListens {
                 guard let start else {
-                    throw LunetteError(.io, "connect to the engine at \(socket): \(failure)", errno: failure.number, hint: "start it with \"lunette daemon\"")
+                    throw LunetteError(
+                        .io, "connect to the engine at \(socket): \(failure)", errno: failure.number,
+                        hint: "start it with \"lunette daemon\"")
                 }
                 if mayStart {
                     let report = try await OwnThread.run { EngineStarter.spawn(start, patience: patience) }.get()

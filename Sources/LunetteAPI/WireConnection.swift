@@ -233,7 +233,9 @@ package final class WireConnection: Sendable {
     private func takeFiles(_ count: Int) throws(LunetteError) -> [Int32] {
         guard count > 0 else { return [] }
         return try incoming.withLock { (incoming) throws(LunetteError) in
-            guard incoming.files.count >= count else { throw WireFrame.malformed("\(count) descriptors announced, \(incoming.files.count) sent") }
+            guard incoming.files.count >= count else {
+                throw WireFrame.malformed("\(count) descriptors announced, \(incoming.files.count) sent")
+            }
             let taken = Array(incoming.files.prefix(count))
             incoming.files.removeFirst(count)
             return taken

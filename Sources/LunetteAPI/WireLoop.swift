@@ -154,10 +154,12 @@ package enum OwnThread {
     package static func start(_ body: @escaping @Sendable () -> Void) throws(LunetteError) {
         var thread = pthread_t()
         let work = Unmanaged.passRetained(Work(body: body))
-        let failed = pthread_create(&thread, nil, { pointer in
-            Unmanaged<Work>.fromOpaque(pointer!).takeRetainedValue().body()
-            return nil
-        }, work.toOpaque())
+        let failed = pthread_create(
+            &thread, nil,
+            { pointer in
+                Unmanaged<Work>.fromOpaque(pointer!).takeRetainedValue().body()
+                return nil
+            }, work.toOpaque())
         guard failed == 0 else {
             work.release()
             throw LunetteError(.resourceExhausted, "start a thread: \(Errno(failed))", errno: failed)

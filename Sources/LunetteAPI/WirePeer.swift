@@ -232,7 +232,7 @@ package final class WirePeer: Sendable {
             case .success(let value): try connection.send(.response(id: id, error: nil, result: value))
             case .failure(let error): try connection.send(.response(id: id, error: error, result: .null))
             }
-        } catch where error.code == .resourceExhausted {
+        } catch  where error.code == .resourceExhausted {
             try? connection.send(.response(id: id, error: error, result: .null))  // Ended meanwhile: nobody waits.
         } catch {
             // The caller has gone; the engine has done what it did.

@@ -76,7 +76,8 @@ package enum WireFrame: Sendable, Equatable {
         }
         switch (kind, parts.count) {
         case (0, 4):
-            guard let id = parts[1].intValue.flatMap({ UInt32(exactly: $0) }), let method = parts[2].stringValue, let params = WireFrame.list(parts[3])
+            guard let id = parts[1].intValue.flatMap({ UInt32(exactly: $0) }), let method = parts[2].stringValue,
+                let params = WireFrame.list(parts[3])
             else { throw WireFrame.malformed("a request is [0, id, method, params]") }
             self = .request(id: id, method: method, params: params)
         case (1, 4):

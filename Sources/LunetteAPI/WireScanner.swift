@@ -38,12 +38,16 @@ package struct WireScanner {
             // A payload that is still on its way is asked for again with its header: one look, not one for each byte.
             guard offset + header + payload <= bytes.count else { return nil }
             items += 1
-            guard items <= WireScanner.maximumItems else { throw WireFrame.malformed("it holds more than \(WireScanner.maximumItems) values") }
+            guard items <= WireScanner.maximumItems else {
+                throw WireFrame.malformed("it holds more than \(WireScanner.maximumItems) values")
+            }
             offset += header + payload
             open[open.count - 1] -= 1
             if children > 0 {
                 guard children <= limit else { throw WireFrame.malformed("it is longer than \(limit) bytes") }
-                guard open.count < MessagePack.maximumDepth else { throw WireFrame.malformed("it nests deeper than \(MessagePack.maximumDepth)") }
+                guard open.count < MessagePack.maximumDepth else {
+                    throw WireFrame.malformed("it nests deeper than \(MessagePack.maximumDepth)")
+                }
                 open.append(children)
             }
         }

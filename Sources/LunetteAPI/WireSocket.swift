@@ -28,7 +28,8 @@ package enum WireSocket {
         let bytes = Array(path.utf8)
         guard bytes.count < MemoryLayout.size(ofValue: address.sun_path), !bytes.contains(0) else {
             throw LunetteError(
-                .invalidArgument, "use the socket \(path): its path has more than 107 bytes", hint: "give --state (LUNETTE_STATE) a shorter path"
+                .invalidArgument, "use the socket \(path): its path has more than 107 bytes",
+                hint: "give --state (LUNETTE_STATE) a shorter path"
             )
         }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }

@@ -49,7 +49,8 @@ private actor SessionBox {
     private var opening: Task<Result<any EngineSession, LunetteError>, Never>?
     private var isClosed = false
 
-    func get(_ open: @escaping @Sendable () async throws(LunetteError) -> any EngineSession) async throws(LunetteError) -> any EngineSession {
+    func get(_ open: @escaping @Sendable () async throws(LunetteError) -> any EngineSession) async throws(LunetteError) -> any EngineSession
+    {
         if let session { return session }
         if isClosed { throw WireConnection.gone }
         if opening == nil {

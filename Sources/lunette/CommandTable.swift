@@ -7,15 +7,18 @@ enum CommandTable {
         (
             "Containers",
             [
-                RunCommand.self, CreateCommand.self, StartCommand.self, StopCommand.self, KillCommand.self, RestartCommand.self, PauseCommand.self,
-                ResumeCommand.self, ExecCommand.self, AttachCommand.self, LogsCommand.self, WaitCommand.self, RemoveCommand.self, PSCommand.self,
+                RunCommand.self, CreateCommand.self, StartCommand.self, StopCommand.self, KillCommand.self, RestartCommand.self,
+                PauseCommand.self,
+                ResumeCommand.self, ExecCommand.self, AttachCommand.self, LogsCommand.self, WaitCommand.self, RemoveCommand.self,
+                PSCommand.self,
                 InspectCommand.self, StatsCommand.self, TopCommand.self, UpdateCommand.self, RenameCommand.self, CopyCommand.self,
             ]
         ),
         (
             "Images",
             [
-                PullCommand.self, PushCommand.self, ImagesCommand.self, RemoveImageCommand.self, TagCommand.self, LoadCommand.self, SaveCommand.self,
+                PullCommand.self, PushCommand.self, ImagesCommand.self, RemoveImageCommand.self, TagCommand.self, LoadCommand.self,
+                SaveCommand.self,
                 BuildCommand.self, HistoryCommand.self,
             ]
         ),
@@ -29,7 +32,8 @@ enum CommandTable {
 
     /// The contract's commands of later versions: told apart from typos.
     private static let later = [
-        "diff", "commit", "port", "login", "logout", "network", "service", "job", "node", "script", "scheduler", "secret", "config", "project",
+        "diff", "commit", "port", "login", "logout", "network", "service", "job", "node", "script", "scheduler", "secret", "config",
+        "project",
         "compose", "sandbox", "plan", "apply", "test", "repl", "reload",
     ]
 

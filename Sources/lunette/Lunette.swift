@@ -23,7 +23,8 @@ import LunetteSpec
             guard !joined.isEmpty || words.count > 1 else {
                 throw LunetteError(.invalidArgument, "run a chunk: -e needs its code", hint: "lunette -e 'return 1 + 1'")
             }
-            return try Scripts.chunk(joined.isEmpty ? words[1] : joined, arguments: Array(words.dropFirst(joined.isEmpty ? 2 : 1)), settings)
+            return try Scripts.chunk(
+                joined.isEmpty ? words[1] : joined, arguments: Array(words.dropFirst(joined.isEmpty ? 2 : 1)), settings)
         }
         if first == "-" { return try Scripts.standardInput(arguments: Array(words.dropFirst()), settings) }
         if first.contains("/") || first.hasSuffix(".lua") {
@@ -41,8 +42,10 @@ import LunetteSpec
         case _ where first.hasPrefix("-"):
             throw LunetteError(
                 .invalidArgument, "read the options: unknown option \"\(first)\"",
-                hint: nearest(to: first, in: ["--root", "--state", "--config", "--in-process", "--verbose", "--dry-run", "--help", "--version"])
-                    .map { "did you mean \"\($0)\"?" } ?? "see \"lunette --help\"")
+                hint: nearest(
+                    to: first, in: ["--root", "--state", "--config", "--in-process", "--verbose", "--dry-run", "--help", "--version"]
+                )
+                .map { "did you mean \"\($0)\"?" } ?? "see \"lunette --help\"")
         default: return try command(first, Array(words.dropFirst()), settings)
         }
     }

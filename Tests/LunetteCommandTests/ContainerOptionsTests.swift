@@ -13,7 +13,10 @@ import Testing
 
     @Test func whatFollowsTheImageIsTheProgramsOwn() throws {
         #expect(try spec("redis:7") == ["image": "redis:7"])
-        #expect(try spec("--name", "a", "redis:7", "ls", "-la", "--name", "b") == ["image": "redis:7", "name": "a", "args": ["ls", "-la", "--name", "b"]])
+        #expect(
+            try spec("--name", "a", "redis:7", "ls", "-la", "--name", "b") == [
+                "image": "redis:7", "name": "a", "args": ["ls", "-la", "--name", "b"],
+            ])
         #expect(try spec("-it", "x", "sh")["tty"] == true)
         #expect(try spec("-it", "x", "sh")["stdin"] == true)
     }
@@ -25,9 +28,12 @@ import Testing
 
     @Test func everyFlagHasItsPlaceInTheSpec() throws {
         let spec = try spec(
-            "-e", "A=1", "-e", "B=x=y", "--hostname", "h", "-m", "64m", "--cpus", "1.5", "--pids-limit", "10", "--ulimit", "nofile=10:20", "--device",
-            "/dev/fuse", "--rm", "--no-init", "-u", "1:2", "-w", "/srv", "-l", "k=v", "--entrypoint", "/e", "--read-only", "--cap-add", "NET_ADMIN",
-            "--cap-drop", "ALL", "--security-opt", "no-new-privileges=false", "--security-opt", "seccomp=unconfined", "--stop-signal", "INT", "--stop-timeout",
+            "-e", "A=1", "-e", "B=x=y", "--hostname", "h", "-m", "64m", "--cpus", "1.5", "--pids-limit", "10", "--ulimit", "nofile=10:20",
+            "--device",
+            "/dev/fuse", "--rm", "--no-init", "-u", "1:2", "-w", "/srv", "-l", "k=v", "--entrypoint", "/e", "--read-only", "--cap-add",
+            "NET_ADMIN",
+            "--cap-drop", "ALL", "--security-opt", "no-new-privileges=false", "--security-opt", "seccomp=unconfined", "--stop-signal",
+            "INT", "--stop-timeout",
             "3", "--network", "host", "--sysctl", "kernel.shm_rmid_forced=1", "--tmpfs", "/t:size=1m", "image", "arg")
         #expect(spec["env"] == ["A": "1", "B": "x=y"])
         #expect(spec["hostname"] == "h")
@@ -43,7 +49,9 @@ import Testing
         #expect(spec["args"] == ["arg"])
         #expect(spec["readonly_rootfs"] == true)
         #expect(
-            spec["security"] == ["capabilities": ["add": ["NET_ADMIN"], "drop": ["ALL"]], "no_new_privileges": false, "seccomp": "unconfined"])
+            spec["security"] == [
+                "capabilities": ["add": ["NET_ADMIN"], "drop": ["ALL"]], "no_new_privileges": false, "seccomp": "unconfined",
+            ])
         #expect(spec["stop"] == ["signal": "INT", "grace_period": 3])
         #expect(spec["network"] == "host")
         #expect(spec["sysctls"] == ["kernel.shm_rmid_forced": "1"])
@@ -65,7 +73,10 @@ import Testing
         #expect(throws: LunetteError.self) { try MountOption.mount("type=bind,source=/a") }
     }
 
-    @Test(arguments: [["-p", "80:80"], ["--ip", "1.2.3.4"], ["--health-cmd", "x"], ["--network", "bridge"], ["--gpus", "all"], ["--storage-opt", "size=1g"]])
+    @Test(arguments: [
+        ["-p", "80:80"], ["--ip", "1.2.3.4"], ["--health-cmd", "x"], ["--network", "bridge"], ["--gpus", "all"],
+        ["--storage-opt", "size=1g"],
+    ])
     func whatALaterVersionBringsIsUnsupportedNotUnknown(flags: [String]) throws {
         let command = try #require(try RunCommand.parseAsRoot(flags + ["image"]) as? RunCommand)
         let error = #expect(throws: LunetteError.self) { try command.options.spec(["image"]) }

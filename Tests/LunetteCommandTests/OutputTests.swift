@@ -7,7 +7,8 @@ import Testing
     private func row(_ name: String, _ image: String) -> Listing.Row {
         Listing.Row(
             cells: ["Names": name, "Image": image, "ID": "0123456789ab"],
-            record: ["id": "0123456789abcdef", "created_at": 12, "labels": ["app": "web"], "name": .string(name), "exit": ["code": 3]], name: "0123456789ab")
+            record: ["id": "0123456789abcdef", "created_at": 12, "labels": ["app": "web"], "name": .string(name), "exit": ["code": 3]],
+            name: "0123456789ab")
     }
 
     private let columns = [Listing.Column("CONTAINER ID", "ID"), .init("IMAGE", "Image"), .init("NAMES", "Names")]
@@ -27,7 +28,9 @@ import Testing
         let listing = Listing(columns: columns, rows: [row(evil, evil)])
         for format in [nil, "{{.Names}}", "table {{.Names}}", "json"] {
             let text = try listing.lines(format: format, quiet: false).joined(separator: "\n")
-            #expect(!text.unicodeScalars.contains { ($0.value < 0x20 && $0 != "\n") || (0x7f...0x9f).contains($0.value) }, "\(format ?? "table")")
+            #expect(
+                !text.unicodeScalars.contains { ($0.value < 0x20 && $0 != "\n") || (0x7f...0x9f).contains($0.value) },
+                "\(format ?? "table")")
         }
         #expect(Text.safe("\u{1b}[31m") == "\\x1b[31m")
         #expect(Text.safe("a\tb\n") == "a\\tb\\n")
@@ -43,7 +46,10 @@ import Testing
         #expect(try text("table {{.ID}}\t{{.Names}}") == ["CONTAINER ID   NAMES", "0123456789ab   web"])
     }
 
-    @Test(arguments: [("{{.Nmes}}", ".Names"), ("{{.Names", "not closed"), ("{{range .x}}", "not of the kinds"), ("{{}}", "names no field"), ("{{jsn .}}", "json")])
+    @Test(arguments: [
+        ("{{.Nmes}}", ".Names"), ("{{.Names", "not closed"), ("{{range .x}}", "not of the kinds"), ("{{}}", "names no field"),
+        ("{{jsn .}}", "json"),
+    ])
     func aWrongTemplateSaysWhatIsWrong(template: String, expected: String) throws {
         let listing = Listing(columns: columns, rows: [row("web", "redis:7")])
         let error = #expect(throws: LunetteError.self) { try listing.lines(format: template, quiet: false) }

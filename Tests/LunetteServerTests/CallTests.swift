@@ -22,7 +22,8 @@ import Testing
         try await with(ServedEngine()) { served in
             let session = try await served.session()
             let error = await #expect(throws: LunetteError.self) { try await session.call(request("fail"), files: [], onChunk: nil) }
-            #expect(error == LunetteError(.notFound, "find nothing", path: "a.b", hint: "look elsewhere", cause: LunetteError(.io, "beneath")))
+            #expect(
+                error == LunetteError(.notFound, "find nothing", path: "a.b", hint: "look elsewhere", cause: LunetteError(.io, "beneath")))
             await session.close()
         }
     }
@@ -65,7 +66,9 @@ import Testing
         try await with(ServedEngine()) { served in
             let session = try await served.session()
             let error = await #expect(throws: LunetteError.self) {
-                try await session.call(request("flood"), files: []) { (_) throws(LunetteError) in throw LunetteError(.scriptFailed, "enough") }
+                try await session.call(request("flood"), files: []) { (_) throws(LunetteError) in
+                    throw LunetteError(.scriptFailed, "enough")
+                }
             }
             #expect(error?.code == .scriptFailed)
             #expect(served.engine.now.cancelled == 1)
@@ -123,10 +126,15 @@ import Testing
         }
         try await with(ServedEngine()) { served in
             let session = try await served.session(Receiver())
-            #expect(try await session.call(request("ask", ["subscription": "a", "what": "beer"]), files: [], onChunk: nil) == ["deny": "no beer"])
+            #expect(
+                try await session.call(request("ask", ["subscription": "a", "what": "beer"]), files: [], onChunk: nil) == [
+                    "deny": "no beer"
+                ])
             _ = try await session.call(request("hook.register", ["subscription": "a"]), files: [], onChunk: nil)
             #expect(
-                try await session.call(request("ask", ["subscription": "engine-a", "what": "tea"]), files: [], onChunk: nil) == ["deny": "no tea"])
+                try await session.call(request("ask", ["subscription": "engine-a", "what": "tea"]), files: [], onChunk: nil) == [
+                    "deny": "no tea"
+                ])
             let error = await #expect(throws: LunetteError.self) {
                 try await session.call(request("ask", ["subscription": "b"]), files: [], onChunk: nil)
             }
@@ -138,7 +146,9 @@ import Testing
     @Test func anAnswerThatIsTooLongFailsItsCallOnly() async throws {
         try await with(ServedEngine()) { served in
             let session = try await served.session()
-            let error = await #expect(throws: LunetteError.self) { try await session.call(request("big", ["size": .int(50 << 20)]), files: [], onChunk: nil) }
+            let error = await #expect(throws: LunetteError.self) {
+                try await session.call(request("big", ["size": .int(50 << 20)]), files: [], onChunk: nil)
+            }
             #expect(error?.code == .resourceExhausted)
             let large = try await session.call(request("big", ["size": .int(33 << 20)]), files: [], onChunk: nil)
             #expect(large.byteString?.count == 33 << 20)

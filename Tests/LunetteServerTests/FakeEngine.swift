@@ -110,7 +110,8 @@ final class ServedEngine: Sendable {
 }
 
 func request(_ function: String, _ arguments: Value = [:]) -> APIRequest {
-    APIRequest(id: RequestID.fresh(), function: function, arguments: arguments, actor: Actor(uid: 7, gid: 7, pid: 7, script: "x.lua", line: 3))
+    APIRequest(
+        id: RequestID.fresh(), function: function, arguments: arguments, actor: Actor(uid: 7, gid: 7, pid: 7, script: "x.lua", line: 3))
 }
 
 func with<T>(_ served: ServedEngine, _ body: (ServedEngine) async throws -> T) async throws -> T {

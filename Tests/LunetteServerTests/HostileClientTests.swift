@@ -87,7 +87,9 @@ import Testing
                 if Bool.random(using: &generator) {
                     // A good frame with a few bytes changed.
                     bytes = WireFrame.request(id: 1, method: "echo", params: [["a": [1, "b", nil, 2.5]], ["files": 0]]).encoded
-                    for _ in 0..<3 { bytes[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator) }
+                    for _ in 0..<3 {
+                        bytes[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
+                    }
                 } else {
                     for _ in 0..<Int.random(in: 1...200, using: &generator) { bytes.append(UInt8.random(in: 0...255, using: &generator)) }
                 }
@@ -111,7 +113,9 @@ import Testing
             send(fd, flood, flood.count, 0)
             try await eventually("it floods") { served.engine.now.underWay == 1 }
             let session = try await served.session()
-            for number in Int64(0)..<50 { #expect(try await session.call(request("echo", ["n": .int(number)]), files: [], onChunk: nil) == ["n": .int(number)]) }
+            for number in Int64(0)..<50 {
+                #expect(try await session.call(request("echo", ["n": .int(number)]), files: [], onChunk: nil) == ["n": .int(number)])
+            }
             try await eventually("the reader that doesn't is dropped") { served.engine.now.underWay == 0 && served.server.clients == 1 }
             await session.close()
         }

@@ -31,7 +31,9 @@ struct BuildCommand: LunetteCommand {
                 guard (2...3).contains(parts.count), parts.allSatisfy({ !$0.isEmpty }) else {
                     throw LunetteError(.invalidArgument, "read --copy \"\(item)\"", hint: "write FROM:TO or FROM:TO:0755")
                 }
-                var step: ValueMap = ["from": .string(APIRegistry.absolutePath(parts[0], directory: workingDirectory())), "to": .string(parts[1])]
+                var step: ValueMap = [
+                    "from": .string(APIRegistry.absolutePath(parts[0], directory: workingDirectory())), "to": .string(parts[1]),
+                ]
                 if parts.count == 3 { step["mode"] = .string(parts[2]) }
                 steps.append(.map(step))
             }

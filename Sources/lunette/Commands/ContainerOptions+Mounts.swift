@@ -38,7 +38,8 @@ enum MountOption {
             case "rprivate", "private": break
             case "rslave", "slave": map["options"] = ["propagation": "slave"]
             default:
-                throw LunetteError(.invalidArgument, "read --volume \"\(item)\": unknown option \"\(option)\"", hint: "known: ro, rw, rslave, rprivate")
+                throw LunetteError(
+                    .invalidArgument, "read --volume \"\(item)\": unknown option \"\(option)\"", hint: "known: ro, rw, rslave, rprivate")
             }
         }
         return .map(map)
@@ -57,11 +58,13 @@ enum MountOption {
             case ("type", let value?): map["type"] = .string(value)
             case ("source", let value?), ("src", let value?): map["source"] = .string(value)
             case ("target", let value?), ("dst", let value?), ("destination", let value?): map["target"] = .string(value)
-            case ("readonly", nil), ("ro", nil), ("readonly", "true"), ("ro", "true"), ("readonly", "1"), ("ro", "1"): map["readonly"] = true
+            case ("readonly", nil), ("ro", nil), ("readonly", "true"), ("ro", "true"), ("readonly", "1"), ("ro", "1"):
+                map["readonly"] = true
             case ("readonly", "false"), ("ro", "false"), ("readonly", "0"), ("ro", "0"): break
             case ("tmpfs-size", let value?): options["size"] = Pairs.number(value)
             case ("tmpfs-mode", let value?): options["mode"] = .string(value)
-            case ("bind-propagation", let value?): options["propagation"] = .string(value.hasPrefix("r") ? String(value.dropFirst()) : value)
+            case ("bind-propagation", let value?):
+                options["propagation"] = .string(value.hasPrefix("r") ? String(value.dropFirst()) : value)
             case ("volume-subpath", let value?): options["subpath"] = .string(value)
             default:
                 let known = ["type", "source", "target", "readonly", "tmpfs-size", "tmpfs-mode", "bind-propagation", "volume-subpath"]
@@ -79,7 +82,9 @@ enum MountOption {
     /// `TARGET[:size=64m,mode=1777]`.
     static func tmpfs(_ item: String) throws(LunetteError) -> Value {
         let parts = item.split(separator: ":", maxSplits: 1).map(String.init)
-        guard let target = parts.first else { throw LunetteError(.invalidArgument, "read --tmpfs \"\(item)\"", hint: "write TARGET or TARGET:size=64m") }
+        guard let target = parts.first else {
+            throw LunetteError(.invalidArgument, "read --tmpfs \"\(item)\"", hint: "write TARGET or TARGET:size=64m")
+        }
         var map: ValueMap = ["type": "tmpfs", "target": .string(target)]
         var options = ValueMap()
         for option in parts.count > 1 ? parts[1].split(separator: ",").map(String.init) : [] {

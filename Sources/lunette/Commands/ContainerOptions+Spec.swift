@@ -43,7 +43,9 @@ extension ContainerOptions {
             }
         }
         for item in env {
-            guard !item.isEmpty, !item.hasPrefix("=") else { throw LunetteError(.invalidArgument, "read --env \"\(item)\": a variable needs a name") }
+            guard !item.isEmpty, !item.hasPrefix("=") else {
+                throw LunetteError(.invalidArgument, "read --env \"\(item)\": a variable needs a name")
+            }
             Pairs.set(item, in: &map)
         }
         if !map.isEmpty { spec["env"] = .map(map) }
@@ -52,7 +54,9 @@ extension ContainerOptions {
     private func namespaces(_ spec: inout ValueMap) throws(LunetteError) {
         if let network {
             guard !["bridge", "default"].contains(network) else {
-                throw LunetteError(.unsupported, "use --network \(network): not built yet", hint: "networks come with a later version; use none, host or container:NAME")
+                throw LunetteError(
+                    .unsupported, "use --network \(network): not built yet",
+                    hint: "networks come with a later version; use none, host or container:NAME")
             }
             spec["network"] = .string(network)
         }
@@ -79,7 +83,8 @@ extension ContainerOptions {
                 let (name, value) = try Pairs.split(item, option: "--ulimit", form: "name=soft[:hard]")
                 let parts = value.split(separator: ":", omittingEmptySubsequences: false).map { $0 == "unlimited" ? -1 : Int64($0) }
                 guard (1...2).contains(parts.count), let soft = parts[0], let hard = parts[parts.count - 1] else {
-                    throw LunetteError(.invalidArgument, "read --ulimit \"\(item)\": limits are numbers", hint: "write nofile=1024 or nofile=1024:2048")
+                    throw LunetteError(
+                        .invalidArgument, "read --ulimit \"\(item)\": limits are numbers", hint: "write nofile=1024 or nofile=1024:2048")
                 }
                 map[name] = ["soft": .int(soft), "hard": .int(hard)]
             }
@@ -97,7 +102,9 @@ extension ContainerOptions {
         if privileged { security["privileged"] = true }
         if let userns {
             guard userns == "host" else {
-                throw LunetteError(.invalidArgument, "read --userns \"\(userns)\"", hint: "every container has its own user namespace; only \"host\" can be asked for")
+                throw LunetteError(
+                    .invalidArgument, "read --userns \"\(userns)\"",
+                    hint: "every container has its own user namespace; only \"host\" can be asked for")
             }
             security["user_namespace"] = false
         }

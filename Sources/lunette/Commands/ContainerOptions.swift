@@ -4,10 +4,13 @@ import LunetteSpec
 /// The flags of `run` and `create`, named as Docker's users know them.
 struct ContainerOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Give the container a name.", valueName: "name")) var name: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("Set a variable; NAME alone takes it from here.", valueName: "name=value")) var env: [String] = []
+    @Option(name: [.short, .long], help: ArgumentHelp("Set a variable; NAME alone takes it from here.", valueName: "name=value")) var env:
+        [String] = []
     @Option(help: ArgumentHelp("Read variables from a file.", valueName: "file")) var envFile: [String] = []
-    @Option(name: [.short, .long], help: ArgumentHelp("Mount a volume or host folder: SOURCE:TARGET[:ro].", valueName: "mount")) var volume: [String] = []
-    @Option(help: ArgumentHelp("Mount something: type=volume|bind|tmpfs,source=…,target=…[,readonly].", valueName: "mount")) var mount: [String] = []
+    @Option(name: [.short, .long], help: ArgumentHelp("Mount a volume or host folder: SOURCE:TARGET[:ro].", valueName: "mount")) var volume:
+        [String] = []
+    @Option(help: ArgumentHelp("Mount something: type=volume|bind|tmpfs,source=…,target=…[,readonly].", valueName: "mount")) var mount:
+        [String] = []
     @Option(help: ArgumentHelp("Mount a tmpfs: TARGET[:size=64m,mode=1777].", valueName: "mount")) var tmpfs: [String] = []
     @Option(name: [.customLong("network"), .customLong("net")], help: ArgumentHelp("none, host or container:NAME.", valueName: "network"))
     var network: String?
@@ -74,7 +77,10 @@ struct LaterOptions: ParsableArguments {
         let given: [(Bool, String, String)] = [
             (!publish.isEmpty || publishAll, "--publish", network), (ip != nil, "--ip", network),
             (!networkAlias.isEmpty, "--network-alias", network), (!link.isEmpty, "--link", network),
-            (healthCmd != nil || healthInterval != nil || healthTimeout != nil || healthRetries != nil, "--health-cmd", "health checks come with a later version"),
+            (
+                healthCmd != nil || healthInterval != nil || healthTimeout != nil || healthRetries != nil, "--health-cmd",
+                "health checks come with a later version"
+            ),
             (gpus != nil, "--gpus", "pass the device files with --device"),
             (!storageOpt.isEmpty, "--storage-opt", "limits on a container's own files come with a later version"),
             (!volumesFrom.isEmpty, "--volumes-from", "name the volumes with -v"),

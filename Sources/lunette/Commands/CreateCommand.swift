@@ -9,7 +9,9 @@ struct CreateCommand: LunetteCommand {
     @OptionGroup var options: ContainerOptions
     @Option(help: ArgumentHelp("Write the container's id to this file.", valueName: "file")) var cidfile: String?
     @Flag(name: [.short, .long], help: "No progress of a pull.") var quiet = false
-    @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("Image, then program and arguments.", valueName: "image"), completion: Live.images) var words: [String] = []
+    @Argument(
+        parsing: .captureForPassthrough, help: ArgumentHelp("Image, then program and arguments.", valueName: "image"),
+        completion: Live.images) var words: [String] = []
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {

@@ -10,13 +10,16 @@ struct ExecCommand: LunetteCommand {
     @Flag(name: [.short, .long], help: "Connect stdin.") var interactive = false
     @Flag(name: [.short, .long], help: "Give it a terminal.") var tty = false
     @Flag(name: [.short, .long], help: .hidden) var detach = false
-    @Option(name: [.short, .long], help: ArgumentHelp("Set a variable; NAME alone takes it from here.", valueName: "name=value")) var env: [String] = []
+    @Option(name: [.short, .long], help: ArgumentHelp("Set a variable; NAME alone takes it from here.", valueName: "name=value")) var env:
+        [String] = []
     @Option(help: ArgumentHelp("Read variables from a file.", valueName: "file")) var envFile: [String] = []
     @Option(name: [.short, .long], help: ArgumentHelp("Run as NAME|UID[:GROUP|GID].", valueName: "user")) var user: String?
     @Option(name: [.short, .long], help: ArgumentHelp("Where it starts.", valueName: "dir")) var workdir: String?
     @Option(help: ArgumentHelp("Kill it after this long.", valueName: "duration")) var timeout: String?
     @Option(help: ArgumentHelp("Keys that leave (ctrl-p,ctrl-q).", valueName: "keys")) var detachKeys: String?
-    @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("Container, then program and arguments.", valueName: "container"), completion: Live.containers)
+    @Argument(
+        parsing: .captureForPassthrough, help: ArgumentHelp("Container, then program and arguments.", valueName: "container"),
+        completion: Live.containers)
     var words: [String] = []
     @OptionGroup var global: GlobalOptions
 
@@ -24,14 +27,20 @@ struct ExecCommand: LunetteCommand {
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         if detach {
-            throw LunetteError(.unsupported, "use --detach with exec: not built yet", hint: "leave it to the container's shell: exec CONTAINER sh -c 'command &'")
+            throw LunetteError(
+                .unsupported, "use --detach with exec: not built yet",
+                hint: "leave it to the container's shell: exec CONTAINER sh -c 'command &'")
         }
         let words = try Words.check(words, command: "exec", what: "a container")
-        guard words.count > 1 else { throw LunetteError(.invalidArgument, "exec: a command is missing", hint: "see \"lunette exec --help\"") }
+        guard words.count > 1 else {
+            throw LunetteError(.invalidArgument, "exec: a command is missing", hint: "see \"lunette exec --help\"")
+        }
         var arguments: ValueMap = ["container": .string(words[0]), "args": .array(words.dropFirst().map(Value.string))]
         var variables = ValueMap()
         for file in envFile {
-            for line in try HostFile.lines(file, option: "--env-file") where !line.isEmpty && !line.hasPrefix("#") { Pairs.set(line, in: &variables) }
+            for line in try HostFile.lines(file, option: "--env-file") where !line.isEmpty && !line.hasPrefix("#") {
+                Pairs.set(line, in: &variables)
+            }
         }
         for item in env { Pairs.set(item, in: &variables) }
         if !variables.isEmpty { arguments["env"] = .map(variables) }
@@ -63,12 +72,14 @@ struct AttachCommand: LunetteCommand {
         let info = try await client.call("container.inspect", ["container": .string(container)])
         guard let id = info["id"]?.stringValue, ["running", "paused"].contains(info["status"]?.stringValue ?? "") else {
             throw LunetteError(
-                .invalidState, "attach to \(container): it is \(info["status"]?.stringValue ?? "unknown")", hint: "start it with \"lunette start -a \(container)\"")
+                .invalidState, "attach to \(container): it is \(info["status"]?.stringValue ?? "unknown")",
+                hint: "start it with \"lunette start -a \(container)\"")
         }
         let isTTY = info["spec"]?["tty"]?.boolValue ?? false
         let takesStdin = !noStdin && (info["spec"]?["stdin"]?.boolValue ?? false)
         let attachment = try Attachment(client, streams: .init(stdin: takesStdin, tty: isTTY), keys: detachKeys, sigProxy: sigProxy)
         return try await attachment.run(
-            function: "container.attach", id: RequestID.fresh(), ["container": .string(id), "logs": .bool(logs)], resize: ["container": .string(id)])
+            function: "container.attach", id: RequestID.fresh(), ["container": .string(id), "logs": .bool(logs)],
+            resize: ["container": .string(id)])
     }
 }

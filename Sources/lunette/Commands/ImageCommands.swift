@@ -200,7 +200,8 @@ struct LoadCommand: LunetteCommand {
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         guard let path = input ?? path else {
-            throw LunetteError(.invalidArgument, "load: no path given", hint: "write \"lunette load FILE\"; an archive on stdin has to be saved first")
+            throw LunetteError(
+                .invalidArgument, "load: no path given", hint: "write \"lunette load FILE\"; an archive on stdin has to be saved first")
         }
         var arguments: ValueMap = ["path": .string(APIRegistry.absolutePath(path, directory: workingDirectory()))]
         if let tag { arguments["tag"] = .string(tag) }
@@ -248,12 +249,15 @@ struct HistoryCommand: LunetteCommand {
             let created = record["created_at"]?.doubleValue
             return Listing.Row(
                 cells: [
-                    "CreatedSince": created.map(Quantity.ago) ?? "N/A", "CreatedBy": noTrunc ? command : Text.cut(Text.safe(command), to: 60),
+                    "CreatedSince": created.map(Quantity.ago) ?? "N/A",
+                    "CreatedBy": noTrunc ? command : Text.cut(Text.safe(command), to: 60),
                     "Layer": record["empty_layer"]?.boolValue == true ? "no" : "yes", "Comment": record["comment"]?.stringValue ?? "",
                 ], record: record, name: command)
         }
         try Listing(
-            columns: [.init("CREATED", "CreatedSince"), .init("CREATED BY", "CreatedBy"), .init("LAYER", "Layer"), .init("COMMENT", "Comment")],
+            columns: [
+                .init("CREATED", "CreatedSince"), .init("CREATED BY", "CreatedBy"), .init("LAYER", "Layer"), .init("COMMENT", "Comment"),
+            ],
             rows: Array(rows)
         ).print(format: format, quiet: quiet)
         return 0

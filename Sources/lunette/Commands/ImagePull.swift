@@ -6,12 +6,15 @@ enum ImagePull {
     static func ensure(_ reference: String, when: String, platform: String?, quiet: Bool, _ client: Client) async throws(LunetteError) {
         guard ["missing", "always", "never"].contains(when) else {
             throw LunetteError(
-                .invalidArgument, "read --pull \"\(when)\"", hint: nearest(to: when, in: ["missing", "always", "never"]).map { "did you mean \"\($0)\"?" } ?? "known: missing, always, never")
+                .invalidArgument, "read --pull \"\(when)\"",
+                hint: nearest(to: when, in: ["missing", "always", "never"]).map { "did you mean \"\($0)\"?" }
+                    ?? "known: missing, always, never")
         }
         if when == "never" { return }
         if when == "missing", platform == nil, try await !client.call("image.find", ["image": .string(reference)]).isNull { return }
         if !quiet { Output.note("image \(Text.safe(reference)) is not here: pulling it") }
-        _ = try await pull(["ref": .string(reference), "policy": .string(when), "platform": platform.map(Value.string) ?? .null], quiet: quiet, client)
+        _ = try await pull(
+            ["ref": .string(reference), "policy": .string(when), "platform": platform.map(Value.string) ?? .null], quiet: quiet, client)
     }
 
     static func pull(_ arguments: ValueMap, quiet: Bool, _ client: Client) async throws(LunetteError) -> Value {

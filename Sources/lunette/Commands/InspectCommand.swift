@@ -38,7 +38,7 @@ struct InspectCommand: LunetteCommand {
             if launchPlan, noun == "container" { arguments["launch_plan"] = true }
             do throws(LunetteError) {
                 return try await client.call("\(noun).inspect", arguments)
-            } catch where nouns.count > 1 && (error.code == .notFound || error.code == .invalidArgument) {
+            } catch  where nouns.count > 1 && (error.code == .notFound || error.code == .invalidArgument) {
                 continue  // Perhaps it is one of the next noun.
             }
         }

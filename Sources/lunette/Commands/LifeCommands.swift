@@ -33,9 +33,11 @@ struct StartCommand: LunetteCommand {
 
 struct StopCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
-        commandName: "stop", _superCommandName: "lunette", abstract: "End containers: the stop signal, then SIGKILL after the grace period.")
+        commandName: "stop", _superCommandName: "lunette", abstract: "End containers: the stop signal, then SIGKILL after the grace period."
+    )
 
-    @Option(name: [.short, .customLong("time"), .customLong("timeout")], help: ArgumentHelp("Grace period (10, 500ms).", valueName: "seconds"))
+    @Option(
+        name: [.short, .customLong("time"), .customLong("timeout")], help: ArgumentHelp("Grace period (10, 500ms).", valueName: "seconds"))
     var time: String?
     @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
@@ -70,7 +72,8 @@ struct RestartCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "restart", _superCommandName: "lunette", abstract: "Stop containers and start them again.")
 
-    @Option(name: [.short, .customLong("time"), .customLong("timeout")], help: ArgumentHelp("Grace period of the stop.", valueName: "seconds"))
+    @Option(
+        name: [.short, .customLong("time"), .customLong("timeout")], help: ArgumentHelp("Grace period of the stop.", valueName: "seconds"))
     var time: String?
     @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
@@ -144,8 +147,9 @@ struct RemoveCommand: LunetteCommand {
         let (force, volumes) = (force, volumes)
         return await forEach(container, client) { (name) throws(LunetteError) in
             do throws(LunetteError) {
-                _ = try await client.call("container.remove", ["container": .string(name), "force": .bool(force), "volumes": .bool(volumes)])
-            } catch where force && error.code == .notFound {
+                _ = try await client.call(
+                    "container.remove", ["container": .string(name), "force": .bool(force), "volumes": .bool(volumes)])
+            } catch  where force && error.code == .notFound {
                 return nil
             }
             return name
@@ -169,7 +173,8 @@ struct RenameCommand: LunetteCommand {
 
 struct UpdateCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
-        commandName: "update", _superCommandName: "lunette", abstract: "Change limits, labels or the restart policy of containers that exist.")
+        commandName: "update", _superCommandName: "lunette",
+        abstract: "Change limits, labels or the restart policy of containers that exist.")
 
     @Option(name: [.short, .long], help: ArgumentHelp("Memory limit.", valueName: "size")) var memory: String?
     @Option(help: ArgumentHelp("Memory and swap together; -1 is no limit.", valueName: "size")) var memorySwap: String?
@@ -178,7 +183,8 @@ struct UpdateCommand: LunetteCommand {
     @Option(name: [.customShort("c"), .long], help: ArgumentHelp("Weight against others.", valueName: "number")) var cpuShares: Int?
     @Option(help: ArgumentHelp("Processors it may use.", valueName: "list")) var cpusetCpus: String?
     @Option(help: ArgumentHelp("Processes and threads it may have.", valueName: "number")) var pidsLimit: Int?
-    @Option(name: [.customShort("l"), .long], help: ArgumentHelp("Set a label; NAME= empties it.", valueName: "name=value")) var label: [String] = []
+    @Option(name: [.customShort("l"), .long], help: ArgumentHelp("Set a label; NAME= empties it.", valueName: "name=value")) var label:
+        [String] = []
     @Option(help: ArgumentHelp("no, on-failure[:N], always.", valueName: "policy")) var restart: String?
     @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
@@ -196,7 +202,9 @@ struct UpdateCommand: LunetteCommand {
         if !resources.isEmpty { arguments["resources"] = .map(resources) }
         if !label.isEmpty { arguments["labels"] = .map(try Pairs.read(label, option: "--label", valueMayMiss: true)) }
         if let restart { arguments["restart"] = try RestartOption.read(restart) }
-        guard !arguments.isEmpty else { throw LunetteError(.invalidArgument, "update: nothing to change", hint: "see \"lunette update --help\"") }
+        guard !arguments.isEmpty else {
+            throw LunetteError(.invalidArgument, "update: nothing to change", hint: "see \"lunette update --help\"")
+        }
         return await forEach(container, client) { [arguments] (name) throws(LunetteError) in
             var arguments = arguments
             arguments["container"] = .string(name)

@@ -9,7 +9,8 @@ struct LogsCommand: LunetteCommand {
     @Flag(name: [.short, .long], help: "Go on until it ends.") var follow = false
     @Option(help: ArgumentHelp("Only from this unix time on, or this long ago (10m).", valueName: "time")) var since: String?
     @Option(help: ArgumentHelp("Only up to this unix time, or this long ago.", valueName: "time")) var until: String?
-    @Option(name: [.customShort("n"), .customLong("tail")], help: ArgumentHelp("Only so many lines from the end; all.", valueName: "number"))
+    @Option(
+        name: [.customShort("n"), .customLong("tail")], help: ArgumentHelp("Only so many lines from the end; all.", valueName: "number"))
     var tail: String?
     @Flag(name: [.short, .long], help: "Put the time before each line.") var timestamps = false
     @Argument(help: "Name or id.", completion: Live.containers) var container: String
@@ -20,7 +21,9 @@ struct LogsCommand: LunetteCommand {
         if let since { arguments["since"] = Pairs.number(since) }
         if let until { arguments["until"] = Pairs.number(until) }
         if let tail, tail != "all" {
-            guard let count = Int64(tail), count >= 0 else { throw LunetteError(.invalidArgument, "read --tail \"\(tail)\"", hint: "a number of lines, or \"all\"") }
+            guard let count = Int64(tail), count >= 0 else {
+                throw LunetteError(.invalidArgument, "read --tail \"\(tail)\"", hint: "a number of lines, or \"all\"")
+            }
             arguments["tail"] = .int(count)
         }
         // Lines come as chunks, also without --follow: a long log never stands whole in anyone's memory.

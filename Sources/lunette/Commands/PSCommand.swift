@@ -10,7 +10,8 @@ struct PSCommand: LunetteCommand {
     @Flag(help: "Whole ids and commands.") var noTrunc = false
     @Option(name: [.customShort("n"), .long], help: ArgumentHelp("Only so many, the youngest first.", valueName: "number")) var last: Int?
     @Flag(name: [.short, .long], help: "Only the youngest.") var latest = false
-    @Option(name: [.short, .long], help: ArgumentHelp("label=NAME[=VALUE], status=WORD or name=PART.", valueName: "filter")) var filter: [String] = []
+    @Option(name: [.short, .long], help: ArgumentHelp("label=NAME[=VALUE], status=WORD or name=PART.", valueName: "filter")) var filter:
+        [String] = []
     @Option(help: ArgumentHelp("json, table or a template such as '{{.Names}}'.", valueName: "format")) var format: String?
     @OptionGroup var global: GlobalOptions
 
@@ -41,12 +42,14 @@ enum Filters {
             let (name, value) = try Pairs.split(filter, option: "--filter", form: "name=value")
             guard known.contains(name) else {
                 throw LunetteError(
-                    .invalidArgument, "read --filter \"\(filter)\"", hint: nearest(to: name, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.joined(separator: ", "))
+                    .invalidArgument, "read --filter \"\(filter)\"",
+                    hint: nearest(to: name, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.joined(separator: ", "))
             }
             switch name {
             case "label":
                 let equals = value.firstIndex(of: "=")
-                labels[String(equals.map { value[..<$0] } ?? value[...])] = .string(equals.map { String(value[value.index(after: $0)...]) } ?? "")
+                labels[String(equals.map { value[..<$0] } ?? value[...])] = .string(
+                    equals.map { String(value[value.index(after: $0)...]) } ?? "")
             case "status": statuses.append(.string(value == "exited" ? "stopped" : value))
             case "dangling": arguments[name] = .bool(value == "true" || value == "1")
             default: arguments[name] = .string(value)
@@ -68,7 +71,8 @@ enum ContainerRow {
         let created = record["created_at"]?.doubleValue ?? 0
         return Listing.Row(
             cells: [
-                "ID": shortID, "Image": image(record, noTrunc: noTrunc), "Command": noTrunc ? command : Text.cut(Text.safe(command), to: 20),
+                "ID": shortID, "Image": image(record, noTrunc: noTrunc),
+                "Command": noTrunc ? command : Text.cut(Text.safe(command), to: 20),
                 "RunningFor": Quantity.ago(created), "CreatedAt": Quantity.timestamp(created), "Status": status(record), "Ports": "",
                 "Names": name, "State": record["status"]?.stringValue ?? "", "Labels": labels, "Mounts": mounts.joined(separator: ","),
                 "Networks": (record["networks"]?.arrayValue ?? []).compactMap { $0["network"]?.stringValue }.joined(separator: ","),

@@ -10,12 +10,15 @@ struct RunCommand: LunetteCommand {
 
     @OptionGroup var options: ContainerOptions
     @Flag(name: [.short, .long], help: "Leave it running and print its id.") var detach = false
-    @Option(name: [.customShort("a"), .long], help: ArgumentHelp("Connect stdin, stdout or stderr only.", valueName: "stream")) var attach: [String] = []
+    @Option(name: [.customShort("a"), .long], help: ArgumentHelp("Connect stdin, stdout or stderr only.", valueName: "stream")) var attach:
+        [String] = []
     @Option(help: ArgumentHelp("Write the container's id to this file.", valueName: "file")) var cidfile: String?
     @Option(help: ArgumentHelp("Keys that leave it running (ctrl-p,ctrl-q).", valueName: "keys")) var detachKeys: String?
     @Flag(inversion: .prefixedNo, help: "Send signals on to the program.") var sigProxy = true
     @Flag(name: [.short, .long], help: "No progress of a pull.") var quiet = false
-    @Argument(parsing: .captureForPassthrough, help: ArgumentHelp("Image, then program and arguments.", valueName: "image"), completion: Live.images) var words: [String] = []
+    @Argument(
+        parsing: .captureForPassthrough, help: ArgumentHelp("Image, then program and arguments.", valueName: "image"),
+        completion: Live.images) var words: [String] = []
     @OptionGroup var global: GlobalOptions
 
     func prepare() { if !detach { SignalRelay.block() } }
@@ -40,7 +43,7 @@ struct RunCommand: LunetteCommand {
             return try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
                 _ = try await client.call("container.start", attachment.startArguments(id, stdio), files: files)
             }
-        } catch where error.code != .cancelled && options.rm {
+        } catch  where error.code != .cancelled && options.rm {
             // What never started leaves nothing behind; the engine may have taken it away itself.
             do throws(LunetteError) { _ = try await client.call("container.remove", ["container": .string(id), "force": true]) } catch {}
             throw error

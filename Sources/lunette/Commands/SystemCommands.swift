@@ -102,7 +102,8 @@ struct SystemPrune: LunetteCommand {
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        let what = "all stopped containers, \(all ? "all images that no container uses" : "images without a reference")\(volumes ? ", unused volumes" : "")"
+        let what =
+            "all stopped containers, \(all ? "all images that no container uses" : "images without a reference")\(volumes ? ", unused volumes" : "")"
         guard force || Question.ask("This removes \(what).") else { return 1 }
         try PruneReport.print(await client.call("system.prune", ["all": .bool(all), "volumes": .bool(volumes)]))
         return 0

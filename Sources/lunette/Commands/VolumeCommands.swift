@@ -13,7 +13,8 @@ struct VolumeCreate: LunetteCommand {
     @Option(name: [.short, .long], help: ArgumentHelp("The volume driver.", valueName: "name")) var driver: String?
     @Option(help: ArgumentHelp("How much it may hold.", valueName: "size")) var size: String?
     @Option(name: [.short, .long], help: ArgumentHelp("Mark it.", valueName: "name=value")) var label: [String] = []
-    @Option(name: [.customShort("o"), .customLong("opt")], help: ArgumentHelp("The driver's own option.", valueName: "name=value")) var option: [String] = []
+    @Option(name: [.customShort("o"), .customLong("opt")], help: ArgumentHelp("The driver's own option.", valueName: "name=value"))
+    var option: [String] = []
     @Argument(help: "Its name.") var name: String
     @OptionGroup var global: GlobalOptions
 
@@ -79,7 +80,7 @@ struct VolumeRemove: LunetteCommand {
         return await forEach(volume, client) { (name) throws(LunetteError) in
             do throws(LunetteError) {
                 _ = try await client.call("volume.remove", ["volume": .string(name), "force": .bool(force)])
-            } catch where force && error.code == .notFound {
+            } catch  where force && error.code == .notFound {
                 return nil
             }
             return name

@@ -9,7 +9,8 @@ struct EventsCommand: LunetteCommand {
 
     @Option(help: ArgumentHelp("From this sequence number on, or this long ago (10m).", valueName: "when")) var since: String?
     @Option(help: ArgumentHelp("Up to this sequence number; 0s: up to now.", valueName: "when")) var until: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("name=container.*, target=NAME, kind=NOUN or label=NAME=VALUE.", valueName: "filter"))
+    @Option(
+        name: [.short, .long], help: ArgumentHelp("name=container.*, target=NAME, kind=NOUN or label=NAME=VALUE.", valueName: "filter"))
     var filter: [String] = []
     @Option(help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
     @OptionGroup var global: GlobalOptions
@@ -26,7 +27,9 @@ struct EventsCommand: LunetteCommand {
         let (shown, asJSON) = (template, format == "json")
         _ = try await client.call("events.follow", arguments) { (event) throws(LunetteError) in
             let line = asJSON ? JSON.shown(event) : try shown?.text(event, [:]) ?? Self.line(event)
-            guard Output.write(1, Array((line + "\n").utf8)) else { throw LunetteError(.cancelled, "print events: nobody reads them any more") }
+            guard Output.write(1, Array((line + "\n").utf8)) else {
+                throw LunetteError(.cancelled, "print events: nobody reads them any more")
+            }
         }
         return 0
     }
@@ -36,7 +39,9 @@ struct EventsCommand: LunetteCommand {
         let target = event["target"]
         var words = [time, String(event["sequence"]?.intValue ?? 0), event["name"]?.stringValue ?? ""]
         words.append(target?["name"]?.stringValue ?? String((target?["id"]?.stringValue ?? "").prefix(12)))
-        if let exit = event["exit"], let code = exit["code"]?.intValue { words.append("code=\(code) reason=\(exit["reason"]?.stringValue ?? "")") }
+        if let exit = event["exit"], let code = exit["code"]?.intValue {
+            words.append("code=\(code) reason=\(exit["reason"]?.stringValue ?? "")")
+        }
         if let actor = event["actor"] {
             words.append("uid=\(actor["uid"]?.intValue ?? -1)" + (actor["script"]?.stringValue.map { " by=\"\($0)\"" } ?? ""))
         }
@@ -99,7 +104,7 @@ struct StatsCommand: LunetteCommand {
                 record["id"] = .string(target.id)
                 record["name"] = .string(target.name)
                 result[target.id] = .map(record)
-            } catch where container.isEmpty && [ErrorCode.notFound, .invalidState].contains(error.code) {
+            } catch  where container.isEmpty && [ErrorCode.notFound, .invalidState].contains(error.code) {
                 continue  // It ended meanwhile.
             }
         }
@@ -143,15 +148,18 @@ struct TopCommand: LunetteCommand {
             let pid = record["pid"]?.intValue.map(String.init) ?? "-"
             return Listing.Row(
                 cells: [
-                    "User": record["user"]?.stringValue ?? "-", "PID": pid, "Inside": record["container_pid"]?.intValue.map(String.init) ?? "-",
+                    "User": record["user"]?.stringValue ?? "-", "PID": pid,
+                    "Inside": record["container_pid"]?.intValue.map(String.init) ?? "-",
                     "Started": record["started_at"]?.doubleValue.map(Quantity.ago) ?? "-",
                     "Memory": record["memory"]?.intValue.map(Quantity.binarySize) ?? "-",
-                    "Time": record["cpu"]?.doubleValue.map { Quantity.decimal($0, 2) + "s" } ?? "-", "Command": record["command"]?.stringValue ?? "",
+                    "Time": record["cpu"]?.doubleValue.map { Quantity.decimal($0, 2) + "s" } ?? "-",
+                    "Command": record["command"]?.stringValue ?? "",
                 ], record: record, name: pid)
         }
         try Listing(
             columns: [
-                .init("USER", "User"), .init("PID", "PID"), .init("INSIDE", "Inside"), .init("STARTED", "Started"), .init("MEMORY", "Memory"),
+                .init("USER", "User"), .init("PID", "PID"), .init("INSIDE", "Inside"), .init("STARTED", "Started"),
+                .init("MEMORY", "Memory"),
                 .init("TIME", "Time"), .init("COMMAND", "Command"),
             ], rows: rows
         ).print(format: format, quiet: false)
@@ -181,7 +189,8 @@ struct PluginList: LunetteCommand {
             return Listing.Row(
                 cells: [
                     "Name": name, "Version": record["version"]?.stringValue ?? "", "Status": record["status"]?.stringValue ?? "",
-                    "Provides": provides.joined(separator: "; "), "Summary": record["error"]?.stringValue ?? record["summary"]?.stringValue ?? "",
+                    "Provides": provides.joined(separator: "; "),
+                    "Summary": record["error"]?.stringValue ?? record["summary"]?.stringValue ?? "",
                 ], record: record, name: name)
         }
         try Listing(
@@ -256,12 +265,15 @@ struct CopyCommand: LunetteCommand {
         switch (Self.inside(source), Self.inside(destination)) {
         case (let from?, nil):
             _ = try await client.call(
-                "container.copy_out", ["container": .string(from.0), "source": .string(from.1), "destination": .string(Self.host(destination))])
+                "container.copy_out",
+                ["container": .string(from.0), "source": .string(from.1), "destination": .string(Self.host(destination))])
         case (nil, let to?):
             _ = try await client.call(
                 "container.copy_in", ["container": .string(to.0), "source": .string(Self.host(source)), "destination": .string(to.1)])
         default:
-            throw LunetteError(.invalidArgument, "copy \(source) to \(destination): exactly one of them is CONTAINER:PATH", hint: "a host path with a colon is written ./…")
+            throw LunetteError(
+                .invalidArgument, "copy \(source) to \(destination): exactly one of them is CONTAINER:PATH",
+                hint: "a host path with a colon is written ./…")
         }
         return 0
     }

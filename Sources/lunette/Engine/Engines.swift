@@ -13,7 +13,9 @@ enum Engines {
 
     /// Opens the engine in this process; it takes the lock of the state directory.
     static func open(_ settings: Settings) async throws(LunetteError) -> Engine {
-        try await Engine.open(EngineConfiguration(root: settings.root, state: settings.state, configuration: settings.configuration, pluginHosts: pluginHosts()))
+        try await Engine.open(
+            EngineConfiguration(
+                root: settings.root, state: settings.state, configuration: settings.configuration, pluginHosts: pluginHosts()))
     }
 
     /// The languages that plugins may be written in.

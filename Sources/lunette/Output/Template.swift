@@ -23,7 +23,9 @@ struct Template {
     }
 
     private static func failure(_ why: String) -> LunetteError {
-        LunetteError(.invalidArgument, "read the template given to --format: \(why)", hint: "fields are written {{.Name}}; \"--format json\" prints all of them")
+        LunetteError(
+            .invalidArgument, "read the template given to --format: \(why)",
+            hint: "fields are written {{.Name}}; \"--format json\" prints all of them")
     }
 
     /// Shells pass `\t` and `\n` as they were written.
@@ -112,7 +114,9 @@ struct Template {
             } else {
                 let known = Array(cells.keys).sorted() + map.keys
                 throw Template.failure(
-                    "there is no field .\(name)" + (nearest(to: name, in: known).map { "; did you mean .\($0)?" } ?? "; there are ." + known.joined(separator: " .")))
+                    "there is no field .\(name)"
+                        + (nearest(to: name, in: known).map { "; did you mean .\($0)?" } ?? "; there are ." + known.joined(separator: " ."))
+                )
             }
         }
         return current

@@ -98,7 +98,8 @@ final class Attachment: Sendable {
     ) async throws(LunetteError) -> Int32 {
         var arguments = arguments
         arguments["stdio"] = .array(stdio)
-        if streams.tty, let size = TerminalSize.of(1) ?? TerminalSize.of(0) {
+        // A new pty is made in the right size; one that is there gets it by `resize`.
+        if streams.tty, function == "container.exec", let size = TerminalSize.of(1) ?? TerminalSize.of(0) {
             arguments["rows"] = .int(Int64(size.rows))
             arguments["columns"] = .int(Int64(size.columns))
         }
@@ -107,7 +108,9 @@ final class Attachment: Sendable {
         let (client, files, call) = (client, files, arguments)
         let work = Task { () async -> Result<Value, LunetteError> in
             defer { detach.open() }
-            do throws(LunetteError) { return .success(try await client.call(function, call, files: files, id: id)) } catch { return .failure(error) }
+            do throws(LunetteError) { return .success(try await client.call(function, call, files: files, id: id)) } catch {
+                return .failure(error)
+            }
         }
         // Our copies stay open until the call has ended: it may have to be repeated with them. The relay reads to its end all the same,
         // because it stops when the call is over.
@@ -190,7 +193,7 @@ enum ContainerExit {
     static func wait(_ id: String, _ client: Client) async throws(LunetteError) -> Value {
         do throws(LunetteError) {
             return try await client.call("container.wait", ["container": .string(id)])
-        } catch where error.code == .notFound {
+        } catch  where error.code == .notFound {
             // Gone already: its exit stands in the event log.
             let found = Mutex<Value?>(nil)
             _ = try await client.call(
@@ -221,7 +224,8 @@ enum DetachKeys {
             } else if part.utf8.count == 1, let only = part.utf8.first {
                 keys.append(only)
             } else {
-                throw LunetteError(.invalidArgument, "read --detach-keys \"\(text)\"", hint: "write keys such as ctrl-p,ctrl-q or a single letter")
+                throw LunetteError(
+                    .invalidArgument, "read --detach-keys \"\(text)\"", hint: "write keys such as ctrl-p,ctrl-q or a single letter")
             }
         }
         return keys

@@ -48,11 +48,18 @@ enum LineEditor {
         return folder + "/lunette/history"
     }
 
+    /// Whole words: what stands before the last dot or colon belongs to each.
+    private static func complete(_ text: String) -> [String] {
+        let head = text.lastIndex { $0 == "." || $0 == ":" }.map { String(text[...$0]) } ?? ""
+        return REPL.completions(text).map { $0.hasPrefix(head) ? $0 : head + $0 }
+    }
+
     private static func complete(_ library: UnsafeMutableRawPointer) {
-        guard let variable = dlsym(library, "rl_attempted_completion_function"), let matches = dlsym(library, "rl_completion_matches") else { return }
+        guard let variable = dlsym(library, "rl_attempted_completion_function"), let matches = dlsym(library, "rl_completion_matches")
+        else { return }
         rlMatches = unsafeBitCast(matches, to: Matches.self)
         let attempt: Attempt = { text, _, _ in
-            LineEditor.candidates = text.map { REPL.completions(String(cString: $0)) } ?? []
+            LineEditor.candidates = text.map { LineEditor.complete(String(cString: $0)) } ?? []
             return LineEditor.rlMatches?(text) { _, state in
                 guard Int(state) < LineEditor.candidates.count else { return nil }
                 return strdup(LineEditor.candidates[Int(state)])

@@ -78,7 +78,8 @@ let package = Package(
         .executableTarget(
             name: "lunette",
             dependencies: [
-                "LunetteSpec", "LunetteLinux", "LunetteAPI", "LunetteLua", "LunetteEngine", "LunetteServer", "LunettePlugins", "LunetteRuntime",
+                "LunetteSpec", "LunetteLinux", "LunetteAPI", "LunetteLua", "LunetteEngine", "LunetteServer", "LunettePlugins",
+                "LunetteRuntime",
                 "LunetteImages", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict

@@ -1,8 +1,8 @@
+import Glibc
 import LunetteImages
 import LunetteLinux
 import LunetteRuntime
 public import LunetteSpec
-import Glibc
 
 extension Engine {
     /// Takes the state directory's lock, migrates the database, recovers what a dead engine left.
@@ -27,7 +27,8 @@ extension Engine {
                 throw error
             }
             let engine = await Engine(
-                configuration: configuration, clock: SystemClock(), state: state, host: RuntimeHost(runtime: runtime), images: images, locks: locks)
+                configuration: configuration, clock: SystemClock(), state: state, host: RuntimeHost(runtime: runtime), images: images,
+                locks: locks)
             try await engine.recover()
             return engine
         } catch {
@@ -52,11 +53,16 @@ extension Engine {
                 throw unusable(path, word, error)
             }
             guard let lock else {
-                let holder = (try? directory.read("pid", limit: 64)).flatMap { $0 }.map { " (pid \(String(decoding: $0, as: UTF8.self).trimmed))" } ?? ""  // For the message only.
+                let holder =
+                    (try? directory.read("pid", limit: 64)).flatMap { $0 }.map { " (pid \(String(decoding: $0, as: UTF8.self).trimmed))" }
+                    ?? ""  // For the message only.
                 throw LunetteError(
-                    .conflict, "open an engine on \(path): another engine\(holder) has it", hint: "use that engine's socket, or another --\(word)")
+                    .conflict, "open an engine on \(path): another engine\(holder) has it",
+                    hint: "use that engine's socket, or another --\(word)")
             }
-            do throws(SystemCallError) { try directory.write("pid", Array("\(getpid())\n".utf8)) } catch { throw unusable(path, word, error) }
+            do throws(SystemCallError) { try directory.write("pid", Array("\(getpid())\n".utf8)) } catch {
+                throw unusable(path, word, error)
+            }
             locks.append(lock)
         }
         return locks

@@ -27,10 +27,14 @@ extension Engine {
         }
         switch await host.adopt(run) {
         case .running(let container):
-            if record.state.status == .paused { _ = try await state.apply(.resumed, to: record.id, note: ("adopted", "it was resumed meanwhile")) }
+            if record.state.status == .paused {
+                _ = try await state.apply(.resumed, to: record.id, note: ("adopted", "it was resumed meanwhile"))
+            }
             await adopt(record, container)
         case .paused(let container):
-            if record.state.status == .running { _ = try await state.apply(.paused, to: record.id, note: ("adopted", "it was paused meanwhile")) }
+            if record.state.status == .running {
+                _ = try await state.apply(.paused, to: record.id, note: ("adopted", "it was paused meanwhile"))
+            }
             await adopt(record, container)
         case .unmonitored(let container):
             await state.note(degraded: "its shim was killed: what it writes is lost, and how it ends will not be known", record.id)
@@ -39,7 +43,8 @@ extension Engine {
             let (record, effects) = try await state.apply(.exited(ExitRecord(exit)), to: record.id, note: ("exited", "while no engine ran"))
             await supervisor.carryOut(effects, record)
         case .created, .absent:
-            try await lost(record, record.run?["shim"]?["boot_id"]?.stringValue == state.bootID ? "its shim was killed" : "the machine was restarted")
+            try await lost(
+                record, record.run?["shim"]?["boot_id"]?.stringValue == state.bootID ? "its shim was killed" : "the machine was restarted")
         }
     }
 
@@ -71,7 +76,8 @@ extension Engine {
             await supervisor.watch(record.id, found, effects: effects, record: started)
             await volumes.adopt(user: record.id, volumes: record.volumes)
         } else if let ended {
-            let (stopped, effects) = try await state.apply(.exited(ExitRecord(ended)), to: record.id, note: ("exited", "while no engine ran"))
+            let (stopped, effects) = try await state.apply(
+                .exited(ExitRecord(ended)), to: record.id, note: ("exited", "while no engine ran"))
             await supervisor.carryOut(effects, stopped)
         }
     }
@@ -133,7 +139,9 @@ extension Engine {
     /// Takes up what was pending: restarts, removals, the end of the script that a container was made for.
     private func resume(_ record: ContainerRecord) async {
         if let due = record.state.restartAt { await supervisor.carryOut([.restart(after: max(0, due - clock.now()))], record) }
-        if record.state.removesOnExit, record.state.status == .stopped, record.state.restartAt == nil { await supervisor.carryOut([.remove], record) }
+        if record.state.removesOnExit, record.state.status == .stopped, record.state.restartAt == nil {
+            await supervisor.carryOut([.remove], record)
+        }
         guard record.sessionID != nil else { return }
         guard let owner = record.owner?.open() else {
             await removeAtScriptEnd(record.id)

@@ -39,7 +39,8 @@ public final class Engine: EngineConnector {
     private let sessions = Mutex(Sessions())
 
     init(
-        configuration: EngineConfiguration, clock: any EngineClock, state: State, host: any ContainerHost, images: any ImageHost, locks: [FileLock]
+        configuration: EngineConfiguration, clock: any EngineClock, state: State, host: any ContainerHost, images: any ImageHost,
+        locks: [FileLock]
     ) async {
         self.configuration = configuration
         self.clock = clock
@@ -109,7 +110,8 @@ public final class Engine: EngineConnector {
     func perform(_ call: Call, in session: Session) async throws(LunetteError) -> Value {
         let request = call.request
         guard request.version == APIRegistry.version else {
-            throw LunetteError(.unsupported, "\(request.function): API version \(request.version) is not spoken here, only \(APIRegistry.version)")
+            throw LunetteError(
+                .unsupported, "\(request.function): API version \(request.version) is not spoken here, only \(APIRegistry.version)")
         }
         guard let function = Functions.all[request.function] else {
             throw LunetteError(
@@ -216,4 +218,3 @@ private actor SameRequests {
     private func wake(_ id: String, _ number: Int) { running[id]?.removeValue(forKey: number)?.resume() }
     func end(_ id: String) { for waiter in (running.removeValue(forKey: id) ?? [:]).values { waiter.resume() } }
 }
-

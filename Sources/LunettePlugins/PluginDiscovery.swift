@@ -17,7 +17,8 @@ public enum PluginDiscovery {
     public static func search(_ directories: [String]) -> [Found] {
         var found: [String: Found] = [:]
         for directory in directories {
-            guard let folder = try? Directory(directory), let names = try? folder.entries() else { continue }  // A folder that isn't there has no plugins.
+            // A folder that isn't there has no plugins.
+            guard let folder = try? Directory(directory), let names = try? folder.entries() else { continue }
             for name in names.sorted() where found[name] == nil && !name.hasPrefix(".") {
                 guard let plugin = try? folder.openDirectory(name) else { continue }  // A file beside the folders.
                 let path = "\(directory)/\(name)"
@@ -32,10 +33,15 @@ public enum PluginDiscovery {
     private static func read(_ folder: Directory, _ path: String, _ name: String) -> Result<PluginManifest, LunetteError>? {
         let source = "\(path)/plugin.json"
         do throws(LunetteError) {
-            guard let bytes = try atBorder("read the manifest \(source)", { () throws(SystemCallError) in try folder.read("plugin.json", limit: 1 << 20) }) else { return nil }
+            guard
+                let bytes = try atBorder(
+                    "read the manifest \(source)", { () throws(SystemCallError) in try folder.read("plugin.json", limit: 1 << 20) })
+            else { return nil }
             let manifest = try PluginManifest(json: bytes, source: source)
             guard manifest.name == name else {
-                throw LunetteError(.pluginFailed, "read the manifest \(source): it names \"\(manifest.name)\", and its folder is \"\(name)\"", path: "name")
+                throw LunetteError(
+                    .pluginFailed, "read the manifest \(source): it names \"\(manifest.name)\", and its folder is \"\(name)\"", path: "name"
+                )
             }
             return .success(manifest)
         } catch {

@@ -19,7 +19,9 @@ extension PluginManifest {
         name = try reader.required("name")
         try PluginManifest.validate(name: name, reader.path(of: "name"))
         version = try reader.required("version")
-        guard Version(version) != nil else { throw reader.failure("version", "\"\(version)\" is not a version", hint: "write three numbers: \"1.0.0\"") }
+        guard Version(version) != nil else {
+            throw reader.failure("version", "\"\(version)\" is not a version", hint: "write three numbers: \"1.0.0\"")
+        }
         api = try reader.required("api")
         let range = try VersionRange(api, path: reader.path(of: "api"))
         entry = try reader.required("entry")
@@ -33,7 +35,8 @@ extension PluginManifest {
             guard PluginManifest.points.contains(key) else {
                 throw points.failure(
                     key, "unknown extension point",
-                    hint: nearest(to: key, in: PluginManifest.points).map { "did you mean \"\($0)\"?" } ?? "known: " + PluginManifest.points.joined(separator: ", "))
+                    hint: nearest(to: key, in: PluginManifest.points).map { "did you mean \"\($0)\"?" } ?? "known: "
+                        + PluginManifest.points.joined(separator: ", "))
             }
             provides[key] = try points.strings(key) ?? []
         }
@@ -58,15 +61,22 @@ extension PluginManifest {
         try reader.finish()
         guard range.contains(Version(major: PluginManifest.apiVersion)) else {
             throw reader.failure(
-                "api", "it works with API \(api), and this is API \(PluginManifest.apiVersion)", hint: "install a version of the plugin for this Lunette")
+                "api", "it works with API \(api), and this is API \(PluginManifest.apiVersion)",
+                hint: "install a version of the plugin for this Lunette")
         }
     }
 
     /// A name is also a folder and a part of messages: one path component of plain letters.
     private static func validate(name: String, _ path: String) throws(LunetteError) {
-        let fits = (1...64).contains(name.utf8.count) && name.utf8.first != UInt8(ascii: "-")
-            && name.utf8.allSatisfy { (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") }
-        guard fits else { throw LunetteError(.invalidArgument, "\"\(displayable(name, limit: 80))\" can't name a plugin", path: path, hint: "use a–z, 0–9, - and _") }
+        let fits =
+            (1...64).contains(name.utf8.count) && name.utf8.first != UInt8(ascii: "-")
+            && name.utf8.allSatisfy {
+                (0x61...0x7a).contains($0) || (0x30...0x39).contains($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_")
+            }
+        guard fits else {
+            throw LunetteError(
+                .invalidArgument, "\"\(displayable(name, limit: 80))\" can't name a plugin", path: path, hint: "use a–z, 0–9, - and _")
+        }
     }
 }
 

@@ -25,7 +25,9 @@ struct VersionRange: Sendable {
     init(_ text: String, path: String) throws(LunetteError) {
         for word in text.split(separator: " ") {
             let sign = word.prefix { "<>=".contains($0) }
-            guard let version = Version(word.dropFirst(sign.count)), ["", "=", ">", "<", ">=", "<="].contains(sign) else { throw Self.failure(text, path) }
+            guard let version = Version(word.dropFirst(sign.count)), ["", "=", ">", "<", ">=", "<="].contains(sign) else {
+                throw Self.failure(text, path)
+            }
             if sign.isEmpty {
                 conditions += [(">=", version), ("<", Version(major: version.major + 1))]
             } else {
@@ -36,7 +38,9 @@ struct VersionRange: Sendable {
     }
 
     private static func failure(_ text: String, _ path: String) -> LunetteError {
-        LunetteError(.invalidArgument, "\"\(displayable(text, limit: 80))\" is not a version range", path: path, hint: "write \"1\", or \">=1.2 <3\"")
+        LunetteError(
+            .invalidArgument, "\"\(displayable(text, limit: 80))\" is not a version range", path: path, hint: "write \"1\", or \">=1.2 <3\""
+        )
     }
 
     func contains(_ version: Version) -> Bool {

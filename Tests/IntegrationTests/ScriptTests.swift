@@ -45,7 +45,8 @@ struct ScriptTests {
             let environment = ["LUNETTE_CONFIG": "\(home.folder)/config"]
 
             // An unknown certificate is refused …
-            let refused = try await home.lunette("-e", "return image.pull('\(reference)', { tls = true })", environment: environment, expecting: 1)
+            let refused = try await home.lunette(
+                "-e", "return image.pull('\(reference)', { tls = true })", environment: environment, expecting: 1)
             #expect(refused.errorText.contains("certificate"), "\(refused.errorText)")
             try await home.stopEngine()
             // … until its authority is named for this host …

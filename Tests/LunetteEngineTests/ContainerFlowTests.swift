@@ -1,10 +1,11 @@
 import LunetteAPI
-@testable import LunetteEngine
 import LunetteRuntime
 import LunetteSpec
 import LunetteTesting
 import Synchronization
 import Testing
+
+@testable import LunetteEngine
 
 @Suite struct ContainerFlowTests {
     @Test func aRunIsCreatedStartedAndWaitedFor() async throws {
@@ -41,7 +42,8 @@ import Testing
 
     @Test func aMissingImageIsNamedWithAHint() async throws {
         try await withEngine { fixture, session in
-            let error = await expectError(.notFound) { () async throws(LunetteError) in try await session.run("x", ["image": "bass:latest"]) }
+            let error = await expectError(.notFound) { () async throws(LunetteError) in try await session.run("x", ["image": "bass:latest"])
+            }
             #expect(error?.path == "spec.image")
             #expect(await fixture.engine.state.containers.isEmpty)
         }
@@ -68,7 +70,9 @@ import Testing
             let container = fixture.host.container(id)!
             container.state.withLock { $0.diesOf = [9] }
             async let stopped = session.call("container.stop", ["container": "web"])
-            try await eventually("the stop waits out its grace") { fixture.clock.fake.sleeperCount > 0 && !container.state.withLock { $0.signals }.isEmpty }
+            try await eventually("the stop waits out its grace") {
+                fixture.clock.fake.sleeperCount > 0 && !container.state.withLock { $0.signals }.isEmpty
+            }
             fixture.clock.fake.advance(by: .seconds(5))
             let exit = try await stopped
             #expect(container.state.withLock { $0.signals } == [15, 9])
@@ -122,7 +126,9 @@ import Testing
     @Test func removingNeedsForceWhileItRuns() async throws {
         try await withEngine { fixture, session in
             try await session.run("web")
-            await expectError(.invalidState) { () async throws(LunetteError) in try await session.call("container.remove", ["container": "web"]) }
+            await expectError(.invalidState) { () async throws(LunetteError) in
+                try await session.call("container.remove", ["container": "web"])
+            }
             try await session.call("container.remove", ["container": "web", "force": true])
             #expect(await fixture.engine.state.containers.isEmpty)
             #expect(await fixture.engine.state.ledger.isEmpty)
@@ -212,7 +218,9 @@ import Testing
         try await withEngine { fixture, session in
             let function = await expectError(.unsupported) { () async throws(LunetteError) in try await session.call("container.rnu") }
             #expect(function?.hint == "did you mean \"container.run\"?")
-            let option = await expectError(.invalidArgument) { () async throws(LunetteError) in try await session.run("x", ["mmory": "1GiB"]) }
+            let option = await expectError(.invalidArgument) { () async throws(LunetteError) in
+                try await session.run("x", ["mmory": "1GiB"])
+            }
             #expect(option?.message.contains("unknown option") == true)
         }
     }
@@ -222,7 +230,9 @@ import Testing
             let id = try await session.run("web")
             try await session.call("container.pause", ["container": "web"])
             #expect(try await session.status("web") == "paused")
-            await expectError(.invalidState) { () async throws(LunetteError) in try await session.call("container.pause", ["container": "web"]) }
+            await expectError(.invalidState) { () async throws(LunetteError) in
+                try await session.call("container.pause", ["container": "web"])
+            }
             try await session.call("container.stop", ["container": "web"])
             #expect(fixture.host.container(id)!.state.withLock { !$0.isPaused })
         }

@@ -94,7 +94,8 @@ import Testing
         _ = try state.apply(.started(pid: 7), now: 0)
         _ = try state.apply(exit(1), now: 0)
         _ = try state.apply(.restartDue, now: 0)
-        #expect(try state.apply(.startFailed(message: "again", code: 125), now: 0).contains { if case .restart = $0 { true } else { false } })
+        #expect(
+            try state.apply(.startFailed(message: "again", code: 125), now: 0).contains { if case .restart = $0 { true } else { false } })
     }
 
     @Test func removeOnExitFollowsTheLastExit() throws {
@@ -105,7 +106,8 @@ import Testing
 
     @Test func outOfMemoryIsToldBeforeTheExit() throws {
         var state = try running()
-        let effects = try state.apply(.exited(ExitRecord(code: 137, signal: "SIGKILL", oomKilled: true, reason: .oom, finishedAt: 0)), now: 1)
+        let effects = try state.apply(
+            .exited(ExitRecord(code: 137, signal: "SIGKILL", oomKilled: true, reason: .oom, finishedAt: 0)), now: 1)
         #expect(effects.prefix(2) == [.emit("container.oom"), .emit("container.exited")])
     }
 

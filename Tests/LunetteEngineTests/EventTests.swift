@@ -51,7 +51,8 @@ import Testing
             try await session.run("one")
             try await session.run("two")
             let seen = Collected()
-            try await session.call("events.follow", ["since": 0, "until": "0s", "match": ["name": "container.*", "target": "two"]]) { event throws(LunetteError) in
+            try await session.call("events.follow", ["since": 0, "until": "0s", "match": ["name": "container.*", "target": "two"]]) {
+                event throws(LunetteError) in
                 seen.add(event)
             }
             #expect(seen.values.map { $0["target"]!["name"]! } == ["two", "two"])

@@ -1,8 +1,9 @@
 import LunetteAPI
-@testable import LunetteEngine
 import LunetteSpec
 import LunetteTesting
 import Testing
+
+@testable import LunetteEngine
 
 @Suite struct HookTests {
     private func register(
@@ -175,7 +176,9 @@ import Testing
             let receiver = TestReceiver()
             receiver.before("mirror") { event throws(LunetteError) in
                 let cause = event["cause"]!.arrayValue!.compactMap(\.stringValue)
-                let spec: Value = ["image": "base:latest", "args": ["serve"], "name": .string(event["target"]!["name"]!.stringValue! + "-copy")]
+                let spec: Value = [
+                    "image": "base:latest", "args": ["serve"], "name": .string(event["target"]!["name"]!.stringValue! + "-copy"),
+                ]
                 try await session.call("container.create", ["spec": spec], cause: cause)
                 return .null
             }

@@ -23,7 +23,8 @@ import Testing
         for name in ["sh", "true", "false", "sleep", "cat", "echo", "id"] {
             try FileManager.default.createSymbolicLink(atPath: "\(rootfs)/bin/\(name)", withDestinationPath: "busybox")
         }
-        func removeAll() { for path in [root, state] { try? FileManager.default.removeItem(atPath: path) } }  // Best effort: the leak is told below.
+        // Best effort: the leak is told below.
+        func removeAll() { for path in [root, state] { try? FileManager.default.removeItem(atPath: path) } }
         do {
             let configuration = EngineConfiguration(root: root, state: state, shimPath: shimPath(), pluginDirectories: [])
             let engine = try await Engine.open(configuration)
@@ -39,7 +40,9 @@ import Testing
                     #expect(problems == .array([]))
                 }
             } catch {
-                for id in await engine.state.containers.keys { _ = try? await session.call("container.remove", ["container": .string(id), "force": true]) }
+                for id in await engine.state.containers.keys {
+                    _ = try? await session.call("container.remove", ["container": .string(id), "force": true])
+                }
                 await engine.close()
                 throw error
             }
@@ -62,7 +65,9 @@ import Testing
         return nil
     }
 
-    private func spec(_ rootfs: String, _ args: String...) -> ValueMap { ["rootfs": .string(rootfs), "args": .array(args.map(Value.string))] }
+    private func spec(_ rootfs: String, _ args: String...) -> ValueMap {
+        ["rootfs": .string(rootfs), "args": .array(args.map(Value.string))]
+    }
 
     @Test func aRealContainerRunsAndItsExitIsKnown() async throws {
         try await withRealEngine { engine, session, rootfs in

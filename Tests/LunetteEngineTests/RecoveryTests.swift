@@ -1,11 +1,12 @@
 import Foundation
-@testable import LunetteEngine
 import LunetteLinux
 import LunetteRuntime
 import LunetteSpec
 import LunetteTesting
 import Synchronization
 import Testing
+
+@testable import LunetteEngine
 
 /// What a new engine makes of what a killed one left. A killed engine is one that never closes: its database is opened again.
 @Suite struct RecoveryTests {
@@ -26,7 +27,9 @@ import Testing
         await next.end()
     }
 
-    private func adopted(_ id: String, _ dead: EngineFixture) -> FakeContainer { FakeContainer(id: id, spec: dead.host.container(id)!.spec) }
+    private func adopted(_ id: String, _ dead: EngineFixture) -> FakeContainer {
+        FakeContainer(id: id, spec: dead.host.container(id)!.spec)
+    }
 
     @Test func aRunningContainerIsAdoptedAndItsExitSeen() async throws {
         try await across { _, session in

@@ -1,11 +1,12 @@
 import Foundation
 import GRDB
 import LunetteAPI
-@testable import LunetteEngine
 import LunetteLinux
 import LunetteSpec
 import LunetteTesting
 import Testing
+
+@testable import LunetteEngine
 
 @Suite struct StateTests {
     private func directory() throws -> String {
@@ -65,7 +66,8 @@ import Testing
         let folder = try directory()
         defer { try? FileManager.default.removeItem(atPath: folder) }
         var record = ContainerRecord(
-            id: "a", name: "web", spec: ["labels": ["a": "b"]], image: .init(reference: "r", digest: "d", id: "i"), createdAt: 1.5, requestID: "r1",
+            id: "a", name: "web", spec: ["labels": ["a": "b"]], image: .init(reference: "r", digest: "d", id: "i"), createdAt: 1.5,
+            requestID: "r1",
             sessionID: "s", actor: LunetteEngine.Call.ownCall("test").request.actor)
         record.state.status = .stopped
         record.state.exit = ExitRecord(code: 137, signal: "SIGKILL", oomKilled: true, reason: .oom, finishedAt: 9, message: "m")

@@ -1,9 +1,10 @@
-@testable import LunetteEngine
 import LunetteRuntime
 import LunetteSpec
 import LunetteTesting
 import Synchronization
 import Testing
+
+@testable import LunetteEngine
 
 @Suite struct VolumeTests {
     private let mount: Value = [["type": "volume", "source": "data", "target": "/data"]]
@@ -13,7 +14,9 @@ import Testing
             try await session.call("volume.create", ["name": "data"])
             let id = try await session.run("web", ["mounts": mount])
             #expect(fixture.host.state.withLock { $0.requests.last?.mounts.first?.sources.first?.hasPrefix(fixture.directory) } == true)
-            let inUse = await expectError(.invalidState) { () async throws(LunetteError) in try await session.call("volume.remove", ["volume": "data"]) }
+            let inUse = await expectError(.invalidState) { () async throws(LunetteError) in
+                try await session.call("volume.remove", ["volume": "data"])
+            }
             #expect(inUse?.message.contains("in use by web") == true)
             fixture.host.container(id)!.finish()
             try await eventually("the driver lets go of it") { fixture.drivers.driver.journal.values.contains("unmount data") }

@@ -36,7 +36,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("name", Value.string("../x")), ("name", "Has Spaces"), ("version", "one"), ("api", "banana"), ("api", "2"), ("entry", "../init.lua"),
+        ("name", Value.string("../x")), ("name", "Has Spaces"), ("version", "one"), ("api", "banana"), ("api", "2"),
+        ("entry", "../init.lua"),
         ("entry", "/etc/init.lua"), ("transport", "telepathy"), ("isolation", "vm"),
     ])
     func aBadFieldIsNamed(field: String, value: Value) {

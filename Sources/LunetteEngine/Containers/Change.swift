@@ -42,7 +42,8 @@ extension Engine {
         var fields = fields
         if !record.labels.isEmpty { fields["labels"] = .map(record.labels) }
         return PendingEvent(
-            name: what, target: .init(kind: "container", id: record.id, name: name ?? record.name), fields: fields, actor: call.request.actor.value,
+            name: what, target: .init(kind: "container", id: record.id, name: name ?? record.name), fields: fields,
+            actor: call.request.actor.value,
             cause: call.causeOfConsequences)
     }
 
@@ -53,7 +54,9 @@ extension Engine {
         var change: ValueMap = [:]
         for key in ["resources", "labels", "restart"] { change[key] = arguments.value(key) }
         try arguments.finish()
-        guard !change.isEmpty else { throw LunetteError(.invalidArgument, "nothing is to be changed", hint: "give resources, labels or restart") }
+        guard !change.isEmpty else {
+            throw LunetteError(.invalidArgument, "nothing is to be changed", hint: "give resources, labels or restart")
+        }
         let wanted = Value.map(change)
         let id = try await state.container(word).id
         try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
@@ -101,7 +104,8 @@ extension Engine {
         let (record, source, destination) = try await copyArguments(call)
         try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
             try await host.copyIn(
-                id: record.id, container: await supervisor.container(record.id), layers: try await layers(of: record), from: source, to: destination)
+                id: record.id, container: await supervisor.container(record.id), layers: try await layers(of: record), from: source,
+                to: destination)
         }
         return .null
     }
@@ -109,7 +113,8 @@ extension Engine {
     func copyOutOfContainer(_ call: Call) async throws(LunetteError) -> Value {
         let (record, source, destination) = try await copyArguments(call)
         try await host.copyOut(
-            id: record.id, container: await supervisor.container(record.id), layers: try await layers(of: record), from: source, to: destination)
+            id: record.id, container: await supervisor.container(record.id), layers: try await layers(of: record), from: source,
+            to: destination)
         return .null
     }
 

@@ -11,8 +11,10 @@ protocol ContainerHost: Sendable {
     func readLog(
         id: String, _ options: LogOptions, onEntry: @escaping @Sendable (LogEntry) async throws(LunetteError) -> Void
     ) async throws(LunetteError)
-    func copyIn(id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String) async throws(LunetteError)
-    func copyOut(id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String) async throws(LunetteError)
+    func copyIn(
+        id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String) async throws(LunetteError)
+    func copyOut(
+        id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String) async throws(LunetteError)
     /// Fills an empty directory with what an image's layers have at a path, owners kept.
     /// - Returns: whether there was anything.
     func copyUp(layers: [String], from target: String, to directory: String) async throws(LunetteError) -> Bool
@@ -85,11 +87,15 @@ struct RuntimeHost: ContainerHost {
         id: String, _ options: LogOptions, onEntry: @escaping @Sendable (LogEntry) async throws(LunetteError) -> Void
     ) async throws(LunetteError) { try await runtime.readLog(id: id, options, onEntry: onEntry) }
 
-    func copyIn(id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String) async throws(LunetteError) {
+    func copyIn(
+        id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String
+    ) async throws(LunetteError) {
         try await runtime.copyIn(id: id, container: container as? Container, layers: layers, from: source, to: target)
     }
 
-    func copyOut(id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String) async throws(LunetteError) {
+    func copyOut(
+        id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String
+    ) async throws(LunetteError) {
         try await runtime.copyOut(id: id, container: container as? Container, layers: layers, from: source, to: target)
     }
 }

@@ -91,7 +91,9 @@ struct ContainerState: Sendable, Hashable {
         case .exited(let record):
             try require(isAlive, "is \(status.rawValue)")
             var record = record
-            if timeLimitPassed { record.reason = .timeLimit } else if isStopping, record.reason == .signal || record.reason == .exited {
+            if timeLimitPassed {
+                record.reason = .timeLimit
+            } else if isStopping, record.reason == .signal || record.reason == .exited {
                 record.reason = .stopped
             }
             return ended(record, now: now, emitting: record.oomKilled ? [.emit("container.oom")] : [])

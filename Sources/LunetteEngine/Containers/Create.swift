@@ -259,7 +259,8 @@ extension Engine {
 
     private func stopSignal(_ spec: ContainerSpec, _ image: ImageRecord?) throws(LunetteError) -> Int32 {
         if let signal = spec.stop.signal { return signal.number }
-        if let text = image?.config.config.stopSignal, let signal = try? Signal(text) { return signal.number }  // An image's odd signal is not the user's fault.
+        // An image's odd signal is not the user's fault.
+        if let text = image?.config.config.stopSignal, let signal = try? Signal(text) { return signal.number }
         return Signal.term.number
     }
 

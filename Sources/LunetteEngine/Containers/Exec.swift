@@ -40,7 +40,8 @@ extension Engine {
         result["signal"] = exit.signal.map(Value.string)
         if checks, exit.code != 0 {
             throw LunetteError(
-                .exitStatus, "\(displayable(spec.args[0], limit: 80)) in \(record.name) ended with \(exit.signal ?? "code \(exit.code)")", target: record.name,
+                .exitStatus, "\(displayable(spec.args[0], limit: 80)) in \(record.name) ended with \(exit.signal ?? "code \(exit.code)")",
+                target: record.name,
                 details: .map(result))
         }
         return .map(result)
@@ -63,14 +64,20 @@ extension Engine {
         enum Outcome: Sendable { case ended(Result<ContainerExit, LunetteError>), timedOut, cancelled }
         let race = Race<Outcome>()
         let waiting = Task {
-            do throws(LunetteError) { race.finish(.ended(.success(try await process.exit()))) } catch { race.finish(.ended(.failure(error))) }
+            do throws(LunetteError) { race.finish(.ended(.success(try await process.exit()))) } catch {
+                race.finish(.ended(.failure(error)))
+            }
         }
         let timer = Task { [clock] in
             guard let timeout else { return }
             do { try await clock.sleep(timeout) } catch { return }
             race.finish(.timedOut)
         }
-        let outcome = await withTaskCancellationHandler { await race.value } onCancel: { race.finish(.cancelled) }
+        let outcome = await withTaskCancellationHandler {
+            await race.value
+        } onCancel: {
+            race.finish(.cancelled)
+        }
         timer.cancel()
         if case .ended(let result) = outcome { return try result.get() }
         do throws(LunetteError) { try await process.kill(signal: Signal.kill.number) } catch {
@@ -79,7 +86,8 @@ extension Engine {
         // Its output must be whole before the call returns; a shim that is lost ends the waiting too.
         await waiting.value
         if case .timedOut = outcome {
-            throw LunetteError(.timeout, "the command in \(record.name) did not end within \(timeout ?? 0) s and was killed", target: record.name)
+            throw LunetteError(
+                .timeout, "the command in \(record.name) did not end within \(timeout ?? 0) s and was killed", target: record.name)
         }
         throw LunetteError(.cancelled, "\(call.request.function) was cancelled", operation: call.request.function)
     }
@@ -97,7 +105,9 @@ extension Engine {
         let columns = try arguments.int("columns") ?? 80
         let exec = try arguments.string("exec")
         try arguments.finish()
-        guard (0...65535).contains(rows), (0...65535).contains(columns) else { throw arguments.failure("rows", "is not the size of a terminal") }
+        guard (0...65535).contains(rows), (0...65535).contains(columns) else {
+            throw arguments.failure("rows", "is not the size of a terminal")
+        }
         let container = try await live(try await state.container(word))
         try await container.resize(rows: UInt16(rows), columns: UInt16(columns), exec: exec)
         return .null
@@ -126,7 +136,9 @@ extension Engine {
         try await host.readLog(id: record.id, LogOptions()) { entry async throws(LunetteError) in
             guard let sink = entry.stream == .stdout ? streams.stdout : streams.stderr else { return }
             try await blocking { () throws(LunetteError) in
-                try atBorder("write to the caller") { () throws(SystemCallError) in try sink.writeAll(entry.line + (entry.isComplete ? [10] : [])) }
+                try atBorder("write to the caller") { () throws(SystemCallError) in
+                    try sink.writeAll(entry.line + (entry.isComplete ? [10] : []))
+                }
             }
         }
     }

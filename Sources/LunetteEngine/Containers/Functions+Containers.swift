@@ -2,12 +2,19 @@ import LunetteSpec
 
 extension Functions {
     static let containers: [String: Function] = [
-        "container.create": .changing { engine, call, session async throws(LunetteError) in try await engine.createContainer(call, session).handle },
-        "container.run": .changing { engine, call, session async throws(LunetteError) in try await engine.runContainer(call, session).handle },
-        "container.apply": .changing { engine, call, session async throws(LunetteError) in try await engine.applyContainer(call, session).handle },
+        "container.create": .changing { engine, call, session async throws(LunetteError) in
+            try await engine.createContainer(call, session).handle
+        },
+        "container.run": .changing { engine, call, session async throws(LunetteError) in try await engine.runContainer(call, session).handle
+        },
+        "container.apply": .changing { engine, call, session async throws(LunetteError) in
+            try await engine.applyContainer(call, session).handle
+        },
         "container.get": .reading { engine, call, _ async throws(LunetteError) in try await engine.containerTarget(call).handle },
         "container.find": .reading { engine, call, _ async throws(LunetteError) in try await engine.findContainer(call)?.handle ?? .null },
-        "container.list": .reading { engine, call, _ async throws(LunetteError) in .array(try await engine.matchingContainers(call).map(\.handle)) },
+        "container.list": .reading { engine, call, _ async throws(LunetteError) in
+            .array(try await engine.matchingContainers(call).map(\.handle))
+        },
         "container.inspect_all": .reading { engine, call, _ async throws(LunetteError) in
             .array(try await engine.matchingContainers(call).map { engine.describe($0) })
         },
@@ -37,7 +44,9 @@ extension Functions {
         "container.logs": .reading { engine, call, _ async throws(LunetteError) in try await engine.readLogs(call) },
         "container.follow_logs": .reading { engine, call, _ async throws(LunetteError) in try await engine.followLogs(call) },
         "container.stats": .reading { engine, call, _ async throws(LunetteError) in try await engine.liveTarget(call).container.stats() },
-        "container.processes": .reading { engine, call, _ async throws(LunetteError) in try await engine.liveTarget(call).container.processes() },
+        "container.processes": .reading { engine, call, _ async throws(LunetteError) in
+            try await engine.liveTarget(call).container.processes()
+        },
         "container.copy_in": .changing { engine, call, _ async throws(LunetteError) in try await engine.copyIntoContainer(call) },
         "container.copy_out": .reading { engine, call, _ async throws(LunetteError) in try await engine.copyOutOfContainer(call) },
     ]
@@ -71,7 +80,8 @@ extension Engine {
         guard let container = await supervisor.container(record.id) else {
             let record = await state.containers[record.id] ?? record
             throw LunetteError(
-                .invalidState, "the container \(record.name) is \(record.state.isAlive ? "starting" : record.state.status.rawValue), not running",
+                .invalidState,
+                "the container \(record.name) is \(record.state.isAlive ? "starting" : record.state.status.rawValue), not running",
                 target: record.name, hint: record.state.isAlive ? nil : "start it first")
         }
         return container

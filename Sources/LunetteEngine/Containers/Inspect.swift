@@ -18,8 +18,10 @@ extension Engine {
     func describe(_ record: ContainerRecord) -> Value {
         let state = record.state
         var map: ValueMap = [
-            "id": .string(record.id), "name": .string(record.name), "status": .string(state.status.rawValue), "state": .string(state.status.rawValue),
-            "spec": record.spec, "labels": .map(record.labels), "health": ["status": "none", "failures": 0], "restarts": .int(Int64(state.restarts)),
+            "id": .string(record.id), "name": .string(record.name), "status": .string(state.status.rawValue),
+            "state": .string(state.status.rawValue),
+            "spec": record.spec, "labels": .map(record.labels), "health": ["status": "none", "failures": 0],
+            "restarts": .int(Int64(state.restarts)),
             "created_at": .double(record.createdAt), "ports": .array([]), "mounts": record.spec["mounts"] ?? .array([]),
             "history": .array(record.history.map(\.value)),
         ]

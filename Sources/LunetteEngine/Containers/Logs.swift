@@ -70,7 +70,9 @@ extension Engine {
             guard asked.wants(entry) else { return }
             var line = entry.line
             if asked.hasTimestamps { line = Array(entry.timestamp.utf8) + [0x20] + line }
-            var chunk: ValueMap = ["stream": .string(entry.stream.rawValue), "data": .text(line), "sequence": .int(Int64(clamping: entry.sequence))]
+            var chunk: ValueMap = [
+                "stream": .string(entry.stream.rawValue), "data": .text(line), "sequence": .int(Int64(clamping: entry.sequence)),
+            ]
             chunk["time"] = .double(Timestamp.seconds(entry.timestamp) ?? 0)
             if !entry.isComplete { chunk["partial"] = true }
             try await call.emit(.map(chunk))
@@ -98,7 +100,9 @@ enum Timestamp {
     /// Unix seconds of an RFC 3339 time in UTC (`2026-11-23T12:40:33.123456789Z`); nil for anything else.
     static func seconds(_ text: String) -> Double? {
         let bytes = Array(text.utf8)
-        guard bytes.count >= 20, bytes[4] == 0x2d, bytes[7] == 0x2d, bytes[10] == 0x54, bytes[13] == 0x3a, bytes[16] == 0x3a, bytes.last == 0x5a else { return nil }
+        guard bytes.count >= 20, bytes[4] == 0x2d, bytes[7] == 0x2d, bytes[10] == 0x54, bytes[13] == 0x3a, bytes[16] == 0x3a,
+            bytes.last == 0x5a
+        else { return nil }
         func number(_ range: Range<Int>) -> Int? {
             var result = 0
             for byte in bytes[range] {
@@ -107,7 +111,8 @@ enum Timestamp {
             }
             return result
         }
-        guard let year = number(0..<4), let month = number(5..<7), let day = number(8..<10), let hour = number(11..<13), let minute = number(14..<16),
+        guard let year = number(0..<4), let month = number(5..<7), let day = number(8..<10), let hour = number(11..<13),
+            let minute = number(14..<16),
             let second = number(17..<19), (1...12).contains(month)
         else { return nil }
         var fraction = 0.0

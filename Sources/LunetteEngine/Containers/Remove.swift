@@ -26,7 +26,8 @@ extension Engine {
         let sharers = await state.containers.values.filter { $0.sharesRangeOf == record.id && $0.state.isAlive }.map(\.name).sorted()
         guard sharers.isEmpty else {
             throw LunetteError(
-                .invalidState, "remove container \(record.name): \(sharers.joined(separator: ", ")) shares its namespaces", target: record.name,
+                .invalidState, "remove container \(record.name): \(sharers.joined(separator: ", ")) shares its namespaces",
+                target: record.name,
                 hint: "stop those first")
         }
         try await ask("container.remove", record, call, fields: ["force": .bool(force)])
@@ -61,7 +62,9 @@ extension Engine {
             // Repeated, the request that made it gets it once more instead of making it again.
             Outcome(requestID: record.requestID, function: "container.create", result: .success(record.handle)),
         ]
-        if let exit = record.state.exit { changes.outcomes.append(Outcome(requestID: "exit/\(record.id)", function: "exit", result: .success(exit.value))) }
+        if let exit = record.state.exit {
+            changes.outcomes.append(Outcome(requestID: "exit/\(record.id)", function: "exit", result: .success(exit.value)))
+        }
         var fields: ValueMap = record.labels.isEmpty ? [:] : ["labels": .map(record.labels)]
         fields["exit"] = record.state.exit?.value
         changes.events = [

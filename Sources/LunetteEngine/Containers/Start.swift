@@ -60,7 +60,8 @@ extension Engine {
     private func named<T>(_ record: ContainerRecord, _ body: () throws(LunetteError) -> T) throws(LunetteError) -> T {
         do throws(LunetteError) { return try body() } catch {
             var error = error
-            error.message = error.message.hasPrefix("the container ") ? "the container \(record.name) " + error.message.dropFirst(14) : error.message
+            error.message =
+                error.message.hasPrefix("the container ") ? "the container \(record.name) " + error.message.dropFirst(14) : error.message
             error.target = record.name
             throw error
         }
@@ -72,7 +73,8 @@ extension Engine {
     ///   - hasRow: whether the creation wrote the ledger's row already.
     ///   - asked: whether a caller asked for it; a policy's restart has made its own entry already.
     private func launch(
-        _ record: ContainerRecord, _ call: Call, streams: Streams, since begin: UInt64, extra: Changes, asked: Bool = false, hasRow: Bool = false
+        _ record: ContainerRecord, _ call: Call, streams: Streams, since begin: UInt64, extra: Changes, asked: Bool = false,
+        hasRow: Bool = false
     ) async throws(LunetteError) -> ContainerRecord {
         let id = record.id
         var profile = Profile(since: begin)
@@ -137,7 +139,9 @@ extension Engine {
     }
 
     /// Resolves what the runtime needs: image layers, volumes, other containers' namespaces.
-    func launchRequest(_ record: ContainerRecord, _ call: Call, streams: Streams, isDry: Bool = false) async throws(LunetteError) -> CreateRequest {
+    func launchRequest(
+        _ record: ContainerRecord, _ call: Call, streams: Streams, isDry: Bool = false
+    ) async throws(LunetteError) -> CreateRequest {
         let spec = try ContainerSpec(record.spec)
         let root: CreateRequest.Root
         var config: ImageConfig?
@@ -146,7 +150,8 @@ extension Engine {
         case .image(let name):
             guard let image = try await images.find(record.image?.id ?? name) else {
                 throw LunetteError(
-                    .notFound, "the image \(record.image?.reference ?? name) of container \(record.name) is no longer here", target: record.name,
+                    .notFound, "the image \(record.image?.reference ?? name) of container \(record.name) is no longer here",
+                    target: record.name,
                     hint: "`lunette system check` tells what else is missing")
             }
             root = .layers(image.snapshotPaths)
@@ -159,7 +164,8 @@ extension Engine {
                 let run = sharer.run.flatMap(LunetteRuntime.ContainerRecord.init(value:))
             else {
                 throw LunetteError(
-                    .invalidState, "the container whose namespaces \(record.name) shares does not run", target: record.name, hint: "start it first")
+                    .invalidState, "the container whose namespaces \(record.name) shares does not run", target: record.name,
+                    hint: "start it first")
             }
             range = sharer.idRange
             shared = run.initProcess
@@ -169,7 +175,8 @@ extension Engine {
         if case .container = spec.ipc { request.joinIPCOf = shared }
         if case .container = spec.pid { request.joinPIDOf = shared }
         // A terminal stays when its user leaves: the end of the keys isn't a hang-up.
-        request.io = ProcessIO(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr, keepsStdinOpen: spec.hasTerminal, size: streams.size)
+        request.io = ProcessIO(
+            stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr, keepsStdinOpen: spec.hasTerminal, size: streams.size)
         request.mounts = try await resolveMounts(spec, record, root, call, isDry: isDry)
         return request
     }
@@ -203,7 +210,8 @@ extension Engine {
                 _ = try await hooks.ask(
                     .init(
                         event: "volume.mount", target: .init(kind: "volume", id: volume.id, name: volume.name),
-                        spec: ["volume": .string(volume.name), "container": record.handle, "mount": mount.value], labels: volume.labels, driver: volume.driver),
+                        spec: ["volume": .string(volume.name), "container": record.handle, "mount": mount.value], labels: volume.labels,
+                        driver: volume.driver),
                     for: call)
             }
             let path = try await volumes.mount(volume, user: record.id, operation: call.request.id)

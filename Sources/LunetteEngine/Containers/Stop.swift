@@ -59,7 +59,11 @@ extension Engine {
             do { try await clock.sleep(seconds) } catch { return }
             race.finish(false)
         }
-        let ended = await withTaskCancellationHandler { await race.value } onCancel: { race.finish(false) }
+        let ended = await withTaskCancellationHandler {
+            await race.value
+        } onCancel: {
+            race.finish(false)
+        }
         waiting.cancel()
         timer.cancel()
         return ended
@@ -116,7 +120,8 @@ extension Engine {
             let record = try await state.container(id)
             guard record.state.status == .running else { throw notIn(record, "running") }
             try await live(record).pause()
-            _ = try await state.apply(.paused, to: id, note: ("paused", nil), actor: call.request.actor.value, cause: call.causeOfConsequences)
+            _ = try await state.apply(
+                .paused, to: id, note: ("paused", nil), actor: call.request.actor.value, cause: call.causeOfConsequences)
         }
         return .null
     }
@@ -127,7 +132,8 @@ extension Engine {
             let record = try await state.container(id)
             guard record.state.status == .paused else { throw notIn(record, "paused") }
             try await live(record).resume()
-            _ = try await state.apply(.resumed, to: id, note: ("resumed", nil), actor: call.request.actor.value, cause: call.causeOfConsequences)
+            _ = try await state.apply(
+                .resumed, to: id, note: ("resumed", nil), actor: call.request.actor.value, cause: call.causeOfConsequences)
         }
         return .null
     }

@@ -19,7 +19,9 @@ struct Streams: Sendable {
             throw arguments.failure("stdio", "\(names.count) streams are named, and \(call.files.count) descriptors came with the call")
         }
         for (name, number) in zip(names, call.files) {
-            let descriptor = try atBorder("take the caller's \(name)") { () throws(SystemCallError) in try FileDescriptor.duplicate(of: number) }
+            let descriptor = try atBorder("take the caller's \(name)") { () throws(SystemCallError) in
+                try FileDescriptor.duplicate(of: number)
+            }
             switch name {
             case "stdin" where stdin == nil: stdin = descriptor
             case "stdout" where stdout == nil: stdout = descriptor

@@ -14,7 +14,9 @@ extension Engine {
         var position = try await position(since, "since", arguments) ?? newest
         var last: Int64?
         if let until {
-            if let number = until.intValue { last = number } else {
+            if let number = until.intValue {
+                last = number
+            } else {
                 let end = clock.now() - (try Units.seconds(until))
                 last = try await end >= clock.now() - 0.001 ? state.newestEvent : state.sequence(before: end)
             }

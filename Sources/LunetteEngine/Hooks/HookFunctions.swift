@@ -49,7 +49,8 @@ extension Engine {
                 hint: nearest(to: event, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.joined(separator: ", "))
         }
         let subscription = try await hooks.register(
-            receiverID: receiverID, kind: kind, event: event, name: name, timeout: timeout, onFailure: onFailure, priority: Int(priority), match: match,
+            receiverID: receiverID, kind: kind, event: event, name: name, timeout: timeout, onFailure: onFailure, priority: Int(priority),
+            match: match,
             order: order, source: .session, session: session.id, receiver: receiver)
         if kind == .on {
             let from = await state.newestEvent

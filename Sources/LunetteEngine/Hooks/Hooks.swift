@@ -22,7 +22,8 @@ actor Hooks {
 
     func register(
         receiverID: String, kind: Subscription.Kind, event: String, name: String?, timeout: Double, onFailure: Subscription.OnFailure,
-        priority: Int, match: EventMatch, order: Subscription.Order, source: Subscription.Source, session: String, receiver: any HookReceiver
+        priority: Int, match: EventMatch, order: Subscription.Order, source: Subscription.Source, session: String,
+        receiver: any HookReceiver
     ) throws(LunetteError) -> Subscription {
         let id = "\(session)/\(receiverID)"
         guard subscriptions[id] == nil else {
@@ -30,7 +31,8 @@ actor Hooks {
         }
         nextNumber += 1
         let subscription = Subscription(
-            id: id, receiverID: receiverID, kind: kind, event: event, name: name, timeout: timeout, onFailure: onFailure, priority: priority,
+            id: id, receiverID: receiverID, kind: kind, event: event, name: name, timeout: timeout, onFailure: onFailure,
+            priority: priority,
             match: match, order: order, source: source, session: session, number: nextNumber, receiver: receiver)
         subscriptions[id] = subscription
         return subscription
@@ -81,12 +83,14 @@ actor Hooks {
     /// - Returns: the spec as amended.
     /// - Throws: `denied` with the reason; `conflict` when two handlers amend each other; what `normalise` throws.
     func ask(
-        _ question: Question, for call: Call, normalise: @Sendable (Value) throws(LunetteError) -> Value = { spec throws(LunetteError) in spec }
+        _ question: Question, for call: Call,
+        normalise: @Sendable (Value) throws(LunetteError) -> Value = { spec throws(LunetteError) in spec }
     ) async throws(LunetteError) -> Value {
         let handlers = subscriptions.values.filter { subscription in
             subscription.kind == .before && subscription.event == question.event
                 && !call.request.cause.contains("hook:\(subscription.id)")
-                && subscription.match.matches(name: question.event, target: question.target, labels: question.labels, driver: question.driver)
+                && subscription.match.matches(
+                    name: question.event, target: question.target, labels: question.labels, driver: question.driver)
         }.sorted { ($0.priority, $0.source, $0.number) < ($1.priority, $1.source, $1.number) }
         if handlers.isEmpty { return question.spec }
 
@@ -95,7 +99,8 @@ actor Hooks {
         for (index, handler) in handlers.enumerated() {
             if let amended = try await run(handler, question, call, normalise) {
                 if !question.isAmendable {
-                    throw LunetteError(.invalidState, "hook \(handler.label): \(question.event) can't be amended", operation: call.request.function)
+                    throw LunetteError(
+                        .invalidState, "hook \(handler.label): \(question.event) can't be amended", operation: call.request.function)
                 }
                 if amended != question.spec { lastAmended = index }
                 question.spec = amended
@@ -118,10 +123,13 @@ actor Hooks {
         _ handler: Subscription, _ question: Question, _ call: Call, _ normalise: @Sendable (Value) throws(LunetteError) -> Value
     ) async throws(LunetteError) -> Value? {
         guard let current = subscriptions[handler.id], !current.isSuspended else {
-            return try await failed(handler, question, call, subscriptions[handler.id] == nil ? "its session has ended" : "it is suspended after three time-outs")
+            return try await failed(
+                handler, question, call,
+                subscriptions[handler.id] == nil ? "its session has ended" : "it is suspended after three time-outs")
         }
         var event: ValueMap = [
-            "name": .string(question.event), "sequence": .int(0), "time": .double(clock.now()), "target": question.target.value, "spec": question.spec,
+            "name": .string(question.event), "sequence": .int(0), "time": .double(clock.now()), "target": question.target.value,
+            "spec": question.spec,
             "actor": call.request.actor.value, "redelivered": .bool(false),
             "cause": .array((call.causeOfConsequences + ["hook:\(handler.id)"]).map(Value.string)),
         ]
@@ -134,7 +142,8 @@ actor Hooks {
             subscriptions[handler.id]?.timeouts = 0
             if let reason = answer["deny"]?.stringValue {
                 throw LunetteError(
-                    .denied, "\(call.request.function) of \(displayable(question.target.name, limit: 80)) was denied: \(reason)", operation: call.request.function,
+                    .denied, "\(call.request.function) of \(displayable(question.target.name, limit: 80)) was denied: \(reason)",
+                    operation: call.request.function,
                     target: question.target.name, hint: "by the hook \(handler.label) before \(question.event)",
                     details: ["hook": .string(handler.name ?? handler.id), "reason": .string(reason)])
             }
@@ -165,7 +174,8 @@ actor Hooks {
                 actor: call.request.actor.value, cause: call.causeOfConsequences))
         if handler.onFailure == .ignore { return nil }
         throw LunetteError(
-            .denied, "\(call.request.function) of \(displayable(question.target.name, limit: 80)) was denied: hook \(handler.label) failed: \(why)",
+            .denied,
+            "\(call.request.function) of \(displayable(question.target.name, limit: 80)) was denied: hook \(handler.label) failed: \(why)",
             operation: call.request.function, target: question.target.name, hint: "its on_failure is \"deny\"; mend or remove the hook")
     }
 
@@ -179,7 +189,9 @@ actor Hooks {
         nextNumber += 1
         vanishWaiters[handler.id, default: [:]][number] = { race.finish(.vanished) }
         let asking = Task {
-            do throws(LunetteError) { race.finish(.answer(try await handler.receiver.before(subscription: handler.receiverID, event: event))) } catch {
+            do throws(LunetteError) {
+                race.finish(.answer(try await handler.receiver.before(subscription: handler.receiverID, event: event)))
+            } catch {
                 race.finish(.failure(error))
             }
         }
@@ -188,7 +200,11 @@ actor Hooks {
             guard limit < 1e9, (try? await clock.sleep(limit)) != nil else { return }  // A cancelled sleep means that the race is over.
             race.finish(.timedOut)
         }
-        let reply = await withTaskCancellationHandler { await race.value } onCancel: { race.finish(.cancelled) }
+        let reply = await withTaskCancellationHandler {
+            await race.value
+        } onCancel: {
+            race.finish(.cancelled)
+        }
         asking.cancel()
         timer.cancel()
         vanishWaiters[handler.id]?[number] = nil

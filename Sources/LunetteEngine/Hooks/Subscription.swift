@@ -37,8 +37,10 @@ struct Subscription: Sendable {
 
     var value: Value {
         var map: ValueMap = [
-            "subscription": .string(receiverID), "kind": .string(kind.rawValue), "event": .string(event), "source": .string(source.rawValue),
-            "suspended": .bool(isSuspended), "priority": .int(Int64(priority)), "timeout": .double(timeout), "on_failure": .string(onFailure.rawValue),
+            "subscription": .string(receiverID), "kind": .string(kind.rawValue), "event": .string(event),
+            "source": .string(source.rawValue),
+            "suspended": .bool(isSuspended), "priority": .int(Int64(priority)), "timeout": .double(timeout),
+            "on_failure": .string(onFailure.rawValue),
         ]
         map["name"] = name.map(Value.string)
         return .map(map)

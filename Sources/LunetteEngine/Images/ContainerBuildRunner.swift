@@ -39,7 +39,8 @@ struct ContainerBuildRunner: BuildRunner {
         _ id: String, _ step: BuildRun, _ range: IDRange, _ output: @escaping @Sendable ([UInt8]) -> Void
     ) async throws(LunetteError) -> Int32 {
         var fields: ValueMap = [
-            "rootfs": "/", "entrypoint": .array(Self.withoutShell(step.args).map(Value.string)), "network": .string(network), "hostname": "build", "init": true,
+            "rootfs": "/", "entrypoint": .array(Self.withoutShell(step.args).map(Value.string)), "network": .string(network),
+            "hostname": "build", "init": true,
             "workdir": .string(step.workdir.isEmpty ? "/" : step.workdir),
         ]
         if !step.user.isEmpty { fields["user"] = .string(step.user) }
@@ -51,7 +52,9 @@ struct ContainerBuildRunner: BuildRunner {
         fields["env"] = .map(environment)
         let spec = try ContainerSpec(.map(fields))
         var request = CreateRequest(id: id, spec: spec, image: nil, root: .layers(step.lower), idRange: range)
-        let (reading, writing) = try atBorder("make a pipe for the build's output") { () throws(SystemCallError) in try FileDescriptor.pipe() }
+        let (reading, writing) = try atBorder("make a pipe for the build's output") { () throws(SystemCallError) in
+            try FileDescriptor.pipe()
+        }
         let errors = try atBorder { () throws(SystemCallError) in try writing.duplicate() }
         // Our ends must go once the shim has its own: the relay reads until the last writer has closed.
         defer {
@@ -79,7 +82,8 @@ struct ContainerBuildRunner: BuildRunner {
     static func withoutShell(_ args: [String]) -> [String] {
         guard args.count == 3, args[0] == "/bin/sh", args[1] == "-c", args[2].utf8.first == UInt8(ascii: "/") else { return args }
         let isPlain = args[2].utf8.allSatisfy { byte in
-            (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte) || " /._-:,+@%=".utf8.contains(byte)
+            (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
+                || " /._-:,+@%=".utf8.contains(byte)
         }
         return isPlain ? args[2].split(separator: " ").map(String.init) : args
     }
@@ -99,7 +103,8 @@ struct ContainerBuildRunner: BuildRunner {
 /// Moves a container's upper over the empty directory that the store prepared. Blocks.
 private func takeOver(upper container: String, for prepared: String) throws(SystemCallError) {
     let source = try Directory(container)
-    let (parent, name) = prepared.lastIndex(of: "/").map { (String(prepared[..<$0]), String(prepared[prepared.index(after: $0)...])) } ?? (".", prepared)
+    let (parent, name) =
+        prepared.lastIndex(of: "/").map { (String(prepared[..<$0]), String(prepared[prepared.index(after: $0)...])) } ?? (".", prepared)
     try source.rename("upper", to: name, in: try Directory(parent))
 }
 

@@ -16,8 +16,11 @@ extension Functions {
             try arguments.finish()
             return try await engine.images.find(word)?.handle ?? .null
         },
-        "image.list": .reading { engine, call, _ async throws(LunetteError) in .array(try await engine.matchingImages(call).map(\.handle)) },
-        "image.inspect_all": .reading { engine, call, _ async throws(LunetteError) in .array(try await engine.matchingImages(call).map(\.inspected)) },
+        "image.list": .reading { engine, call, _ async throws(LunetteError) in .array(try await engine.matchingImages(call).map(\.handle))
+        },
+        "image.inspect_all": .reading { engine, call, _ async throws(LunetteError) in
+            .array(try await engine.matchingImages(call).map(\.inspected))
+        },
         "image.inspect": .reading { engine, call, _ async throws(LunetteError) in try await engine.imageTarget(call).inspected },
         "image.history": .reading { engine, call, _ async throws(LunetteError) in
             .array(try await engine.images.history(try await engine.imageTarget(call).id).map(\.value))
@@ -66,7 +69,10 @@ extension Engine {
         try arguments.finish()
         return try await images.list().filter { image in
             (dangling == nil || dangling == image.references.isEmpty)
-                && (reference == nil || image.references.contains { $0.hasPrefix(reference!) || (try? Reference($0))?.familiar.hasPrefix(reference!) == true })
+                && (reference == nil
+                    || image.references.contains {
+                        $0.hasPrefix(reference!) || (try? Reference($0))?.familiar.hasPrefix(reference!) == true
+                    })
                 && labels.allSatisfy { image.config.config.labels[$0.key] == $0.value }
         }
     }
@@ -86,7 +92,9 @@ extension Engine {
     private func log(_ event: String, id: String, name: String, _ call: Call, fields: ValueMap = [:]) async throws(LunetteError) {
         var changes = Changes()
         changes.events = [
-            PendingEvent(name: event, target: .init(kind: "image", id: id, name: name), fields: fields, actor: call.request.actor.value, cause: call.causeOfConsequences)
+            PendingEvent(
+                name: event, target: .init(kind: "image", id: id, name: name), fields: fields, actor: call.request.actor.value,
+                cause: call.causeOfConsequences)
         ]
         try await state.commit(changes)
     }
@@ -137,7 +145,9 @@ extension Engine {
         let image = try await withProgress(call, wanted: progress) { handler async throws(LunetteError) in
             try await images.pull(reference, options: options, progress: handler)
         }
-        if before?.id != image.id { try await log("image.pulled", id: image.id, name: full, call, fields: ["digest": .string(image.digest)]) }
+        if before?.id != image.id {
+            try await log("image.pulled", id: image.id, name: full, call, fields: ["digest": .string(image.digest)])
+        }
         return Handle.image(id: image.id, name: (try? Reference(reference))?.familiar ?? reference)
     }
 
@@ -151,7 +161,9 @@ extension Engine {
             try await images.load(path, tag: tag, progress: handler)
         }
         for image in loaded { try await log("image.loaded", image, call) }
-        guard let first = loaded.first else { throw LunetteError(.notFound, "\(displayable(path, limit: 200)) holds no image", path: "path") }
+        guard let first = loaded.first else {
+            throw LunetteError(.notFound, "\(displayable(path, limit: 200)) holds no image", path: "path")
+        }
         return first.handle
     }
 
@@ -222,9 +234,12 @@ extension Engine {
             try await state.commit(done)
             throw error
         }
-        try await log("image.removed", image, call, fields: ["untagged": .array(removal.untagged.map(Value.string)), "removed": .bool(!removal.removed.isEmpty)])
+        try await log(
+            "image.removed", image, call,
+            fields: ["untagged": .array(removal.untagged.map(Value.string)), "removed": .bool(!removal.removed.isEmpty)])
         let result: Value = [
-            "untagged": .array(removal.untagged.map(Value.string)), "removed": .bool(!removal.removed.isEmpty), "reclaimed": .int(removal.reclaimed),
+            "untagged": .array(removal.untagged.map(Value.string)), "removed": .bool(!removal.removed.isEmpty),
+            "reclaimed": .int(removal.reclaimed),
         ]
         done.outcomes = [call.outcome(result)]
         try await state.commit(done)
@@ -240,7 +255,9 @@ extension Engine {
         var arguments = try call.arguments()
         let progress = arguments.value("progress") != nil
         let network = try arguments.string("network") ?? "none"
-        guard ["none", "host"].contains(network) else { throw arguments.failure("network", "\"\(displayable(network, limit: 40))\" is not \"none\" or \"host\"") }
+        guard ["none", "host"].contains(network) else {
+            throw arguments.failure("network", "\"\(displayable(network, limit: 40))\" is not \"none\" or \"host\"")
+        }
         var fields = call.request.arguments.mapValue ?? [:]
         fields["network"] = nil
         fields["progress"] = nil

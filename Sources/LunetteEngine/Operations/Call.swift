@@ -25,7 +25,9 @@ struct Call: Sendable {
     /// A call of the engine's own (a restart by policy, a removal at exit), with no caller to answer.
     static func ownCall(_ function: String, cause: [String] = []) -> Call {
         Call(
-            request: APIRequest(id: "engine-" + Identifier.short(), function: function, arguments: .map([:]), actor: Actor(uid: 0, gid: 0, pid: 0, script: "engine"), cause: cause),
+            request: APIRequest(
+                id: "engine-" + Identifier.short(), function: function, arguments: .map([:]),
+                actor: Actor(uid: 0, gid: 0, pid: 0, script: "engine"), cause: cause),
             session: "engine")
     }
 

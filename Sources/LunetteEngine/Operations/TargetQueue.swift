@@ -30,7 +30,8 @@ actor TargetQueue {
             return
         }
         if let why = deadlock(call, with: target.holder) {
-            throw LunetteError(.conflict, "\(call.request.function) would wait for itself: \(why)", operation: call.request.function, target: key)
+            throw LunetteError(
+                .conflict, "\(call.request.function) would wait for itself: \(why)", operation: call.request.function, target: key)
         }
         let number = nextNumber
         nextNumber += 1
@@ -74,7 +75,8 @@ actor TargetQueue {
             if mine.contains(holder.request.id) { return "its cause, \(holder.request.function), holds the target" }
             guard seen.insert(holder.request.id).inserted else { continue }
             for target in targets.values {
-                for waiter in target.waiters where waiter.call.request.id == holder.request.id || waiter.call.request.cause.contains(holder.request.id) {
+                for waiter in target.waiters
+                where waiter.call.request.id == holder.request.id || waiter.call.request.cause.contains(holder.request.id) {
                     open.append(target.holder)
                 }
             }

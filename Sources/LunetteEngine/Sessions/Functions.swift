@@ -17,6 +17,7 @@ struct Function: Sendable {
 /// Every function by its name in the registry; one file per group adds its own.
 enum Functions {
     static let all: [String: Function] = [
-        Functions.containers, Functions.containerLife, Functions.containerInside, Functions.images, Functions.volumes, Functions.hooks, Functions.system,
+        Functions.containers, Functions.containerLife, Functions.containerInside, Functions.images, Functions.volumes, Functions.hooks,
+        Functions.system,
     ].reduce(into: [:]) { $0.merge($1) { first, _ in first } }
 }

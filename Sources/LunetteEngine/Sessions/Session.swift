@@ -42,14 +42,19 @@ final class Session: EngineSession {
                 task.cancel()
             }
         }
-        let result = await withTaskCancellationHandler { await task.value } onCancel: { task.cancel() }
+        let result = await withTaskCancellationHandler {
+            await task.value
+        } onCancel: {
+            task.cancel()
+        }
         timer?.cancel()
         calls.withLock { _ = $0.tasks.removeValue(forKey: number) }
         switch result {
         case .success(let value): return value
         case .failure(var error):
             if error.code == .cancelled, call.isOutOfTime {
-                error = LunetteError(.timeout, "\(request.function) did not end before its deadline", operation: request.function, target: error.target)
+                error = LunetteError(
+                    .timeout, "\(request.function) did not end before its deadline", operation: request.function, target: error.target)
             }
             if error.operation == nil { error.operation = request.function }
             throw error

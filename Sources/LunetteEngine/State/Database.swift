@@ -80,7 +80,8 @@ final class Database {
         case .SQLITE_CORRUPT, .SQLITE_NOTADB:
             return LunetteError(
                 .io, "\(what): the file is damaged (\(error.message ?? "not a database"))",
-                hint: "nothing was changed; restore it from a backup, or move it away with its -wal and -shm files to start with empty state"
+                hint:
+                    "nothing was changed; restore it from a backup, or move it away with its -wal and -shm files to start with empty state"
             )
         case .SQLITE_FULL:
             return LunetteError(.resourceExhausted, "\(what): the disk is full", hint: "make room below the root directory, then repeat")
@@ -174,17 +175,21 @@ extension Database {
     /// The outcome of an earlier call with this request id.
     func outcome(_ requestID: String) throws(LunetteError) -> Outcome? {
         try read { db in
-            guard let row = try Row.fetchOne(db.cachedStatement(sql: "SELECT function, failed, outcome FROM requests WHERE id = ?"), arguments: [requestID])
+            guard
+                let row = try Row.fetchOne(
+                    db.cachedStatement(sql: "SELECT function, failed, outcome FROM requests WHERE id = ?"), arguments: [requestID])
             else { return nil }
             let value = try MessagePack.decode(Array(row[2] as Data))
-            return Outcome(requestID: requestID, function: row[0], result: (row[1] as Bool) ? .failure(LunetteError(value: value)) : .success(value))
+            return Outcome(
+                requestID: requestID, function: row[0], result: (row[1] as Bool) ? .failure(LunetteError(value: value)) : .success(value))
         }
     }
 
     /// Events with a greater sequence number, oldest first.
     func events(after sequence: Int64, limit: Int) throws(LunetteError) -> [LoggedEvent] {
         try read { db in
-            let statement = try db.cachedStatement(sql: "SELECT sequence, time, name, body FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?")
+            let statement = try db.cachedStatement(
+                sql: "SELECT sequence, time, name, body FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?")
             return try Row.fetchAll(statement, arguments: [sequence, limit]).map { row in
                 LoggedEvent(sequence: row[0], time: row[1], event: try PendingEvent(name: row[2], encoded: Array(row[3] as Data)))
             }

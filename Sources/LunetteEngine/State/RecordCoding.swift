@@ -83,7 +83,9 @@ extension ContainerRecord {
             return HistoryEntry(time: time, what: what, detail: entry["detail"]?.stringValue)
         }
         profile = (value["profile"]?.arrayValue ?? []).compactMap { entry in
-            guard let pair = entry.arrayValue, pair.count == 2, let phase = pair[0].stringValue, let time = pair[1].intValue else { return nil }
+            guard let pair = entry.arrayValue, pair.count == 2, let phase = pair[0].stringValue, let time = pair[1].intValue else {
+                return nil
+            }
             return Phase(phase: phase, microseconds: Int(time))
         }
         degraded = (value["degraded"]?.arrayValue ?? []).compactMap(\.stringValue)
@@ -110,7 +112,8 @@ extension VolumeRecord {
         }
         self.init(
             id: id, name: name, driver: driver, size: value["size"]?.intValue, labels: value["labels"]?.mapValue ?? [:],
-            options: value["options"]?.mapValue ?? [:], driverState: value["state"] ?? .null, createdAt: value["created_at"]?.doubleValue ?? 0,
+            options: value["options"]?.mapValue ?? [:], driverState: value["state"] ?? .null,
+            createdAt: value["created_at"]?.doubleValue ?? 0,
             isPopulated: value["populated"]?.boolValue ?? false, requestID: value["request"]?.stringValue ?? "",
             isAnonymous: value["anonymous"]?.boolValue ?? false
         )

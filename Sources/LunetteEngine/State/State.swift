@@ -180,7 +180,8 @@ actor State {
             if let exit = record.state.exit, name == "container.exited" || name == "container.oom" { fields["exit"] = exit.value }
             if !record.labels.isEmpty { fields["labels"] = .map(record.labels) }
             changes.events.append(
-                PendingEvent(name: name, target: .init(kind: "container", id: id, name: record.name), fields: fields, actor: actor, cause: cause))
+                PendingEvent(
+                    name: name, target: .init(kind: "container", id: id, name: record.name), fields: fields, actor: actor, cause: cause))
         }
         try commit(changes, durability)
         return (record, effects)
@@ -201,7 +202,8 @@ actor State {
     }
 
     func updateVolume(
-        _ id: String, _ durability: Changes.Durability = .observed, extra: Changes = Changes(), _ body: @Sendable (inout VolumeRecord) -> Void
+        _ id: String, _ durability: Changes.Durability = .observed, extra: Changes = Changes(),
+        _ body: @Sendable (inout VolumeRecord) -> Void
     ) throws(LunetteError) {
         guard var record = volumes[id] else { throw LunetteError(.notFound, "no volume with the id \(id)", target: id) }
         body(&record)
@@ -218,7 +220,8 @@ actor State {
         if let found = try find(word, in: containers, names: containerNames, kind: "container") { return found }
         throw LunetteError(
             .notFound, "no container is called \"\(displayable(word, limit: 80))\"", target: word,
-            hint: nearest(to: word, in: Array(containerNames.keys)).map { "did you mean \"\($0)\"?" } ?? "`lunette ps -a` lists all containers"
+            hint: nearest(to: word, in: Array(containerNames.keys)).map { "did you mean \"\($0)\"?" }
+                ?? "`lunette ps -a` lists all containers"
         )
     }
 
@@ -230,11 +233,14 @@ actor State {
         if let found = try findVolume(word) { return found }
         throw LunetteError(
             .notFound, "no volume is called \"\(displayable(word, limit: 80))\"", target: word,
-            hint: nearest(to: word, in: Array(volumeNames.keys)).map { "did you mean \"\($0)\"?" } ?? "`lunette volume ls` lists all volumes"
+            hint: nearest(to: word, in: Array(volumeNames.keys)).map { "did you mean \"\($0)\"?" }
+                ?? "`lunette volume ls` lists all volumes"
         )
     }
 
-    func findVolume(_ word: String) throws(LunetteError) -> VolumeRecord? { try find(word, in: volumes, names: volumeNames, kind: "volume") }
+    func findVolume(_ word: String) throws(LunetteError) -> VolumeRecord? {
+        try find(word, in: volumes, names: volumeNames, kind: "volume")
+    }
 
     private func find<Record>(
         _ word: String, in records: [String: Record], names: [String: String], kind: String
@@ -244,7 +250,8 @@ actor State {
         guard word.utf8.count >= 4, word.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }) else { return nil }
         let matches = records.keys.filter { $0.hasPrefix(word) }
         guard matches.count <= 1 else {
-            throw LunetteError(.invalidArgument, "\(matches.count) \(kind)s have ids that begin with \(word)", target: word, hint: "write more digits")
+            throw LunetteError(
+                .invalidArgument, "\(matches.count) \(kind)s have ids that begin with \(word)", target: word, hint: "write more digits")
         }
         return matches.first.flatMap { records[$0] }
     }
@@ -319,7 +326,8 @@ actor State {
         if sequence >= newestEvent { return [] }
         guard sequence + 1 >= oldestEvent else {
             throw LunetteError(
-                .notFound, "events after \(sequence) are no longer kept", hint: "the oldest is \(oldestEvent)", details: ["oldest": .int(oldestEvent)])
+                .notFound, "events after \(sequence) are no longer kept", hint: "the oldest is \(oldestEvent)",
+                details: ["oldest": .int(oldestEvent)])
         }
         if let first = recentEvents.first, sequence + 1 >= first.sequence {
             let start = Int(sequence + 1 - first.sequence)

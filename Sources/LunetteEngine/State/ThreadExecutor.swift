@@ -15,11 +15,13 @@ final class ThreadExecutor: SerialExecutor {
     init(name: String) {
         let thread = Unmanaged.passRetained(self)
         var id = pthread_t()
-        let failed = pthread_create(&id, nil, { argument in
-            let executor = Unmanaged<ThreadExecutor>.fromOpaque(argument!).takeRetainedValue()
-            executor.run()
-            return nil
-        }, thread.toOpaque())
+        let failed = pthread_create(
+            &id, nil,
+            { argument in
+                let executor = Unmanaged<ThreadExecutor>.fromOpaque(argument!).takeRetainedValue()
+                executor.run()
+                return nil
+            }, thread.toOpaque())
         precondition(failed == 0, "no thread for \(name): errno \(failed)")
         pthread_detach(id)
     }

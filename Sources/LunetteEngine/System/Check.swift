@@ -16,7 +16,10 @@ extension Engine {
         try await checkMounts(&findings)
         try await checkVolumes(&findings)
         try await checkImages(&findings, repair: repair)
-        return ["problems": .array(findings.problems), "checked": .array(findings.checked.map(Value.string)), "repaired": .int(Int64(findings.repaired))]
+        return [
+            "problems": .array(findings.problems), "checked": .array(findings.checked.map(Value.string)),
+            "repaired": .int(Int64(findings.repaired)),
+        ]
     }
 
     private struct Findings {
@@ -113,8 +116,12 @@ extension Engine {
             // Without the folder there are no volumes of the local driver.
             (try? Directory(path).entries()) ?? []
         }
-        for name in present.sorted() where !known.contains(name) && !name.hasPrefix(".") { findings.add("volume", "\(path)/\(displayable(name, limit: 80)) belongs to no volume") }
-        for record in local where record.isPopulated && !present.contains(record.id) { findings.add("volume", "the folder of \(record.name) is gone") }
+        for name in present.sorted() where !known.contains(name) && !name.hasPrefix(".") {
+            findings.add("volume", "\(path)/\(displayable(name, limit: 80)) belongs to no volume")
+        }
+        for record in local where record.isPopulated && !present.contains(record.id) {
+            findings.add("volume", "the folder of \(record.name) is gone")
+        }
         findings.checked.append("volumes")
     }
 

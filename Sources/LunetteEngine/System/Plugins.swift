@@ -51,7 +51,8 @@ actor Plugins {
 
     private func describe(_ plugin: Plugin) -> Value {
         var map: ValueMap = [
-            "name": .string(plugin.found.name), "status": .string(plugin.status.rawValue), "path": .string(plugin.found.directory), "version": "",
+            "name": .string(plugin.found.name), "status": .string(plugin.status.rawValue), "path": .string(plugin.found.directory),
+            "version": "",
             "provides": .map([:]), "permissions": .array([]),
         ]
         if case .success(let manifest) = plugin.found.manifest {
@@ -81,7 +82,8 @@ actor Plugins {
             guard drivers.contains(name) else { continue }
             guard let driver = try await load(plugin.found.name).volumeDrivers[name] else {
                 throw LunetteError(
-                    .pluginFailed, "the plugin \(plugin.found.name) has no volume driver \"\(name)\", though its manifest says so", target: plugin.found.name)
+                    .pluginFailed, "the plugin \(plugin.found.name) has no volume driver \"\(name)\", though its manifest says so",
+                    target: plugin.found.name)
             }
             return driver
         }
@@ -89,7 +91,8 @@ actor Plugins {
         throw LunetteError(
             .notFound, "no plugin provides a volume driver \"\(displayable(name, limit: 80))\"", target: name,
             hint: broken.isEmpty
-                ? nearest(to: name, in: names).map { "did you mean \"\($0)\"?" } ?? (names.isEmpty ? "no plugin was found; is LUNETTE_PLUGINS right?" : nil)
+                ? nearest(to: name, in: names).map { "did you mean \"\($0)\"?" }
+                    ?? (names.isEmpty ? "no plugin was found; is LUNETTE_PLUGINS right?" : nil)
                 : "broken plugins: \(broken.joined(separator: "; "))")
     }
 
@@ -129,11 +132,13 @@ actor Plugins {
         _ manifest: PluginManifest, directory: String, configuration: EngineConfiguration
     ) async throws(LunetteError) -> any LoadedPlugin {
         guard manifest.isolation == .engine else {
-            throw LunetteError(.unsupported, "load the plugin \(manifest.name): isolation \"process\" isn't built yet", target: manifest.name)
+            throw LunetteError(
+                .unsupported, "load the plugin \(manifest.name): isolation \"process\" isn't built yet", target: manifest.name)
         }
         guard let host = configuration.pluginHosts.first(where: { $0.transport == manifest.transport.rawValue }) else {
             throw LunetteError(
-                .unsupported, "load the plugin \(manifest.name): nothing here runs plugins of transport \"\(manifest.transport.rawValue)\"", target: manifest.name)
+                .unsupported, "load the plugin \(manifest.name): nothing here runs plugins of transport \"\(manifest.transport.rawValue)\"",
+                target: manifest.name)
         }
         let environment = PluginEnvironment(
             config: .map([:]), permissions: Set(manifest.permissions), stateDirectory: "\(configuration.root)/plugins/\(manifest.name)",
@@ -156,7 +161,8 @@ actor Plugins {
             return loaded
         } catch {
             throw LunetteError(
-                .pluginFailed, "load the plugin \(manifest.name): \(error.message)", path: error.path, target: manifest.name, hint: error.hint, cause: error)
+                .pluginFailed, "load the plugin \(manifest.name): \(error.message)", path: error.path, target: manifest.name,
+                hint: error.hint, cause: error)
         }
     }
 

@@ -52,7 +52,8 @@ extension Engine {
             "kernel": .string(readSmallFile("/proc/sys/kernel/osrelease")?.trimmed ?? ""),
             "cgroup_version": .int(readSmallFile("/sys/fs/cgroup/cgroup.controllers") == nil ? 1 : 2), "containers": .map(counts),
             "images": .int(Int64(try await images.list().count)), "volumes": .int(Int64(await state.volumes.count)),
-            "stay_reasons": .array(await stayReasons().map(Value.string)), "started_at": .double(startedAt), "sessions": .int(Int64(sessionCount)),
+            "stay_reasons": .array(await stayReasons().map(Value.string)), "started_at": .double(startedAt),
+            "sessions": .int(Int64(sessionCount)),
             "events": ["oldest": .int(await state.oldestEvent), "newest": .int(await state.newestEvent)],
             "commits": ["observed": .int(Int64(commits.observed)), "desired": .int(Int64(commits.desired))],
         ]
@@ -83,7 +84,8 @@ extension Engine {
         try arguments.finish()
         var removed: [Value] = []
         var reclaimed: Int64 = 0
-        for record in await state.containers.values.sorted(by: { $0.name < $1.name }) where record.state.status == .stopped && record.state.restartAt == nil {
+        for record in await state.containers.values.sorted(by: { $0.name < $1.name })
+        where record.state.status == .stopped && record.state.restartAt == nil {
             let part = call.part()
             do throws(LunetteError) {
                 try await targets.withTarget("container/\(record.id)", for: part) { () async throws(LunetteError) in

@@ -10,13 +10,16 @@ extension Functions {
         "volume.apply": .changing { engine, call, _ async throws(LunetteError) in try await engine.applyVolume(call).handle },
         "volume.get": .reading { engine, call, _ async throws(LunetteError) in try await engine.volumeTarget(call).handle },
         "volume.find": .reading { engine, call, _ async throws(LunetteError) in try await engine.findVolume(call)?.handle ?? .null },
-        "volume.list": .reading { engine, call, _ async throws(LunetteError) in .array(try await engine.matchingVolumes(call).map(\.handle)) },
+        "volume.list": .reading { engine, call, _ async throws(LunetteError) in .array(try await engine.matchingVolumes(call).map(\.handle))
+        },
         "volume.inspect_all": .reading { engine, call, _ async throws(LunetteError) in
             var result: [Value] = []
             for record in try await engine.matchingVolumes(call) { result.append(await engine.describe(record)) }
             return .array(result)
         },
-        "volume.inspect": .reading { engine, call, _ async throws(LunetteError) in await engine.describe(try await engine.volumeTarget(call)) },
+        "volume.inspect": .reading { engine, call, _ async throws(LunetteError) in
+            await engine.describe(try await engine.volumeTarget(call))
+        },
         "volume.remove": .changing { engine, call, _ async throws(LunetteError) in try await engine.removeVolume(call) },
         "volume.prune": .changing { engine, call, _ async throws(LunetteError) in try await engine.pruneVolumes(call) },
         "volume.usage": .reading { engine, call, _ async throws(LunetteError) in
@@ -96,7 +99,9 @@ extension Engine {
     // MARK: Making
 
     func createVolume(_ call: Call) async throws(LunetteError) -> VolumeRecord {
-        if state.knownRequests.withLock({ $0.contains(call.request.id) }), let made = await state.volumeMade(by: call.request.id) { return made }
+        if state.knownRequests.withLock({ $0.contains(call.request.id) }), let made = await state.volumeMade(by: call.request.id) {
+            return made
+        }
         return try await createVolume(try VolumeSpec(call.request.arguments), call, requestID: call.request.id)
     }
 
@@ -109,7 +114,8 @@ extension Engine {
         if await hooks.wants("volume.create") {
             let amended = try await hooks.ask(
                 .init(
-                    event: "volume.create", target: .init(kind: "volume", id: id, name: spec.name), spec: spec.value, labels: spec.labels, driver: spec.driver,
+                    event: "volume.create", target: .init(kind: "volume", id: id, name: spec.name), spec: spec.value, labels: spec.labels,
+                    driver: spec.driver,
                     isAmendable: true), for: call, normalise: { value throws(LunetteError) in try VolumeSpec(value).value })
             spec = try VolumeSpec(amended)
         }
@@ -118,7 +124,8 @@ extension Engine {
         try call.checkCancellation()
         try await state.promise(name: spec.name, kind: "volume")
         var record = VolumeRecord(
-            id: id, name: spec.name, driver: spec.driver, size: spec.size, labels: spec.labels, options: spec.options, createdAt: clock.now(),
+            id: id, name: spec.name, driver: spec.driver, size: spec.size, labels: spec.labels, options: spec.options,
+            createdAt: clock.now(),
             requestID: requestID, isAnonymous: isAnonymous)
         let row = LedgerRow(
             .volume, id, detail: ["name": .string(spec.name), "driver": .string(spec.driver), "options": .map(spec.options)])
@@ -135,7 +142,8 @@ extension Engine {
             changes.events = [
                 PendingEvent(
                     name: "volume.created", target: .init(kind: "volume", id: id, name: record.name),
-                    fields: ["labels": .map(record.labels), "driver": .string(record.driver)], actor: call.request.actor.value, cause: call.causeOfConsequences)
+                    fields: ["labels": .map(record.labels), "driver": .string(record.driver)], actor: call.request.actor.value,
+                    cause: call.causeOfConsequences)
             ]
             try await state.commit(changes, .desired)
             if requestID == call.request.id { call.markOutcomeStored() }
@@ -157,8 +165,12 @@ extension Engine {
     func applyVolume(_ call: Call) async throws(LunetteError) -> VolumeRecord {
         let spec = try VolumeSpec(call.request.arguments)
         return try await targets.withTarget("volume-name/\(spec.name)", for: call) { () async throws(LunetteError) in
-            guard let record = try await state.findVolume(spec.name) else { return try await createVolume(spec, call, requestID: call.request.id) }
-            for (what, differs) in [("driver", record.driver != spec.driver), ("size", record.size != spec.size), ("options", record.options != spec.options)]
+            guard let record = try await state.findVolume(spec.name) else {
+                return try await createVolume(spec, call, requestID: call.request.id)
+            }
+            for (what, differs) in [
+                ("driver", record.driver != spec.driver), ("size", record.size != spec.size), ("options", record.options != spec.options),
+            ]
             where differs {
                 throw LunetteError(
                     .conflict, "the volume \(spec.name) exists with another \(what), which can't be changed", path: what, target: spec.name,
@@ -187,20 +199,25 @@ extension Engine {
             let users = await state.users(ofVolume: record.id).map(\.name)
             guard users.isEmpty else {
                 throw LunetteError(
-                    .invalidState, "remove volume \(record.name): in use by \(users.prefix(5).joined(separator: ", "))\(users.count > 5 ? " and \(users.count - 5) more" : "")",
+                    .invalidState,
+                    "remove volume \(record.name): in use by \(users.prefix(5).joined(separator: ", "))\(users.count > 5 ? " and \(users.count - 5) more" : "")",
                     target: record.name, hint: "remove those containers first", details: ["users": .array(users.map(Value.string))])
             }
             if await hooks.wants("volume.remove") {
                 _ = try await hooks.ask(
                     .init(
-                        event: "volume.remove", target: .init(kind: "volume", id: record.id, name: record.name), spec: await describe(record),
+                        event: "volume.remove", target: .init(kind: "volume", id: record.id, name: record.name),
+                        spec: await describe(record),
                         labels: record.labels, driver: record.driver), for: call)
             }
             try call.checkCancellation()
             // The row goes first, under a ledger row that names the driver: a death in between is finished by recovery.
             let row = LedgerRow(
                 .volume, record.id,
-                detail: ["name": .string(record.name), "driver": .string(record.driver), "options": .map(record.options), "state": record.driverState])
+                detail: [
+                    "name": .string(record.name), "driver": .string(record.driver), "options": .map(record.options),
+                    "state": record.driverState,
+                ])
             if !force { _ = try await plugins.volumeDriver(record.driver) }
             var changes = Changes()
             changes.removedVolumes = [record.id]
@@ -209,7 +226,8 @@ extension Engine {
             changes.events = [
                 PendingEvent(
                     name: "volume.removed", target: .init(kind: "volume", id: record.id, name: record.name),
-                    fields: ["labels": .map(record.labels), "driver": .string(record.driver)], actor: call.request.actor.value, cause: call.causeOfConsequences)
+                    fields: ["labels": .map(record.labels), "driver": .string(record.driver)], actor: call.request.actor.value,
+                    cause: call.causeOfConsequences)
             ]
             try await state.commit(changes, .desired)
             faultPoint("volume.remove.committed")
@@ -232,7 +250,8 @@ extension Engine {
         var removed: [Value] = []
         var reclaimed: Int64 = 0
         for record in await state.volumes.values.sorted(by: { $0.name < $1.name }) {
-            guard labels.allSatisfy({ record.labels[$0.key]?.stringValue == $0.value }), await state.users(ofVolume: record.id).isEmpty else { continue }
+            guard labels.allSatisfy({ record.labels[$0.key]?.stringValue == $0.value }), await state.users(ofVolume: record.id).isEmpty
+            else { continue }
             let usage = try? await volumes.usage(record, operation: call.request.id)  // Only for the figure in the answer.
             do throws(LunetteError) { try await removeVolume(record, force: false, call.part()) } catch {
                 // Taken by a new container in this moment, or kept by a hook: neither is prune's to decide.

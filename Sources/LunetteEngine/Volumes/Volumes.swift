@@ -53,7 +53,9 @@ actor Volumes {
     func remove(_ record: VolumeRecord, operation: String) async throws(LunetteError) {
         let driver = try await plugins.volumeDriver(record.driver)
         try await serially(record.id) { () async throws(LunetteError) in
-            if mounted.removeValue(forKey: record.id) != nil, driver.functions.contains("unmount") { try await driver.unmount(request(record, operation)) }
+            if mounted.removeValue(forKey: record.id) != nil, driver.functions.contains("unmount") {
+                try await driver.unmount(request(record, operation))
+            }
             if driver.functions.contains("remove") { try await driver.remove(request(record, operation)) }
         }
     }
@@ -77,7 +79,8 @@ actor Volumes {
     func usage(_ record: VolumeRecord, operation: String) async throws(LunetteError) -> VolumeUsage {
         let driver = try await plugins.volumeDriver(record.driver)
         if driver.functions.contains("usage"),
-            let usage = try await serially(record.id, { () async throws(LunetteError) in try await driver.usage(request(record, operation)) })
+            let usage = try await serially(
+                record.id, { () async throws(LunetteError) in try await driver.usage(request(record, operation)) })
         {
             return usage
         }
@@ -108,15 +111,20 @@ actor Volumes {
             return path
         }
         let driver = try await plugins.volumeDriver(record.driver)
-        let (path, driverState) = try await serially(record.id) { () async throws(LunetteError) in try await driver.mount(request(record, operation)) }
+        let (path, driverState) = try await serially(record.id) { () async throws(LunetteError) in
+            try await driver.mount(request(record, operation))
+        }
         guard path.hasPrefix("/"), !path.utf8.contains(0), !path.split(separator: "/").contains("..") else {
             throw LunetteError(
-                .pluginFailed, "the volume driver \"\(record.driver)\" gave \"\(displayable(path, limit: 200))\" for the volume \(record.name), which is not an absolute path",
+                .pluginFailed,
+                "the volume driver \"\(record.driver)\" gave \"\(displayable(path, limit: 200))\" for the volume \(record.name), which is not an absolute path",
                 target: record.name)
         }
         mounted[record.id, default: Mounted()].path = path
         mounted[record.id]!.users.insert(user)
-        if !driverState.isNull, driverState != record.driverState { try await state.updateVolume(record.id) { $0.driverState = driverState } }
+        if !driverState.isNull, driverState != record.driverState {
+            try await state.updateVolume(record.id) { $0.driverState = driverState }
+        }
         return path
     }
 
@@ -140,7 +148,8 @@ actor Volumes {
             } catch {
                 await state.log(
                     PendingEvent(
-                        name: "volume.unmount_failed", target: .init(kind: "volume", id: id, name: record.name), fields: ["reason": .string(error.message)]))
+                        name: "volume.unmount_failed", target: .init(kind: "volume", id: id, name: record.name),
+                        fields: ["reason": .string(error.message)]))
             }
         }
     }
@@ -157,7 +166,9 @@ func treeSize(_ directory: Directory) throws(SystemCallError) -> (bytes: Int64, 
             guard let status = try folder.status(name) else { continue }
             entries += 1
             bytes += status.allocated
-            if status.kind == .directory, status.device == top.device, status.mountID == top.mountID { open.append(try folder.openDirectory(name)) }
+            if status.kind == .directory, status.device == top.device, status.mountID == top.mountID {
+                open.append(try folder.openDirectory(name))
+            }
         }
     }
     return (bytes, entries)

@@ -127,7 +127,9 @@ public struct FieldReader {
         guard let text = try string(key) else { return nil }
         guard let choice = T(rawValue: text) else {
             let words = T.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
-            throw failure(key, "\"\(text)\" is not one of \(words)", hint: nearest(to: text, in: T.allCases.map(\.rawValue)).map { "did you mean \"\($0)\"?" })
+            throw failure(
+                key, "\"\(text)\" is not one of \(words)",
+                hint: nearest(to: text, in: T.allCases.map(\.rawValue)).map { "did you mean \"\($0)\"?" })
         }
         return choice
     }
@@ -136,7 +138,9 @@ public struct FieldReader {
     /// - Throws: `invalid_argument` that names the field and the nearest known one.
     public func finish() throws(LunetteError) {
         for key in map.keys where !known.contains(key) {
-            throw failure(key, "unknown option", hint: nearest(to: key, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.sorted().joined(separator: ", "))
+            throw failure(
+                key, "unknown option",
+                hint: nearest(to: key, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.sorted().joined(separator: ", "))
         }
     }
 }

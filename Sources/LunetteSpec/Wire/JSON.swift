@@ -25,13 +25,18 @@ public enum JSON {
         case .int(let number): out += String(number)
         case .double(let number):
             // JSON has no word for these; null is what every other encoder that doesn't throw writes.
-            if !number.isFinite { out += "null" }
-            else if let whole = Int64(exactly: number) { out += String(whole) }
-            else { out += String(number) }
+            if !number.isFinite {
+                out += "null"
+            } else if let whole = Int64(exactly: number) {
+                out += String(whole)
+            } else {
+                out += String(number)
+            }
         case .string(let text): appendString(text, to: &out)
         case .bytes(let bytes): appendString(String(decoding: bytes, as: UTF8.self), to: &out)
         case .array(let items):
-            appendList(items.count, "[", "]", to: &out, indent: indent) { index, out, inner in append(items[index], to: &out, indent: inner) }
+            appendList(items.count, "[", "]", to: &out, indent: indent) { index, out, inner in append(items[index], to: &out, indent: inner)
+            }
         case .map(let map):
             let keys = map.keys
             appendList(keys.count, "{", "}", to: &out, indent: indent) { index, out, inner in
@@ -90,7 +95,12 @@ private struct JSONReader {
         var line = 1
         var column = 1
         for byte in bytes.prefix(offset) {
-            if byte == 0x0a { line += 1; column = 1 } else { column += 1 }
+            if byte == 0x0a {
+                line += 1
+                column = 1
+            } else {
+                column += 1
+            }
         }
         return LunetteError(.invalidArgument, "read JSON from \(source), line \(line) column \(column): \(why)")
     }
@@ -139,7 +149,10 @@ private struct JSONReader {
         try expect(UInt8(ascii: "{"))
         var map = ValueMap()
         skipSpace()
-        if peek() == UInt8(ascii: "}") { offset += 1; return .map(map) }
+        if peek() == UInt8(ascii: "}") {
+            offset += 1
+            return .map(map)
+        }
         while true {
             skipSpace()
             let key = try string()
@@ -148,7 +161,10 @@ private struct JSONReader {
             try expect(UInt8(ascii: ":"))
             map[key] = try value(depth: depth + 1)
             skipSpace()
-            if peek() == UInt8(ascii: ",") { offset += 1; continue }
+            if peek() == UInt8(ascii: ",") {
+                offset += 1
+                continue
+            }
             try expect(UInt8(ascii: "}"))
             return .map(map)
         }
@@ -158,11 +174,17 @@ private struct JSONReader {
         try expect(UInt8(ascii: "["))
         var items: [Value] = []
         skipSpace()
-        if peek() == UInt8(ascii: "]") { offset += 1; return .array(items) }
+        if peek() == UInt8(ascii: "]") {
+            offset += 1
+            return .array(items)
+        }
         while true {
             items.append(try value(depth: depth + 1))
             skipSpace()
-            if peek() == UInt8(ascii: ",") { offset += 1; continue }
+            if peek() == UInt8(ascii: ",") {
+                offset += 1
+                continue
+            }
             try expect(UInt8(ascii: "]"))
             return .array(items)
         }
@@ -229,7 +251,8 @@ private struct JSONReader {
         while let byte = peek(), "+-.0123456789eE".utf8.contains(byte) { offset += 1 }
         let text = String(decoding: bytes[start..<offset], as: UTF8.self)
         let digits = text.drop { $0 == "-" }
-        let wellFormed = !text.isEmpty && text.first != "+" && text.first != "." && text.last?.isNumber == true
+        let wellFormed =
+            !text.isEmpty && text.first != "+" && text.first != "." && text.last?.isNumber == true
             && digits.first?.isNumber == true && !(digits.first == "0" && digits.dropFirst().first?.isNumber == true)
         if wellFormed, let whole = Int64(text) { return .int(whole) }
         if wellFormed, let number = Double(text), number.isFinite { return .double(number) }

@@ -15,7 +15,9 @@ struct TestClock: EngineClock {
         let parts = fake.now.offset.components
         return 1_000_000 + Double(parts.seconds) + Double(parts.attoseconds) / 1e18
     }
-    func sleep(_ seconds: Double) async throws { try await fake.sleep(until: fake.now.advanced(by: .seconds(min(max(seconds, 0), 1e9))), tolerance: nil) }
+    func sleep(_ seconds: Double) async throws {
+        try await fake.sleep(until: fake.now.advanced(by: .seconds(min(max(seconds, 0), 1e9))), tolerance: nil)
+    }
 }
 
 /// An engine over a fake runtime and a fake image store, in a directory of its own.
@@ -28,7 +30,9 @@ final class EngineFixture: Sendable {
     let engine: Engine
 
     /// - Parameter directory: an earlier fixture's, to open its database again.
-    init(directory: String? = nil, host: FakeHost = FakeHost(), drivers: FakePluginHost = FakePluginHost(), clock: TestClock = TestClock()) async throws {
+    init(
+        directory: String? = nil, host: FakeHost = FakeHost(), drivers: FakePluginHost = FakePluginHost(), clock: TestClock = TestClock()
+    ) async throws {
         let path = directory ?? "/tmp/lunette-engine-\(UInt64.random(in: 0...UInt64.max))"
         self.directory = path
         self.host = host
@@ -42,7 +46,8 @@ final class EngineFixture: Sendable {
         try manifest.write(toFile: plugin + "/plugin.json", atomically: true, encoding: .utf8)
         let configuration = EngineConfiguration(
             root: path, state: path + "/run", pluginDirectories: [path + "/bundled"], pluginHosts: [drivers], eventLimit: 1000)
-        let state = try await State(path: path + "/state.sqlite", clock: clock, bootID: "boot", eventLimit: configuration.eventLimit, outcomeLimit: 100)
+        let state = try await State(
+            path: path + "/state.sqlite", clock: clock, bootID: "boot", eventLimit: configuration.eventLimit, outcomeLimit: 100)
         engine = await Engine(configuration: configuration, clock: clock, state: state, host: host, images: images, locks: [])
         try await engine.recover()
     }
@@ -146,7 +151,8 @@ final class TestReceiver: HookReceiver {
 final class FakePluginHost: PluginHost {
     let transport = "lua"
     let driver = FakeDriver()
-    func load(_ manifest: PluginManifest, directory: String, environment: PluginEnvironment) async throws(LunetteError) -> any LoadedPlugin {
+    func load(_ manifest: PluginManifest, directory: String, environment: PluginEnvironment) async throws(LunetteError) -> any LoadedPlugin
+    {
         driver.root.withLock { $0 = environment.volumesDirectory }
         return FakePlugin(driver: driver)
     }

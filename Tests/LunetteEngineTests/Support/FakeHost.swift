@@ -36,7 +36,9 @@ final class FakeHost: ContainerHost {
         return try result.get()
     }
 
-    func adopt(_ record: LunetteRuntime.ContainerRecord) async -> HostObservation { state.withLock { $0.observations[record.id] ?? .absent } }
+    func adopt(_ record: LunetteRuntime.ContainerRecord) async -> HostObservation {
+        state.withLock { $0.observations[record.id] ?? .absent }
+    }
 
     func reap(id: String, storage: Bool) async -> CleanupReport {
         var report = CleanupReport()
@@ -62,8 +64,12 @@ final class FakeHost: ContainerHost {
         for entry in state.withLock({ $0.log }) { try await onEntry(entry) }
     }
 
-    func copyIn(id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String) async throws(LunetteError) {}
-    func copyOut(id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String) async throws(LunetteError) {}
+    func copyIn(
+        id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String
+    ) async throws(LunetteError) {}
+    func copyOut(
+        id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String
+    ) async throws(LunetteError) {}
     func copyUp(layers: [String], from target: String, to directory: String) async throws(LunetteError) -> Bool { false }
     func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String { "plan of \(request.spec.name ?? "")" }
 }

@@ -18,12 +18,14 @@ final class FakeImages: ImageHost {
                 JSON.encode([
                     "architecture": "amd64", "os": "linux", "rootfs": ["type": "layers", "diff_ids": []],
                     "config": [
-                        "Volumes": .map(volumes.reduce(into: ValueMap()) { $0[$1] = .map([:]) }), "StopSignal": stopSignal.map(Value.string) ?? .null,
+                        "Volumes": .map(volumes.reduce(into: ValueMap()) { $0[$1] = .map([:]) }),
+                        "StopSignal": stopSignal.map(Value.string) ?? .null,
                     ],
                 ]).utf8), source: "test")
         images.withLock {
             $0[name.description] = ImageRecord(
-                id: "sha256:\(hex)", digest: "sha256:\(hex)", references: [name.description], size: 1, layers: [], config: config, createdAt: nil,
+                id: "sha256:\(hex)", digest: "sha256:\(hex)", references: [name.description], size: 1, layers: [], config: config,
+                createdAt: nil,
                 snapshotPaths: [])
         }
     }

@@ -142,7 +142,7 @@ function parse_table(tokens, at)
     elseif t.kind == "symbol" and t.value == "[" then
       is_open = true
       at = skip_expression(tokens, at + 1) + 2
-      _, at = parse_value(tokens, at)
+      at = select(2, parse_value(tokens, at))
     else
       value, at = parse_value(tokens, at)
       list[#list + 1] = value

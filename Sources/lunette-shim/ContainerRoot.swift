@@ -66,13 +66,20 @@ struct ContainerRoot {
                 }
                 // The name alone, as a C string: it is the tail of the prefix.
                 let name = prefix + begin
+                let made: Int32
                 if wantsFile {
                     let flags = Int32(LNT_O_CREAT) | Int32(LNT_O_EXCL) | Int32(LNT_O_NOFOLLOW) | Int32(LNT_O_WRONLY)
-                    let made = try check(lnt_openat(parent, name, flags, mode_t(mode)), "create", path)
-                    _ = lnt_close(made)
+                    made = lnt_openat(parent, name, flags, mode_t(mode))
+                    if made >= 0 { _ = lnt_close(made) }
                 } else {
-                    try check(lnt_mkdirat(parent, name, mode_t(isLast ? mode : 0o755)), "mkdir", path)
+                    made = lnt_mkdirat(parent, name, mode_t(isLast ? mode : 0o755))
                 }
+                if made == -Int32(LNT_EEXIST) {
+                    // Another container on the same folder was quicker; what is there now is looked up like anything that was there before.
+                    next = try check(open(prefix, flags: flags, refusesSymlinks: refusesSymlinks), "openat2", path)
+                    return
+                }
+                try check(made, wantsFile ? "create" : "mkdir", path)
                 next = try check(lnt_openat(parent, name, flags | Int32(LNT_O_NOFOLLOW), 0), "open", path)
             }
             if isLast {

@@ -131,7 +131,7 @@ import Testing
             var buffer = [UInt8](repeating: 0, count: 4096)
             while true {
                 var waiting = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
-                guard poll(&waiting, 1, 300) > 0 else { break }
+                guard poll(&waiting, 1, bytes.isEmpty ? 10000 : 500) > 0 else { break }
                 bytes += buffer[..<max(0, read(fd, &buffer, 4096))]
             }
             var scanned = 0

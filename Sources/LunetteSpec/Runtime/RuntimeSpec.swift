@@ -33,7 +33,9 @@ package struct RuntimeSpec: Sendable, Hashable {
         var reader = try FieldReader(value)
         ociVersion = try reader.required("ociVersion")
         // The specification's own examples are of 0.5.0-dev.
-        guard ociVersion.hasPrefix("1.") || ociVersion.hasPrefix("0."), ociVersion.utf8.allSatisfy({ Names.isAlphanumeric($0) || ".-+".utf8.contains($0) }) else {
+        guard ociVersion.hasPrefix("1.") || ociVersion.hasPrefix("0."),
+            ociVersion.utf8.allSatisfy({ Names.isAlphanumeric($0) || ".-+".utf8.contains($0) })
+        else {
             throw reader.failure("ociVersion", "\"\(displayable(ociVersion, limit: 40))\" is not a 0.x or 1.x version")
         }
         if var table = try reader.table("process") { process = try ProcessSection(reading: &table) }

@@ -33,6 +33,8 @@ final class ShimHarness {
             guard mkdir("\(folder)/\(name)", name.hasSuffix("tmp") ? 0o1777 : 0o755) == 0 else {
                 throw Failed(description: "mkdir \(name): \(errno)")
             }
+            // An engine in another test of this process may have set the umask.
+            chmod("\(folder)/\(name)", name.hasSuffix("tmp") ? 0o1777 : 0o755)
         }
         try FileManager.default.copyItem(atPath: "/bin/busybox", toPath: "\(store)/layer/bin/busybox")
         for applet in [

@@ -12,16 +12,23 @@ extension Engine {
         umask(0o077)
         let locks = try await blocking { () throws(LunetteError) in try takeLocks(configuration) }
         do throws(LunetteError) {
+            // The three know nothing of each other, and each waits for the disk.
+            async let opening = result { () async throws(LunetteError) in
+                try await ContainerRuntime.open(
+                    RuntimeConfiguration(root: configuration.root, state: configuration.state, shimPath: configuration.shimPath))
+            }
+            async let openingImages = result { () async throws(LunetteError) in
+                try await ImageStore.open(
+                    root: configuration.root, configuration: try RegistryConfiguration.load(directory: configuration.configuration))
+            }
             let state = try await State(
                 path: configuration.root + "/state.sqlite", clock: SystemClock(), bootID: ProcessIdentity.currentBootID,
                 eventLimit: configuration.eventLimit, outcomeLimit: configuration.outcomeLimit)
             let runtime: ContainerRuntime
             let images: ImageStore
             do throws(LunetteError) {
-                runtime = try await ContainerRuntime.open(
-                    RuntimeConfiguration(root: configuration.root, state: configuration.state, shimPath: configuration.shimPath))
-                images = try await ImageStore.open(
-                    root: configuration.root, configuration: try RegistryConfiguration.load(directory: configuration.configuration))
+                runtime = try await opening.get()
+                images = try await openingImages.get()
             } catch {
                 try await state.close()
                 throw error
@@ -35,6 +42,10 @@ extension Engine {
             for lock in locks { lock.release() }
             throw error
         }
+    }
+
+    private static func result<T: Sendable>(_ body: @Sendable () async throws(LunetteError) -> T) async -> Result<T, LunetteError> {
+        do throws(LunetteError) { return .success(try await body()) } catch { return .failure(error) }
     }
 
     /// One lock on the state directory and one on the root: neither may have two writers.

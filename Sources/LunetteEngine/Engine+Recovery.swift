@@ -6,16 +6,38 @@ import LunetteSpec
 extension Engine {
     /// Brings the state and the machine together after whatever ended the last engine: adopts what runs, undoes what nobody owns.
     ///
-    /// Order: containers first (what is adopted is owned), then ledger rows whose owner is gone, then what the machine has that no row knows.
+    /// Order: containers first (what is adopted is owned), then ledger rows whose owner is gone; what the machine has that no row knows is
+    /// swept while calls are answered already.
     /// - Throws: what the database throws. A single undo that fails is noted and stays in the ledger.
     func recover() async throws(LunetteError) {
-        for record in await state.containers.values { try await recover(record) }
+        try await forEachConcurrently(Array(await state.containers.values)) { record async throws(LunetteError) in try await self.recover(record) }
         for row in await state.ledger.values { try await undo(row) }
-        try await sweepUnknown()
         for record in await state.containers.values { await resume(record) }
         var changes = Changes()
         changes.events = [PendingEvent(name: "engine.ready", target: .init(kind: "engine", id: "engine", name: "engine"))]
         try await state.commit(changes)
+        // Not waited for: it looks through all processes of the machine, and answers nothing that a caller asks.
+        sweeping.start { [weak self] in await self?.sweepUnknown() }
+    }
+
+    /// Runs `body` for every item, sixteen at a time: adopting is mostly waiting for shims to answer.
+    /// - Throws: the first failure, after all have ended.
+    private func forEachConcurrently<Item: Sendable>(
+        _ items: [Item], _ body: @escaping @Sendable (Item) async throws(LunetteError) -> Void
+    ) async throws(LunetteError) {
+        let failure = await withTaskGroup(of: LunetteError?.self) { group in
+            var first: LunetteError?
+            for (index, item) in items.enumerated() {
+                if index >= 16, let failed = await group.next() { first = first ?? failed }
+                group.addTask {
+                    do throws(LunetteError) { try await body(item) } catch { return error }
+                    return nil
+                }
+            }
+            for await failed in group { first = first ?? failed }
+            return first
+        }
+        if let failure { throw failure }
     }
 
     /// Looks at what is there of a container that ran when the last engine ended.
@@ -131,9 +153,21 @@ extension Engine {
     }
 
     /// Sweeps what the machine has of containers that no row knows.
-    private func sweepUnknown() async throws(LunetteError) {
-        let known = await state.containers
-        for id in try await host.survey().ids where known[id] == nil { _ = await host.reap(id: id, storage: true) }
+    private func sweepUnknown() async {
+        do throws(LunetteError) {
+            let survey = try await host.survey()
+            // Read after looking: what exists had its row or its ledger row before it existed.
+            let known = await state.containers
+            let ledger = await state.ledger
+            for id in survey.ids where known[id] == nil && ledger[LedgerRow(.containerFiles, id).key] == nil {
+                if isClosing { return }
+                _ = await host.reap(id: id, storage: true)
+            }
+        } catch {
+            await state.log(
+                PendingEvent(
+                    name: "engine.sweep_failed", target: .init(kind: "engine", id: "engine", name: "engine"), fields: ["reason": .string(error.message)]))
+        }
     }
 
     /// Takes up what was pending: restarts, removals, the end of the script that a container was made for.

@@ -27,6 +27,8 @@ public final class Engine: EngineConnector {
     let startedAt: Double
     /// Other people's id ranges, read once.
     let reservedRanges: [IDRange]
+    /// The sweep after opening.
+    let sweeping = BackgroundStep()
     private let locks: [FileLock]
     private let sameRequests = SameRequests()
 
@@ -146,6 +148,17 @@ public final class Engine: EngineConnector {
         }
     }
 
+    /// Notes what a call is about to do where no transaction can decide it (a signal, the image store).
+    /// - Returns: what an earlier sending of the same request noted; nil when this is the first.
+    func earlierIntent(of call: Call, noting value: Value) async throws(LunetteError) -> Value? {
+        let note = "intent/\(call.request.id)"
+        if state.knownRequests.withLock({ $0.contains(note) }), let earlier = try await state.outcome(note) { return try earlier.result.get() }
+        var changes = Changes()
+        changes.outcomes = [Outcome(requestID: note, function: call.request.function, result: .success(value))]
+        try await state.commit(changes)
+        return nil
+    }
+
     // MARK: The engine's own life
 
     /// Returns when no session was connected and no reason to stay was held for `linger` seconds; for `--on-demand`.
@@ -185,6 +198,7 @@ public final class Engine: EngineConnector {
             return sessions.owned
         }
         for task in owned { task.cancel() }
+        await sweeping.wait()
         await supervisor.shutdown()
         await plugins.shutdown()
         do throws(LunetteError) { try await state.close() } catch {
@@ -217,4 +231,23 @@ private actor SameRequests {
 
     private func wake(_ id: String, _ number: Int) { running[id]?.removeValue(forKey: number)?.resume() }
     func end(_ id: String) { for waiter in (running.removeValue(forKey: id) ?? [:]).values { waiter.resume() } }
+}
+
+/// One piece of work that runs beside the calls, once, and that others can wait for.
+final class BackgroundStep: Sendable {
+    private let task = Mutex<Task<Void, Never>?>(nil)
+    private let isDone = Mutex(true)
+
+    func start(_ body: @escaping @Sendable () async -> Void) {
+        isDone.withLock { $0 = false }
+        task.withLock {
+            $0 = Task {
+                await body()
+                self.isDone.withLock { $0 = true }
+            }
+        }
+    }
+
+    var isRunning: Bool { !isDone.withLock { $0 } }
+    func wait() async { await task.withLock { $0 }?.value }
 }

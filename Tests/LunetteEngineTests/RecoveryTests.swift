@@ -92,6 +92,7 @@ import Testing
         } plant: { host, _ in
             host.state.withLock { $0.leftovers = ["orphan01"] }
         } _: { fixture, session in
+            await fixture.engine.sweeping.wait()
             #expect(fixture.host.journal == ["reap orphan01 true"])
             let problems = try await session.call("system.check")["problems"]
             #expect(problems == .array([]))

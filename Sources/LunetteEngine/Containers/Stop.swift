@@ -1,7 +1,6 @@
 import LunetteAPI
 import LunetteLinux
 import LunetteSpec
-import Synchronization
 
 extension Engine {
     /// The stop sequence: signal, grace, SIGKILL; returns the exit.
@@ -79,14 +78,7 @@ extension Engine {
         try call.checkCancellation()
         // An engine may die between the signal and the answer. The repetition then finds a container that is no longer there to be signalled,
         // and the note made before tells that this is the kill's own work.
-        let note = "intent/\(call.request.id)"
-        let isRepeated = state.knownRequests.withLock { $0.contains(note) }
-        if isRepeated, !record.state.isAlive { return .null }
-        if !isRepeated {
-            var intent = Changes()
-            intent.outcomes = [Outcome(requestID: note, function: "container.kill", result: .success(.null))]
-            try await state.commit(intent)
-        }
+        if try await earlierIntent(of: call, noting: .null) != nil, !record.state.isAlive { return .null }
         // Not queued: a kill must reach a container whose stop is waiting out its grace period.
         let container = try await live(record)
         try await container.kill(signal: signal.number, all: false)

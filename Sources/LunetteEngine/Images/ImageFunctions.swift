@@ -1,6 +1,7 @@
 import LunetteAPI
 import LunetteImages
 import LunetteSpec
+import Synchronization
 
 extension Functions {
     static let images: [String: Function] = [
@@ -263,6 +264,13 @@ extension Engine {
         fields["progress"] = nil
         let spec = try BuildSpec(value: .map(fields), workingDirectory: "/")
         try await ask("image.build", image: spec.tag ?? "<build>", call, spec: fields)
+        // Built by an earlier sending of this call, if the tag has moved since that began.
+        let before = if let tag = spec.tag { try await images.find(tag) } else { ImageRecord?.none }
+        if let earlier = try await earlierIntent(of: call, noting: .string(before?.id ?? "")), let tag = spec.tag, let before,
+            earlier.stringValue != before.id
+        {
+            return Handle.image(id: before.id, name: (try? Reference(tag))?.familiar ?? tag)
+        }
         let runner = ContainerBuildRunner(engine: self, call: call, network: network)
         let (lines, continuation) = AsyncStream.makeStream(of: [UInt8].self, bufferingPolicy: .bufferingOldest(4096))
         let sending = Task {

@@ -9,6 +9,7 @@ extension Engine {
         var arguments = try call.arguments()
         let repair = try arguments.bool("repair") ?? false
         try arguments.finish()
+        await sweeping.wait()
         var findings = Findings()
         try await checkDatabase(&findings)
         try await checkContainers(&findings, repair: repair)

@@ -10,7 +10,9 @@ extension Engine {
     /// swept while calls are answered already.
     /// - Throws: what the database throws. A single undo that fails is noted and stays in the ledger.
     func recover() async throws(LunetteError) {
-        try await forEachConcurrently(Array(await state.containers.values)) { record async throws(LunetteError) in try await self.recover(record) }
+        try await forEachConcurrently(Array(await state.containers.values)) { record async throws(LunetteError) in
+            try await self.recover(record)
+        }
         for row in await state.ledger.values { try await undo(row) }
         for record in await state.containers.values { await resume(record) }
         var changes = Changes()
@@ -166,7 +168,8 @@ extension Engine {
         } catch {
             await state.log(
                 PendingEvent(
-                    name: "engine.sweep_failed", target: .init(kind: "engine", id: "engine", name: "engine"), fields: ["reason": .string(error.message)]))
+                    name: "engine.sweep_failed", target: .init(kind: "engine", id: "engine", name: "engine"),
+                    fields: ["reason": .string(error.message)]))
         }
     }
 

@@ -152,7 +152,9 @@ public final class Engine: EngineConnector {
     /// - Returns: what an earlier sending of the same request noted; nil when this is the first.
     func earlierIntent(of call: Call, noting value: Value) async throws(LunetteError) -> Value? {
         let note = "intent/\(call.request.id)"
-        if state.knownRequests.withLock({ $0.contains(note) }), let earlier = try await state.outcome(note) { return try earlier.result.get() }
+        if state.knownRequests.withLock({ $0.contains(note) }), let earlier = try await state.outcome(note) {
+            return try earlier.result.get()
+        }
         var changes = Changes()
         changes.outcomes = [Outcome(requestID: note, function: call.request.function, result: .success(value))]
         try await state.commit(changes)

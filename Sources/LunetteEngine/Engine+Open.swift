@@ -6,10 +6,11 @@ public import LunetteSpec
 
 extension Engine {
     /// Takes the state directory's lock, migrates the database, recovers what a dead engine left.
+    ///
+    /// The umask is the process's, not the engine's: `lunette daemon` sets 077, an embedding program keeps its own. Both folders are 0700.
     /// - Throws: `conflict` when another engine holds the directory; `io` when it can't be written or the database is damaged;
     ///   `unsupported` when the database is from a newer Lunette; `resource_exhausted` when the disk is full.
     public static func open(_ configuration: EngineConfiguration) async throws(LunetteError) -> Engine {
-        umask(0o077)
         let locks = try await blocking { () throws(LunetteError) in try takeLocks(configuration) }
         do throws(LunetteError) {
             // The three know nothing of each other, and each waits for the disk.

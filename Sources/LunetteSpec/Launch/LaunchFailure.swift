@@ -18,6 +18,10 @@ package struct LaunchFailure: Sendable, Hashable {
 
     private static let noEntry: Int32 = 2
     private static let accessDenied: Int32 = 13
+    private static let invalid: Int32 = 22
+
+    /// What a file system that can't be id-mapped says.
+    private var cannotMap: Bool { step == .openTree && call == "mount_setattr" && errno == Self.invalid }
 
     /// The exit code that Docker's users expect: 127 program not found, 126 found but not executable, 125 anything else.
     package var exitCode: Int32 {
@@ -41,11 +45,14 @@ package struct LaunchFailure: Sendable, Hashable {
             case (.execute, Self.noEntry):
                 call == "search" ? "check the command's name and PATH" : "the program's interpreter is missing in the image"
             case (.execute, Self.accessDenied): "the file must be executable for the container's user"
+            case (.openTree, _) where cannotMap:
+                "this kernel can't id-map the file system there (tmpfs: Linux 6.3 and later): take a folder on another, or security.user_namespace=false"
             default: nil
             }
         let what = step == .execute ? "start\(on)" : "\(step.name)\(on) (\(call))"
         let code: ErrorCode =
             switch errno {
+            case _ where cannotMap: .unsupported
             case Self.noEntry where step == .execute || step == .user: .notFound
             case 12, 28, 24, 23: .resourceExhausted
             case 38, 95: .unsupported

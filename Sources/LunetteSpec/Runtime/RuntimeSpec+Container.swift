@@ -74,11 +74,12 @@ extension RuntimeSpec {
         }
         let mapping = container.security.hasUserNamespace ? ["idmap"] : []
         if let folder = facts.stateDirectory {
+            // Not id-mapped: the runtime gives them to the container's root by its id on the host.
             for name in ["hosts", "hostname", "resolv.conf"] where !container.mounts.contains(where: { $0.target == "/etc/\(name)" }) {
                 result.append(
                     MountEntry(
                         destination: "/etc/\(name)", type: "bind", source: "\(folder)/\(name)",
-                        options: ["bind", "rprivate", "nosuid", "nodev"] + mapping)
+                        options: ["bind", "rprivate", "nosuid", "nodev"])
                 )
             }
         }

@@ -9,7 +9,7 @@ public struct EngineConfiguration: Sendable {
     public var state: String
     /// `registries.json`, `certs.d` (`--config`, `LUNETTE_CONFIG`).
     public var configuration: String
-    /// The `lunette-shim` binary; nil looks at `LUNETTE_SHIM`, beside the running program, then in `../libexec/lunette`.
+    /// The `lunette-shim` binary; nil looks at `LUNETTE_SHIM`, beside the running program, then in `../lib/lunette`.
     public var shimPath: String?
     /// Folders that hold plugin folders, first match wins. Nil means `defaultPluginDirectories`.
     public var pluginDirectories: [String]?

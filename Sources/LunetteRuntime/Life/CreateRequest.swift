@@ -60,7 +60,7 @@ package struct RuntimeConfiguration: Sendable {
     package var root: String
     /// `--state`: `containers/<id>/{plan,shim.sock,exit,hosts,hostname,resolv.conf}` live here. At most 60 bytes long.
     package var state: String
-    /// nil = `LUNETTE_SHIM`, beside the running program, then `../libexec/lunette`.
+    /// nil = `LUNETTE_SHIM`, beside the running program, then `../lib/lunette`.
     package var shimPath: String?
 
     package init(root: String, state: String, shimPath: String? = nil) {

@@ -5,7 +5,7 @@ internal import LunetteSpec
 
 /// Finds the `lunette-shim` that belongs to this program.
 enum ShimBinary {
-    /// - Parameter configured: an explicit path; then `LUNETTE_SHIM`, beside the program, `../libexec/lunette`, `../libexec`.
+    /// - Parameter configured: an explicit path; then `LUNETTE_SHIM`, beside the program, `../lib/lunette` (where scripts/dev/install puts it).
     /// - Throws: `not_found` with the places that were tried.
     static func find(_ configured: String?) throws(LunetteError) -> String {
         var candidates: [String] = []
@@ -15,7 +15,7 @@ enum ShimBinary {
             candidates = [String(cString: environment)]
         } else if let program = programPath() {
             let folder = program.prefix(upTo: program.lastIndex(of: "/") ?? program.startIndex)
-            candidates = ["\(folder)/lunette-shim", "\(folder)/../libexec/lunette/lunette-shim", "\(folder)/../libexec/lunette-shim"]
+            candidates = ["\(folder)/lunette-shim", "\(folder)/../lib/lunette/lunette-shim"]
         }
         for candidate in candidates {
             var status = lnt_host_stat()

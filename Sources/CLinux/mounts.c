@@ -40,3 +40,10 @@ int lnt_mount(const char *source, const char *target, const char *type, unsigned
 }
 
 int lnt_umount(const char *target, int flags) { return RESULT(syscall(SYS_umount2, target, flags)); }
+
+int lnt_overlay_by_number(const char *options, const char *target) {
+  // "thread-self": the caller may be a thread with a mount namespace of its own.
+  if (chdir("/proc/thread-self/fd") < 0) return -errno;
+  if (syscall(SYS_mount, "lunette", target, "overlay", 0, options) < 0) return -errno;
+  return lnt_open_tree(AT_FDCWD, target, OPEN_TREE_CLONE);
+}

@@ -43,12 +43,6 @@ struct OverlayStep {
         return try check(lnt_openat2(store, path, UInt64(LNT_O_PATH) | UInt64(LNT_O_DIRECTORY), 0, resolve), "openat2", path)
     }
 
-    private func finish(_ overlay: Int32) throws(Failure) -> Int32 {
-        try check(lnt_fsconfig_string(overlay, literal("source"), literal("lunette")), "fsconfig", literal("source"))
-        try check(lnt_fsconfig_create(overlay), "fsconfig create", upper)
-        return try check(lnt_fsmount(overlay, attributes), "fsmount", upper)
-    }
-
     /// Layers by descriptor: Linux 6.13 and later. nil on an older kernel.
     private func makeByDescriptor() throws(Failure) -> Int32? {
         let overlay = try check(lnt_fsopen(literal("overlay")), "fsopen", literal("overlay"))
@@ -63,7 +57,9 @@ struct OverlayStep {
         }
         try check(try add(overlay, literal("upperdir"), upper), "fsconfig", upper)
         try check(try add(overlay, literal("workdir"), work), "fsconfig", work)
-        return try finish(overlay)
+        try check(lnt_fsconfig_string(overlay, literal("source"), literal("lunette")), "fsconfig", literal("source"))
+        try check(lnt_fsconfig_create(overlay), "fsconfig create", upper)
+        return try check(lnt_fsmount(overlay, attributes), "fsmount", upper)
     }
 
     private func add(_ overlay: Int32, _ key: Text, _ path: Text) throws(Failure) -> Int32 {
@@ -86,11 +82,19 @@ struct OverlayStep {
         }
         var status: Int32 = 0
         _ = lnt_wait(pid, &status, 1)
-        var record = lnt_failure()
+        // Not on the stack: the failure that is thrown points into it.
+        let size = MemoryLayout<lnt_failure>.size
+        guard let memory = lnt_map_anonymous(size) else { throw failure("mmap", errno: Int32(LNT_ENOMEM)) }
         _ = lnt_set_nonblocking(pipe.read, 1)
-        let count = lnt_read(pipe.read, &record, MemoryLayout<lnt_failure>.size)
-        if count == 8 { return withUnsafeBytes(of: &record) { $0.load(as: Int32.self) } }
-        throw failure("fsconfig", errno: count > 8 ? record.error : Int32(LNT_ECHILD), upper)
+        let count = lnt_read(pipe.read, memory, size)
+        if count == 8 {
+            defer { _ = lnt_unmap(memory, size) }
+            return memory.load(as: Int32.self)
+        }
+        guard count == size else { throw failure("overlay's helper", errno: Int32(LNT_ECHILD), upper) }
+        var record = memory.load(as: lnt_failure.self)
+        withUnsafeBytes(of: &record.path) { memory.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+        throw failure("overlay by path", errno: record.error, memory.assumingMemoryBound(to: CChar.self))
     }
 
     private func attachAndMake() throws(Failure) -> Int32 {
@@ -99,28 +103,37 @@ struct OverlayStep {
         try check(
             lnt_move_mount(store, literal(""), Int32(LNT_AT_FDCWD), literal("/"), UInt32(LNT_MOVE_FROM_EMPTY)), "move_mount",
             literal("the store"))
-        let overlay = try check(lnt_fsopen(literal("overlay")), "fsopen", literal("overlay"))
-        let size = 4096
-        guard let memory = lnt_map_anonymous(2 * size) else { throw failure("mmap", errno: Int32(LNT_ENOMEM)) }
-        var value = TextBuffer(memory, capacity: size - 1)
         var list = lowers
-        for index in 0..<(try list.count(size: 16)) {
-            if index > 0 { value.append(0x3a) }
-            appendPath(try open(try list.text()), &value)
-            guard value.space > 32 else { throw failure("fsconfig", errno: Int32(LNT_E2BIG), literal("too many layers for this kernel")) }
+        let count = try list.count(size: 16)
+        // Options, target, and the numbers of what is opened: the table they are in is the shim's, where they would stay.
+        let size = 4096
+        guard count < size / 4 - 2, let memory = lnt_map_anonymous(3 * size) else { throw failure("mmap", errno: Int32(LNT_ENOMEM)) }
+        let opened = (memory + 2 * size).assumingMemoryBound(to: Int32.self)
+        var openedCount = 0
+        defer { for index in 0..<openedCount { _ = lnt_close(opened[index]) } }
+        var options = TextBuffer(memory, capacity: size - 1)
+        func add(_ path: Text) throws(Failure) {
+            guard options.space > 32 else { throw failure("mount", errno: Int32(LNT_E2BIG), literal("too many layers for this kernel")) }
+            opened[openedCount] = try open(path)
+            options.append(UInt64(opened[openedCount]))
+            openedCount += 1
         }
-        try check(lnt_fsconfig_string(overlay, literal("lowerdir"), value.terminate()), "fsconfig", literal("lowerdir"))
-        value = TextBuffer(memory + size, capacity: size - 1)
-        appendPath(try open(upper), &value)
-        try check(lnt_fsconfig_string(overlay, literal("upperdir"), value.terminate()), "fsconfig", upper)
-        value.clear()
-        appendPath(try open(work), &value)
-        try check(lnt_fsconfig_string(overlay, literal("workdir"), value.terminate()), "fsconfig", work)
-        return try finish(overlay)
-    }
-
-    private func appendPath(_ fd: Int32, _ text: inout TextBuffer) {
-        text.append("/proc/self/fd/")
-        text.append(UInt64(fd))
+        options.append("lowerdir=")
+        for index in 0..<count {
+            if index > 0 { options.append(0x3a) }
+            try add(try list.text())
+        }
+        options.append(",upperdir=")
+        try add(upper)
+        options.append(",workdir=")
+        try add(work)
+        // Where it is mounted matters to nobody: a folder of this namespace, which ends with this process.
+        var target = TextBuffer(memory + size, capacity: size - 1)
+        target.append(UInt64(store))
+        target.append(0x2f)
+        target.append(work)
+        let overlay = try check(lnt_overlay_by_number(options.terminate(), target.terminate()), "mount", upper)
+        try check(lnt_mount_setattr(overlay, literal(""), UInt32(LNT_AT_EMPTY_PATH), attributes, 0, 0, -1), "mount_setattr", upper)
+        return overlay
     }
 }

@@ -76,6 +76,28 @@ import Testing
         }
     }
 
+    @Test(.requires(.root, .overlay)) func anOverlayIsMadeByPathOfAsManyLayersAsImagesHave() async throws {
+        try await withTemporaryDirectory { directory in
+            var lowers: [String] = []
+            for index in 0..<120 {
+                let layer = try directory.makeDirectory("layer-\(index)")
+                try layer.put("file-\(index)", "\(index)")
+                try layer.put("top", "\(index)")
+                lowers.append(layer.label)
+            }
+            let view = try DetachedOverlay.makeByPath(lowers: lowers)
+            #expect(try view.text("top") == "0" && view.text("file-119") == "119")
+
+            let upper = try directory.makeDirectory("upper")
+            _ = try directory.makeDirectory("work")
+            let whole = try DetachedOverlay.makeByPath(lowers: lowers, upper: (upper.label, directory.label + "/work"))
+            try whole.put("new", "written")
+            #expect(try upper.text("new") == "written" && whole.text("file-60") == "60")
+            #expect(try #require(readSmallFile("/proc/self/mountinfo")).contains(directory.label) == false)
+            #expect(throws: SystemCallError.self) { _ = try DetachedOverlay.makeByPath(lowers: ["/nowhere", directory.label]) }
+        }
+    }
+
     @Test func aLockIsHeldOnce() async throws {
         try await withTemporaryDirectory { directory in
             let lock = try #require(try FileLock.take("lock", in: directory))

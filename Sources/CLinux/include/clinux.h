@@ -54,6 +54,10 @@ int lnt_fsmount(int fs, uint64_t attributes);
 int lnt_pivot_root(const char *new_root, const char *put_old);
 int lnt_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data);
 int lnt_umount(const char *target, int flags);
+/* An overlay for kernels that take its directories by path only: `options` names them by descriptor number ("lowerdir=7:8,upperdir=9,workdir=10"),
+ * which keeps within mount(2)'s page what fsconfig's 255 bytes would not hold. The caller is alone in its mount namespace and working directory,
+ * both of which this uses up: the overlay is mounted on `target` there (absolute, or NUMBER/PATH) and comes back as a detached tree. */
+int lnt_overlay_by_number(const char *options, const char *target);
 
 // --- files
 

@@ -109,6 +109,9 @@ long lnt_host_flistxattr(int fd, char *buffer, size_t size);
 
 /* Namespaces and mounts for the engine's own private mount namespace. */
 int lnt_host_unshare(int flags);
+/* A detached overlay by lnt_overlay_by_number, made in a thread with a mount namespace of its own that ends with the call. `lowers` holds `count`
+ * absolute paths, top first, each ended by a NUL; `upper` and `work` are NULL for a read-only one. */
+int lnt_host_overlay_by_path(const char *lowers, size_t count, const char *upper, const char *work);
 int lnt_host_setns(int fd, int flags);
 int lnt_host_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data);
 int lnt_host_umount(const char *target, int flags);

@@ -49,10 +49,7 @@ package struct Cgroups: Sendable {
                     attempts += 1
                 }
                 if result < 0 { throw SystemCallError("make cgroup", directory.path, errno: -result) }
-                // The engine's umask takes away what lets the container read its own limits: there its owner is nobody.
-                let made = try Directory(directory.path)
-                let changed = withExtendedLifetime(made) { lnt_host_fchmod(made.descriptor.number, 0o755) }
-                try check(changed, "chmod", directory.path)
+                try open(directory)
             }
         } catch {
             // Best effort on the way out of a failure: the first failure is what the caller hears; a leftover is found by id again.
@@ -62,9 +59,18 @@ package struct Cgroups: Sendable {
         return cgroup
     }
 
+    /// Lets the container see its own limits: inside, a cgroup's owner is nobody, and the way to it is walked with the container's rights when
+    /// its view is mounted. The engine's umask takes that away.
+    private func open(_ directory: CgroupFile) throws(SystemCallError) {
+        let made = try Directory(directory.path)
+        let changed = withExtendedLifetime(made) { lnt_host_fchmod(made.descriptor.number, 0o755) }
+        try check(changed, "chmod", directory.path)
+    }
+
     private func prepare(_ parent: CgroupFile) throws(SystemCallError) {
         let made = lnt_host_mkdirat(-100, parent.path, 0o755)
         if made < 0, -made != ErrorNumber.exists { throw SystemCallError("make cgroup", parent.path, errno: -made) }
+        if made == 0 { try open(parent) }
         switch layout.version {
         case .v1:
             guard parent.controllers.contains("cpuset") else { return }

@@ -187,7 +187,9 @@ final class Execs {
         table[index].gate = ends.0
         defer { closeAll(ends.1, stdio.input, stdio.output, stdio.error) }
         try check(lnt_pass_credentials(ends.0), "setsockopt")
-        let pid = lnt_clone3(0, nil, Int32(LNT_SIGCHLD), -1)
+        let cgroup = try plan.openUnifiedCgroup()
+        defer { if cgroup >= 0 { _ = lnt_close(cgroup) } }
+        let pid = lnt_clone3(0, nil, Int32(LNT_SIGCHLD), cgroup)
         if pid == 0 {
             let stage = JoinStage(plan: plan, gate: ends.1, container: monitor.initHandle, stdio: stdio, kinds: monitor.execKinds)
             stage.run()

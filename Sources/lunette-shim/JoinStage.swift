@@ -16,10 +16,9 @@ struct JoinStage {
 
     private func join() throws(Failure) {
         _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL))
+        // v2's was joined by clone3.
         var cgroups = try plan.fields(LNT_JOIN_CGROUPS)
         for _ in 0..<(try cgroups.count(size: 16)) { try writePID(0, cgroup: try cgroups.text()) }
-        let unified = try cgroups.text()
-        if unified[0] != 0 { try writePID(0, cgroup: unified) }
         currentStep = LNT_NAMESPACES.rawValue
         try check(lnt_setns(container, kinds), "setns", literal("the container's namespaces"))
         var none: gid_t = 0

@@ -100,10 +100,7 @@ extension Monitor {
         for index in 0..<count { execKinds |= joins[index].kind }
         execKinds |= UInt64(LNT_NEWNS)
         let isOwn = create & UInt64(LNT_NEWUSER) != 0
-        var cgroup: Int32 = -1
-        if let path = try cgroupV2(plan) {
-            cgroup = try check(lnt_open(path, Int32(LNT_O_PATH) | Int32(LNT_O_DIRECTORY), 0), "open", path)
-        }
+        let cgroup = try plan.openUnifiedCgroup()
         defer { if cgroup >= 0 { _ = lnt_close(cgroup) } }
         currentStep = LNT_NAMESPACES.rawValue
         // The descriptor table is shared until pid 1 is cloned, so that what the host steps open needn't be sent.
@@ -129,14 +126,6 @@ extension Monitor {
         if sent < 0 { throw failure("sendmsg", errno: Int32(-sent), literal("the gate")) }
         if isOwn { _ = lnt_close(userNamespace) }
         // Joined namespaces' descriptors stay until the shim leaves: the namespace stage may not have used them yet.
-    }
-
-    private func cgroupV2(_ plan: Plan) throws(Failure) -> Text? {
-        guard plan.has(LNT_JOIN_CGROUPS) else { return nil }
-        var fields = try plan.fields(LNT_JOIN_CGROUPS)
-        for _ in 0..<(try fields.count(size: 16)) { _ = try fields.text() }
-        let path = try fields.text()
-        return path[0] == 0 ? nil : path
     }
 
     /// A message of a stage, or the end: the program was executed.

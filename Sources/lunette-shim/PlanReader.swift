@@ -123,4 +123,14 @@ struct Plan {
         var walk = start()
         return next(&walk, from: opcode, through: opcode) != nil
     }
+
+    /// The cgroup of v2 that `clone3` makes the first process in: joined so, no migration is paid for and no moment is spent outside it.
+    /// -1 = the plan names none.
+    func openUnifiedCgroup() throws(Failure) -> Int32 {
+        guard has(LNT_JOIN_CGROUPS) else { return -1 }
+        var fields = try fields(LNT_JOIN_CGROUPS)
+        for _ in 0..<(try fields.count(size: 16)) { _ = try fields.text() }
+        let path = try fields.text()
+        return path[0] == 0 ? -1 : try check(lnt_open(path, Int32(LNT_O_PATH) | Int32(LNT_O_DIRECTORY), 0), "open", path)
+    }
 }

@@ -232,7 +232,7 @@ static const luaL_Reg host_functions[] = {
     {"call", host_call}, {"pump", host_pump}, {"unpack", host_unpack}, {"decode", host_decode}, {"clock", host_clock},
     {"now", host_now}, {"traceback", host_traceback}, {"where", host_where}, {"set_error", host_set_error},
     {"memory", host_memory}, {"string_metatable", host_string_metatable}, {"resume", lnt_coroutine_resume}, {"resume_task", lnt_task_resume},
-    {"module", host_module}, {"mark", host_mark}, {NULL, NULL},
+    {"module", host_module}, {"is_closing", lnt_is_closing}, {"mark", host_mark}, {NULL, NULL},
 };
 
 // ---- opening and entering ----

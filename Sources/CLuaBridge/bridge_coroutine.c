@@ -93,3 +93,31 @@ static int resume(lua_State *L, bool is_task) {
 
 int lnt_coroutine_resume(lua_State *L) { return resume(L, false); }
 int lnt_task_resume(lua_State *L) { return resume(L, true); }
+
+// Whether the function at the top of `co` is the __close of a value in a slot of its caller, `activation`. Leaves the stack as it was.
+static bool closes_a_slot_of(lua_State *co, const lua_Debug *activation) {
+    int function = lua_gettop(co);
+    for (int slot = 1; lua_getlocal(co, activation, slot); slot++) {
+        bool closes = luaL_getmetafield(co, -1, "__close") != LUA_TNIL && lua_rawequal(co, -1, function);
+        lua_settop(co, function);
+        if (closes) return true;
+    }
+    return false;
+}
+
+// host.is_closing(co) → whether a `<close>` handler runs on its stack. Lua names such a call only when a block ends: unwinding by an
+// error, it looks like one of pcall's own, so that the caller's slots have to be looked at. Not by `debug`: limited states have none.
+int lnt_is_closing(lua_State *L) {
+    lua_State *co = lua_tothread(L, 1);
+    lua_Debug called, caller;
+    bool is_closing = false;
+    if (co && lua_checkstack(co, 6)) {
+        for (int level = 0; !is_closing && lua_getstack(co, level, &called) && lua_getstack(co, level + 1, &caller); level++) {
+            lua_getinfo(co, "f", &called);
+            is_closing = closes_a_slot_of(co, &caller);
+            lua_pop(co, 1);
+        }
+    }
+    lua_pushboolean(L, is_closing);
+    return 1;
+}

@@ -60,6 +60,7 @@ int lnt_decode_items(lua_State *L, const uint8_t *data, size_t length, bool keep
 // coroutine.resume through which a wait passes up to the task, and the scheduler's own (bridge_coroutine.c).
 int lnt_coroutine_resume(lua_State *L);
 int lnt_task_resume(lua_State *L);
+int lnt_is_closing(lua_State *L);
 
 // Bounded find, match, gmatch, gsub (bridge_patterns.c).
 void lnt_register_patterns(lua_State *L);

@@ -5,10 +5,16 @@
 
 #include "lua_bridge.h"
 
-#define MODULES(M) M(core) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(repl) M(check)
+#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(repl) M(complete) M(check)
 
 static const unsigned char core[] = {
 #embed "../LunetteLua/Resources/lua/core.lua"
+};
+static const unsigned char errors[] = {
+#embed "../LunetteLua/Resources/lua/errors.lua"
+};
+static const unsigned char script[] = {
+#embed "../LunetteLua/Resources/lua/script.lua"
 };
 static const unsigned char task[] = {
 #embed "../LunetteLua/Resources/lua/task.lua"
@@ -33,6 +39,9 @@ static const unsigned char plugin[] = {
 };
 static const unsigned char repl[] = {
 #embed "../LunetteLua/Resources/lua/repl.lua"
+};
+static const unsigned char complete[] = {
+#embed "../LunetteLua/Resources/lua/complete.lua"
 };
 static const unsigned char check[] = {
 #embed "../LunetteLua/Resources/lua/check.lua"

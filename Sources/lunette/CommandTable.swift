@@ -23,7 +23,7 @@ enum CommandTable {
             ]
         ),
         ("More", [VolumeCommand.self, PluginCommand.self, HookCommand.self, EventsCommand.self, SystemCommand.self]),
-        ("Lunette", [CheckCommand.self, DaemonCommand.self, VersionCommand.self, CompletionCommand.self]),
+        ("Lunette", [REPLCommand.self, CheckCommand.self, DaemonCommand.self, VersionCommand.self, CompletionCommand.self]),
     ]
 
     private static var all: [any ParsableCommand.Type] { groups.flatMap(\.commands) }
@@ -34,7 +34,7 @@ enum CommandTable {
     private static let later = [
         "diff", "commit", "port", "login", "logout", "network", "service", "job", "node", "script", "scheduler", "secret", "config",
         "project",
-        "compose", "sandbox", "plan", "apply", "test", "repl", "reload",
+        "compose", "sandbox", "plan", "apply", "test", "reload",
     ]
 
     static func command(_ name: String) -> (any ParsableCommand.Type)? {
@@ -56,6 +56,16 @@ enum CommandTable {
         return LunetteError(
             .invalidArgument, "run the command \(Text.safe(name)): there is none of this name",
             hint: hint ?? "\"lunette --help\" lists them; a script's name has a / or ends in .lua")
+    }
+
+    /// The verbs of a group (`ls` of `volume`); empty for a command.
+    static func verbs(of group: any ParsableCommand.Type) -> [String] {
+        var names: [String] = []
+        for verb in group.configuration.subcommands {
+            if let name = verb.configuration.commandName { names.append(name) }
+            names += verb.configuration.aliases
+        }
+        return names
     }
 
     /// The options of a command, for the nearest to a typo.
@@ -89,6 +99,7 @@ enum CommandTable {
               --state DIR     passing state and the socket (LUNETTE_STATE, /run/lunette)
               --config DIR    registries.json and certs.d (LUNETTE_CONFIG, /etc/lunette)
               --in-process    host the engine in this process
+              --dry-run       show what a script would do, and do nothing
               --verbose       print the chain of causes with an error
               --version, --help
             """

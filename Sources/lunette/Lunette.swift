@@ -17,7 +17,12 @@ import LunetteSpec
     }
 
     private static func run(_ words: [String], _ settings: Settings) throws(LunetteError) -> Int32 {
-        guard let first = words.first else { return try Scripts.interactive(settings) }
+        guard let first = words.first else {
+            if settings.isDryRun, Output.isTerminal(0) {
+                throw LunetteError(.unsupported, "use --dry-run with the REPL: it is for scripts", hint: "lunette --dry-run FILE.lua")
+            }
+            return try Scripts.interactive(settings)
+        }
         if first.hasPrefix("-e"), !first.hasPrefix("--") {
             let joined = String(first.dropFirst(2))
             guard !joined.isEmpty || words.count > 1 else {
@@ -53,13 +58,21 @@ import LunetteSpec
     private static func command(_ name: String, _ words: [String], _ settings: Settings) throws(LunetteError) -> Int32 {
         guard let type = CommandTable.command(name) else { throw CommandTable.unknown(name) }
         if settings.isDryRun {
-            throw LunetteError(.unsupported, "use --dry-run with \(name): not built yet")
+            throw LunetteError(
+                .unsupported, "use --dry-run with the command \(name): it is for scripts",
+                hint: "lunette --dry-run FILE.lua, or lunette --dry-run -e CODE")
         }
         let parsed: any ParsableCommand
         do {
             parsed = try type.parseAsRoot(words)
         } catch {
             return complain(error, type)
+        }
+        if let repl = parsed as? REPLCommand {
+            guard repl.inside == nil else {
+                throw LunetteError(.unsupported, "use --in: resident code is not in this version")
+            }
+            return try Scripts.interactive(repl.global.merged(into: settings), isReadOnly: repl.readOnly)
         }
         guard let command = parsed as? any LunetteCommand else {
             var command = parsed
@@ -101,7 +114,12 @@ import LunetteSpec
         if message.hasSuffix(".") { message.removeLast() }
         if let first = message.first, first.isUppercase { message = first.lowercased() + message.dropFirst() }
         let name = type.configuration.commandName ?? ""
-        Output.note("lunette: read the options of \(name): \(Text.safe(message))\nhint: see \"lunette \(name) --help\"")
+        // A group's verb that isn't there reads as an argument that nobody wants.
+        let verbs = CommandTable.verbs(of: type)
+        let word = message.split(separator: "'").dropFirst().first.map(String.init)
+        let near = word.flatMap { nearest(to: $0, in: verbs) }.map { "did you mean \"lunette \(name) \($0)\"?" }
+        let hint = near ?? "see \"lunette \(name) --help\""
+        Output.note("lunette: read the options of \(name): \(Text.safe(message))\nhint: \(hint)")
         return 125
     }
 }

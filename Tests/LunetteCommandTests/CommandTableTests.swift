@@ -15,6 +15,8 @@ import Testing
     @Test func aTypoIsAnsweredWithTheNearest() {
         #expect(CommandTable.unknown("imges").hint == "did you mean \"lunette images\"?")
         #expect(CommandTable.unknown("pss").hint == "did you mean \"lunette ps\"?")
+        #expect(CommandTable.unknown("rnu").hint == "did you mean \"lunette run\"?")
+        #expect(nearest(to: "sl", in: CommandTable.verbs(of: VolumeCommand.self)) == "ls")
         #expect(CommandTable.unknown("compose").code == .unsupported)
     }
 

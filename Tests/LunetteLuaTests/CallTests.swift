@@ -61,7 +61,12 @@ import Testing
     }
 
     @Test(arguments: [
-        ("container.run { image = 'x', memroy = 1 }", "container.run: spec.memroy: unknown option", ""),
+        ("container.run { image = 'x', memroy = 1 }", "container.run: spec.memroy: unknown option", "did you mean \"resources.memory\"?"),
+        ("container.run { image = 'x', pids = 3 }", "spec.pids: unknown option", "did you mean \"resources.pids\"?"),
+        ("container.run { image = 'x', volumes = {} }", "spec.volumes: unknown option", "it is called \"mounts\" here"),
+        ("container.rnu { image = 'x' }", "container has no function \"rnu\"", "did you mean \"container.run\"?"),
+        ("contianer.run { image = 'x' }", "global 'contianer'", "did you mean \"container\"?"),
+        ("container.get('web'):exec({ 'x' }, { detach = true, stdout = print })", "nobody reads what a detached", "{ file ="),
         ("container.run { image = 'x', resources = { memroy = 1 } }", "spec.resources.memroy: unknown option", "did you mean \"memory\"?"),
         ("container.run { image = 'x', resources = { memory = '12 parsecs' } }", "spec.resources.memory: ", ""),
         ("container.get('web'):stop { grace = 1 }", "container.stop: grace: unknown option", ""),

@@ -58,9 +58,25 @@ import Testing
         ("contai", ["container"]), ("container.li", ["container.list"]), ("lunette.vol", ["lunette.volume"]),
         ("x = json.d", ["json.decode"]),
         ("container.re", ["container.remove", "container.rename", "container.resize", "container.restart", "container.resume"]),
-        ("nothing.x", []),
+        ("nothing.x", []), (":ta", [":tasks"]),
     ])
     func namesAreCompleted(_ text: String, _ expected: [String]) {
         #expect(REPL.completions(text) == expected)
+    }
+
+    @Test(arguments: [
+        ("container.run { na", "na", ["name"]),
+        ("container.run { image = 'x', resources = { mem", "mem", ["memory", "memory_reservation", "memory_swap"]),
+        ("container.run { mounts = { { rea", "rea", ["readonly"]),
+        ("container.run { mounts = { { type = 'tmpfs' }, { tar", "tar", ["target"]),
+        ("container.get('web'):exec({ 'ls' }, { tim", "tim", ["timeout"]),
+        ("lunette.image.pull('x', { pol", "pol", ["policy"]),
+        ("container.run { name = imag", "imag", ["image"]),
+        ("container.run { name = 'x', nosuch", "nosuch", []),
+        ("print { ta", "ta", ["table", "task"]),
+        ("fs.read 'so", "so", []), ("container.get('web'):rena", ":rena", [":rename"]), ("volume.get 'v':us", ":us", [":usage", ":users"]),
+    ])
+    func optionsAreCompletedWhereTheyStand(_ line: String, _ word: String, _ expected: [String]) {
+        #expect(REPL.completions(word, line: line) == expected)
     }
 }

@@ -33,6 +33,11 @@ import Testing
             "true"
         ),
         (
+            // What closes may wait, after a cancel and when one comes meanwhile; what is no `<close>` may not.
+            "local x = {} local function closer(n) return setmetatable({}, {__close = function() task.sleep(0.002) x[#x + 1] = n end}) end local t = task.spawn(function() local g <close> = closer('kept') pcall(task.sleep, 100) x[#x + 1] = pcall(task.sleep, 0.001) end) task.sleep(0) t:cancel() pcall(task.await, t) local u = task.spawn(function() do local g <close> = closer('ended') end end) task.sleep(0) u:cancel() pcall(task.await, u) return x",
+            "{ false, \"kept\", \"ended\" }"
+        ),
+        (
             "local x = {} local t = task.spawn(function() task.shield(function() task.sleep(0.002) x[1] = 'kept' end) task.sleep(5) x[2] = 'not' end) task.sleep(0.001) t:cancel() pcall(task.await, t) return x",
             "{ \"kept\" }"
         ),

@@ -134,13 +134,14 @@
 ---@field stdout? string what it wrote, when captured
 ---@field stderr? string what it wrote, when captured
 ---@field truncated? boolean more than 16 MiB was written; the rest was dropped
+---@field pid? integer with `detach`, and then alone: its process on the host
 
 ---How a container ended.
 ---@class lunette.Exit
 ---@field code integer exit code; 128 + n by signal n
 ---@field signal? string `"SIGKILL"`; absent when it exited
 ---@field oom_killed boolean the kernel killed it for want of memory
----@field reason "exited"|"signal"|"oom"|"seccomp"|"time_limit"|"start_failed"|"stopped"|"hook" why
+---@field reason "exited"|"signal"|"oom"|"seccomp"|"time_limit"|"start_failed"|"stopped"|"hook"|"lost" why; `lost`: its shim was killed, so nobody saw the program's own status
 ---@field finished_at number when
 
 ---A file on the host.
@@ -389,7 +390,7 @@ function container_handle:wait(options) end
 
 ---Run a command in a running container; a non-zero exit is a result, not an error.
 ---@param args string[]|string program and arguments; a string is run by `/bin/sh -c`
----@param options? { env?: table<string, string>, workdir?: string, user?: string, tty?: boolean, timeout?: number|string, check?: boolean, stdin?: string|"inherit"|"null"|lunette.FileTarget, stdout?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), stderr?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), rows?: integer, columns?: integer }
+---@param options? { env?: table<string, string>, workdir?: string, user?: string, tty?: boolean, timeout?: number|string, check?: boolean, stdin?: string|"inherit"|"null"|lunette.FileTarget, stdout?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), stderr?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), detach?: boolean, rows?: integer, columns?: integer }
 ---@return lunette.ExecResult
 function container_handle:exec(args, options) end
 
@@ -491,14 +492,14 @@ lunette.image = {}
 function lunette.image.pull(ref, options) end
 
 ---Read images from an OCI layout (folder or tar) or a docker-archive.
----@param path string the folder or archive
+---@param path? string the folder or archive
 ---@param options? { tag?: string, progress?: fun(value: lunette.Progress) }
 ---@return lunette.image
 function lunette.image.load(path, options) end
 
 ---Write images to a file.
 ---@param refs lunette.image|lunette.image[] one image, or a list
----@param path string where to write
+---@param path? string where to write
 ---@param options? { format?: "oci"|"oci-dir"|"docker", progress?: fun(value: lunette.Progress) }
 function lunette.image.save(refs, path, options) end
 
@@ -647,7 +648,7 @@ function lunette.container.wait(container, options) end
 ---Run a command in a running container; a non-zero exit is a result, not an error.
 ---@param container lunette.container the container: a handle, name, id or a unique prefix of it
 ---@param args string[]|string program and arguments; a string is run by `/bin/sh -c`
----@param options? { env?: table<string, string>, workdir?: string, user?: string, tty?: boolean, timeout?: number|string, check?: boolean, stdin?: string|"inherit"|"null"|lunette.FileTarget, stdout?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), stderr?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), rows?: integer, columns?: integer }
+---@param options? { env?: table<string, string>, workdir?: string, user?: string, tty?: boolean, timeout?: number|string, check?: boolean, stdin?: string|"inherit"|"null"|lunette.FileTarget, stdout?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), stderr?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), detach?: boolean, rows?: integer, columns?: integer }
 ---@return lunette.ExecResult
 function lunette.container.exec(container, args, options) end
 

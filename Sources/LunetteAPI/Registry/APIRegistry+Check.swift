@@ -27,11 +27,7 @@ extension APIRegistry {
             let place = path.isEmpty ? key : "\(path).\(key)"
             guard let field = fields.first(where: { $0.name == key }) else {
                 if isOpen { continue }
-                let names = fields.map(\.name)
-                throw LunetteError(
-                    .invalidArgument, "unknown option", path: place,
-                    hint: nearest(to: key, in: names).map { "did you mean \"\($0)\"?" }
-                        ?? (names.isEmpty ? "it takes no options" : "known: " + names.sorted().joined(separator: ", ")))
+                throw LunetteError(.invalidArgument, "unknown option", path: place, hint: hint(for: key, in: fields))
             }
             // Null stands for "left out".
             if !item.isNull { try check(item, is: field.type, path: place) }
@@ -40,6 +36,37 @@ extension APIRegistry {
             if (map[field.name] ?? .null).isNull {
                 throw LunetteError(.invalidArgument, "is required", path: path.isEmpty ? field.name : "\(path).\(field.name)")
             }
+        }
+    }
+
+    /// What Docker, Compose and Dockerfiles call our options, where no typo's distance leads there.
+    private static let otherWords = [
+        "cmd": "args", "command": "args", "cwd": "workdir", "working_dir": "workdir", "environment": "env", "ports": "publish",
+        "volumes": "mounts", "binds": "mounts", "read_only": "readonly_rootfs", "auto_remove": "remove_on_exit", "ulimits": "rlimits",
+        "healthcheck": "health", "restart_policy": "restart", "network_mode": "network", "platforms": "platform",
+    ]
+
+    /// The field that was meant by an unknown one: a near one beside it, or one of that name inside a table beside it
+    /// (`memory` for `resources.memory`, however spelled).
+    private static func hint(for key: String, in fields: [APIField]) -> String {
+        let names = fields.map(\.name)
+        if let ours = otherWords[key], names.contains(ours) { return "it is called \"\(ours)\" here" }
+        // Nested names in the order of the record: `resources.memory` before what another table calls so.
+        let nested = fields.flatMap { field in nestedNames(field.type).map { (name: $0, path: "\(field.name).\($0)") } }
+        let inside = nearest(to: key, in: nested.map(\.name))
+        if let beside = nearest(to: key, in: names) {
+            let isFurther = inside.map { editDistance(key, beside) > editDistance(key, $0) } ?? false
+            if !isFurther { return "did you mean \"\(beside)\"?" }
+        }
+        if let inside, let path = nested.first(where: { $0.name == inside })?.path { return "did you mean \"\(path)\"?" }
+        return names.isEmpty ? "it takes no options" : "known: " + names.sorted().joined(separator: ", ")
+    }
+
+    private static func nestedNames(_ type: APIType) -> [String] {
+        switch type {
+        case .record(let name): record(name)?.fields.map(\.name) ?? []
+        case .union(let types): types.flatMap(nestedNames)
+        default: []
         }
     }
 

@@ -53,6 +53,8 @@ protocol LiveContainer: Sendable {
 /// One more process in a container.
 protocol LiveExec: Sendable {
     var id: String { get }
+    /// As the host sees it.
+    var pid: Int32 { get }
     func exit() async throws(LunetteError) -> ContainerExit
     func kill(signal: Int32) async throws(LunetteError)
 }

@@ -14,6 +14,11 @@ extension Engine {
         let rows = try arguments.int("rows")
         let columns = try arguments.int("columns")
         let checks = try arguments.bool("check") ?? false
+        let isDetached = try arguments.bool("detach") ?? false
+        if isDetached, timeout != nil || checks {
+            throw arguments.failure(
+                "detach", "nobody waits for a detached command: it has no timeout and no check", hint: "leave out \"detach\", or the other")
+        }
         let streams = try Streams(&arguments, call)
         defer { streams.close() }
         arguments.ignore("stdin", "stdout", "stderr")
@@ -35,6 +40,10 @@ extension Engine {
         let process = try await container.run(request)
         streams.close()
         faultPoint("exec.running")
+        if isDetached {
+            await supervisor.watch(exec: process, key: "\(record.id)/\(process.id)")
+            return ["pid": .int(Int64(process.pid))]
+        }
         let exit = try await wait(for: process, timeout: timeout, record, call)
         var result: ValueMap = ["code": .int(Int64(exit.code))]
         result["signal"] = exit.signal.map(Value.string)

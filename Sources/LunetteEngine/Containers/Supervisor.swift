@@ -21,6 +21,8 @@ actor Supervisor {
     private var restarts: [String: Task<Void, Never>] = [:]
     private var timeLimits: [String: Task<Void, Never>] = [:]
     private var removals: [String: Task<Void, Never>] = [:]
+    /// Detached execs, by container and exec: each is waited for, so that what the runtime keeps of it goes when it ends.
+    private var execs: [String: Task<Void, Never>] = [:]
     private var isShuttingDown = false
 
     init(state: State, host: any ContainerHost, clock: any EngineClock) {
@@ -70,6 +72,16 @@ actor Supervisor {
         } catch {
             // Removed under our hands, or the database failed: the exit record on disk stays, the next engine reads it.
             if error.code != .notFound { await state.note(degraded: "its exit couldn't be stored: \(error.message)", id) }
+        }
+    }
+
+    /// Waits for the end of an exec that its caller left.
+    func watch(exec: any LiveExec, key: String) {
+        execs[key] = Task {
+            do throws(LunetteError) { _ = try await exec.exit() } catch {
+                // The shim is lost or the engine leaves: nobody asked how it ended.
+            }
+            execs[key] = nil
         }
     }
 
@@ -175,6 +187,7 @@ actor Supervisor {
     func shutdown() async {
         isShuttingDown = true
         for task in watchers.values { task.cancel() }
+        for task in execs.values { task.cancel() }
         for task in restarts.values { task.cancel() }
         for task in timeLimits.values { task.cancel() }
         for task in Array(removals.values) { await task.value }

@@ -38,8 +38,11 @@ extension Functions {
     ]
 }
 
+/// A reference as people write it; what can't be read as one (an id) stands for itself.
+private func familiar(_ reference: String) -> String { (try? Reference(reference))?.familiar ?? reference }
+
 extension ImageRecord {
-    var handle: Value { Handle.image(id: id, name: references.first.map { (try? Reference($0))?.familiar ?? $0 } ?? shortID) }
+    var handle: Value { Handle.image(id: id, name: references.first.map(familiar) ?? shortID) }
     private var shortID: String { String(id.drop { $0 != ":" }.dropFirst().prefix(12)) }
 
     /// `img:inspect()`, with what the registry's record adds to the store's.
@@ -72,7 +75,7 @@ extension Engine {
             (dangling == nil || dangling == image.references.isEmpty)
                 && (reference == nil
                     || image.references.contains {
-                        $0.hasPrefix(reference!) || (try? Reference($0))?.familiar.hasPrefix(reference!) == true
+                        $0.hasPrefix(reference!) || familiar($0).hasPrefix(reference!)
                     })
                 && labels.allSatisfy { image.config.config.labels[$0.key] == $0.value }
         }
@@ -149,23 +152,25 @@ extension Engine {
         if before?.id != image.id {
             try await log("image.pulled", id: image.id, name: full, call, fields: ["digest": .string(image.digest)])
         }
-        return Handle.image(id: image.id, name: (try? Reference(reference))?.familiar ?? reference)
+        return Handle.image(id: image.id, name: familiar(reference))
     }
 
     func loadImage(_ call: Call) async throws(LunetteError) -> Value {
         var arguments = try call.arguments()
-        let path = try arguments.required("path")
+        let streams = try Streams(&arguments, call)
+        defer { streams.close() }
+        let path = streams.stdin == nil ? try arguments.required("path") : "stdin"
         let tag = try arguments.string("tag")
         let progress = arguments.value("progress") != nil
         try arguments.finish()
         let loaded = try await withProgress(call, wanted: progress) { handler async throws(LunetteError) in
-            try await images.load(path, tag: tag, progress: handler)
+            try await images.load(path, file: streams.stdin, tag: tag, progress: handler)
         }
         for image in loaded { try await log("image.loaded", image, call) }
         guard let first = loaded.first else {
             throw LunetteError(.notFound, "\(displayable(path, limit: 200)) holds no image", path: "path")
         }
-        return first.handle
+        return tag.map { Handle.image(id: first.id, name: familiar($0)) } ?? first.handle
     }
 
     func saveImages(_ call: Call) async throws(LunetteError) -> Value {
@@ -176,14 +181,19 @@ extension Engine {
             guard let word = Handle.word(item) else { throw arguments.failure("refs", "expected images, got \(item.kind)") }
             names.append(word)
         }
-        let path = try arguments.required("path")
+        let streams = try Streams(&arguments, call)
+        defer { streams.close() }
+        let path = streams.stdout == nil ? try arguments.required("path") : "stdout"
         let format = try arguments.string("format")
+        if streams.stdout != nil, format == "oci-dir" {
+            throw arguments.failure("format", "a folder can't be written to a stream", hint: "name a path, or leave the format out")
+        }
         let progress = arguments.value("progress") != nil
         try arguments.finish()
         // A tar of ours is both: an OCI layout, and a docker-archive by the manifest.json beside it.
         let destination = format == "oci-dir" && !path.hasSuffix("/") ? path + "/" : path
         try await withProgress(call, wanted: progress) { handler async throws(LunetteError) in
-            try await images.save(names, to: destination, progress: handler)
+            try await images.save(names, to: destination, file: streams.stdout, progress: handler)
         }
         return .null
     }
@@ -210,7 +220,7 @@ extension Engine {
         try arguments.finish()
         let image = try await images.tag(word, as: reference)
         try await log("image.tagged", image, call, fields: ["reference": .string(reference)])
-        return Handle.image(id: image.id, name: (try? Reference(reference))?.familiar ?? reference)
+        return Handle.image(id: image.id, name: familiar(reference))
     }
 
     func removeImage(_ call: Call) async throws(LunetteError) -> Value {
@@ -269,7 +279,7 @@ extension Engine {
         if let earlier = try await earlierIntent(of: call, noting: .string(before?.id ?? "")), let tag = spec.tag, let before,
             earlier.stringValue != before.id
         {
-            return Handle.image(id: before.id, name: (try? Reference(tag))?.familiar ?? tag)
+            return Handle.image(id: before.id, name: familiar(tag))
         }
         let runner = ContainerBuildRunner(engine: self, call: call, network: network)
         let (lines, continuation) = AsyncStream.makeStream(of: [UInt8].self, bufferingPolicy: .bufferingOldest(4096))
@@ -292,6 +302,6 @@ extension Engine {
         continuation.finish()
         await sending.value
         try await log("image.built", image, call)
-        return spec.tag.map { tag in Handle.image(id: image.id, name: (try? Reference(tag))?.familiar ?? tag) } ?? image.handle
+        return spec.tag.map { tag in Handle.image(id: image.id, name: familiar(tag)) } ?? image.handle
     }
 }

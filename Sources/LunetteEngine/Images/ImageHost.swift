@@ -1,4 +1,5 @@
 import LunetteImages
+import LunetteLinux
 import LunetteSpec
 
 /// What the engine needs of the image store; tests put a small one in its place.
@@ -11,8 +12,10 @@ protocol ImageHost: Sendable {
     func push(
         _ name: String, to reference: String?, options: RegistryOptions, progress: ImageProgressHandler?
     ) async throws(LunetteError) -> ImageRecord
-    func load(_ path: String, tag: String?, progress: ImageProgressHandler?) async throws(LunetteError) -> [ImageRecord]
-    func save(_ names: [String], to path: String, progress: ImageProgressHandler?) async throws(LunetteError)
+    func load(
+        _ path: String, file: FileDescriptor?, tag: String?, progress: ImageProgressHandler?
+    ) async throws(LunetteError) -> [ImageRecord]
+    func save(_ names: [String], to path: String, file: FileDescriptor?, progress: ImageProgressHandler?) async throws(LunetteError)
     func build(
         _ spec: BuildSpec, runner: (any BuildRunner)?, output: (@Sendable ([UInt8]) -> Void)?, progress: ImageProgressHandler?
     ) async throws(LunetteError) -> ImageRecord

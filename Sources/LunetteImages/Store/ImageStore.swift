@@ -71,9 +71,10 @@ package final class ImageStore: Sendable {
     /// As `find`. - Throws: `not_found` too.
     package func get(_ name: String) async throws(LunetteError) -> ImageRecord {
         if let record = try await find(name) { return record }
-        let known = withState { $0.catalog.entries.flatMap(\.references) }
-        let wanted = (try? Reference(name).description) ?? name
-        let near = nearest(to: wanted, in: known)
+        // As people write them: what is filled in (registry, `library/`) would make everything near. What can't be read stands for itself.
+        func familiar(_ name: String) -> String { (try? Reference(name))?.familiar ?? name }
+        let known = withState { $0.catalog.entries.flatMap(\.references) }.map(familiar)
+        let near = nearest(to: familiar(name), in: known)
         throw LunetteError(
             .notFound, "no image \"\(displayable(name))\" in the store", target: name,
             hint: near.map { "did you mean \"\($0)\"?" }

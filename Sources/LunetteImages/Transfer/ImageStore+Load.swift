@@ -1,4 +1,4 @@
-internal import LunetteLinux
+package import LunetteLinux
 package import LunetteSpec
 
 extension ImageStore {
@@ -6,15 +6,17 @@ extension ImageStore {
     ///
     /// - Parameters:
     ///   - path: absolute; a folder, or a tar (also gzip or zstd).
+    ///   - file: an open tar that is read from its start instead; `path` then only names it in messages.
     ///   - tag: the reference that the image gets instead of its own; only for a layout of one image.
     /// - Throws: `not_found`, `invalid_argument` for what is neither, and what `pull` throws for damaged or hostile content.
-    package func load(_ path: String, tag: String? = nil, progress: ImageProgressHandler? = nil) async throws(LunetteError) -> [ImageRecord]
-    {
+    package func load(
+        _ path: String, file: FileDescriptor? = nil, tag: String? = nil, progress: ImageProgressHandler? = nil
+    ) async throws(LunetteError) -> [ImageRecord] {
         let reporter = ProgressReporter(progress)
         let tag: String? = if let tag { try Reference(tag).description } else { nil }
         let cancel = CancelFlag()
         return try await cancellable(cancel) { () async throws(LunetteError) in
-            let opened = try await onStageThread { [self] () throws(LunetteError) in try openArchive(path, cancel: cancel) }
+            let opened = try await onStageThread { [self] () throws(LunetteError) in try openArchive(path, file, cancel: cancel) }
             do throws(LunetteError) {
                 let records = try await load(opened.folder, source: path, tag: tag, reporter)
                 opened.remove()
@@ -37,11 +39,16 @@ extension ImageStore {
         }
     }
 
-    private func openArchive(_ path: String, cancel: CancelFlag) throws(LunetteError) -> OpenedArchive {
+    private func openArchive(_ path: String, _ given: FileDescriptor?, cancel: CancelFlag) throws(LunetteError) -> OpenedArchive {
         let file: FileDescriptor
         do throws(SystemCallError) {
-            let here = try Directory("/")
-            file = try here.open(String(path.drop { $0 == "/" }), [.nonblocking], scope: [])
+            if let given {
+                file = given
+                try file.seek(to: 0)
+            } else {
+                let here = try Directory("/")
+                file = try here.open(String(path.drop { $0 == "/" }), [.nonblocking], scope: [])
+            }
         } catch {
             throw LunetteError(
                 errorCode(forErrno: error.errno), "load \(displayable(path)): \(errnoText(error.errno))", target: path, errno: error.errno)

@@ -1,5 +1,5 @@
 internal import CArchive
-internal import LunetteLinux
+package import LunetteLinux
 package import LunetteSpec
 
 extension ImageStore {
@@ -8,8 +8,11 @@ extension ImageStore {
     /// - Parameters:
     ///   - names: images of the store, one or more.
     ///   - path: absolute; a folder when it ends in `/` or is one (the images are added to a layout that is there), else a tar that is replaced.
+    ///   - file: a file that the tar is written to from its start instead; `path` then only names it in messages. Asked again, it has the same bytes.
     /// - Throws: `not_found`; `io`, `denied`, `resource_exhausted` with the errno for what can't be written.
-    package func save(_ names: [String], to path: String, progress: ImageProgressHandler? = nil) async throws(LunetteError) {
+    package func save(
+        _ names: [String], to path: String, file: FileDescriptor? = nil, progress: ImageProgressHandler? = nil
+    ) async throws(LunetteError) {
         guard !names.isEmpty else { throw LunetteError(.invalidArgument, "save to \(path): no image is named", path: "refs") }
         var catalog = Catalog()
         var images: [StoredImage] = []
@@ -35,6 +38,7 @@ extension ImageStore {
                 try await onStageThread { [content] () throws(LunetteError) in
                     let writer = LayoutWriter(
                         content: content, images: saved, catalog: listed, path: path, cancel: cancel, reporter: reporter)
+                    if let file { return try writer.writeTar(into: file) }
                     if path.hasSuffix("/") || isFolder(path) { try writer.writeFolder() } else { try writer.writeTar() }
                 }
             }
@@ -128,6 +132,16 @@ private struct LayoutWriter {
             try? folder.removeFile(temporary)
             throw error
         }
+    }
+
+    func writeTar(into file: FileDescriptor) throws(LunetteError) {
+        try atOutput { () throws(SystemCallError) in
+            try file.truncate(to: 0)
+            try file.seek(to: 0)
+        }
+        let tar = try TarOutput("save to \(displayable(path))") { (bytes) throws(LunetteError) in try write(bytes, to: file) }
+        try fill(tar)
+        try tar.finish()
     }
 
     private func fill(_ tar: TarOutput) throws(LunetteError) {

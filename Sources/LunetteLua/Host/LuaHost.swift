@@ -16,6 +16,8 @@ package final class LuaHost {
         package var script: String?
         /// Refuses functions that change something.
         package var isReadOnly = false
+        /// Prints what functions would change, and changes nothing.
+        package var isDryRun = false
         var limits = LuaState.Limits()
         /// Permissions of a limited state (`fs:/path`); nil: everything.
         var permissions: Set<String>?
@@ -46,11 +48,19 @@ package final class LuaHost {
     /// The REPL's next line: nil while it is being typed, `.some(nil)` at the end of input.
     var line: String??
     var temporaryDirectories: [String] = []
+    let dryRun: DryRun?
+    /// Shows what the REPL's commands show: a whole screen (`:watch`), or a line above the prompt (`:events`).
+    var onShow: ((_ isScreen: Bool, _ text: String) -> Void)?
+    /// A prompt stands on the terminal: what is shown goes above it.
+    var isPrompting = false
+    /// Who waits for the names of live objects, by id.
+    var completions: [Int64: ([String]) -> Void] = [:]
     /// Receives log lines; stderr without it.
     var onLog: ((_ level: String, _ message: String, _ fields: ValueMap) -> Void)?
 
     package init(_ options: Options) throws(LunetteError) {
         self.options = options
+        dryRun = options.isDryRun ? DryRun() : nil
         session = SessionSource(connector: options.connector, mailbox: mailbox)
         state = try LuaState(limits: options.limits)
         state.onCall = { [unowned self] request in answer(request) }

@@ -40,6 +40,7 @@ extension LuaHost {
     /// `api`, name, arguments, source, line, cause → waits for the result.
     func startCall(_ arguments: Arguments) throws(LunetteError) -> LuaState.Answer {
         let (function, request) = try request(arguments.text(0), arguments[1], arguments[2], arguments[3], arguments[4])
+        if let standIn = dryRun?.answer(function, request.arguments) { return .results([standIn]) }
         let streams = try ProcessStreams(for: function, request, directory: options.directory, onChunk: nil)
         let token = newToken()
         let session = session
@@ -71,6 +72,11 @@ extension LuaHost {
         let (function, request) = try request(arguments.text(1), arguments[2], arguments[3], arguments[4], arguments[5])
         let session = session
         let mailbox = mailbox
+        if let standIn = dryRun?.answer(function, request.arguments) {
+            // Once its reader waits: the end comes as it would from the engine.
+            mailbox.post { host in host.deliver(id, .success(.array(["end", standIn]))) }
+            return .results([])
+        }
         let control = StreamControl(window: 64)
         @Sendable func send(_ chunk: Value) {
             let bytes = MessagePack.encode(.array(["chunk", chunk]))

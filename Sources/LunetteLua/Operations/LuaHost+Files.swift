@@ -11,6 +11,7 @@ extension LuaHost {
             temporaryDirectories.append(path)
             return .results([.string(path)])
         }
+        if dryRun?.covers(operation, arguments, temporary: temporaryDirectories) == true { return .results([]) }
         let roots = options.permissions.map { permissions in
             permissions.compactMap { $0.hasPrefix("fs:/") ? String($0.dropFirst(3)) : nil }
         }

@@ -36,11 +36,26 @@ extension LuaHost {
             handlerCount = Int(arguments[0].intValue ?? 0)
             return .results([])
         case "stay":
-            isStaying = true
-            return .results([])
+            // Its handlers were never offered to an engine: nothing would ever come.
+            isStaying = dryRun == nil
+            return .results([.bool(isStaying)])
         case "reply":
             reply(arguments)
             return .results([])
+        case "repl.show":
+            onShow?(true, arguments.text(0))
+            return .results([])
+        case "repl.note":
+            // A line of its own above the prompt, when there is one; else the caller prints it.
+            guard isPrompting, let onShow else { return .results([false]) }
+            onShow(false, arguments.text(0))
+            return .results([true])
+        case "completed":
+            completions.removeValue(forKey: arguments[0].intValue ?? 0)?(arguments[1].arrayValue?.compactMap(\.stringValue) ?? [])
+            return .results([])
+        case "fields":
+            let keys = arguments[1].arrayValue?.compactMap(\.stringValue) ?? []
+            return .results([.array(APIRegistry.optionNames(of: arguments.text(0), at: keys).map(Value.string))])
         case "check.result": return .results([checkResult(arguments.text(0))])
         case "check.call": return .results([checkCall(arguments[0])])
         case "module": return .results([try moduleSource(arguments.text(0))])
@@ -97,6 +112,7 @@ extension LuaHost {
         for (key, value) in fields {
             line += " \(key)=" + (value.stringValue.map { $0.contains(" ") ? JSON.encode(value) : $0 } ?? JSON.encode(value))
         }
+        if isPrompting, let onShow { return onShow(false, line) }
         writeError(line + "\n")
     }
 }

@@ -40,7 +40,14 @@ final class ProcessStreams: @unchecked Sendable {
                     names.append("stdin")
                 }
                 for name in ["stdout", "stderr"] where !(name == "stderr" && map["tty"]?.boolValue == true) {
-                    guard let file = try openOutput(map[name] ?? "capture", name, directory, onChunk) else { continue }
+                    let isDetached = map["detach"]?.boolValue == true
+                    let wanted = map[name] ?? (isDetached ? "null" : "capture")
+                    if isDetached, wanted == "capture" || wanted.boolValue != nil {
+                        throw LunetteError(
+                            .invalidArgument, "nobody reads what a detached command writes", path: name,
+                            hint: "write it to a file: \(name) = { file = \"…\" }")
+                    }
+                    guard let file = try openOutput(wanted, name, directory, onChunk) else { continue }
                     files.append(file)
                     names.append(.string(name))
                 }

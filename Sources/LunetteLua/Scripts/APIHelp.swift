@@ -15,12 +15,14 @@ package enum APIHelp {
             let names = APIRegistry.all.map(\.name) + APIRegistry.nouns
             return "there is no \(name)" + (nearest(to: name, in: names).map { "; did you mean \($0)?" } ?? "")
         }
-        return "nouns: " + APIRegistry.nouns.joined(separator: ", ") + "\n:help NOUN lists its functions, :help NOUN.VERB describes one"
+        return "nouns: " + APIRegistry.nouns.joined(separator: ", ")
+            + "\n:help NOUN lists its functions, :help NOUN.VERB describes one, :help ContainerSpec a table"
     }
 
     static func describe(_ function: APIFunction) -> String {
         var lines = [signature(function), "  " + function.summary]
-        for field in function.arguments where !function.lua.positional.contains(field.name) || field.name != function.lua.methodOf {
+        for field in function.arguments
+        where field.name != "stdio" && (!function.lua.positional.contains(field.name) || field.name != function.lua.methodOf) {
             lines.append("  \(field.name): \(typeName(field.type))\(field.isRequired ? "" : "?") — \(field.summary)" + defaultText(field))
         }
         if function.result != .nothing { lines.append("  returns \(typeName(function.result))") }

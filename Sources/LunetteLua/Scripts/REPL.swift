@@ -13,6 +13,10 @@ package struct REPL {
     package var isReadOnly = false
     package var isVerbose = false
     package var readLine: LineReader = REPL.plainLine
+    /// Shows a line above the prompt that `readLine` shows; nil: it is printed where the cursor is.
+    package var above: (@Sendable (String) -> Void)?
+    /// Called when Ctrl-C comes while `readLine` reads: it drops what was typed and returns an empty line.
+    package var onInterrupt: (@Sendable () -> Void)?
 
     package init(connector: (any EngineConnector)?) { self.connector = connector }
 
@@ -42,25 +46,39 @@ package struct REPL {
             return 1
         }
         host.isServing = true
-        let signals = SignalWatch(host, endsOnSecond: false)
+        let signals = SignalWatch(host, endsOnSecond: false, onInterrupt: onInterrupt)
         let mailbox = host.mailbox
         Self.live.withLock { $0 = mailbox }
         defer { Self.live.withLock { $0 = nil } }
+        host.onShow = noteAbovePrompt(host)
         show("Lunette REPL. :help lists what there is, :quit or Ctrl-D leaves.\n")
         var pending = ""
+        var session = Session()
         while let line = nextLine(host, pending.isEmpty ? "> " : ">> ") {
+            let isInterrupted = signals.signal != 0
             signals.forget()
+            if isInterrupted, line.isEmpty {
+                pending = ""
+                continue
+            }
             if pending.isEmpty, line.hasPrefix(":") {
                 if line == ":quit" || line == ":q" { break }
-                command(line, host)
+                command(line, host, &session)
+                lnt_lua_print(nil, 0)
                 continue
             }
             let source = pending.isEmpty ? line : pending + "\n" + line
-            // An empty line ends what can't be completed.
-            if source.allSatisfy(\.isWhitespace) || !evaluate(source, isLast: !pending.isEmpty && line.isEmpty, host) {
-                pending = source.allSatisfy(\.isWhitespace) ? "" : source
-            } else {
+            guard !source.allSatisfy(\.isWhitespace) else {
                 pending = ""
+                continue
+            }
+            // An empty line ends what can't be completed.
+            switch evaluate(source, isLast: !pending.isEmpty && line.isEmpty, host) {
+            case .incomplete: pending = source
+            case .failed: pending = ""
+            case .done:
+                pending = ""
+                session.lines.append(source)
             }
         }
         signals.stop()
@@ -69,7 +87,16 @@ package struct REPL {
         return 0
     }
 
-    private func show(_ text: String) { lnt_lua_print(text, text.utf8.count) }
+    /// What a session has come to.
+    struct Session {
+        /// The lines that worked, for `:save`.
+        var lines: [String] = []
+        var showsEvents = false
+    }
+
+    enum Evaluation { case incomplete, done, failed }
+
+    func show(_ text: String) { lnt_lua_print(text, text.utf8.count) }
 
     /// Waits for a line while the host's messages are handled.
     private func nextLine(_ host: LuaHost, _ prompt: String) -> String? {
@@ -80,56 +107,57 @@ package struct REPL {
             let line = readLine(prompt)
             mailbox.post { host in host.line = .some(line) }
         }
+        host.isPrompting = true
         while host.line == nil { host.pump() }
+        host.isPrompting = false
         return host.line ?? nil
     }
 
-    /// - Returns: false when the source wants another line.
-    private func evaluate(_ source: String, isLast: Bool = false, asJSON: Bool = false, _ host: LuaHost) -> Bool {
+    @discardableResult
+    func evaluate(_ source: String, isLast: Bool = false, asJSON: Bool = false, _ host: LuaHost) -> Evaluation {
         let answer = host.enter("repl_line", ["source": .string(source), "is_last": .bool(isLast), "as_json": .bool(asJSON)])
-        if answer.first?.stringValue == "incomplete" { return false }
-        let outcome = host.runToEnd()
+        if answer.first?.stringValue == "incomplete" { return .incomplete }
+        return finish(host.runToEnd()) ? .done : .failed
+    }
+
+    /// Prints what a line came to.
+    @discardableResult
+    func finish(_ outcome: Value) -> Bool {
         if let text = outcome["text"]?.byteString { lnt_lua_print(text + [10], text.count + 1) }
         lnt_lua_print(nil, 0)
         for failure in outcome["failed"]?.arrayValue ?? [] { ScriptRunner.printError(failure, isVerbose: isVerbose) }
-        if outcome["ok"]?.boolValue != true { ScriptRunner.printError(outcome["error"] ?? .null, isVerbose: isVerbose) }
-        return true
-    }
-
-    private func command(_ line: String, _ host: LuaHost) {
-        let word = line.prefix { $0 != " " }
-        let rest = String(line.dropFirst(word.count).drop { $0 == " " })
-        switch word {
-        case ":help": show(APIHelp.text(rest) + "\n")
-        case ":json": _ = evaluate(rest, isLast: true, asJSON: true, host)
-        case ":time":
-            let start = monotonicNow()
-            _ = evaluate(rest, isLast: true, host)
-            let milliseconds = (monotonicNow() - start) * 1000
-            show("\((milliseconds * 100).rounded() / 100) ms\n")
-        case ":hooks": _ = evaluate("hook.list()", host)
-        default:
-            writeError("lunette: the REPL has no command \(word)\nhint: :help [NAME], :json EXPR, :time EXPR, :hooks, :quit\n")
-        }
+        let isDone = outcome["ok"]?.boolValue == true
+        if !isDone { ScriptRunner.printError(outcome["error"] ?? .null, isVerbose: isVerbose) }
+        return isDone
     }
 
     /// The mailbox of the REPL that runs, for completion from its live values.
     private static let live = Mutex<Mailbox?>(nil)
 
-    /// What the name at the end of a text could become (`container.li` → `container.list`); with the session's values while a REPL runs.
-    package static func completions(_ text: String) -> [String] {
+    /// What the word at the end of a line could become (`container.li` → `container.list`); with the session's values and the names of live
+    /// objects while a REPL runs.
+    /// - Parameter line: the whole line up to the cursor; nil: the word is all there is.
+    package static func completions(_ text: String, line: String? = nil) -> [String] {
+        if text.hasPrefix(":"), line == nil || line == text { return commands.map(\.name).filter { $0.hasPrefix(text) } }
+        let argument: ValueMap = ["text": .string(text), "line": .string(line ?? text)]
         guard let mailbox = live.withLock({ $0 }) else {
+            // Without a state there is nothing to look in: no completions, and the user goes on typing.
             guard let host = try? LuaHost(LuaHost.Options(connector: nil, directory: "/")) else { return [] }
-            return completions(text, host)
+            return host.enter("complete", .map(argument)).first?.arrayValue?.compactMap(\.stringValue) ?? []
         }
         let answer = Answer()
-        mailbox.post { host in answer.give(completions(text, host)) }
-        // A handler may keep the host busy: a Tab is not worth waiting for it.
+        mailbox.post { host in
+            var argument = argument
+            let id = host.newToken()
+            argument["id"] = .int(id)
+            host.completions[id] = answer.give
+            if let words = host.enter("complete", .map(argument)).first?.arrayValue {
+                host.completions[id] = nil
+                answer.give(words.compactMap(\.stringValue))
+            }
+        }
+        // A handler may keep the host busy, or the engine be slow: a Tab is not worth waiting for them.
         return answer.wait(seconds: 0.5) ?? []
-    }
-
-    private static func completions(_ text: String, _ host: LuaHost) -> [String] {
-        host.enter("complete", ["text": .string(text)]).first?.arrayValue?.compactMap(\.stringValue) ?? []
     }
 
     /// A value that another thread gives once.

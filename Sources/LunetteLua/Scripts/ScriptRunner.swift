@@ -21,6 +21,8 @@ package struct ScriptRunner {
     /// With tracebacks and causes.
     package var isVerbose = false
     package var isReadOnly = false
+    /// Shows what would be done instead of doing it.
+    package var isDryRun = false
 
     package init(connector: (any EngineConnector)?) { self.connector = connector }
 
@@ -36,6 +38,7 @@ package struct ScriptRunner {
         }
         var options = LuaHost.Options(connector: connector, directory: Self.workingDirectory(), script: script)
         options.isReadOnly = isReadOnly
+        options.isDryRun = isDryRun
         let host: LuaHost
         do throws(LunetteError) {
             host = try LuaHost(options)

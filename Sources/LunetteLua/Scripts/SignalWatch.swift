@@ -8,6 +8,7 @@ final class SignalWatch: Sendable {
     private let readEnd: Int32
     private let writeEnd: Int32
     private let endsOnSecond: Bool
+    private let onInterrupt: (@Sendable () -> Void)?
     private let seen = Atomic<Int32>(0)
 
     /// The signal that came, or 0.
@@ -17,8 +18,9 @@ final class SignalWatch: Sendable {
     func forget() { seen.store(0, ordering: .relaxed) }
 
     /// - Parameter endsOnSecond: a second SIGINT ends the process; in the REPL it is for the line that runs then.
-    init(_ host: LuaHost, endsOnSecond: Bool = true) {
+    init(_ host: LuaHost, endsOnSecond: Bool = true, onInterrupt: (@Sendable () -> Void)? = nil) {
         self.endsOnSecond = endsOnSecond
+        self.onInterrupt = onInterrupt
         var ends: [Int32] = [-1, -1]
         guard lnt_lua_pipe(&ends) == 0 else {
             (readEnd, writeEnd) = (-1, -1)
@@ -40,6 +42,7 @@ final class SignalWatch: Sendable {
             if isRepeated && endsOnSecond || Int32(byte) != SIGINT && !endsOnSecond { _exit(128 + Int32(byte)) }
             mailbox.post { host in host.enter("interrupt", ["text": "interrupted"]) }
             interrupter.interrupt()
+            onInterrupt?()
         }
         close(readEnd)
     }

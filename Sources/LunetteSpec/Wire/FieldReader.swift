@@ -144,25 +144,3 @@ public struct FieldReader {
         }
     }
 }
-
-/// The known word that a typo most likely meant: within a third of its length in edits; nil when none is near.
-public func nearest(to word: String, in known: [String]) -> String? {
-    let best = known.map { ($0, editDistance(word, $0)) }.min { $0.1 < $1.1 }
-    guard let (candidate, distance) = best, distance <= max(1, word.count / 3) else { return nil }
-    return candidate
-}
-
-private func editDistance(_ left: String, _ right: String) -> Int {
-    let (left, right) = (Array(left.utf8), Array(right.utf8))
-    var row = Array(0...right.count)
-    for (i, a) in left.enumerated() {
-        var diagonal = row[0]
-        row[0] = i + 1
-        for (j, b) in right.enumerated() {
-            let substitution = diagonal + (a == b ? 0 : 1)
-            diagonal = row[j + 1]
-            row[j + 1] = Swift.min(substitution, diagonal + 1, row[j] + 1)
-        }
-    }
-    return row[right.count]
-}

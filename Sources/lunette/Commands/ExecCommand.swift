@@ -9,7 +9,7 @@ struct ExecCommand: LunetteCommand {
 
     @Flag(name: [.short, .long], help: "Connect stdin.") var interactive = false
     @Flag(name: [.short, .long], help: "Give it a terminal.") var tty = false
-    @Flag(name: [.short, .long], help: .hidden) var detach = false
+    @Flag(name: [.short, .long], help: "Start it and return.") var detach = false
     @Option(name: [.short, .long], help: ArgumentHelp("Set a variable; NAME alone takes it from here.", valueName: "name=value")) var env:
         [String] = []
     @Option(help: ArgumentHelp("Read variables from a file.", valueName: "file")) var envFile: [String] = []
@@ -23,14 +23,9 @@ struct ExecCommand: LunetteCommand {
     var words: [String] = []
     @OptionGroup var global: GlobalOptions
 
-    func prepare() { SignalRelay.block() }
+    func prepare() { if !detach { SignalRelay.block() } }
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        if detach {
-            throw LunetteError(
-                .unsupported, "use --detach with exec: not built yet",
-                hint: "leave it to the container's shell: exec CONTAINER sh -c 'command &'")
-        }
         let words = try Words.check(words, command: "exec", what: "a container")
         guard words.count > 1 else {
             throw LunetteError(.invalidArgument, "exec: a command is missing", hint: "see \"lunette exec --help\"")
@@ -48,6 +43,15 @@ struct ExecCommand: LunetteCommand {
         if let workdir { arguments["workdir"] = .string(workdir) }
         if tty { arguments["tty"] = true }
         if let timeout { arguments["timeout"] = Pairs.number(timeout) }
+        if detach {
+            guard !interactive else {
+                throw LunetteError(
+                    .invalidArgument, "exec: -d leaves the command alone, -i connects it to here", hint: "leave one of them out")
+            }
+            arguments["detach"] = true
+            _ = try await client.call("container.exec", arguments)
+            return 0
+        }
         let attachment = try Attachment(client, streams: .init(stdin: interactive, tty: tty), keys: detachKeys, sigProxy: true)
         let id = RequestID.fresh()
         return try await attachment.run(

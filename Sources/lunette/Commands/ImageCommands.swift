@@ -190,44 +190,67 @@ struct TagCommand: LunetteCommand {
 
 struct LoadCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
-        commandName: "load", _superCommandName: "lunette", abstract: "Read images from an OCI layout or a docker-archive.")
+        commandName: "load", _superCommandName: "lunette", abstract: "Read images from an OCI layout or a docker-archive.",
+        discussion: "Without a path, an archive is read from stdin: lunette load < image.tar")
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Folder or archive.", valueName: "path")) var input: String?
+    @Option(name: [.short, .long], help: ArgumentHelp("Folder or archive.", valueName: "path"), completion: .file()) var input: String?
     @Option(name: [.short, .long], help: ArgumentHelp("A reference to give the image.", valueName: "reference")) var tag: String?
     @Flag(name: [.short, .long], help: "No progress.") var quiet = false
-    @Argument(help: "Folder or archive.") var path: String?
+    @Argument(help: "Folder or archive; - is stdin.", completion: .file()) var path: String?
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        guard let path = input ?? path else {
-            throw LunetteError(
-                .invalidArgument, "load: no path given", hint: "write \"lunette load FILE\"; an archive on stdin has to be saved first")
-        }
-        var arguments: ValueMap = ["path": .string(APIRegistry.absolutePath(path, directory: workingDirectory()))]
+        var arguments = ValueMap()
         if let tag { arguments["tag"] = .string(tag) }
-        let handle = try await ImagePull.withProgress("image.load", arguments, quiet: quiet, client)
-        Output.print("Loaded: " + Text.safe(handle["name"]?.stringValue ?? handle["id"]?.stringValue ?? path))
+        let handle: Value
+        if let path = input ?? path, path != "-" {
+            arguments["path"] = .string(APIRegistry.absolutePath(path, directory: workingDirectory()))
+            handle = try await ImagePull.withProgress("image.load", arguments, quiet: quiet, client)
+        } else {
+            guard !Output.isTerminal(0) else {
+                throw LunetteError(
+                    .invalidArgument, "load: no path given, and stdin is a terminal", hint: "lunette load FILE, or lunette load < FILE")
+            }
+            let file = try await SpooledStream.input()
+            defer { file.close() }
+            arguments["stdio"] = ["stdin"]
+            handle = try await ImagePull.withProgress("image.load", arguments, files: [file.descriptor], quiet: quiet, client)
+        }
+        Output.print("Loaded: " + Text.safe(handle["name"]?.stringValue ?? handle["id"]?.stringValue ?? ""))
         return 0
     }
 }
 
 struct SaveCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
-        commandName: "save", _superCommandName: "lunette", abstract: "Write images to a file.")
+        commandName: "save", _superCommandName: "lunette", abstract: "Write images to a file, or as a tar to stdout.",
+        discussion: "Podman and Docker read it: lunette save IMAGE | podman load")
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Where to write.", valueName: "path")) var output: String
-    @Option(help: ArgumentHelp("oci (a tar), oci-dir or docker.", valueName: "format")) var format = "oci"
+    @Option(name: [.short, .long], help: ArgumentHelp("Where to write; - is stdout.", valueName: "path"), completion: .file())
+    var output: String?
+    @Option(help: ArgumentHelp("oci (a tar), oci-dir or docker.", valueName: "format"), completion: .list(["oci", "oci-dir", "docker"]))
+    var format = "oci"
     @Flag(name: [.short, .long], help: "No progress.") var quiet = false
     @Argument(help: "References or ids.", completion: Live.images) var image: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        _ = try await ImagePull.withProgress(
-            "image.save",
-            [
-                "refs": .array(image.map(Value.string)), "path": .string(APIRegistry.absolutePath(output, directory: workingDirectory())),
-                "format": .string(format),
-            ], quiet: quiet, client)
+        var arguments: ValueMap = ["refs": .array(image.map(Value.string)), "format": .string(format)]
+        if let output, output != "-" {
+            arguments["path"] = .string(APIRegistry.absolutePath(output, directory: workingDirectory()))
+            _ = try await ImagePull.withProgress("image.save", arguments, quiet: quiet, client)
+            return 0
+        }
+        guard !Output.isTerminal(1) else {
+            throw LunetteError(
+                .invalidArgument, "save: stdout is a terminal, and an image is no text", hint: "lunette save -o FILE, or save IMAGE > FILE")
+        }
+        let file = try SpooledStream()
+        defer { file.close() }
+        arguments["stdio"] = ["stdout"]
+        // Whoever reads the pipe may show bars of its own.
+        _ = try await ImagePull.withProgress("image.save", arguments, files: [file.descriptor], quiet: quiet, client)
+        try await file.copy(to: 1)
         return 0
     }
 }

@@ -22,12 +22,14 @@ enum ImagePull {
     }
 
     /// Calls a function that streams progress and shows it.
-    static func withProgress(_ function: String, _ arguments: ValueMap, quiet: Bool, _ client: Client) async throws(LunetteError) -> Value {
+    static func withProgress(
+        _ function: String, _ arguments: ValueMap, files: [Int32] = [], quiet: Bool, _ client: Client
+    ) async throws(LunetteError) -> Value {
         var arguments = arguments
         let display = ProgressDisplay(isQuiet: quiet)
         if !quiet { arguments["progress"] = true }
         defer { display.finish() }
-        if quiet { return try await client.call(function, arguments) }
-        return try await client.call(function, arguments) { (chunk) throws(LunetteError) in display.take(chunk) }
+        if quiet { return try await client.call(function, arguments, files: files) }
+        return try await client.call(function, arguments, files: files) { (chunk) throws(LunetteError) in display.take(chunk) }
     }
 }

@@ -18,15 +18,18 @@ enum Scripts {
     }
 
     /// No arguments: the REPL on a terminal, else a script from stdin.
-    static func interactive(_ settings: Settings) throws(LunetteError) -> Int32 {
-        guard Output.isTerminal(0) else { return try standardInput(arguments: [], settings) }
+    static func interactive(_ settings: Settings, isReadOnly: Bool = false) throws(LunetteError) -> Int32 {
+        guard Output.isTerminal(0) || isReadOnly else { return try standardInput(arguments: [], settings) }
         let connector = try connector(settings)
         var repl = REPL(connector: connector)
         repl.isVerbose = settings.isVerbose
-        if let reader = LineEditor.reader() {
+        repl.isReadOnly = isReadOnly
+        if Output.isTerminal(0), let reader = LineEditor.reader() {
             // The editor changes the terminal's mode while it reads; however the process ends, the user gets it back.
             TerminalMode.remember()
             repl.readLine = reader
+            repl.above = EditorInput.note
+            repl.onInterrupt = EditorInput.interrupt
         }
         let code = repl.run()
         TerminalMode.restore()
@@ -40,10 +43,10 @@ enum Scripts {
     }
 
     private static func run(_ program: ScriptProgram, _ settings: Settings) throws(LunetteError) -> Int32 {
-        if settings.isDryRun { throw LunetteError(.unsupported, "use --dry-run: not built yet") }
         let connector = try connector(settings)
         var runner = ScriptRunner(connector: connector)
         runner.isVerbose = settings.isVerbose
+        runner.isDryRun = settings.isDryRun
         let code = runner.run(program)
         if settings.inProcess { Blocking.wait { await Engines.close(connector) } }
         return code

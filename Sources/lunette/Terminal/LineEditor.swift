@@ -17,11 +17,15 @@ enum LineEditor {
         guard let readLine = dlsym(library, "readline"), let addHistory = dlsym(library, "add_history") else { return nil }
         let read = unsafeBitCast(readLine, to: ReadLine.self)
         let add = unsafeBitCast(addHistory, to: OneText.self)
+        // Before anything else of the library's: its initialisation looks at both.
+        if setlocale(LC_CTYPE, "") == nil || String(cString: nl_langinfo(nl_item(CODESET))) != "UTF-8" { setlocale(LC_CTYPE, "C.UTF-8") }
+        EditorInput.install(library)
         let history = historyPath()
         if let history, let load = dlsym(library, "read_history") { _ = unsafeBitCast(load, to: OneText.self)(history) }
         let save = dlsym(library, "write_history").map { unsafeBitCast($0, to: OneText.self) }
         complete(library)
         return { prompt in
+            EditorInput.forget()
             guard let line = read(prompt) else {
                 // The end of input leaves the cursor behind the prompt.
                 Output.print("")
@@ -49,17 +53,23 @@ enum LineEditor {
     }
 
     /// Whole words: what stands before the last dot or colon belongs to each.
-    private static func complete(_ text: String) -> [String] {
+    private static func complete(_ text: String, line: String) -> [String] {
         let head = text.lastIndex { $0 == "." || $0 == ":" }.map { String(text[...$0]) } ?? ""
-        return REPL.completions(text).map { $0.hasPrefix(head) ? $0 : head + $0 }
+        return REPL.completions(text, line: line).map { $0.hasPrefix(head) ? $0 : head + $0 }
     }
 
     private static func complete(_ library: UnsafeMutableRawPointer) {
         guard let variable = dlsym(library, "rl_attempted_completion_function"), let matches = dlsym(library, "rl_completion_matches")
         else { return }
         rlMatches = unsafeBitCast(matches, to: Matches.self)
-        let attempt: Attempt = { text, _, _ in
-            LineEditor.candidates = text.map { LineEditor.complete(String(cString: $0)) } ?? []
+        lineBuffer = dlsym(library, "rl_line_buffer")?.assumingMemoryBound(to: UnsafePointer<CChar>?.self)
+        let attempt: Attempt = { text, _, end in
+            let word = text.map { String(cString: $0) } ?? ""
+            // Up to the cursor: where a name stands decides what it can be.
+            let line = LineEditor.lineBuffer?.pointee.map { buffer in
+                String(decoding: UnsafeRawBufferPointer(start: buffer, count: min(Int(end), strlen(buffer))), as: UTF8.self)
+            }
+            LineEditor.candidates = LineEditor.complete(word, line: line ?? word)
             return LineEditor.rlMatches?(text) { _, state in
                 guard Int(state) < LineEditor.candidates.count else { return nil }
                 return strdup(LineEditor.candidates[Int(state)])
@@ -74,7 +84,8 @@ enum LineEditor {
         if let append = dlsym(library, "rl_completion_append_character") { append.assumingMemoryBound(to: Int32.self).pointee = 0 }
     }
 
-    // SAFETY: both are touched by the one thread that reads lines; C callbacks can carry no context.
+    // SAFETY: all three are touched by the one thread that reads lines; C callbacks can carry no context.
     nonisolated(unsafe) private static var rlMatches: Matches?
     nonisolated(unsafe) private static var candidates: [String] = []
+    nonisolated(unsafe) private static var lineBuffer: UnsafeMutablePointer<UnsafePointer<CChar>?>?
 }

@@ -139,6 +139,7 @@ final class FakeContainer: LiveContainer {
 /// Ends at once, except `sleep`, which waits for its SIGKILL.
 final class FakeExec: LiveExec {
     let id: String
+    let pid: Int32 = 4242
     private let outcome = OneShot<ContainerExit>()
 
     init(id: String, command: [String]) {

@@ -1,4 +1,5 @@
 import LunetteImages
+import LunetteLinux
 import LunetteSpec
 import Synchronization
 
@@ -51,8 +52,10 @@ final class FakeImages: ImageHost {
     func push(
         _ name: String, to reference: String?, options: RegistryOptions, progress: ImageProgressHandler?
     ) async throws(LunetteError) -> ImageRecord { try await get(name) }
-    func load(_ path: String, tag: String?, progress: ImageProgressHandler?) async throws(LunetteError) -> [ImageRecord] { [] }
-    func save(_ names: [String], to path: String, progress: ImageProgressHandler?) async throws(LunetteError) {}
+    func load(
+        _ path: String, file: FileDescriptor?, tag: String?, progress: ImageProgressHandler?
+    ) async throws(LunetteError) -> [ImageRecord] { [] }
+    func save(_ names: [String], to path: String, file: FileDescriptor?, progress: ImageProgressHandler?) async throws(LunetteError) {}
     func build(
         _ spec: BuildSpec, runner: (any BuildRunner)?, output: (@Sendable ([UInt8]) -> Void)?, progress: ImageProgressHandler?
     ) async throws(LunetteError) -> ImageRecord { try await get("base:latest") }

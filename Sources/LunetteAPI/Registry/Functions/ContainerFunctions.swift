@@ -138,6 +138,7 @@ enum ContainerFunctions {
                     "stdin", .union([.string, .choice(["inherit", "null"]), .record("FileTarget")]), "what it reads", default: "nothing"),
                 APIField("stdout", sink, "where its output goes", default: "\"capture\", up to 16 MiB"),
                 APIField("stderr", sink, "where its errors go", default: "\"capture\", up to 16 MiB"),
+                APIField("detach", .boolean, "return when it runs and leave it: it outlives the script", default: "false"),
                 APIField("rows", .integer, "height of the pty at the start"),
                 APIField("columns", .integer, "width of the pty at the start"),
                 stdio,

@@ -7,6 +7,8 @@ enum ImageFunctions {
         APIField("password", .string, "registry password or token"),
         APIField("tls", .boolean, "false speaks plain HTTP", default: "true, but for loopback registries the rule of the registries file"),
     ]
+    private static let stdio = APIField(
+        "stdio", .list(.choice(["stdin", "stdout"])), "instead of `path`: a file that comes with the call, read or written from its start")
     private static let progress = APIField("progress", .callback(.record("Progress")), "called with each step's progress")
 
     static let all: [APIFunction] = [
@@ -23,8 +25,8 @@ enum ImageFunctions {
         APIFunction(
             "image.load", "read images from an OCI layout (folder or tar) or a docker-archive",
             [
-                APIField("path", .path, "the folder or archive", required: true),
-                APIField("tag", .string, "a reference to give the image"), progress,
+                APIField("path", .path, "the folder or archive"),
+                APIField("tag", .string, "a reference to give the image"), stdio, progress,
             ],
             returns: .handle("image"), chunk: .record("Progress"), mutates: true, waits: true, errors: [.notFound, .resourceExhausted],
             example: "local img = lunette.image.load(\"busybox.tar\", { tag = \"busybox:latest\" })", lua: .init(["path"])),
@@ -32,7 +34,7 @@ enum ImageFunctions {
             "image.save", "write images to a file",
             [
                 APIField("refs", .union([.handle("image"), .list(.handle("image"))]), "one image, or a list", required: true),
-                APIField("path", .path, "where to write", required: true),
+                APIField("path", .path, "where to write"), stdio,
                 APIField(
                     "format", .choice(["oci", "oci-dir", "docker"]), "OCI layout as a folder, or as a tar that is a docker-archive as well",
                     default: "\"oci\""),

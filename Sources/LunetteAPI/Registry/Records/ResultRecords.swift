@@ -35,7 +35,8 @@ enum ResultRecords {
                 APIField("signal", .string, "`\"SIGKILL\"`; absent when it exited"),
                 APIField("oom_killed", .boolean, "the kernel killed it for want of memory", required: true),
                 APIField(
-                    "reason", .choice(["exited", "signal", "oom", "seccomp", "time_limit", "start_failed", "stopped", "hook"]), "why",
+                    "reason", .choice(["exited", "signal", "oom", "seccomp", "time_limit", "start_failed", "stopped", "hook", "lost"]),
+                    "why; `lost`: its shim was killed, so nobody saw the program's own status",
                     required: true),
                 APIField("finished_at", .time, "when", required: true),
             ]),
@@ -47,6 +48,7 @@ enum ResultRecords {
                 APIField("stdout", .string, "what it wrote, when captured"),
                 APIField("stderr", .string, "what it wrote, when captured"),
                 APIField("truncated", .boolean, "more than 16 MiB was written; the rest was dropped"),
+                APIField("pid", .integer, "with `detach`, and then alone: its process on the host"),
             ]),
         APIRecord(
             "LogLine", "one line of a log; Lua's iterator gives `data`", open: true,

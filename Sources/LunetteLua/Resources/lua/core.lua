@@ -1,4 +1,4 @@
--- The heart of the Lua host: errors, waiting, tasks. Runs once when a state opens; its argument is the host's C functions.
+-- The heart of the Lua host: waiting and tasks. Runs once when a state opens; its argument is the host's C functions.
 --
 -- Every script, REPL line and handler runs in a task: a coroutine that this file schedules. Whoever waits yields
 -- (WAIT, token) up through any coroutine of the user's own; `deliver(token, packet)` resumes it. Tokens above zero are the
@@ -6,15 +6,15 @@
 
 local host = ...
 local WAIT, host_call, unpack_packet = host.WAIT, host.call, host.unpack
-local resume, resume_task = host.resume, host.resume_task
+local resume, resume_task, is_closing = host.resume, host.resume_task, host.is_closing
 local create, raw_yield, isyieldable = coroutine.create, coroutine.yield, coroutine.isyieldable
 local running, status, close = coroutine.running, coroutine.status, coroutine.close
-local error, pcall, xpcall, type, tostring = error, pcall, xpcall, type, tostring
-local setmetatable, getmetatable, rawget, rawset = setmetatable, getmetatable, rawget, rawset
+local error, pcall, xpcall, type = error, pcall, xpcall, type
+local setmetatable, rawget, rawset = setmetatable, rawget, rawset
 local pack, unpack, ipairs = table.pack, table.unpack, ipairs
 local load = load
 
-local core = { host = host, lunette = {}, entries = {}, is_limited = host.is_limited }
+local core = { host = host, lunette = {}, entries = {}, is_limited = host.is_limited, close_grace = 10 }
 local lunette, entries = core.lunette, core.entries
 lunette.null = host.null
 
@@ -29,61 +29,8 @@ function core.need(name)
   return module
 end
 
----- errors ----------------------------------------------------------------------------------
-
-local Error = { __name = "lunette.error" }
-
-local function one_line(e)
-  local text = e.message or e.code or "failed"
-  if e.path then text = e.path .. ": " .. text end
-  if e.path and e.operation then text = e.operation .. ": " .. text end
-  if e.where then text = e.where .. ": " .. text end
-  return text
-end
-
-Error.__index = {
-  is = function(e, code) return rawget(e, "code") == code end,
-}
-Error.__tostring = one_line
-core.Error = Error
-
-local function is_error(value) return type(value) == "table" and getmetatable(value) == Error end
-core.is_error = is_error
-
-local function adopt(record)
-  if type(record.cause) == "table" then adopt(record.cause) end
-  return setmetatable(record, Error)
-end
-
--- Makes an error object of a record, a text of the bridge's ("host:…") or anything raised.
-local function make_error(what, operation)
-  if is_error(what) then return what end
-  local record
-  if type(what) == "table" and what.code then
-    record = what
-  elseif type(what) == "string" and what:sub(1, 5) == "host:" then
-    local path, message = what:sub(6):match("^(%S-): (.*)$")
-    record = { code = "invalid_argument", message = message or what:sub(6), path = path }
-  else
-    record = { code = "script_failed", message = tostring(what) }
-  end
-  if operation and not record.operation then record.operation = operation end
-  adopt(record)
-  if not record.where then
-    local source, line = host.where()
-    if source then record.where = source .. ":" .. line end
-  end
-  if not record.traceback then record.traceback = host.traceback(nil, nil, 2) end
-  return record
-end
-core.make_error = make_error
-
-function core.fail(code, message, fields)
-  local record = { code = code, message = message }
-  for key, value in next, fields or {} do record[key] = value end
-  error(make_error(record), 0)
-end
-local fail = core.fail
+core.need "errors"
+local is_error, make_error, fail = core.is_error, core.make_error, core.fail
 
 ---- waiting ---------------------------------------------------------------------------------
 
@@ -138,11 +85,25 @@ local function block(token)
 end
 entries.block = block
 
+-- Whether a cancelled task may wait all the same: what closes has 10 s, counted from the first wait of a handler.
+local function has_grace(t, co)
+  if t.grace == "over" or not (is_closing(co) or co ~= t.co and is_closing(t.co)) then return false end
+  if not t.grace then
+    t.grace = "running"
+    core.spawn({}, function()
+      core.call("sleep", core.close_grace)
+      t.grace = "over"
+      core.interrupt_wait(t)
+    end)
+  end
+  return true
+end
+
 -- Waits for a token. `abandon` is called when the task is cancelled meanwhile.
 local function wait(token, abandon)
   local t = current
   if not t then error("waiting outside a task", 0) end
-  if t.is_cancelled and t.shields == 0 then
+  if t.is_cancelled and t.shields == 0 and not has_grace(t, (running())) then
     if abandon then abandon() end
     error(make_error(cancelled_record(t)), 0)
   end
@@ -183,12 +144,16 @@ function core.call_for(operation, ...) return finish_call(operation, pcall(host_
 
 local Task = { __name = "lunette.task" }
 core.Task = Task
-local holding = 0        -- tasks that keep the script alive
-local alive = {}         -- those tasks
-local main               -- the main chunk's task
-local open_tasks = 0     -- all that have not ended
+-- Those that have not ended; shared with what starts and ends scripts.
+local open = {
+  holding = 0,           -- tasks that keep the script alive
+  alive = {},            -- those tasks
+  tasks = setmetatable({}, { __mode = "k" }),  -- all of them, for the REPL to list
+  failed = {},           -- spawned tasks that failed and that nobody awaited
+}
+core.open = open
+local open_tasks = 0     -- how many
 local most_tasks = 1000  -- of limited code: each costs memory that only the collector gives back
-local failed = {}        -- spawned tasks that failed and that nobody awaited
 
 local function enqueue(t, ...)
   ready_last = ready_last + 1
@@ -221,7 +186,7 @@ local function on_error(e)
 end
 
 local function finish(t, ok, ...)
-  t.token, t.abandon = nil, nil
+  t.token, t.abandon, open.tasks[t] = nil, nil, nil
   open_tasks = open_tasks - 1
   if ok then
     t.state, t.results = "done", pack(...)
@@ -230,14 +195,14 @@ local function finish(t, ok, ...)
     if t.is_cancelled then t.state = "cancelled" end
   end
   if t.holds then
-    t.holds, alive[t] = false, nil
-    holding = holding - 1
+    t.holds, open.alive[t] = false, nil
+    open.holding = open.holding - 1
   end
   if t.on_finish then t.on_finish(t) end
   local joiners = t.joiners
   t.joiners = nil
   for _, token in ipairs(joiners or {}) do wake(token, true) end
-  if not ok and not joiners and t.reports and not t.is_cancelled then failed[#failed + 1] = t end
+  if not ok and not joiners and t.reports and not t.is_cancelled then open.failed[#open.failed + 1] = t end
 end
 
 local function body(t, f, ...)
@@ -276,18 +241,19 @@ end
 core.run_ready = run_ready
 
 -- Makes a task of a function; it starts when the tasks before it have waited.
--- options: holds (keeps the script alive), reports (its failure is the script's when nobody awaits it)
+-- options: holds (keeps the script alive), reports (its failure is the script's when nobody awaits it), label and f (what lists show)
 local function spawn(options, f, ...)
   open_tasks = open_tasks + 1
   if core.is_limited and open_tasks > most_tasks then
     open_tasks = open_tasks - 1
     fail("resource_exhausted", "more than " .. most_tasks .. " tasks at once")
   end
-  local t = setmetatable({ state = "ready", shields = 0, holds = options.holds, reports = options.reports }, Task)
+  local t = setmetatable({ state = "ready", shields = 0, holds = options.holds, reports = options.reports, label = options.label }, Task)
   if current then t.scope, t.cause = current.scope, current.cause end
   t.co = create(body)
+  t.f, open.tasks[t] = options.f or f, true
   if t.holds then
-    holding, alive[t] = holding + 1, true
+    open.holding, open.alive[t] = open.holding + 1, true
   end
   enqueue(t, t, f, ...)
   return t
@@ -298,7 +264,7 @@ core.spawn = spawn
 local function cancel(t, reason, text)
   if t.is_cancelled or t.state == "done" or t.state == "failed" then return false end
   t.is_cancelled, t.reason, t.reason_text = true, reason, text
-  if t.shields > 0 then return true end
+  if t.shields > 0 or t.co ~= running() and has_grace(t, t.co) then return true end
   core.interrupt_wait(t)
   return true
 end
@@ -330,8 +296,8 @@ function core.join(t)
     wait(token)
   end
   t.reports = false
-  for index, other in ipairs(failed) do
-    if other == t then table.remove(failed, index) break end
+  for index, other in ipairs(open.failed) do
+    if other == t then table.remove(open.failed, index) break end
   end
   if t.state == "done" then return unpack(t.results, 1, t.results.n) end
   error(t.error, 0)
@@ -376,108 +342,14 @@ function entries.deliver(token, packet)
   core.check_end()
 end
 
--- Tells the host when the main chunk and the spawned tasks have ended.
-function core.check_end()
-  if not main or holding > 0 or core.is_finished then return end
-  core.is_finished = true
-  local outcome = { ok = main.state == "done", values = nil }
-  if main.state == "done" then
-    outcome.text = core.result_text and core.result_text(main.results)
-  else
-    outcome.error = core.report(main)
-  end
-  local others = {}
-  for index, t in ipairs(failed) do others[index] = core.report(t) end
-  outcome.failed = others
-  failed = {}
-  main = nil
-  host_call("finished", outcome)
-end
+core.need "script"
 
--- What to print about a task that failed.
-function core.report(t)
-  local e = t.error
-  if is_error(e) then
-    return {
-      code = e.code, message = tostring(e), hint = e.hint, traceback = e.traceback, path = e.path, operation = e.operation,
-      cause = e.cause and tostring(e.cause), is_cancelled = t.is_cancelled,
-    }
-  end
-  local kind = type(e)
-  local meta = kind == "table" and getmetatable(e)
-  local text
-  if kind == "string" or (type(meta) == "table" and meta.__tostring) then
-    text = tostring(e)
-  else
-    text = "(error object is " .. (kind == "nil" and "nil" or "a " .. kind .. " value") .. ")"
-  end
-  return { code = "script_failed", message = text, traceback = t.traceback, is_cancelled = t.is_cancelled }
-end
-
--- Cancels every task that holds the script.
-local function cancel_all(reason, text)
-  local tasks = {}
-  for t in next, alive do tasks[#tasks + 1] = t end
-  for _, t in ipairs(tasks) do cancel(t, reason, text) end
-end
-
--- Starts the main task of a script, a chunk or a REPL line. When it fails, what it spawned is cancelled.
-function core.start_main(f, ...)
-  core.is_finished = false
-  main = spawn({ holds = true }, f, ...)
-  main.on_finish = function(t)
-    if t.state ~= "done" then cancel_all("cancelled", "the script has failed") end
-  end
-  run_ready()
-  core.check_end()
-end
-
--- Ctrl-C: cancels the main task and what it spawned; a second one leaves to the host.
-function entries.interrupt(what)
-  cancel_all("cancelled", what.text or "interrupted")
-  run_ready()
-  core.check_end()
-end
-
-function entries.deadlock()
-  cancel_all("would_block", "every task waits for another, and nothing else can come")
-  run_ready()
-  core.check_end()
-end
-
--- Compiles what may be an expression list, so that its value is returned; nil when it isn't one.
--- Not as a tail call: an error would have lost the line it comes from.
-function core.compile_expression(source, name, prefix)
-  prefix = prefix or ""
-  local f = load(prefix .. "return " .. source, name, "t")
-  if not f then return nil end
-  return load(prefix .. "local function values__(...) return ... end return values__(" .. source .. "\n)", name, "t") or f
-end
-
--- Runs source: {source, name, arguments, prints, globals, directory}
-function entries.run(what)
-  core.need("library").open(what)
-  local mode = core.is_limited and "t" or "bt"
-  local source = what.source:gsub("^#[^\n]*", "")
-  local f, problem
-  if what.prints then
-    f = core.compile_expression(source, what.name)
-    core.result_text = function(results) return core.need("inspect").results(results) end
-  end
-  if not f then f, problem = load(source, what.name, mode) end
-  if not f then
-    host_call("finished", { ok = false, error = { code = "script_failed", message = problem }, failed = {} })
-    return
-  end
-  local arguments = what.arguments or {}
-  core.start_main(f, unpack(arguments, 1, #arguments))
-end
-
-host.set_error(false, setmetatable({ code = "cancelled", message = "interrupted" }, Error))
-host.set_error(true, setmetatable({ code = "resource_exhausted", message = "the code ran longer than it may" }, Error))
+host.set_error(false, setmetatable({ code = "cancelled", message = "interrupted" }, core.Error))
+host.set_error(true, setmetatable({ code = "resource_exhausted", message = "the code ran longer than it may" }, core.Error))
 
 -- Entries whose module is loaded when they are first called.
-local entry_modules = { hook = "hooks", check = "check", repl_line = "repl", complete = "repl" }
+local entry_modules = { hook = "hooks", check = "check", repl_line = "repl", complete = "repl",
+  repl_watch = "repl", repl_tasks = "repl", repl_events = "repl", repl_is_statement = "repl" }
 setmetatable(entries, {
   __index = function(_, name)
     if not entry_modules[name] then return nil end
@@ -493,7 +365,6 @@ setmetatable(lunette, {
     return value
   end,
 })
-
 
 if core.is_limited then
   -- Everything the stdlib keeps of Lua's own libraries is taken before they are closed.

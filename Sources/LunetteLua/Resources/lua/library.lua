@@ -40,8 +40,7 @@ function functions.before(...) return core.need("hooks").before(...) end
 
 -- Holds the script: waits until it is interrupted.
 function functions.stay()
-  host_call("stay")
-  core.wait(core.token())
+  if host_call("stay") then core.wait(core.token()) end
 end
 
 function functions.require_api(version)

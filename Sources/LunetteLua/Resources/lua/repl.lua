@@ -1,11 +1,27 @@
 -- The REPL's evaluator: a line is a chunk, top-level locals live on, `_` is the last value.
 
 local core = ...
+local pcall, tostring, type = pcall, tostring, type
 local inspect = core.need "inspect"
 local pack, unpack = table.pack, table.unpack
 
 local names, values = {}, {}     -- the session's locals; values by name
 local most_locals = 150          -- Lua allows 200 in a function
+
+local is_open = false
+
+local function open_session()
+  if is_open then return end
+  is_open = true
+  core.need("library").open { globals = true, name = "repl", script = "repl" }
+  -- What a handler prints while the prompt waits goes above it.
+  local plain_print = print
+  function _G.print(...)
+    local parts = pack(...)
+    for index = 1, parts.n do parts[index] = tostring(parts[index]) end
+    if not core.host.call("repl.note", table.concat(parts, "\t")) then plain_print(...) end
+  end
+end
 
 -- The locals of the session in front of a chunk; on the same line, so that line numbers stay.
 local function prefix()
@@ -54,7 +70,7 @@ end
 
 -- {source} → "incomplete", or nothing: the line runs as the main task
 function core.entries.repl_line(what)
-  core.need("library").open { globals = true, name = "repl", script = "repl" }
+  open_session()
   local f, problem = compile(what.source)
   if not f then
     if problem:sub(-5) == "<eof>" and not what.is_last then return "incomplete" end
@@ -69,47 +85,73 @@ function core.entries.repl_line(what)
   core.start_main(run, f)
 end
 
--- What the name at the end of a text could become: {text} → whole names, with what stands before the last dot. Nothing is called.
+---- commands ----------------------------------------------------------------------------------
+
+-- :watch — evaluates again and again until it is cancelled: {source, period}
+function core.entries.repl_watch(what)
+  open_session()
+  local f, problem = compile(what.source)
+  if not f then
+    core.host.call("finished", { ok = false, error = { code = "script_failed", message = problem }, failed = {} })
+    return
+  end
+  core.result_text = nil
+  core.start_main(function()
+    while true do
+      local ok, text = pcall(function() return inspect.line(pack(run(f))) end)
+      local e = not ok and text
+      if e and core.is_error(e) and e:is "cancelled" then return end
+      core.host.call("repl.show", ok and text or tostring(e or "nil"))
+      if not pcall(core.call, "sleep", what.period) then return end
+    end
+  end)
+end
+
+-- :tasks — what runs beside the prompt, one line each
+function core.entries.repl_tasks()
+  local lines = {}
+  for t in next, core.open.tasks do
+    local place = type(t.f) == "function" and debug.getinfo(t.f, "S")
+    -- The stdlib's own are the innards of what the user made.
+    if t.label or not (place and place.short_src:match("^%[lunette")) then
+      lines[#lines + 1] = (t.label or "task") .. " (" .. (t.token and "waiting" or t.state) .. ")"
+        .. (place and place.what ~= "C" and " at " .. place.short_src .. ":" .. place.linedefined or "")
+    end
+  end
+  table.sort(lines)
+  return lines
+end
+
+local followed           -- the task that shows events
+
+-- :events on, :events off — each event as a line while the prompt waits: {on}
+function core.entries.repl_events(what)
+  if followed then
+    core.cancel(followed)
+    followed = nil
+  end
+  if not what.on then core.run_ready() return end
+  local function follow()
+    for ev in core.lunette.events {} do
+      local target = type(ev.target) == "table" and (ev.target.name or ev.target.id) or ""
+      local exit = type(ev.exit) == "table" and " code=" .. tostring(ev.exit.code) .. " reason=" .. tostring(ev.exit.reason) or ""
+      core.host.call("repl.note", string.format("%d %s %s%s", ev.sequence, ev.name, target, exit))
+    end
+  end
+  followed = core.spawn({ f = follow, label = ":events" }, function()
+    local ok, problem = pcall(follow)
+    if not ok and not (core.is_error(problem) and problem:is "cancelled") then core.host.call("repl.note", tostring(problem)) end
+  end)
+  core.run_ready()
+end
+
+-- Whether a line can stand in a script as it is; what is only an expression can't: {source}
+function core.entries.repl_is_statement(what) return load(what.source, "=repl", "t") ~= nil end
+
+-- What the word at the end of a line could become: {text, line, id}; nothing is called but the engine's lists
 function core.entries.complete(what)
-  core.need("library").open { globals = true, name = "repl", script = "repl" }
-  local path, part = what.text:match("([%w_%.:]*[%.:])([%w_]*)$")
-  local candidates, value = {}
-  if path then
-    value = _G
-    for word in path:gmatch("[%w_]+") do
-      if type(value) ~= "table" or core.need("nouns").is_handle(value) then break end
-      local found = values[word]
-      if found == nil or value ~= _G then found = rawget(value, word) end
-      if found == nil and value == _G and core.need("library").globals[word] then
-        found = word == "lunette" and core.lunette or core.lunette[word]
-      elseif found == nil and value == core.lunette and core.need("library").globals[word] then
-        found = core.lunette[word]
-      end
-      value = found
-    end
-  else
-    part, value = what.text:match("([%a_][%w_]*)$") or "", _G
-    for _, name in ipairs(names) do candidates[#candidates + 1] = name end
-    for name in next, core.need("library").globals do candidates[#candidates + 1] = name end
-  end
-  if type(value) == "table" then
-    local handle = core.need("nouns").is_handle(value) and rawget(value, "$handle")
-    for name in next, handle and core.need("nouns").methods(handle) or value do
-      if type(name) == "string" then candidates[#candidates + 1] = name end
-    end
-    if value == core.lunette then
-      for name in next, core.need("library").globals do candidates[#candidates + 1] = name end
-    end
-  end
-  local seen, matching = {}, {}
-  for _, name in ipairs(candidates) do
-    if name:sub(1, #part) == part and not seen[name] and name:match("^[%a_][%w_]*$") then
-      seen[name] = true
-      matching[#matching + 1] = (path or "") .. name
-    end
-  end
-  table.sort(matching)
-  return matching
+  open_session()
+  return core.need("complete").words(what, values)
 end
 
 return {}

@@ -225,7 +225,7 @@ function task.every(duration, f)
   local seconds = call("seconds", duration)
   if seconds <= 0 then fail("invalid_argument", "task.every: the period must be longer than nothing") end
   local timer = setmetatable({}, Timer)
-  timer.task = spawn({}, function()
+  timer.task = spawn({ f = f, label = "every " .. tostring(duration) }, function()
     local due = core.host.clock() + seconds
     while timer.task do
       local now = core.host.clock()
@@ -340,7 +340,7 @@ function task.cron(text, options, f)
       run()
     end
   end
-  timer.task = spawn({}, function()
+  timer.task = spawn({ f = f, label = "cron \"" .. text .. "\"" .. (options.name and " " .. options.name or "") }, function()
     local due = core.host.now()
     while timer.task do
       due = next_time(plan, due, zone == "UTC")

@@ -1,0 +1,61 @@
+-- Error objects: one shape for what the engine refuses, what the host refuses and what a script raises.
+
+local core = ...
+local host = core.host
+local type, tostring, error, next = type, tostring, error, next
+local setmetatable, getmetatable, rawget = setmetatable, getmetatable, rawget
+
+local Error = { __name = "lunette.error" }
+
+local function one_line(e)
+  local text = e.message or e.code or "failed"
+  if e.path then text = e.path .. ": " .. text end
+  if e.path and e.operation then text = e.operation .. ": " .. text end
+  if e.where then text = e.where .. ": " .. text end
+  return text
+end
+
+Error.__index = {
+  is = function(e, code) return rawget(e, "code") == code end,
+}
+Error.__tostring = one_line
+core.Error = Error
+
+local function is_error(value) return type(value) == "table" and getmetatable(value) == Error end
+core.is_error = is_error
+
+local function adopt(record)
+  if type(record.cause) == "table" then adopt(record.cause) end
+  return setmetatable(record, Error)
+end
+
+-- Makes an error object of a record, a text of the bridge's ("host:…") or anything raised.
+local function make_error(what, operation)
+  if is_error(what) then return what end
+  local record
+  if type(what) == "table" and what.code then
+    record = what
+  elseif type(what) == "string" and what:sub(1, 5) == "host:" then
+    local path, message = what:sub(6):match("^(%S-): (.*)$")
+    record = { code = "invalid_argument", message = message or what:sub(6), path = path }
+  else
+    record = { code = "script_failed", message = tostring(what) }
+  end
+  if operation and not record.operation then record.operation = operation end
+  adopt(record)
+  if not record.where then
+    local source, line = host.where()
+    if source then record.where = source .. ":" .. line end
+  end
+  if not record.traceback then record.traceback = host.traceback(nil, nil, 2) end
+  return record
+end
+core.make_error = make_error
+
+function core.fail(code, message, fields)
+  local record = { code = code, message = message }
+  for key, value in next, fields or {} do record[key] = value end
+  error(make_error(record), 0)
+end
+
+return {}

@@ -1,0 +1,129 @@
+internal import CLuaBridge
+internal import Glibc
+internal import LunetteAPI
+internal import LunetteSpec
+
+/// What the REPL does for a line that begins with a colon.
+extension REPL {
+    static let commands: [(name: String, use: String, summary: String)] = [
+        (":help", "[NAME]", "what there is; what a function does"),
+        (":json", "EXPR", "the value as JSON"),
+        (":time", "EXPR", "the value, and how long it took"),
+        (":watch", "[PERIOD] EXPR", "the value again and again (every 2s), until Ctrl-C"),
+        (":tasks", "", "tasks and timers that run beside the prompt"),
+        (":hooks", "", "the handlers of all sessions and plugins"),
+        (":events", "[on|off]", "show each event as it happens"),
+        (":save", "FILE.lua", "write this session's lines as a script"),
+        (":quit", "", "leave (Ctrl-D does too)"),
+    ]
+
+    static var commandHelp: String {
+        commands.map { command in
+            let head = command.use.isEmpty ? command.name : "\(command.name) \(command.use)"
+            return "  \(head)\(String(repeating: " ", count: max(1, 24 - head.count)))\(command.summary)"
+        }.joined(separator: "\n")
+    }
+
+    func command(_ line: String, _ host: LuaHost, _ session: inout Session) {
+        let word = line.prefix { $0 != " " }
+        let rest = String(line.dropFirst(word.count).drop { $0 == " " })
+        func needs(_ what: String) -> Bool {
+            if !rest.isEmpty { return false }
+            writeError(
+                "lunette: \(word): \(what) is missing\nhint: \(Self.commands.first { $0.name == word }.map { "\($0.name) \($0.use)" } ?? "")\n"
+            )
+            return true
+        }
+        switch word {
+        case ":help":
+            show(APIHelp.text(rest) + "\n")
+            if rest.isEmpty { show("\nAt the prompt:\n\(Self.commandHelp)\n") }
+        case ":json" where !needs("an expression"): evaluate(rest, isLast: true, asJSON: true, host)
+        case ":time" where !needs("an expression"):
+            let start = monotonicNow()
+            evaluate(rest, isLast: true, host)
+            let milliseconds = (monotonicNow() - start) * 1000
+            show("\((milliseconds * 100).rounded() / 100) ms\n")
+        case ":hooks": evaluate("hook.list()", host)
+        case ":watch" where !needs("an expression"): watch(rest, host)
+        case ":tasks":
+            let lines = host.enter("repl_tasks", [:]).first?.arrayValue?.compactMap(\.stringValue) ?? []
+            show(lines.isEmpty ? "nothing runs beside the prompt\n" : lines.joined(separator: "\n") + "\n")
+        case ":events": events(rest, host, &session)
+        case ":save" where !needs("a file's name"): save(rest, host, session)
+        case ":json", ":time", ":watch", ":save": break
+        default:
+            let near = nearest(to: String(word), in: Self.commands.map(\.name)).map { "did you mean \($0)?" }
+            writeError("lunette: the REPL has no command \(word)\nhint: \(near ?? ":help lists them")\n")
+        }
+    }
+
+    /// `:watch [PERIOD] EXPR`
+    private func watch(_ rest: String, _ host: LuaHost) {
+        var (period, source) = (2.0, rest)
+        let first = String(rest.prefix { $0 != " " })
+        if first.count < rest.count, first.first?.isNumber == true, let seconds = Self.seconds(first), seconds > 0 {
+            (period, source) = (seconds, String(rest.dropFirst(first.count).drop { $0 == " " }))
+        }
+        let isTerminal = isatty(1) == 1
+        host.onShow = { _, text in
+            // Home, the rest of each line and of the screen cleared: nothing flickers.
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: isTerminal ? "\u{1b}[K\n" : "\n")
+            let screen = isTerminal ? "\u{1b}[H\(lines)\u{1b}[K\n\u{1b}[J" : lines + "\n"
+            lnt_lua_print(screen, screen.utf8.count)
+            lnt_lua_print(nil, 0)
+        }
+        defer { host.onShow = noteAbovePrompt(host) }
+        if isTerminal { show("\u{1b}[2J") }
+        host.enter("repl_watch", ["source": .string(source), "period": .double(period)])
+        finish(host.runToEnd())
+    }
+
+    private static func seconds(_ text: String) -> Double? {
+        // What is no duration is the expression's first word.
+        do { return try Units.seconds(.string(text)) } catch { return Double(text) }
+    }
+
+    private func events(_ rest: String, _ host: LuaHost, _ session: inout Session) {
+        guard ["", "on", "off"].contains(rest) else { return writeError("lunette: :events \(rest): on or off\n") }
+        session.showsEvents = rest.isEmpty ? !session.showsEvents : rest == "on"
+        host.enter("repl_events", ["on": .bool(session.showsEvents)])
+        show(session.showsEvents ? "events are shown from now on; :events off ends that\n" : "events are no longer shown\n")
+    }
+
+    /// A line where the prompt stands, and the prompt again.
+    func noteAbovePrompt(_ host: LuaHost) -> (Bool, String) -> Void {
+        { [above] _, text in
+            if let above { return above(text) }
+            let line = "\r\u{1b}[K\(text)\n> "
+            lnt_lua_print(line, line.utf8.count)
+            lnt_lua_print(nil, 0)
+        }
+    }
+
+    // MARK: :save
+
+    /// Writes the lines that worked as a script that does the same.
+    private func save(_ path: String, _ host: LuaHost, _ session: Session) {
+        let nouns = ["image", "container", "volume", "hook", "plugin", "system", "log", "json", "fs", "task"]
+        let text = session.lines.joined(separator: "\n")
+        // Nouns are globals only here and in -e.
+        let used = nouns.filter { noun in text.split { !$0.isLetter && !$0.isNumber && $0 != "_" }.contains(Substring(noun)) }
+        var source = "#!/usr/bin/env lunette\nlocal lunette = require \"lunette\"\n"
+        if !used.isEmpty {
+            source += "local \(used.joined(separator: ", ")) = \(used.map { "lunette.\($0)" }.joined(separator: ", "))\n"
+        }
+        source += "\n"
+        for line in session.lines {
+            let isStatement = host.enter("repl_is_statement", ["source": .string(line)]).first?.boolValue == true
+            source += isStatement ? line + "\n" : "print(lunette.inspect(\(line)))\n"
+        }
+        do throws(LunetteError) {
+            let absolute = APIRegistry.absolutePath(path, directory: ScriptRunner.workingDirectory())
+            try FileTree.write(absolute, Array(source.utf8), isAppending: false, mode: 0o644, roots: nil)
+            show("\(session.lines.count) line\(session.lines.count == 1 ? "" : "s") in \(path)\n")
+        } catch {
+            ScriptRunner.printError(error.value, isVerbose: isVerbose)
+        }
+    }
+}

@@ -1,0 +1,33 @@
+import Testing
+
+@testable import LunetteSpec
+
+@Suite struct NearestTests {
+    @Test(arguments: [
+        ("rnu", "run"), ("psuh", "push"), ("imges", "images"), ("volum", "volume"), ("stopp", "stop"), ("memroy", "memory"), ("sp", "ps"),
+    ])
+    func aSlipIsAnsweredWithWhatWasMeant(_ typed: String, _ meant: String) {
+        #expect(
+            nearest(to: typed, in: ["rmi", "ps", "run", "push", "pull", "images", "volume", "stop", "start", "memory", "top"]) == meant)
+    }
+
+    @Test func nothingNearIsNoHint() {
+        #expect(nearest(to: "frobnicate", in: ["run", "ps"]) == nil)
+        #expect(nearest(to: "xyz", in: []) == nil)
+        #expect(nearest(to: "", in: ["run"]) == nil)
+    }
+
+    @Test func aTieIsBrokenTheSameWayEveryTime() {
+        // Both are one edit away; the one that begins alike is likelier.
+        #expect(nearest(to: "stat", in: ["tat", "stet", "star"]) == "star")
+        #expect(nearest(to: "stat", in: ["star", "stet", "tat"]) == "star")
+    }
+
+    @Test(arguments: [
+        ("", "", 0), ("run", "run", 0), ("rnu", "run", 1), ("ca", "abc", 3), ("kitten", "sitting", 3), ("abcd", "badc", 2), ("", "abc", 3),
+    ])
+    func aSwapOfNeighboursIsOneEdit(_ left: String, _ right: String, _ distance: Int) {
+        #expect(editDistance(left, right) == distance)
+        #expect(editDistance(right, left) == distance)
+    }
+}

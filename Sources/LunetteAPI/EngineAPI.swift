@@ -2,11 +2,15 @@ public import LunetteSpec
 
 /// Says who asks: the peer of the socket (never what it claims), and the script line where it knows one.
 public struct Actor: Sendable, Hashable {
+    /// Who the calling process runs as.
     public var uid: UInt32
+    /// Its group.
     public var gid: UInt32
+    /// The calling process.
     public var pid: Int32
     /// The script's path, `-e`, `repl`, or the command (`lunette run`).
     public var script: String?
+    /// The line of the script; nil outside scripts.
     public var line: Int?
 
     public init(uid: UInt32, gid: UInt32, pid: Int32, script: String? = nil, line: Int? = nil) {
@@ -26,11 +30,13 @@ public struct APIRequest: Sendable {
     public var function: String
     /// A map of the function's named arguments.
     public var arguments: Value
+    /// Who asks.
     public var actor: Actor
     /// What this call was made because of: event or request ids, the oldest first. Nine are one too many.
     public var cause: [String]
     /// Unix seconds; the engine stops the call with `timeout` then. Nil waits for ever.
     public var deadline: Double?
+    /// The version of the API that the caller speaks.
     public var version: Int
 
     public init(

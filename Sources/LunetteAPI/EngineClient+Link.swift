@@ -122,6 +122,7 @@ actor EngineLink {
 
 /// Makes request ids: 128 random bits in hexadecimal.
 public enum RequestID {
+    /// Makes an id that no other request has.
     public static func fresh() -> String {
         func hex(_ number: UInt64) -> String {
             let text = String(number, radix: 16)

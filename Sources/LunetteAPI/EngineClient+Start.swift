@@ -61,6 +61,7 @@ struct EngineStarter: Sendable {
     }
 
     private static func error(in report: String) -> LunetteError {
+        // Text of an engine that fell over before it could write a record is shown as it stands.
         if let value = try? JSON.decode(Array(report.utf8), source: "the engine's report") { return LunetteError(value: value) }
         return LunetteError(
             .io, "start the engine: it ended without a word\(report.isEmpty ? "" : ": \(report)")",

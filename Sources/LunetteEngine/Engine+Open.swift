@@ -65,6 +65,7 @@ extension Engine {
                 throw unusable(path, word, error)
             }
             guard let lock else {
+                // Only for the message: without the file it names no pid.
                 let holder =
                     (try? directory.read("pid", limit: 64)).flatMap { $0 }.map { " (pid \(String(decoding: $0, as: UTF8.self).trimmed))" }
                     ?? ""  // For the message only.

@@ -139,6 +139,7 @@ public final class RunningCommand: Sendable {
         }
     }
 
+    // Best effort: it lies in the temporary folder.
     deinit { try? FileManager.default.removeItem(atPath: folder) }
 
     /// What it has written to stdout so far.

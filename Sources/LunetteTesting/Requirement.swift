@@ -48,6 +48,7 @@ public enum Requirement: Sendable, Hashable, CustomStringConvertible {
         case .cgroupV1: access("/sys/fs/cgroup/memory/cgroup.procs", F_OK) == 0
         case .cgroupV2: access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0
         case .overlay:
+            // Without /proc nothing is known to be there.
             (try? String(contentsOfFile: "/proc/filesystems", encoding: .utf8))?.contains("\toverlay\n") ?? false
         case .userNamespaces: access("/proc/self/ns/user", F_OK) == 0
         case .networkNamespaces: access("/proc/self/ns/net", F_OK) == 0

@@ -153,6 +153,7 @@ extension Monitor {
         initPID = pid
         initHandle = lnt_pidfd_open(pid)
         var keep: Int32 = -1
+        // A plan without that record, or with a broken one, keeps nothing; its steps have refused it already.
         if let plan, var fields = try? plan.fields(LNT_ATTACH_ROOT), let slot = try? fields.number(), slot < UInt64(LNT_SLOTS) {
             keep = Int32(slot)
         }

@@ -74,6 +74,7 @@ final class Monitor {
         guard
             let memory = lnt_map_anonymous(
                 Int(LNT_SLOTS) * 4 + Self.pollLimit * (MemoryLayout<lnt_poll>.stride + MemoryLayout<PollTarget>.stride)),
+            // Which of them failed is no matter: either is memory, and the guard says so.
             let relay = try? Relay(), let execs = Execs()
         else { lnt_exit(125) }
         slots = memory.assumingMemoryBound(to: Int32.self)

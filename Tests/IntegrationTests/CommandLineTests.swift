@@ -43,6 +43,22 @@ struct CommandLineTests {
         }
     }
 
+    @Test func imagesArePrunedByLabel() async throws {
+        try await withLunette { home in
+            let result = try await home.lunette(
+                "-e",
+                """
+                for _, owner in ipairs { "ann", "bob" } do
+                  image.build { tag = owner .. ":1", copy = { { from = "/etc/hostname", to = "/f" } }, config = { labels = { owner = owner } } }
+                end
+                local none = image.prune { all = true, labels = { owner = "cid" } }
+                local some = image.prune { all = true, labels = { owner = "ann" } }
+                return #none.removed, #some.removed > 0, image.find("ann:1"), image.get("bob:1").name
+                """)
+            #expect(result.text == "0\ttrue\tnil\tbob:1")
+        }
+    }
+
     @Test func aDryRunTouchesNothing() async throws {
         try await withLunette { home in
             let shown = try await home.lunette("--dry-run", "\(LunetteHome.package)/scripts/hello.lua", expecting: nil)

@@ -265,6 +265,7 @@
 ---@field cpuset? string the processors it may use (`"0-1,3"`)
 ---@field pids? integer processes and threads it may have
 ---@field io_weight? integer weight against others, 1–10000
+---@field shm_size? number|string the size of its /dev/shm
 ---@field storage? number|string what it may write to its root
 ---@field oom? "process"|"group" what the kernel kills when memory runs out
 ---@field hugepages? table<string, any> limits by page size

@@ -40,6 +40,7 @@ public struct APIFunction: Sendable, Hashable {
     public var summary: String
     /// All named arguments on the wire.
     public var arguments: [APIField]
+    /// What the call returns.
     public var result: APIType
     /// What the call streams while it runs; nil: nothing.
     public var chunk: APIType?
@@ -53,7 +54,9 @@ public struct APIFunction: Sendable, Hashable {
     public var errors: [ErrorCode]
     /// A Lua example; run by the tests.
     public var example: String
+    /// Who answers it.
     public var place: Place
+    /// How Lua writes the call.
     public var lua: LuaShape
     /// The permission that limited states need; nil: none can be given for it.
     public var permission: String?
@@ -82,5 +85,6 @@ public struct APIFunction: Sendable, Hashable {
     public var noun: String { name.split(separator: ".").first.map(String.init) ?? name }
     /// `create` of `container.create`.
     public var verb: String { name.split(separator: ".").dropFirst().joined(separator: ".") }
+    /// - Returns: nil for a name that isn't one of its arguments.
     public func argument(_ name: String) -> APIField? { arguments.first { $0.name == name } }
 }

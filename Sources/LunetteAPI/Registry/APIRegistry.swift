@@ -1,5 +1,6 @@
 /// Knows every function and record of API 1: the one source of argument checking, help, completion, types and reference pages.
 public enum APIRegistry {
+    /// The API that this Lunette speaks; within it things are only added.
     public static let version = 1
 
     /// Nouns in the order in which the reference shows them.
@@ -31,6 +32,7 @@ public enum APIRegistry {
     /// Every function that an engine answers.
     public static var engineFunctions: [APIFunction] { all.filter { $0.place == .engine } }
 
+    /// - Returns: nil for a name that API 1 does not have.
     public static func record(_ name: String) -> APIRecord? { records[name] }
 
     /// Every record, sorted by name.

@@ -35,9 +35,13 @@ public indirect enum APIType: Sendable, Hashable {
 
 /// One argument, option or field.
 public struct APIField: Sendable, Hashable {
+    /// snake_case.
     public var name: String
+    /// What it may be.
     public var type: APIType
+    /// A phrase; lower case, no full stop.
     public var summary: String
+    /// Given: it can't be left out. Returned: it is never absent.
     public var isRequired: Bool
     /// What holds when it is left out, as a Lua literal or a phrase.
     public var defaultText: String?
@@ -53,8 +57,11 @@ public struct APIField: Sendable, Hashable {
 
 /// A table with known fields, by name (`ContainerSpec`, `Exit`).
 public struct APIRecord: Sendable, Hashable {
+    /// UpperCamelCase.
     public var name: String
+    /// A phrase; lower case, no full stop.
     public var summary: String
+    /// In the order of the reference.
     public var fields: [APIField]
     /// Whether fields beyond the known ones are let through (data returned by the engine, exact OCI JSON).
     public var isOpen: Bool

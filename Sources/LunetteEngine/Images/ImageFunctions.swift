@@ -31,9 +31,9 @@ extension Functions {
         "image.prune": .changing { engine, call, _ async throws(LunetteError) in
             var arguments = try call.arguments()
             let all = try arguments.bool("all") ?? false
-            if arguments.value("labels") != nil { throw arguments.unsupported("labels", "pruning images by label isn't built yet") }
+            let labels = try arguments.stringMap("labels") ?? []
             try arguments.finish()
-            return try await engine.pruneImages(all: all)
+            return try await engine.pruneImages(all: all, labels: Dictionary(labels.map { ($0.key, $0.value) }) { $1 })
         },
     ]
 }
@@ -257,8 +257,8 @@ extension Engine {
         return result
     }
 
-    func pruneImages(all: Bool) async throws(LunetteError) -> Value {
-        let removal = try await images.prune(all: all, inUse: await imagesInUse())
+    func pruneImages(all: Bool, labels: [String: String] = [:]) async throws(LunetteError) -> Value {
+        let removal = try await images.prune(all: all, labels: labels, inUse: await imagesInUse())
         return ["removed": .array((removal.untagged + removal.removed).map(Value.string)), "reclaimed": .int(removal.reclaimed)]
     }
 

@@ -133,6 +133,7 @@ extension ImageStore {
             try await removeBuild(name)
             try await add(made, "run " + command.text, spec, &state, cancel)
         } catch {
+            // Best effort: what stays is swept when the store is opened, and the first failure is what counts.
             try? await removeBuild(name)
             throw error
         }

@@ -109,6 +109,7 @@ private struct Pusher: Sendable {
         guard response.status == 201 || response.status == 200 else {
             throw client.unexpected(response, what, missing: "repository \(client.repository)")
         }
+        // Registries need not send it; one that can't be read says nothing.
         if let stored = response.headers["docker-content-digest"].flatMap({ try? Digest($0) }), stored != manifest.digest {
             throw LunetteError(.io, "\(what): the registry stored \(stored), not \(manifest.digest)", target: name)
         }

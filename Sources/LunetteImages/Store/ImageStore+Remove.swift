@@ -29,6 +29,7 @@ extension ImageStore {
             let image = try stored(found)
             var catalog = withState { $0.catalog }
             let entry = catalog.entry(image.descriptor.digest)!
+            // An id is no reference.
             let named = (try? Reference(name))?.description
             let isByName = named.map(entry.references.contains) ?? false
             let isLast = entry.references.count <= 1
@@ -72,12 +73,15 @@ extension ImageStore {
     }
 
     /// Removes images without a reference (`all`: every one that no container uses), then blobs and snapshots that no image uses.
-    package func prune(all: Bool = false, inUse: Set<String> = []) async throws(LunetteError) -> ImageRemoval {
+    package func prune(
+        all: Bool = false, labels: [String: String] = [:], inUse: Set<String> = []
+    ) async throws(LunetteError) -> ImageRemoval {
         try await gate.withLock("index") { () async throws(LunetteError) in
             var (catalog, images) = withState { ($0.catalog, $0.images) }
             var removal = ImageRemoval()
             for entry in catalog.entries {
-                guard let image = images[entry.manifest.digest], all || entry.references.isEmpty, !inUse.contains(image.id.description)
+                guard let image = images[entry.manifest.digest], all || entry.references.isEmpty, !inUse.contains(image.id.description),
+                    labels.allSatisfy({ image.config.config.labels[$0.key] == $0.value })
                 else { continue }
                 catalog.remove(entry.manifest.digest)
                 images[entry.manifest.digest] = nil

@@ -100,6 +100,7 @@ package final class ImageStore: Sendable {
     }
 
     func stored(_ record: ImageRecord) throws(LunetteError) -> StoredImage {
+        // A digest that can't be read is none of the store's: answered as one that isn't there.
         guard let digest = try? Digest(record.digest), let image = withState({ $0.images[digest] }) else {
             throw LunetteError(.notFound, "image \(record.id) was removed meanwhile", target: record.id)
         }

@@ -163,6 +163,7 @@ private struct LayoutWriter {
                 let references = catalog.entry(image.descriptor.digest)?.references ?? []
                 return [
                     "Config": .string("blobs/sha256/\(image.id.hex)"),
+                    // What can't be read as a reference is written as it stands.
                     "RepoTags": .array(references.filter { !$0.contains("@") }.map { .string((try? Reference($0))?.familiar ?? $0) }),
                     "Layers": .array(image.manifest.layers.map { .string("blobs/sha256/\($0.digest.hex)") }),
                 ]

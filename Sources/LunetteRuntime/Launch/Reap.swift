@@ -36,6 +36,7 @@ extension ContainerRuntime {
         }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { _ = await connection.closed.valueUnlessCancelled() }
+            // A cancelled sleep has lost the race: nothing to report.
             group.addTask { try? await Task.sleep(for: .seconds(5)) }
             await group.next()
             group.cancelAll()

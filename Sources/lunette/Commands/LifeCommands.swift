@@ -1,6 +1,18 @@
 import ArgumentParser
 import LunetteSpec
 
+/// What most of these are: one function for each container named, whose name is printed when it is done.
+private func call(
+    _ function: String, for containers: [String], with arguments: ValueMap = [:], _ client: Client
+) async -> Int32 {
+    await forEach(containers, client) { (name) throws(LunetteError) in
+        var arguments = arguments
+        arguments["container"] = .string(name)
+        _ = try await client.call(function, arguments)
+        return name
+    }
+}
+
 struct StartCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "start", _superCommandName: "lunette", abstract: "Start containers that were created or have stopped.")
@@ -15,10 +27,7 @@ struct StartCommand: LunetteCommand {
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         guard attach || interactive else {
-            return await forEach(container, client) { (name) throws(LunetteError) in
-                _ = try await client.call("container.start", ["container": .string(name)])
-                return name
-            }
+            return await call("container.start", for: container, client)
         }
         guard container.count == 1 else { throw LunetteError(.invalidArgument, "start: only one container can be attached to") }
         let info = try await client.call("container.inspect", ["container": .string(container[0])])
@@ -44,10 +53,7 @@ struct StopCommand: LunetteCommand {
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let grace = time.map(Pairs.number) ?? .null
-        return await forEach(container, client) { (name) throws(LunetteError) in
-            _ = try await client.call("container.stop", ["container": .string(name), "grace_period": grace])
-            return name
-        }
+        return await call("container.stop", for: container, with: ["grace_period": grace], client)
     }
 }
 
@@ -61,10 +67,7 @@ struct KillCommand: LunetteCommand {
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let signal = Pairs.number(signal)
-        return await forEach(container, client) { (name) throws(LunetteError) in
-            _ = try await client.call("container.kill", ["container": .string(name), "signal": signal])
-            return name
-        }
+        return await call("container.kill", for: container, with: ["signal": signal], client)
     }
 }
 
@@ -80,10 +83,7 @@ struct RestartCommand: LunetteCommand {
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let grace = time.map(Pairs.number) ?? .null
-        return await forEach(container, client) { (name) throws(LunetteError) in
-            _ = try await client.call("container.restart", ["container": .string(name), "grace_period": grace])
-            return name
-        }
+        return await call("container.restart", for: container, with: ["grace_period": grace], client)
     }
 }
 
@@ -95,10 +95,7 @@ struct PauseCommand: LunetteCommand {
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        await forEach(container, client) { (name) throws(LunetteError) in
-            _ = try await client.call("container.pause", ["container": .string(name)])
-            return name
-        }
+        await call("container.pause", for: container, client)
     }
 }
 
@@ -110,10 +107,7 @@ struct ResumeCommand: LunetteCommand {
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        await forEach(container, client) { (name) throws(LunetteError) in
-            _ = try await client.call("container.resume", ["container": .string(name)])
-            return name
-        }
+        await call("container.resume", for: container, client)
     }
 }
 
@@ -205,11 +199,6 @@ struct UpdateCommand: LunetteCommand {
         guard !arguments.isEmpty else {
             throw LunetteError(.invalidArgument, "update: nothing to change", hint: "see \"lunette update --help\"")
         }
-        return await forEach(container, client) { [arguments] (name) throws(LunetteError) in
-            var arguments = arguments
-            arguments["container"] = .string(name)
-            _ = try await client.call("container.update", arguments)
-            return name
-        }
+        return await call("container.update", for: container, with: arguments, client)
     }
 }

@@ -158,6 +158,7 @@ final class Attachment: Sendable {
             TerminalMode.restore()
             exit(128 + (SignalRelay.names.first { $0.name == signal }?.number ?? 0))
         }
+        // The program may have ended in this moment: the signal has nobody to go to.
         Task { [client] in _ = try? await client.call("container.kill", ["container": container, "signal": .string(signal)]) }
     }
 }

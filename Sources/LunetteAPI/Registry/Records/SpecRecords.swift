@@ -72,6 +72,7 @@ enum SpecRecords {
                 APIField("cpuset", .string, "the processors it may use (`\"0-1,3\"`)"),
                 APIField("pids", .integer, "processes and threads it may have"),
                 APIField("io_weight", .integer, "weight against others, 1–10000"),
+                APIField("shm_size", .size, "the size of its /dev/shm", default: "\"64MiB\""),
                 APIField("storage", .size, "what it may write to its root"),
                 APIField("oom", .choice(["process", "group"]), "what the kernel kills when memory runs out"),
                 APIField("hugepages", .map(.any), "limits by page size"),

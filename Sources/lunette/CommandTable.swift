@@ -111,4 +111,8 @@ enum CommandTable {
 struct LunetteRoot: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lunette", abstract: "Containers that you program.", subcommands: CommandTable.groups.flatMap(\.commands))
+
+    @Option(name: .customShort("e"), help: "Run a chunk and print what it returns.") var chunk: String?
+    @Flag(help: "Show what a script would do, and do nothing.") var dryRun = false
+    @OptionGroup var global: GlobalOptions
 }

@@ -107,7 +107,7 @@ import LunetteSpec
             return 0
         }
         if let error = error as? LunetteError {
-            Output.note("lunette: \(Text.safe(error.description))")
+            ErrorPrinter.print(error, settings: Settings())
             return error.commandExitCode
         }
         var message = type.message(for: error)
@@ -118,8 +118,10 @@ import LunetteSpec
         let verbs = CommandTable.verbs(of: type)
         let word = message.split(separator: "'").dropFirst().first.map(String.init)
         let near = word.flatMap { nearest(to: $0, in: verbs) }.map { "did you mean \"lunette \(name) \($0)\"?" }
-        let hint = near ?? "see \"lunette \(name) --help\""
-        Output.note("lunette: read the options of \(name): \(Text.safe(message))\nhint: \(hint)")
+        ErrorPrinter.print(
+            LunetteError(
+                .invalidArgument, "read the options of \(name): \(message)", hint: near ?? "see \"lunette \(name) --help\""),
+            settings: Settings())
         return 125
     }
 }

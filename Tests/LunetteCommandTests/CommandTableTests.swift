@@ -34,7 +34,8 @@ import Testing
     }
 
     @Test(arguments: ["bash", "zsh", "fish"]) func completionScriptsKnowTheCommands(shell: String) throws {
-        let script = LunetteRoot.completionScript(for: try #require(CompletionShell(rawValue: shell)))
-        for name in ["run", "ps", "volume"] { #expect(script.contains(name)) }
+        let script = CompletionCommand.script(for: try #require(CompletionShell(rawValue: shell)))
+        for name in ["run", "ps", "volume", "dry-run", "lunette ps -a --format"] { #expect(script.contains(name), "\(name)") }
+        #expect(shell != "bash" || script.contains("-o bashdefault -o default -F _lunette lunette"))
     }
 }

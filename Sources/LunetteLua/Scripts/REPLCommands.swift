@@ -77,6 +77,8 @@ extension REPL {
         if isTerminal { show("\u{1b}[2J") }
         host.enter("repl_watch", ["source": .string(source), "period": .double(period)])
         finish(host.runToEnd())
+        // Below the ^C that ended it.
+        if isTerminal { show("\n") }
     }
 
     private static func seconds(_ text: String) -> Double? {

@@ -14,6 +14,16 @@ struct CompletionCommand: ParsableCommand {
                 .invalidArgument, "print a completion script for \(shell)",
                 hint: nearest(to: shell, in: ["bash", "zsh", "fish"]).map { "did you mean \"\($0)\"?" } ?? "known: bash, zsh, fish")
         }
-        Output.print(LunetteRoot.completionScript(for: shell))
+        Output.print(Self.script(for: shell))
+    }
+
+    static func script(for shell: CompletionShell) -> String {
+        let script = LunetteRoot.completionScript(for: shell)
+        guard shell == .bash else { return script }
+        // Where nothing of ours fits, a path does: `lunette scripts/h` is the beginning of a script.
+        let own = "complete -o filenames -F"
+        return script.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            line.hasPrefix(own) ? "complete -o filenames -o bashdefault -o default -F" + line.dropFirst(own.count) : String(line)
+        }.joined(separator: "\n")
     }
 }

@@ -85,7 +85,8 @@ final class ProgressDisplay: Sendable {
     }
 
     private static func line(_ step: Step, columns: Int) -> String {
-        let head = Text.padded(Text.safe(step.key), to: 14) + Text.padded(Text.safe(step.phase), to: 10)
+        // A step of the whole image has no blob to name.
+        let head = Text.padded(step.key == step.phase ? "" : Text.safe(step.key), to: 14) + Text.padded(Text.safe(step.phase), to: 10)
         guard let total = step.total, total > 0 else {
             return Text.cut(head + (step.current > 0 ? Quantity.size(step.current) : ""), to: columns - 1)
         }

@@ -114,13 +114,19 @@ import LunetteSpec
         if message.hasSuffix(".") { message.removeLast() }
         if let first = message.first, first.isUppercase { message = first.lowercased() + message.dropFirst() }
         let name = type.configuration.commandName ?? ""
+        // The parser's own suggestion goes where ours do.
+        var suggestion: String?
+        if let mark = message.firstRange(of: ". Did you mean ") {
+            suggestion = "did you mean " + message[mark.upperBound...].replacing("'", with: "\"")
+            message.removeSubrange(mark.lowerBound...)
+        }
         // A group's verb that isn't there reads as an argument that nobody wants.
         let verbs = CommandTable.verbs(of: type)
         let word = message.split(separator: "'").dropFirst().first.map(String.init)
         let near = word.flatMap { nearest(to: $0, in: verbs) }.map { "did you mean \"lunette \(name) \($0)\"?" }
         ErrorPrinter.print(
             LunetteError(
-                .invalidArgument, "read the options of \(name): \(message)", hint: near ?? "see \"lunette \(name) --help\""),
+                .invalidArgument, "read the options of \(name): \(message)", hint: near ?? suggestion ?? "see \"lunette \(name) --help\""),
             settings: Settings())
         return 125
     }

@@ -98,4 +98,45 @@ struct CommandLineTests {
             #expect(try await home.lunette(script).text == "42")
         }
     }
+
+    @Test(.requires(.command("tmux")))
+    func thePromptCompletesAndDropsALine() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            try await home.lunette("create", "--name", "hello-1", image)
+            let tmux = ["tmux", "-S", "\(home.folder)/tmux"]
+            home.cleanUp.add("end tmux") { _ = try await Command(tmux + ["kill-server"]).run(expecting: nil) }
+            let environment = home.environment.compactMapValues { $0 }.map { "\($0)='\($1)'" }.joined(separator: " ")
+            let line = "HOME=\(home.folder) \(environment) \(LunetteHome.binary); echo left $?; cat"
+            try await Command(tmux + ["new-session", "-d", "-x", "100", "-y", "30", line]).run()
+            func screen() async throws -> String { try await Command(tmux + ["capture-pane", "-p"]).run().text }
+            func type(_ keys: String...) async throws { try await Command(tmux + ["send-keys"] + keys).run() }
+            try await eventually("a prompt") { try await screen().contains("\n>") }
+            // What was typed is gone, with it the half of a block.
+            try await type("this is no Lua")
+            try await eventually("the echo") { try await screen().contains("no Lua") }
+            try await type("C-c")
+            try await eventually("an empty prompt") { try await !screen().contains("no Lua") }
+            try await type("40 + 2", "Enter")
+            try await eventually("the value") { try await screen().contains("\n42\n") }
+            // The word breaks at the dash; the name is whole all the same.
+            try await type("container.get 'hello-", "Tab")
+            try await eventually("the name") { try await screen().contains("'hello-1") }
+            try await type("'.name", "Enter")
+            try await eventually("its value") { try await screen().contains("\"hello-1\"") }
+            try await type(":events on", "Enter")
+            try await eventually("the answer") { try await screen().contains("events are shown") }
+            try await type("half typed")
+            try await home.lunette("rm", "hello-1")
+            // Above what is typed, which stays.
+            try await eventually("the event") {
+                let lines = try await screen().split(separator: "\n").map(String.init)
+                guard let event = lines.firstIndex(where: { $0.contains("container.removed hello-1") }) else { return false }
+                return lines.suffix(from: event).contains("> half typed")
+            }
+            try await type("C-c")
+            try await type(":quit", "Enter")
+            try await eventually("the end") { try await screen().contains("left 0") }
+        }
+    }
 }

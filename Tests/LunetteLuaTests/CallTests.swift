@@ -66,6 +66,7 @@ import Testing
         ("container.run { image = 'x', volumes = {} }", "spec.volumes: unknown option", "it is called \"mounts\" here"),
         ("container.rnu { image = 'x' }", "container has no function \"rnu\"", "did you mean \"container.run\"?"),
         ("contianer.run { image = 'x' }", "global 'contianer'", "did you mean \"container\"?"),
+        ("network.create 'n'", "global 'network'", "lunette.network is not in this version"),
         ("container.get('web'):exec({ 'x' }, { detach = true, stdout = print })", "nobody reads what a detached", "{ file ="),
         ("container.run { image = 'x', resources = { memroy = 1 } }", "spec.resources.memroy: unknown option", "did you mean \"memory\"?"),
         ("container.run { image = 'x', resources = { memory = '12 parsecs' } }", "spec.resources.memory: ", ""),

@@ -113,9 +113,12 @@ struct Template {
                 return .null  // A map of the user's own (labels): what isn't there is empty.
             } else {
                 let known = Array(cells.keys).sorted() + map.keys
+                // Either spelling is taken, so either is compared.
+                let near = nearest(to: name.lowercased(), in: known.map { $0.lowercased() })
                 throw Template.failure(
                     "there is no field .\(name)"
-                        + (nearest(to: name, in: known).map { "; did you mean .\($0)?" } ?? "; there are ." + known.joined(separator: " ."))
+                        + (near.flatMap { near in known.first { $0.lowercased() == near } }.map { "; did you mean .\($0)?" }
+                            ?? "; there are ." + known.joined(separator: " ."))
                 )
             }
         }

@@ -121,6 +121,7 @@ function library.resolve(name)
   })
 end
 
+library.later = later
 library.globals = {}
 for noun in ("image container volume hook plugin system log json fs task lunette"):gmatch("%a+") do library.globals[noun] = true end
 

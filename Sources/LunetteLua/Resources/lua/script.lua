@@ -31,6 +31,7 @@ local function hint_for(text)
   local name = text:match("%(global '([%w_]+)'%)")
   if not name then return nil end
   local nouns = core.need("library").globals
+  if core.need("library").later[name] then return "lunette." .. name .. " is not in this version" end
   if nouns[name] then
     return "in a script: local lunette = require \"lunette\"" .. (name ~= "lunette" and ", then lunette." .. name or "")
   end

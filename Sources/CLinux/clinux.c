@@ -95,6 +95,7 @@ int lnt_sethostname(const char *name) { return RESULT(sethostname(name, strlen(n
 int lnt_setdomainname(const char *name) { return RESULT(setdomainname(name, strlen(name))); }
 int lnt_setsid(void) { return RESULT(setsid()); }
 int lnt_getpid(void) { return getpid(); }
+int lnt_getppid(void) { return getppid(); }
 void lnt_umask(mode_t mask) { umask(mask); }
 
 // Raw calls: libc's would signal other threads, and these are used by the single-threaded shim only.

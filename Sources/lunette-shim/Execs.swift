@@ -189,9 +189,11 @@ final class Execs {
         try check(lnt_pass_credentials(ends.0), "setsockopt")
         let cgroup = try plan.openUnifiedCgroup()
         defer { if cgroup >= 0 { _ = lnt_close(cgroup) } }
+        let shim = lnt_getpid()
         let pid = lnt_clone3(0, nil, Int32(LNT_SIGCHLD), cgroup)
         if pid == 0 {
-            let stage = JoinStage(plan: plan, gate: ends.1, container: monitor.initHandle, stdio: stdio, kinds: monitor.execKinds)
+            let stage = JoinStage(
+                plan: plan, shim: shim, gate: ends.1, container: monitor.initHandle, stdio: stdio, kinds: monitor.execKinds)
             stage.run()
         }
         table[index].helper = try check(pid, "clone3", literal("an exec"))

@@ -54,3 +54,9 @@ func closeAll(_ first: Int32, _ second: Int32, _ third: Int32, _ fourth: Int32) 
     if third >= 0 { _ = lnt_close(third) }
     if fourth >= 0 { _ = lnt_close(fourth) }
 }
+
+/// Ties the calling stage to its parent's life, the shim's. The signal comes only for a death after this call, so one before is looked for.
+func dieWith(parent: Int32) {
+    _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL))
+    if lnt_getppid() != parent { lnt_exit(1) }
+}

@@ -159,9 +159,10 @@ func writeMappings(_ pid: Int32, _ name: StaticString, _ fields: inout Fields) t
 /// Makes a user namespace that nobody lives in, for the mapping of one mount.
 private func makeMappingNamespace(_ fields: inout Fields) throws(Failure) -> Int32 {
     var pidfd: Int32 = -1
+    let shim = lnt_getpid()
     let pid = lnt_clone3(UInt64(LNT_NEWUSER), &pidfd, Int32(LNT_SIGCHLD), -1)
     if pid == 0 {
-        _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL))
+        dieWith(parent: shim)
         while true { _ = lnt_wait_ready(nil, 0, -1) }
     }
     try check(pid, "clone3", literal("a mapping namespace"))

@@ -3,6 +3,8 @@ import CLinux
 /// The first process of an exec: joins the container's cgroups and all its namespaces in one call, and clones the program into them.
 struct JoinStage {
     let plan: Plan
+    /// The shim's pid.
+    let shim: Int32
     let gate: Int32
     /// A pidfd of the container's pid 1.
     let container: Int32
@@ -15,7 +17,7 @@ struct JoinStage {
     }
 
     private func join() throws(Failure) {
-        _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL))
+        dieWith(parent: shim)
         // v2's was joined by clone3.
         var cgroups = try plan.fields(LNT_JOIN_CGROUPS)
         for _ in 0..<(try cgroups.count(size: 16)) { try writePID(0, cgroup: try cgroups.text()) }
@@ -30,7 +32,8 @@ struct JoinStage {
         if pid == 0 {
             let root = lnt_open(literal("/"), Int32(LNT_O_PATH) | Int32(LNT_O_DIRECTORY), 0)
             var stage = ProcessStage(
-                plan: plan, gate: gate, stdio: stdio, root: ContainerRoot(fd: root), createsWorkingDirectory: false, makesConsole: false)
+                plan: plan, gate: gate, stdio: stdio, root: ContainerRoot(fd: root), createsWorkingDirectory: false, makesConsole: false,
+                diesWithParent: false)
             stage.run()
         }
         var born = BornMessage(pid: pid)

@@ -3,6 +3,8 @@ import CLinux
 /// The two processes between the shim and the program: the first makes the namespaces, the second is pid 1.
 struct LaunchStages {
     let plan: Plan
+    /// The shim's pid.
+    let shim: Int32
     let gate: Int32
     /// Pid 1's end of its own socket; -1 when the program is pid 1.
     let lifeline: Int32
@@ -22,7 +24,7 @@ struct LaunchStages {
     }
 
     private mutating func makeNamespaces() throws(Failure) {
-        _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL))
+        dieWith(parent: shim)
         currentStep = LNT_NAMESPACES.rawValue
         currentIndex = 0
         for index in 0..<joinCount { try check(lnt_setns(joins[index].fd, joins[index].kind), "setns", kindName(joins[index].kind)) }
@@ -69,17 +71,19 @@ struct LaunchStages {
         let root = try steps.run()
         currentStep = LNT_EXECUTE.rawValue
         if !monitor.initProcess {
-            // The death signal stays: it is all that ties the program to the shim.
+            // The death signal is all that ties the program to the shim.
             if monitor.goesOn { _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), 0) }
-            runProgram(root)
+            runProgram(root, diesWithParent: !monitor.goesOn)
         }
         let pid = try check(lnt_clone3(0, nil, Int32(LNT_SIGCHLD), -1), "clone3", literal("the program"))
-        if pid == 0 { runProgram(root) }
+        if pid == 0 { runProgram(root, diesWithParent: false) }
         InitProcess(program: pid, lifeline: lifeline, drains: drains, goesOn: monitor.goesOn, plan: plan).run()
     }
 
-    private func runProgram(_ root: ContainerRoot) -> Never {
-        var stage = ProcessStage(plan: plan, gate: gate, stdio: stdio, root: root, createsWorkingDirectory: true, makesConsole: true)
+    private func runProgram(_ root: ContainerRoot, diesWithParent: Bool) -> Never {
+        var stage = ProcessStage(
+            plan: plan, gate: gate, stdio: stdio, root: root, createsWorkingDirectory: true, makesConsole: true,
+            diesWithParent: diesWithParent)
         stage.run()
     }
 

@@ -103,11 +103,13 @@ extension Monitor {
         let cgroup = try plan.openUnifiedCgroup()
         defer { if cgroup >= 0 { _ = lnt_close(cgroup) } }
         currentStep = LNT_NAMESPACES.rawValue
+        let shim = lnt_getpid()
         // The descriptor table is shared until pid 1 is cloned, so that what the host steps open needn't be sent.
         let pid = lnt_clone3(UInt64(LNT_CLONE_FILES) | (isOwn ? UInt64(LNT_NEWUSER) : 0), nil, Int32(LNT_SIGCHLD), cgroup)
         if pid == 0 {
             var stages = LaunchStages(
-                plan: plan, gate: childGate, lifeline: lifeline, slots: slots, joins: joins, joinCount: count, create: create, stdio: stdio,
+                plan: plan, shim: shim, gate: childGate, lifeline: lifeline, slots: slots, joins: joins, joinCount: count, create: create,
+                stdio: stdio,
                 drains: drains, monitor: settings)
             stages.runNamespaceStage()
         }

@@ -10,6 +10,8 @@ struct ProcessStage {
     let createsWorkingDirectory: Bool
     /// The pty that an init made before; an exec makes its own.
     let makesConsole: Bool
+    /// Without an init nothing else ties the program to the shim.
+    let diesWithParent: Bool
 
     /// Doesn't return: executes, or reports why not.
     mutating func run() -> Never {
@@ -41,6 +43,8 @@ struct ProcessStage {
         // Without no_new_privs only CAP_SYS_ADMIN may load a filter, so that must happen before capabilities go.
         if !noNewPrivileges { try loadSeccomp() }
         try become(user)
+        // The kernel forgets the death signal with every change of ids. A shim that died before this line shows at the gate.
+        if diesWithParent { try check(lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL)), "prctl") }
         lnt_umask(mode_t(mask))
         let program = try findProgram()
         let argv = try pointers(LNT_ARGUMENTS, extra: nil)

@@ -28,6 +28,7 @@ int lnt_sethostname(const char *name);
 int lnt_setdomainname(const char *name);
 int lnt_setsid(void);
 int lnt_getpid(void);
+int lnt_getppid(void);
 void lnt_umask(mode_t mask);
 int lnt_setgroups(const gid_t *groups, size_t count);
 int lnt_raise_ambient(int capability);

@@ -20,6 +20,8 @@ final class ShimHarness {
     private(set) var shim: ProcessDescriptor?
     private(set) var control: Int32 = -1
     private var nextID: UInt32 = 1
+    /// On the shim's command line, which its stages share.
+    var name = "test"
 
     /// Makes a store with one layer that holds busybox, and the folders that an engine would make.
     init() throws {
@@ -150,7 +152,7 @@ final class ShimHarness {
         let folders = try [state, container].map { path in
             FileDescriptor(owning: try Self.checked(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path))
         }
-        var request = SpawnRequest(.path(Self.program), arguments: ["lunette-shim", "test"])
+        var request = SpawnRequest(.path(Self.program), arguments: ["lunette-shim", name])
         request.descriptors = [nil, nil, nil, plan, theirs.descriptor] + folders + passed
         shim = try LunetteLinux.spawn(request)
         control = try ours.descriptor.duplicate().release()

@@ -244,10 +244,46 @@ struct ShimMonitorTests {
         }
     }
 
-    @Test func killingTheShimEndsTheContainer() throws {
+    /// Attack 89: whatever a shim was doing when it was killed, no stage of it waits for ever.
+    @Test func killingTheShimAnywhereInItsLaunchLeavesNothing() throws {
+        for round in 0..<60 {
+            let harness = try ShimHarness()
+            harness.name = "killed-\(UInt64.random(in: 0...UInt64.max))"
+            // One tree with a mapping of its own, so that the namespace made for it is in the way of the knife as well.
+            let mapping = [IDMapping(containerID: 0, hostID: ShimHarness.idBase, size: 1)]
+            let plan = harness.plan(["sleep", "1000"], monitor: MonitorPlan(initProcess: round % 2 == 0)) { steps in
+                steps.insert(
+                    .openTree(
+                        TreePlan(
+                            slot: 20, source: .path(harness.container), mapping: .custom(uid: mapping, gid: mapping),
+                            expectation: .directory)),
+                    at: 2)
+            }
+            try harness.spawn(plan)
+            let shim = try #require(harness.shim)
+            usleep(UInt32.random(in: 0...8000))
+            try shim.signal(SIGKILL)
+            #expect(eventually { processes(naming: harness.name).isEmpty }, "round \(round): \(processes(naming: harness.name))")
+        }
+    }
+
+    /// The processes that live with this name on their command line, by state.
+    private func processes(naming name: String) -> [String] {
+        let pids = ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { Int32($0) }
+        return pids.compactMap { pid in
+            // Read after it ended, it has none: neither is a process any more.
+            guard let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline"),
+                String(decoding: line, as: UTF8.self).contains(name)
+            else { return nil }
+            return ProcessStat.read(pid: pid).map { "\(pid) \($0.command) \($0.state)" }
+        }
+    }
+
+    @Test(arguments: ["0", "bob"])
+    func killingTheShimEndsTheContainer(_ user: String) throws {
         for initProcess in [true, false] {
             let harness = try ShimHarness()
-            try harness.spawn(harness.plan(["sleep", "1000"], monitor: MonitorPlan(initProcess: initProcess)))
+            try harness.spawn(harness.plan(["sleep", "1000"], user: user, monitor: MonitorPlan(initProcess: initProcess)))
             try harness.start()
             let running = try harness.decode(try harness.next(LNT_MSG_STARTED), as: lnt_state.self)
             kill(running.shim_pid, SIGKILL)

@@ -160,12 +160,6 @@ struct ShimProcessTests {
         #expect(try Data(contentsOf: URL(fileURLWithPath: ShimHarness.program)) == before)
     }
 
-    @Test func sessionKeyringsAreSeparate() throws {
-        let harness = try ShimHarness()
-        let outcome = try harness.run(harness.plan(["cat", "/proc/self/loginuid"]))
-        #expect(outcome.exit.signal == 0)
-    }
-
     @Test func stdoutOpensForAnOrdinaryUser() throws {
         let harness = try ShimHarness()
         let outcome = try harness.run("echo out > /dev/stdout; echo error > /dev/stderr", user: "bob")

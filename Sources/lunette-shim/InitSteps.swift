@@ -6,8 +6,10 @@ struct InitSteps {
     let slots: UnsafeMutablePointer<Int32>
 
     private var root = ContainerRoot(fd: -1)
-    /// A procfs of this pid namespace, for sysctls: never a path that the image could redirect (attack 6).
-    private var procfs: Int32 = -1
+    /// What was mounted on /proc and /sys: sysctls, masks and read-only paths are found from there, never by a path of which somebody who
+    /// shares the root's folder could change a part in between (attack 6).
+    private var procfs = Mounted(place: "/proc/")
+    private var sysfs = Mounted(place: "/sys/")
     /// The host's null device as a mount: detached, or attached where it was used first and cloned from there.
     private var nullTree: Int32 = -1
     private var nullTreeIsAttached = false
@@ -97,7 +99,7 @@ struct InitSteps {
             let target = try root.target(path, create: creates ? .directory(mode: 0o755) : .never, refusesSymlinks: refusesSymlinks)
             try attach(mount, to: target, path)
             _ = lnt_close(target)
-            if procfs < 0, lnt_same(type, literal("proc"), 5) != 0 { procfs = mount } else { _ = lnt_close(mount) }
+            if !keep(mount, path) { _ = lnt_close(mount) }
         } catch {
             if !optional { throw error }
         }
@@ -123,7 +125,7 @@ struct InitSteps {
     }
 
     // Fields: target slot create no_symlinks
-    private func attach(_ fields: inout Fields) throws(Failure) {
+    private mutating func attach(_ fields: inout Fields) throws(Failure) {
         let path = try fields.text()
         let mount = try tree(&fields)
         let creates = try fields.flag()
@@ -135,6 +137,17 @@ struct InitSteps {
         let target = try root.target(path, create: creation, refusesSymlinks: refusesSymlinks)
         defer { _ = lnt_close(target) }
         try attach(mount, to: target, path)
+        _ = keep(mount, path)
+    }
+
+    /// Notes what is on /proc and on /sys now.
+    private mutating func keep(_ mount: Int32, _ path: Text) -> Bool { procfs.keep(mount, path) || sysfs.keep(mount, path) }
+
+    /// Opens what a mask or a restriction is for; the result of the call.
+    private func openProtected(_ path: Text) -> Int32 {
+        if let rest = procfs.rest(of: path) { return ContainerRoot(fd: procfs.fd).open(rest, flags: Int32(LNT_O_PATH)) }
+        if let rest = sysfs.rest(of: path) { return ContainerRoot(fd: sysfs.fd).open(rest, flags: Int32(LNT_O_PATH)) }
+        return root.open(path, flags: Int32(LNT_O_PATH))
     }
 
     private func setMountAttributes(_ fields: inout Fields) throws(Failure) {
@@ -154,11 +167,12 @@ struct InitSteps {
         let path = try fields.text()
         let value = try fields.text()
         let optional = try fields.flag()
-        guard procfs >= 0 else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("a sysctl before proc is mounted")) }
+        guard procfs.fd >= 0 else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("a sysctl before proc is mounted")) }
         let resolve =
             UInt64(LNT_RESOLVE_BENEATH) | UInt64(LNT_RESOLVE_NO_SYMLINKS) | UInt64(LNT_RESOLVE_NO_XDEV) | UInt64(LNT_RESOLVE_NO_MAGICLINKS)
         let sys = try check(
-            lnt_openat2(procfs, literal("sys"), UInt64(LNT_O_PATH) | UInt64(LNT_O_DIRECTORY), 0, resolve), "openat2", literal("/proc/sys"))
+            lnt_openat2(procfs.fd, literal("sys"), UInt64(LNT_O_PATH) | UInt64(LNT_O_DIRECTORY), 0, resolve), "openat2",
+            literal("/proc/sys"))
         defer { _ = lnt_close(sys) }
         let fd = lnt_openat2(sys, path, UInt64(LNT_O_WRONLY), 0, resolve)
         if fd == -Int32(LNT_ENOENT), optional { return }
@@ -179,7 +193,7 @@ struct InitSteps {
 
     private mutating func maskPath(_ fields: inout Fields) throws(Failure) {
         let path = try fields.text()
-        let target = root.open(path, flags: Int32(LNT_O_PATH))
+        let target = openProtected(path)
         if target == -Int32(LNT_ENOENT) || target == -Int32(LNT_ENOTDIR) { return }
         try check(target, "openat2", path)
         var status = lnt_file_status()
@@ -215,7 +229,7 @@ struct InitSteps {
 
     private func makeReadonly(_ fields: inout Fields) throws(Failure) {
         let path = try fields.text()
-        let target = root.open(path, flags: Int32(LNT_O_PATH))
+        let target = openProtected(path)
         if target == -Int32(LNT_ENOENT) || target == -Int32(LNT_ENOTDIR) { return }
         try check(target, "openat2", path)
         defer { _ = lnt_close(target) }
@@ -224,6 +238,30 @@ struct InitSteps {
         defer { _ = lnt_close(tree) }
         try check(lnt_mount_setattr(tree, literal(""), flags, 1, 0, 0, -1), "mount_setattr", path)
         try attach(tree, to: target, path)
+    }
+}
+
+/// A mount by descriptor, and the place that paths call it by.
+private struct Mounted {
+    /// With a slash at the end.
+    let place: StaticString
+    private(set) var fd: Int32 = -1
+
+    init(place: StaticString) { self.place = place }
+
+    /// - Returns: whether this is its place; what was there before stays open, since something may still lie on it.
+    mutating func keep(_ mount: Int32, _ path: Text) -> Bool {
+        let length = place.utf8CodeUnitCount - 1
+        guard lnt_length(path) == length, lnt_same(path, literal(place), length) != 0 else { return false }
+        fd = mount
+        return true
+    }
+
+    /// What of a path lies below, nil when it lies elsewhere or nothing is mounted.
+    func rest(of path: Text) -> Text? {
+        let length = place.utf8CodeUnitCount
+        guard fd >= 0, lnt_length(path) > length, lnt_same(path, literal(place), length) != 0 else { return nil }
+        return path + length
     }
 }
 

@@ -70,7 +70,7 @@ extension ContainerRuntime {
     private func abandon(_ places: ContainerPlaces, storage: Bool) {
         var report = CleanupReport()
         // The first failure is what the caller hears; leftovers are found again by their id.
-        Self.takeApart(places, cgroups.container(places.id), ReapOptions(storage: storage), &report)
+        Self.takeApart(places, cgroups.container(places.id), ReapOptions(storage: storage), shim: nil, &report)
     }
 
     private func writeFiles(_ request: CreateRequest, _ run: Directory) throws(SystemCallError) {

@@ -19,9 +19,10 @@ extension ContainerRuntime {
         }
         let places = ContainerPlaces(configuration, id: id)
         let cgroup = cgroups.container(id)
+        let shim = container?.record.shim
         return await blocking { [report] in
             var report = report
-            Self.takeApart(places, cgroup, options, &report)
+            Self.takeApart(places, cgroup, options, shim: shim, &report)
             return report
         }
     }
@@ -43,8 +44,13 @@ extension ContainerRuntime {
         }
     }
 
-    static func takeApart(_ places: ContainerPlaces, _ cgroup: ContainerCgroup, _ options: ReapOptions, _ report: inout CleanupReport) {
-        report.step("shim") { () throws(LunetteError) in try endShim(places) }
+    /// - Parameter shim: the monitor, when this engine knew it; another is looked for.
+    static func takeApart(
+        _ places: ContainerPlaces, _ cgroup: ContainerCgroup, _ options: ReapOptions, shim: ProcessIdentity?, _ report: inout CleanupReport
+    ) {
+        report.step("shim") { () throws(LunetteError) in try endShim(places, known: shim) }
+        // The run directory is how a shim is found: it stays as long as there may be one.
+        let mayHaveShim = !report.isClean
         report.step("processes") { () throws(LunetteError) in
             let isEmpty = try atBorder("kill the processes of \(places.id)", { () throws(SystemCallError) in try cgroup.killAll() })
             if !isEmpty { throw LunetteError(.timeout, "kill the processes of \(places.id): some did not end in 10 s", target: places.id) }
@@ -53,7 +59,9 @@ extension ContainerRuntime {
         if failures.isEmpty { report.record(done: "cgroups") }
         for failure in failures { report.record("cgroups", failure: failure.lunette) }
         faultPoint("remove.cgroups")
-        report.step("run directory") { () throws(LunetteError) in try removeTree("\(places.state)/containers", places.id) }
+        if !mayHaveShim {
+            report.step("run directory") { () throws(LunetteError) in try removeTree("\(places.state)/containers", places.id) }
+        }
         faultPoint("remove.rundir")
         if options.storage {
             report.step("storage") { () throws(LunetteError) in try removeTree("\(places.root)/containers", places.id) }
@@ -74,28 +82,70 @@ extension ContainerRuntime {
             })
     }
 
-    /// Ends a shim that nobody here is connected to, found by its socket; a shim that doesn't obey is killed.
-    private static func endShim(_ places: ContainerPlaces) throws(LunetteError) {
+    /// Ends a shim that nobody here is connected to: asks it by its socket, and kills one that doesn't obey or can't be asked.
+    private static func endShim(_ places: ContainerPlaces, known: ProcessIdentity?) throws(LunetteError) {
         try atBorder(
             "end the monitor of \(places.id)",
             { () throws(SystemCallError) in
-                let socket: UnixSocket
-                do throws(SystemCallError) { socket = try .connect(places.socket, kind: .packet) } catch {
-                    // No socket, or one without a listener: no shim.
-                    if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.connectionRefused { return }
-                    throw error
+                try askShim(places)
+                if let known {
+                    // Proven to be the one, so nothing has to be looked for.
+                    try kill([known], places)
+                } else if try mayHaveShim(places) {
+                    // Killed at once: it is too young to have run anything, or somebody took its socket away. A stage that it was just
+                    // cloning shows up in the next round.
+                    for _ in 0..<10 {
+                        let found = ShimScan.find(state: places.state)[places.id] ?? []
+                        if found.isEmpty { return }
+                        try kill(found, places)
+                    }
                 }
-                // The kernel's word for who listens, not the shim's.
-                let process = try ProcessDescriptor.open(pid: try socket.peer().pid)
-                // After an exit it refuses to be aborted but leaves when released.
-                for type in [LNT_MSG_ABORT, LNT_MSG_RELEASE] { _ = try? socket.send(packet(header(type, 1)), wait: false) }
-                if !process.waitForExit(milliseconds: 5000) {
-                    guard ProcessStat.read(pid: process.pid)?.command == "lunette-shim" else { return }
-                    try process.signal(9)
-                    _ = process.waitForExit(milliseconds: 2000)
-                }
-                // Ours in the same process before an adoption, else somebody else's child: both fine.
-                _ = try? process.reap(block: false)
             })
+    }
+
+    private static func askShim(_ places: ContainerPlaces) throws(SystemCallError) {
+        let socket: UnixSocket
+        do throws(SystemCallError) { socket = try .connect(places.socket, kind: .packet) } catch {
+            // No socket, or one without a listener.
+            if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.connectionRefused { return }
+            throw error
+        }
+        // The kernel's word for who listens, not the shim's.
+        let process = try ProcessDescriptor.open(pid: try socket.peer().pid)
+        // After an exit it refuses to be aborted but leaves when released. A failure to send shows in the wait.
+        for type in [LNT_MSG_ABORT, LNT_MSG_RELEASE] { _ = try? socket.send(packet(header(type, 1)), wait: false) }
+        if !process.waitForExit(milliseconds: 5000) {
+            guard ProcessStat.read(pid: process.pid)?.command == "lunette-shim" else { return }
+            try process.signal(9)
+            _ = process.waitForExit(milliseconds: 2000)
+        }
+        // Ours in the same process before an adoption, else somebody else's child: both fine.
+        _ = try? process.reap(block: false)
+    }
+
+    /// Looking through all processes is spared where no shim can be: one without a run directory fails to bind its socket, and where that
+    /// directory has gone before the storage, an earlier teardown saw the shim's end.
+    private static func mayHaveShim(_ places: ContainerPlaces) throws(SystemCallError) -> Bool {
+        func exists(_ parent: String) throws(SystemCallError) -> Bool {
+            do throws(SystemCallError) { return try Directory(parent).exists(places.id) } catch {
+                if error.errno == ErrorNumber.noEntry { return false }
+                throw error
+            }
+        }
+        if try exists("\(places.state)/containers") { return true }
+        return try !exists("\(places.root)/containers")
+    }
+
+    private static func kill(_ identities: [ProcessIdentity], _ places: ContainerPlaces) throws(SystemCallError) {
+        for identity in identities {
+            guard let process = identity.open() else { continue }
+            try process.signal(9)
+            // It dies in the kernel's own time: a last fsync, a machine under load.
+            if !process.waitForExit(milliseconds: 10_000) {
+                throw SystemCallError("wait for the end of lunette-shim", "\(identity.pid)", errno: ErrorNumber.timedOut)
+            }
+            // Ours, or somebody else's child: both fine.
+            _ = try? process.reap(block: false)
+        }
     }
 }

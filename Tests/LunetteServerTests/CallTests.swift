@@ -93,12 +93,13 @@ import Testing
         try await with(ServedEngine()) { served in
             let session = try await served.session()
             _ = try await session.call(request("echo"), files: [], onChunk: nil)
-            let before = openDescriptors()
+            var pipes: Set<FileKey> = []
             for round in 1...50 {
                 var input: [Int32] = [-1, -1]
                 var output: [Int32] = [-1, -1]
                 pipe(&input)
                 pipe(&output)
+                pipes.formUnion([try #require(FileKey(input[0])), try #require(FileKey(output[0]))])
                 let text = Array("round \(round)".utf8)
                 _ = write(input[1], text, text.count)
                 close(input[1])
@@ -111,7 +112,7 @@ import Testing
                 close(input[0])
                 close(output[0])
             }
-            try await eventually("every descriptor is closed") { openDescriptors() <= before }
+            try await eventually("every descriptor is closed") { openDescriptors(of: pipes) == 0 }
             await session.close()
         }
     }

@@ -125,9 +125,29 @@ func with<T>(_ served: ServedEngine, _ body: (ServedEngine) async throws -> T) a
     }
 }
 
-/// Descriptors of this process that point at sockets or pipes.
-func openDescriptors() -> Int {
-    var count = 0
-    for fd in 0..<Int32(4096) where fcntl(fd, F_GETFD) >= 0 { count += 1 }
-    return count
+/// The descriptors of this process that are one of these files, pipes or sockets. Tests beside this one open others all the time.
+func openDescriptors(of files: Set<FileKey>) -> Int { (0..<Int32(4096)).count(where: { FileKey($0).map(files.contains) ?? false }) }
+
+/// The descriptors of this process that are the server's: its listener and its ends of connections, which bear the listener's name.
+func openDescriptors(of served: ServedEngine) -> Int {
+    (0..<Int32(4096)).count(where: { fd in
+        var address = sockaddr_un()
+        var size = socklen_t(MemoryLayout<sockaddr_un>.size)
+        let result = withUnsafeMutableBytes(of: &address) { getsockname(fd, $0.baseAddress!.assumingMemoryBound(to: sockaddr.self), &size) }
+        guard result == 0, address.sun_family == sa_family_t(AF_UNIX) else { return false }
+        let name = withUnsafeBytes(of: &address.sun_path) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        return name == served.directory + "/engine.sock"
+    })
+}
+
+/// Names an open file, whatever descriptors lead to it.
+struct FileKey: Hashable {
+    private let device: UInt64
+    private let inode: UInt64
+
+    init?(_ fd: Int32) {
+        var status = stat()
+        guard fstat(fd, &status) == 0 else { return nil }
+        (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino))
+    }
 }

@@ -152,7 +152,6 @@ import Testing
 
     @Test func callsOfAVanishedClientAreCancelledAndItsSessionIsClosed() async throws {
         try await with(ServedEngine()) { served in
-            let before = openDescriptors()
             for _ in 0..<200 {
                 let fd = try served.raw()
                 let wait = WireFrame.request(id: 1, method: "wait", params: []).encoded
@@ -163,8 +162,7 @@ import Testing
                 let now = served.engine.now
                 return served.server.clients == 0 && now.underWay == 0 && now.opened == now.closed
             }
-            // A leak would be one for each of the 200; tests beside this one open a few of their own.
-            #expect(openDescriptors() < before + 100)
+            try await eventually("only the listener is left") { openDescriptors(of: served) == 1 }
         }
     }
 
@@ -221,15 +219,19 @@ import Testing
 
     @Test func descriptorsThatNoFrameAnnouncesAreClosed() async throws {
         try await with(ServedEngine()) { served in
-            let before = openDescriptors()
+            var ends: [Int32] = [-1, -1]
+            #expect(pipe(&ends) == 0)
+            defer { for end in ends { close(end) } }
+            let sent: Set = [try #require(FileKey(ends[0]))]
+            #expect(openDescriptors(of: sent) == 2)
             for _ in 0..<30 {
                 let fd = try served.raw()
                 let echo = WireFrame.request(id: 1, method: "echo", params: []).encoded
-                _ = echo.withUnsafeBytes { WireSocket.send(fd, $0, files: [0, 0, 0]) }
+                _ = echo.withUnsafeBytes { WireSocket.send(fd, $0, files: [ends[0], ends[0], ends[0]]) }
                 _ = answer(fd, [])
                 close(fd)
             }
-            try await eventually("all are closed") { openDescriptors() <= before }
+            try await eventually("all are closed") { openDescriptors(of: sent) == 2 && openDescriptors(of: served) == 1 }
         }
     }
 

@@ -65,10 +65,21 @@ extension ContainerSpec {
         hasInit = try reader.bool("init") ?? true
     }
 
+    /// The most mounts that a spec may name.
+    private static let mountLimit = 1000
+
     private mutating func readFileSystems(_ reader: inout FieldReader) throws(LunetteError) {
-        for var table in try reader.tables("mounts") {
+        let tables = try reader.tables("mounts")
+        // Each is work for the engine at every start; no container has needed a tenth of this (attack 15).
+        guard tables.count <= Self.mountLimit else {
+            throw LunetteError(
+                .resourceExhausted, "\(tables.count) mounts, more than \(Self.mountLimit)", path: reader.path(of: "mounts"),
+                hint: "mount a folder that holds them all")
+        }
+        var targets: Set<String> = []
+        for var table in tables {
             let mount = try MountSpec(reading: &table)
-            if mounts.contains(where: { $0.target == mount.target }) {
+            guard targets.insert(mount.target).inserted else {
                 throw table.failure("target", "\"\(displayable(mount.target))\" is mounted twice")
             }
             mounts.append(mount)

@@ -36,6 +36,13 @@ import Testing
         }
     }
 
+    @Test func mountsHaveALimit() throws {
+        let mounts = { (count: Int) -> Value in .array((0..<count).map { ["type": "tmpfs", "target": .string("/m\($0)")] }) }
+        #expect(try ContainerSpec(["image": "x", "mounts": mounts(1000)]).mounts.count == 1000)
+        let error = #expect(throws: LunetteError.self) { try ContainerSpec(["image": "x", "mounts": mounts(1001)]) }
+        #expect(error?.code == .resourceExhausted && error?.path == "mounts")
+    }
+
     @Test func fieldsAreNormalised() throws {
         let spec = try ContainerSpec(Self.full)
         #expect(spec.workdir == "/srv/a/b")

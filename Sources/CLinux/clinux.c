@@ -6,15 +6,18 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/keyctl.h>
+#include <linux/nsfs.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <linux/securebits.h>
 #include <grp.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/fsuid.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -102,6 +105,18 @@ void lnt_umask(mode_t mask) { umask(mask); }
 int lnt_set_ids(uid_t uid, gid_t gid) {
   if (syscall(SYS_setresgid, gid, gid, gid) < 0) return -errno;
   return (int)RESULT(syscall(SYS_setresuid, uid, uid, uid));
+}
+
+int lnt_act_as(uid_t uid) {
+  // Root again first, where the capabilities follow the uid by themselves.
+  if (uid != 0 && prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) < 0) return -errno;
+  if (syscall(SYS_setresuid, -1, uid, -1) < 0) return -errno;
+  return uid == 0 ? (int)RESULT(prctl(PR_SET_SECUREBITS, 0)) : 0;
+}
+
+int64_t lnt_namespace_owner(int namespace) {
+  uid_t owner = 0;
+  return ioctl(namespace, NS_GET_OWNER_UID, &owner) < 0 ? -errno : (int64_t)owner;
 }
 
 int lnt_set_fsids(uid_t uid, gid_t gid) {

@@ -104,6 +104,10 @@ extension Monitor {
         defer { if cgroup >= 0 { _ = lnt_close(cgroup) } }
         currentStep = LNT_NAMESPACES.rawValue
         let shim = lnt_getpid()
+        // A user namespace belongs to whoever makes it, and what its processes take (inotify instances and the like) counts against that
+        // user's limits as well: made by root, one container could use up the host's own (attack 32).
+        let owner = isOwn ? try firstHostID(fields) : 0
+        if owner != 0 { try check(lnt_act_as(owner), "setresuid", literal("the namespace's owner")) }
         // The descriptor table is shared until pid 1 is cloned, so that what the host steps open needn't be sent.
         let pid = lnt_clone3(UInt64(LNT_CLONE_FILES) | (isOwn ? UInt64(LNT_NEWUSER) : 0), nil, Int32(LNT_SIGCHLD), cgroup)
         if pid == 0 {
@@ -113,7 +117,9 @@ extension Monitor {
                 drains: drains, monitor: settings)
             stages.runNamespaceStage()
         }
+        let restored = owner != 0 ? lnt_act_as(0) : 0
         holder = try check(pid, "clone3", literal("user namespace"))
+        try check(restored, "setresuid", literal("root again"))
         if isOwn {
             try writeMappings(holder, "uid_map", &fields)
             try writeMappings(holder, "gid_map", &fields)
@@ -128,6 +134,14 @@ extension Monitor {
         if sent < 0 { throw failure("sendmsg", errno: Int32(-sent), literal("the gate")) }
         if isOwn { _ = lnt_close(userNamespace) }
         // Joined namespaces' descriptors stay until the shim leaves: the namespace stage may not have used them yet.
+    }
+
+    /// What the container's lowest id is on the host: the first mapping of those that follow.
+    private func firstHostID(_ fields: Fields) throws(Failure) -> UInt32 {
+        var fields = fields
+        guard try fields.count(size: 24) > 0 else { return 0 }
+        _ = try fields.word()
+        return try fields.word()
     }
 
     /// A message of a stage, or the end: the program was executed.
@@ -191,16 +205,33 @@ extension Monitor {
 
     /// What only the host can give a program that waits at its gate: limits, and pipes that are its own so that /dev/stdout opens.
     func prepareProgram(_ plan: Plan, pid: Int32, uid: UInt32, gid: UInt32, process: UInt32) throws(Failure) {
+        try setLimits(plan, pid: pid)
+        for index in 0..<relay.streamCount where relay.streams[index].isUsed && relay.streams[index].process == process {
+            if process == 0, terminal >= 0 { break }
+            _ = lnt_fchown(relay.streams[index].fd, uid, gid)
+        }
+    }
+
+    private func setLimits(_ plan: Plan, pid: Int32) throws(Failure) {
         var limits = try plan.fields(LNT_RLIMITS)
-        for _ in 0..<(try limits.count(size: 24)) {
+        let count = try limits.count(size: 24)
+        if count == 0 { return }
+        // The namespace's owner may raise them; a root without CAP_SYS_RESOURCE may not.
+        let owner = try withProcPath(pid, "ns/user") { (path) throws(Failure) in
+            let namespace = try check(lnt_open(path, 0, 0), "open", literal("ns/user"))
+            defer { _ = lnt_close(namespace) }
+            let owner = lnt_namespace_owner(namespace)
+            if owner < 0 { throw failure("ioctl NS_GET_OWNER_UID", errno: Int32(-owner)) }
+            return owner
+        }
+        if owner > 0 { try check(lnt_act_as(UInt32(owner)), "setresuid", literal("the namespace's owner")) }
+        // Back to a saved uid that is still root's: nothing can refuse that.
+        defer { if owner > 0 { _ = lnt_act_as(0) } }
+        for _ in 0..<count {
             let resource = try limits.word()
             let soft = try limits.number()
             let hard = try limits.number()
             try check(lnt_prlimit(pid, Int32(resource), soft, hard), "prlimit")
-        }
-        for index in 0..<relay.streamCount where relay.streams[index].isUsed && relay.streams[index].process == process {
-            if process == 0, terminal >= 0 { break }
-            _ = lnt_fchown(relay.streams[index].fd, uid, gid)
         }
     }
 

@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/ptrace.h>
@@ -192,16 +194,60 @@ static void type_into_terminal(void) {
   say("tioclinux", ioctl(0, TIOCLINUX, &subcode));
 }
 
-// Looks, for some seconds, at every process that comes by: whose executable can be written, whose files lead out, who can be traced.
+// Changes the places of two names until /tmp/stop is there: whoever resolves them meets one or the other, at every instant.
+static void swap(const char *one, const char *other) {
+  unsigned long rounds = 0;
+  do {
+    for (int index = 0; index < 1000; index++, rounds++) {
+      if (syscall(SYS_renameat2, AT_FDCWD, one, AT_FDCWD, other, 2 /* RENAME_EXCHANGE */) < 0) {
+        say("swap", -1);
+        return;
+      }
+      if (rounds == 0) say("swapping", 0);
+    }
+  } while (access("/tmp/stop", F_OK) != 0);
+  printf("swapped %lu\n", rounds);
+}
+
+// Looks for a key of the host's: by the session it may have inherited, by name, by its number.
+static void keys(long serial, const char *name) {
+  char text[256] = {0};
+  enum { DESCRIBE = 6, SEARCH = 10, READ = 11, LINK = 8, SESSION = -3, USER_SESSION = -5, USER = -4 };
+  say("search-session", syscall(SYS_keyctl, SEARCH, SESSION, "user", name, 0));
+  say("search-user", syscall(SYS_keyctl, SEARCH, USER, "user", name, 0));
+  say("search-user-session", syscall(SYS_keyctl, SEARCH, USER_SESSION, "user", name, 0));
+  say("request", syscall(SYS_request_key, "user", name, 0, 0));
+  say("read", syscall(SYS_keyctl, READ, serial, text, sizeof text));
+  say("describe", syscall(SYS_keyctl, DESCRIBE, serial, text, sizeof text));
+  say("link", syscall(SYS_keyctl, LINK, serial, SESSION));
+  // A keyring of its own there is, so that the refusals above are no lack of keys altogether.
+  say("own", syscall(SYS_add_key, "user", "mine", "x", 1, SESSION));
+}
+
+// Writes past a mapping's protection, which copies the page: what is on disk must stay (the bug was that it didn't: Dirty COW).
+static void write_mapping(const char *path) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  char *page = fd < 0 ? MAP_FAILED : mmap(0, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+  int memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+  if (page == MAP_FAILED || memory < 0) { say("mapping", -1); return; }
+  say("private", pwrite(memory, "attacked", 8, (off_t)(unsigned long)page));
+  char *shared = mmap(0, 4096, PROT_READ, MAP_SHARED, fd, 0);
+  say("shared", pwrite(memory, "attacked", 8, (off_t)(unsigned long)shared));
+  say("shared-writable", (long)mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  say("mprotect", mprotect(shared, 4096, PROT_READ | PROT_WRITE));
+}
+
+// Looks, until /tmp/stop is there or some seconds have passed, at every process that comes by: whose executable can be written, whose files lead out, who can be traced.
 static void watch(int seconds) {
   time_t end = time(0) + seconds;
-  int seen = 0;
-  while (time(0) < end) {
+  int seen = 0, last = 0, others = 0;
+  while (time(0) < end && access("/tmp/stop", F_OK) != 0) {
     DIR *processes = opendir("/proc");
     struct dirent *entry;
     while (processes && (entry = readdir(processes))) {
       int pid = atoi(entry->d_name);
       if (pid <= 0 || pid == getpid()) continue;
+      if (pid > last) { last = pid; others++; }
       char path[600], target[512];
       snprintf(path, sizeof path, "/proc/%d/exe", pid);
       ssize_t length = readlink(path, target, sizeof target - 1);
@@ -225,6 +271,10 @@ static void watch(int seconds) {
       }
       if (files) closedir(files);
       if (length > 0 && seen && ptrace(PTRACE_SEIZE, pid, 0, 0) == 0) {
+        // Stopped or ended: only then it can be let go, and its end is its parent's again.
+        ptrace(PTRACE_INTERRUPT, pid, 0, 0);
+        int status = 0;
+        waitpid(pid, &status, __WALL);
         snprintf(path, sizeof path, "/proc/%d/exe", pid);
         length = readlink(path, target, sizeof target - 1);
         if (length > 0) target[length] = 0;
@@ -234,7 +284,7 @@ static void watch(int seconds) {
     }
     if (processes) closedir(processes);
   }
-  printf("watched\n");
+  printf("watched %d\n", others);
 }
 
 static void open_files(void) {
@@ -248,6 +298,21 @@ static void open_files(void) {
     target[length > 0 ? length : 0] = 0;
     printf("%s %s\n", entry->d_name, target);
   }
+}
+
+// Takes as many of a thing as there are, and holds them.
+static void exhaust(const char *what) {
+  long count = 0;
+  for (;; count++) {
+    int result = -1;
+    if (!strcmp(what, "descriptors")) result = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    else if (!strcmp(what, "inotify")) result = inotify_init1(IN_CLOEXEC);
+    else errno = EINVAL;
+    if (result < 0 || count == 10000000) break;
+  }
+  printf("%s %ld\n", what, count);
+  fflush(stdout);
+  sleep(60);
 }
 
 static void zombies(int count) {
@@ -283,6 +348,10 @@ int main(int argc, char **argv) {
   else if (!strcmp(what, "terminal")) type_into_terminal();
   else if (!strcmp(what, "watch")) watch(atoi(argv[2]));
   else if (!strcmp(what, "files")) open_files();
+  else if (!strcmp(what, "swap")) swap(argv[2], argv[3]);
+  else if (!strcmp(what, "keys")) keys(atol(argv[2]), argv[3]);
+  else if (!strcmp(what, "mapping")) write_mapping(argv[2]);
+  else if (!strcmp(what, "exhaust")) exhaust(argv[2]);
   else if (!strcmp(what, "zombies")) zombies(atoi(argv[2]));
   else if (!strcmp(what, "ids")) printf("%d %d %d %d\n", getuid(), geteuid(), getgid(), getegid());
   else if (!strcmp(what, "mount")) say("mount", mount(argv[2], argv[3], argv[4], strtoul(argv[5], 0, 0), argc > 6 ? argv[6] : 0));

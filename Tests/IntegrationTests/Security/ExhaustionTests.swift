@@ -82,6 +82,28 @@ struct ExhaustionTests {
         }
     }
 
+    /// Attack 32: limits that the kernel counts by user are the container's own, not root's of the host.
+    @Test(arguments: ["inotify", "descriptors"])
+    func whatIsUsedUpIsTheContainersOwn(_ what: String) async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let probe = try await AttackProbe.shared.path()
+            for name in ["one", "other"] {
+                try await home.lunette("run", "-d", "--name", name, "-v", "\(probe):/attack:ro", image, "/attack", "exhaust", what)
+                // Each gets as much as the other, and there is an end.
+                try await eventually("\(name) has all of it", within: .seconds(60)) {
+                    try await home.lunette("logs", name).text.hasPrefix("\(what) ")
+                }
+                let count = try await home.lunette("logs", name).text.split(separator: " ").last.flatMap { Int($0) } ?? 0
+                #expect(count > 10 && count < 5_000_000, "\(name) got \(count)")
+            }
+            let watch = inotify_init1(0)
+            #expect(watch >= 0, "the host has none left: errno \(errno)")
+            if watch >= 0 { close(watch) }
+            #expect(try await home.lunette("run", "--rm", image, "echo", "on we go").text == "on we go")
+        }
+    }
+
     @Test func sharedMemoryHasALimit() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)

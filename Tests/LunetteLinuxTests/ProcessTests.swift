@@ -1,6 +1,8 @@
+import Foundation
 import Glibc
 import LunetteLinux
 import LunetteTesting
+import Synchronization
 import Testing
 
 @Suite struct ProcessTests {
@@ -27,6 +29,35 @@ import Testing
         let shell = try SealedMemory.copy(try Directory("/").open("bin/true", scope: .inRoot), name: "true")
         let child = try spawn(SpawnRequest(.descriptor(shell), arguments: ["true"]))
         #expect(try child.reap(block: true) == 0)
+    }
+
+    /// Attack 84: between fork and exec of a process with busy threads nothing may take a lock, malloc's least of all.
+    @Test func spawningBesideBusyThreadsNeverHangs() async throws {
+        let isOver = Atomic(false)
+        let busy = (0..<8).map { _ in
+            Thread {
+                while !isOver.load(ordering: .relaxed) {
+                    _ = (0..<64).map { [UInt8](repeating: 7, count: $0 * 97) }
+                }
+            }
+        }
+        defer { isOver.store(true, ordering: .relaxed) }
+        for thread in busy { thread.start() }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    for _ in 0..<250 {
+                        try await blocking { () throws(SystemCallError) in
+                            let child = try spawn(SpawnRequest(.path("/bin/true"), arguments: ["true"]))
+                            #expect(child.waitForExit(milliseconds: 60_000))
+                            let status = try child.reap(block: true)
+                            #expect(status == 0)
+                        }
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
     }
 
     @Test func aMissingProgramIsReportedAtOnce() {

@@ -124,6 +124,22 @@ import Testing
         #expect(ran.text == "false\tnot enough memory\t1000", "\(ran.text) \(ran.error)")
     }
 
+    /// Attack 76: the parser's own limits, and ten megabytes of source.
+    @Test(arguments: [
+        "('x = 1 '):rep(1500000)", "'return ' .. ('-'):rep(5000000) .. '1'", "'x = ' .. ('a.'):rep(2000000) .. 'b'",
+        "'local ' .. ('a,'):rep(300) .. 'a'", "'local function f() ' .. ('if x then '):rep(100000)",
+        "'x = [' .. ('='):rep(1000000) .. '['", "'x = \"' .. ('\\\\z '):rep(1000000)", "('goto a '):rep(100000) .. '::a::'",
+        "('::a' .. '::'):rep(1000)", "'return ' .. ('function() return '):rep(100000)", "'x = ' .. ('1 .. '):rep(1000000) .. '1'",
+        "('do local a <close> = nil '):rep(10000)", "'\\0\\255\\1' .. ('\\0'):rep(100000)",
+    ])
+    func enormousSourceIsRefusedOrRead(_ source: String) async {
+        var limits = Self.limits
+        limits.wallSeconds = 60
+        let ran = await runLua("local f, problem = load(\(source)) return f ~= nil or #problem > 0, #{ 1, 2, 3 }", limits: limits)
+        // Out of memory and too many instructions are answers too; a crash is none.
+        #expect(ran.text == "true\t3" || !ran.message.isEmpty, "\(ran.error)")
+    }
+
     @Test func waitingWhereLuaCannotYieldIsRefused() async {
         let ran = await run("table.sort({ 2, 1 }, function() task.sleep(1) end)")
         #expect(ran.code == "would_block", "\(ran.error)")

@@ -76,6 +76,34 @@ import Testing
         }
     }
 
+    /// Attack 79: modules come from the plugin's own folder, wherever a link in it points.
+    @Test func modulesStayInThePluginsFolder() async throws {
+        let outside = NSTemporaryDirectory() + "lunette-outside-" + randomIdentifier(bytes: 6)
+        try FileManager.default.createDirectory(atPath: outside, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: outside) }
+        try Data("return 'outside'".utf8).write(to: URL(fileURLWithPath: outside + "/secret.lua"))
+        let source = """
+            return { volume = { t = { mount = function(r)
+              local answers = {}
+              for _, name in ipairs { "good", "file", "folder.secret", "up", "../x", "/etc/passwd", "a/b", "" } do
+                local ok, value = pcall(require, name)
+                answers[#answers + 1] = ok and tostring(value) or "-"
+              end
+              return { path = "/" .. table.concat(answers, " ") }
+            end } } }
+            """
+        try await load(source) { plugin, directory in
+            try Data("return 'good'".utf8).write(to: URL(fileURLWithPath: directory + "/good.lua"))
+            for (name, target) in [
+                ("file.lua", "\(outside)/secret.lua"), ("folder", outside), ("up.lua", "../../../../../../..\(outside)/secret.lua"),
+            ] {
+                try FileManager.default.createSymbolicLink(atPath: "\(directory)/\(name)", withDestinationPath: target)
+            }
+            let driver = try #require(plugin.volumeDrivers["t"])
+            #expect(try await driver.mount(request).path == "/good - - - - - - -")
+        }
+    }
+
     @Test(arguments: [
         ("return 1", "not a table"), ("error('no')", "no"), ("return {", "expected"), ("return {}", "without a function mount"),
         ("lunette.container.list() return {}", "not among what"),

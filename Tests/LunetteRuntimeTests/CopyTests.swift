@@ -79,6 +79,18 @@ import Testing
             await #expect(throws: LunetteError.self) {
                 try await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: "/escape/canary", to: "\(host)/stolen")
             }
+            // Attack 34: the kernel's own links, which lead where no path does.
+            for magic in [
+                "/proc/1/root\(host)/canary", "/proc/self/root\(host)/canary", "/proc/self/cwd\(host)/canary",
+                "/proc/1/cwd/../\(host)/canary",
+            ] {
+                await #expect(throws: LunetteError.self, "\(magic)") {
+                    try await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: magic, to: "\(host)/stolen")
+                }
+                // Refused, or written inside.
+                try? await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/evil", to: magic)
+                #expect(try Directory(host).read("canary") == Array("untouched".utf8), "\(magic)")
+            }
             // A link that stays inside is followed.
             try await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/evil", to: "/inside/here")
             try await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: "/etc/here", to: "\(host)/here")

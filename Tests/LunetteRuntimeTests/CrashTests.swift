@@ -24,6 +24,21 @@ import Testing
         }
     }
 
+    @Test func aHungShimThatCannotBeReachedIsKilledToo() async throws {
+        try await RuntimeFixture.with { fixture in
+            let container = try await fixture.runtime.create(fixture.request("c1", ["sleep", "1000"]))
+            try await container.start()
+            try #require(container.record.shim.open()).signal(SIGSTOP)
+            container.connection?.close()
+            try Directory("\(fixture.folder)/s/containers/c1").removeFile("shim.sock")
+            let next = try await ContainerRuntime.open(fixture.configuration)
+            let report = await next.reap(id: "c1", ReapOptions(storage: true))
+            #expect(report.isClean, "\(String(describing: report.error))")
+            #expect(!container.record.shim.isAlive)
+            #expect(container.record.initProcess?.isAlive == false)
+        }
+    }
+
     @Test func aHungShimIsKilled() async throws {
         try await RuntimeFixture.with { fixture in
             let container = try await fixture.runtime.create(fixture.request("c1", ["sleep", "1000"]))

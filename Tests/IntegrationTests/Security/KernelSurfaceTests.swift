@@ -2,7 +2,7 @@ import Foundation
 import LunetteTesting
 import Testing
 
-/// What a container with the defaults gets out of the kernel: research's attacks 18 and 20–31.
+/// What a container with the defaults gets out of the kernel: research's attacks 18 and 20–31, keyrings among them.
 @Suite(.requires(.root, .overlay, .userNamespaces, .seccomp, .command("gcc")))
 struct KernelSurfaceTests {
     @Test func dangerousCallsNeverReachTheKernel() async throws {
@@ -163,6 +163,42 @@ struct KernelSurfaceTests {
             #expect(
                 try await home.lunette("run", "--rm", "--user", "app", "lunette.test/setuid:1", "/attack", "ids").text
                     == "1000 1000 1000 1000")
+        }
+    }
+
+    /// Attack 23: with every call allowed, because the default profile has none of the three. Keyrings are not namespaced.
+    @Test(.requires(.command("python3")))
+    func aContainerHasASessionKeyringOfItsOwn() async throws {
+        // The command, the engine that it starts and its shims inherit a session that holds a key.
+        let program = """
+            import ctypes, os, subprocess, sys
+            call = ctypes.CDLL(None, use_errno=True).syscall
+            add, control = (248, 250) if os.uname().machine == "x86_64" else (217, 219)
+            assert call(control, 1, None) > 0
+            serial = call(add, b"user", b"lunette-canary", b"secret", ctypes.c_size_t(6), -3)
+            assert serial > 0
+            assert call(control, 10, -3, b"user", b"lunette-canary", 0) == serial
+            sys.exit(subprocess.run([word.replace("SERIAL", str(serial)) for word in sys.argv[1:]]).returncode)
+            """
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            try await home.stopEngine()
+            let probe = try await AttackProbe.shared.path()
+            let run = ["run", "--rm", "--security-opt", "seccomp=unconfined", "-v", "\(probe):/attack:ro", image]
+            let line = [LunetteHome.binary] + run + ["/attack", "keys", "SERIAL", "lunette-canary"]
+            let finished = try await Command(["python3", "-c", program] + line, environment: home.environment).run()
+            let answers = LunetteHome.answers(finished.lines)
+            #expect(answers["own"] == "ok", "\(finished.text)")
+            for name in ["search-session", "search-user", "search-user-session", "request", "read", "describe", "link"] {
+                #expect(answers[name] != nil && answers[name] != "ok", "\(name): \(finished.text)")
+            }
+            // An exec joins a session of its own as well; the engine still runs in the one with the key.
+            try await home.command(["run", "-d", "--name", "c"] + run.dropFirst(2) + ["sleep", "60"]).run()
+            let exec = LunetteHome.answers(try await home.lunette("exec", "c", "/attack", "keys", "0", "lunette-canary").lines)
+            for name in ["search-session", "search-user", "search-user-session", "request"] {
+                #expect(exec[name] != nil && exec[name] != "ok", "\(name) of an exec")
+            }
+            #expect(exec["own"] == "ok")
         }
     }
 }

@@ -35,11 +35,11 @@ package final class SeccompCompiler: Sendable {
         let profile: SeccompProfile
         switch seccomp {
         case .standard:
-            key = "standard-\(SeccompProfile.standardRevision)-\(String(capabilities.mask, radix: 16))-\(version)"
+            key = "tree-standard-\(SeccompProfile.standardRevision)-\(String(capabilities.mask, radix: 16))-\(version)"
             if let program = known.withLock({ $0[key] }) { return program }
             profile = .standard(for: capabilities)
         case .profile(let given):
-            key = "\(SHA256.digest(of: Array(JSON.encode(given.value).utf8)).hex)-\(version)"
+            key = "tree-\(SHA256.digest(of: Array(JSON.encode(given.value).utf8)).hex)-\(version)"
             if let program = known.withLock({ $0[key] }) { return program }
             profile = given
         }
@@ -68,6 +68,8 @@ package final class SeccompCompiler: Sendable {
         guard let context = seccomp_init(defaultAction) else { throw LunetteError(.internal, "libseccomp refuses the default action") }
         defer { seccomp_release(context) }
         try require(seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, 0x8000_0000), "refuse other architectures")  // SCMP_ACT_KILL_PROCESS
+        // A tree over the numbers (2) instead of a chain: at the load the kernel tries the filter on every number, which took 0.6 ms.
+        try require(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2), "order the calls as a tree")
         let unconditional = Set(profile.syscalls.filter { $0.args.isEmpty && $0.action == .allow }.flatMap(\.names))
         var prologue = SeccompPrologue()
         for rule in profile.syscalls {

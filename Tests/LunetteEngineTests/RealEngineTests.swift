@@ -82,7 +82,7 @@ import Testing
 
     @Test func anEngineThatWentAwayIsFollowedByOneThatAdopts() async throws {
         try await withRealEngine { engine, session, rootfs in
-            var longer = spec(rootfs, "/bin/sh", "-c", "echo before; sleep 1; echo after; exit 5")
+            var longer = spec(rootfs, "/bin/sh", "-c", "echo before; sleep 3; echo after; exit 5")
             longer["name"] = "long"
             let run = try await session.call("container.run", ["spec": .map(longer)])
             var brief = spec(rootfs, "/bin/sh", "-c", "exit 4")

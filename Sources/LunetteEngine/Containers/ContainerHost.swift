@@ -4,7 +4,8 @@ import LunetteSpec
 
 /// What the engine needs of the runtime; tests put one with planted failures in its place.
 protocol ContainerHost: Sendable {
-    func create(_ request: CreateRequest) async throws(LunetteError) -> any LiveContainer
+    /// - Parameter launched: given, the program runs as soon as all is ready; called before that is asked for, with what finds it again.
+    func create(_ request: CreateRequest, launched: LaunchNotice?) async throws(LunetteError) -> any LiveContainer
     func adopt(_ record: LunetteRuntime.ContainerRecord) async -> HostObservation
     func reap(id: String, storage: Bool) async -> CleanupReport
     func survey() async throws(LunetteError) -> RuntimeSurvey
@@ -69,7 +70,9 @@ extension Container: LiveContainer {
 struct RuntimeHost: ContainerHost {
     let runtime: ContainerRuntime
 
-    func create(_ request: CreateRequest) async throws(LunetteError) -> any LiveContainer { try await runtime.create(request) }
+    func create(_ request: CreateRequest, launched: LaunchNotice?) async throws(LunetteError) -> any LiveContainer {
+        try await runtime.create(request, launched: launched)
+    }
 
     func adopt(_ record: LunetteRuntime.ContainerRecord) async -> HostObservation {
         switch await runtime.adopt(record) {

@@ -92,14 +92,15 @@ extension Engine {
             let request = try await launchRequest(record, call, streams: streams)
             profile.mark("prepare")
             faultPoint("start.prepared")
-            let container = try await host.create(request)
+            let container = try await host.create(request) { [state] shim async throws(LunetteError) in
+                // Who it is, before its program runs: a later engine that finds it running knows that this start has happened.
+                var launched = Changes()
+                launched.ledger = [LedgerRow(run: record, call, launched: shim.value)]
+                try await state.commit(launched)
+            }
             profile.mark("create")
             faultPoint("start.created")
-            // Who it is, before its program runs: a later engine that finds it running knows that this start has happened.
             let run = container.record.value
-            var launched = Changes()
-            launched.ledger = [LedgerRow(run: record, call, launched: run)]
-            try await state.commit(launched)
             try await container.start()
             streams.close()
             profile.mark("exec")

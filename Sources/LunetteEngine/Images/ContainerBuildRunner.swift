@@ -62,7 +62,7 @@ struct ContainerBuildRunner: BuildRunner {
             errors.close()
         }
         request.io = ProcessIO(stdout: writing, stderr: errors)
-        let container = try await engine.host.create(request)
+        let container = try await engine.host.create(request, launched: nil)
         let relay = Task { await blocking { relayLines(reading, output) } }
         do throws(LunetteError) {
             try await container.start()

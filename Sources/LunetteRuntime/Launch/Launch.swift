@@ -13,39 +13,54 @@ struct LaunchInput: Sendable {
     var degraded: [String] = []
 }
 
+/// A shim at work on its plan.
+struct SpawnedShim: Sendable {
+    var input: LaunchInput
+    var connection: ShimConnection
+    var child: ProcessDescriptor
+    var record: ContainerRecord
+    var stopwatch: Stopwatch
+}
+
 extension ContainerRuntime {
-    /// Spawns the shim on a plan and waits for the gate. Cgroup, run directory and storage exist by now.
-    ///
-    /// Takes nothing apart on failure: whoever prepared does.
-    func launch(_ input: LaunchInput, _ stopwatch: Stopwatch, io: ProcessIO = .none) async throws(LunetteError) -> Container {
+    /// Spawns the shim on a plan. Cgroup, run directory and storage exist by now. Blocks.
+    func spawnShim(_ input: LaunchInput, _ begun: Stopwatch) throws(LunetteError) -> SpawnedShim {
         let places = ContainerPlaces(configuration, id: input.id)
-        var stopwatch = stopwatch
+        var stopwatch = begun
         let bytes = try input.plan.encoded()
         stopwatch.lap("plan")
         faultPoint("create.plan")
-        let (connection, child, record) = try await blocking { () throws(LunetteError) in
-            try atBorder(
-                "start the monitor of container \(input.id)",
-                { () throws(SystemCallError) in
-                    let program = try self.shimProgram()
-                    let plan = try SealedMemory.make("lunette-plan", bytes)
-                    let (ours, theirs) = try UnixSocket.pair(kind: .packet)
-                    let run = try Directory(places.run)
-                    let storage = try Directory(places.storage)
-                    var request = SpawnRequest(.descriptor(program), arguments: ["lunette-shim", input.id])
-                    request.descriptors = [nil, nil, nil, plan, theirs.descriptor, run.descriptor, storage.descriptor] + input.passed
-                    let child = try spawn(request)
-                    guard let identity = ProcessIdentity.of(pid: child.pid) else {
-                        throw SystemCallError("identify lunette-shim", "\(child.pid)", errno: ErrorNumber.noProcess)
-                    }
-                    return (
-                        ShimConnection(ours, id: input.id), child,
-                        ContainerRecord(id: input.id, shim: identity, initProcess: nil, degraded: input.degraded)
-                    )
-                })
-        }
+        let (connection, child, record) = try atBorder(
+            "start the monitor of container \(input.id)",
+            { () throws(SystemCallError) in
+                let program = try self.shimProgram()
+                let plan = try SealedMemory.make("lunette-plan", bytes)
+                let (ours, theirs) = try UnixSocket.pair(kind: .packet)
+                let run = try Directory(places.run)
+                let storage = try Directory(places.storage)
+                var request = SpawnRequest(.descriptor(program), arguments: ["lunette-shim", input.id])
+                request.descriptors = [nil, nil, nil, plan, theirs.descriptor, run.descriptor, storage.descriptor] + input.passed
+                let child = try spawn(request)
+                guard let identity = ProcessIdentity.of(pid: child.pid) else {
+                    throw SystemCallError("identify lunette-shim", "\(child.pid)", errno: ErrorNumber.noProcess)
+                }
+                return (
+                    ShimConnection(ours, id: input.id), child,
+                    ContainerRecord(id: input.id, shim: identity, initProcess: nil, degraded: input.degraded)
+                )
+            })
         stopwatch.lap("spawn")
         faultPoint("create.spawned")
+        return SpawnedShim(input: input, connection: connection, child: child, record: record, stopwatch: stopwatch)
+    }
+
+    /// Waits for a spawned shim to reach the gate.
+    ///
+    /// Takes nothing apart on failure: whoever prepared does.
+    func launch(_ shim: SpawnedShim, io: ProcessIO, launched: LaunchNotice?) async throws(LunetteError) -> Container {
+        let (input, connection, child) = (shim.input, shim.connection, shim.child)
+        let places = ContainerPlaces(configuration, id: input.id)
+        var stopwatch = shim.stopwatch
         // Listening begins only with the container there, so that no event is lost; until then packets wait in the socket.
         let pending = OneShot<Container>()
         try atBorder(
@@ -53,9 +68,15 @@ extension ContainerRuntime {
             { () throws(SystemCallError) in
                 try connection.open { connection in pending.known?.connectionChanged(connection) }
             })
-        let created = await connection.created.value()
         let status: ShimStatus
-        do throws(LunetteError) { status = try created.get() } catch {
+        do throws(LunetteError) {
+            if let launched {
+                // Said while namespaces and mounts are being made, the way back and forth at the gate is saved.
+                try await launched(shim.record)
+                try await Container.open(connection, io)
+            }
+            status = try await connection.created.value().get()
+        } catch {
             connection.close()
             await blocking { Self.end(child) }
             throw error
@@ -68,11 +89,11 @@ extension ContainerRuntime {
                 hint: "install both from one release")
         }
         stopwatch.lap("launch")
-        var complete = record
+        var complete = shim.record
         complete.initProcess = ProcessIdentity.of(pid: status.initPID)
         let container = Container(
             record: complete, runtime: self, cgroup: input.cgroup, places: places, connection: connection, child: child,
-            preparation: stopwatch.laps, io: io)
+            preparation: stopwatch.laps, io: io, isOpen: launched != nil)
         pending.fulfil(container)
         // What came between the gate and here.
         if connection.exited.known != nil || connection.closed.known != nil { container.connectionChanged(connection) }

@@ -6,15 +6,24 @@ extension ContainerRuntime {
     /// Launches up to the gate: cgroups, run directory, plan, shim, namespaces, mounts; the program has not run.
     ///
     /// On failure everything made is taken apart again before it throws, except storage that was there before.
+    /// - Parameter launched: given, the program runs as soon as all is ready; called before the shim is told so, with what finds it again.
+    ///   `start()` then only waits.
     /// - Throws: a launch failure with `details` = `{step, index, call, path, exit_code}`; `already_exists` when something of this id is left (reap it).
-    package func create(_ request: CreateRequest) async throws(LunetteError) -> Container {
+    package func create(_ request: CreateRequest, launched: LaunchNotice? = nil) async throws(LunetteError) -> Container {
         try ContainerPlaces.validate(id: request.id)
         let places = ContainerPlaces(configuration, id: request.id)
-        var stopwatch = Stopwatch()
-        let (input, hasNewStorage) = try await blocking { [self] () throws(LunetteError) in try prepare(request, places) }
-        stopwatch.lap("prepare")
+        let begun = Stopwatch()
+        let (shim, hasNewStorage) = try await blocking { [self] () throws(LunetteError) in
+            var stopwatch = begun
+            let (input, hasNewStorage) = try prepare(request, places)
+            stopwatch.lap("prepare")
+            do throws(LunetteError) { return (try spawnShim(input, stopwatch), hasNewStorage) } catch {
+                abandon(places, storage: hasNewStorage)
+                throw error
+            }
+        }
         do throws(LunetteError) {
-            let container = try await launch(input, stopwatch, io: request.io)
+            let container = try await launch(shim, io: request.io, launched: launched)
             faultPoint("create.created")
             return container
         } catch {

@@ -20,15 +20,18 @@ package final class Container: Sendable {
     private let preparation: [(phase: String, seconds: Double)]
     /// Given with `create`, for `start()`.
     private let io: ProcessIO
+    /// Whether its gate was opened ahead: `start()` only waits.
+    private let isOpen: Bool
     /// The shim's numbers of this engine's execs, by the engine's ids.
     private let execs = Mutex<[String: UInt32]>([:])
 
     init(
         record: ContainerRecord, runtime: ContainerRuntime, cgroup: ContainerCgroup, places: ContainerPlaces, connection: ShimConnection?,
         child: ProcessDescriptor?,
-        preparation: [(phase: String, seconds: Double)], io: ProcessIO = .none
+        preparation: [(phase: String, seconds: Double)], io: ProcessIO = .none, isOpen: Bool = false
     ) {
         self.io = io
+        self.isOpen = isOpen
         self.runtime = runtime
         self.record = record
         self.cgroup = cgroup
@@ -61,15 +64,23 @@ package final class Container: Sendable {
     /// Opens the gate: init executes the program. Returns when the program runs (its execve succeeded).
     /// - Throws: a launch failure: `not_found` (exit code 127) or `denied` (126) for the program, else the step's own error;
     ///   `details` = `{step, index, call, path, exit_code}`. `invalid_state` when it was started already.
-    package func start() async throws(LunetteError) { try await start(io) }
+    package func start() async throws(LunetteError) {
+        if isOpen { try await waitForStart() } else { try await start(io) }
+    }
 
     /// As `start()`, with other descriptors than `create` was given.
     package func start(_ io: ProcessIO) async throws(LunetteError) {
         let connection = try monitored()
-        if let state = connection.status?.state, state == .running || state == .ended {
+        if isOpen || connection.status?.state == .running || connection.status?.state == .ended {
             throw LunetteError(.invalidState, "container \(id) was started already", target: id)
         }
-        let (flags, descriptors) = Self.describe(io)
+        try await Self.open(connection, io)
+        try await waitForStart()
+    }
+
+    /// Tells a shim to open its gate, which it does when it gets there.
+    static func open(_ connection: ShimConnection, _ io: ProcessIO) async throws(LunetteError) {
+        let (flags, descriptors) = describe(io)
         try await connection.post(descriptors) { request in
             packet(
                 lnt_attach(
@@ -77,7 +88,10 @@ package final class Container: Sendable {
                     columns: UInt32(io.size?.columns ?? 0)))
         }
         faultPoint("start.sent")
-        guard let started = await connection.started.valueUnlessCancelled() else {
+    }
+
+    private func waitForStart() async throws(LunetteError) {
+        guard let started = await connection?.started.valueUnlessCancelled() else {
             throw LunetteError(.cancelled, "waiting for the start of container \(id) was cancelled", target: id)
         }
         _ = try started.get()

@@ -32,6 +32,9 @@ package struct ContainerRecord: Sendable, Equatable {
     }
 }
 
+/// Gets what finds a container again, while its shim is still at work.
+package typealias LaunchNotice = @Sendable (ContainerRecord) async throws(LunetteError) -> Void
+
 /// How a container's (or an exec's) first process ended.
 package struct ContainerExit: Sendable, Equatable {
     package enum Reason: String, Sendable {

@@ -24,7 +24,7 @@ final class FakeHost: ContainerHost {
     var journal: [String] { state.withLock { $0.journal } }
     func container(_ id: String) -> FakeContainer? { state.withLock { $0.containers[id] } }
 
-    func create(_ request: CreateRequest) async throws(LunetteError) -> any LiveContainer {
+    func create(_ request: CreateRequest, launched: LaunchNotice?) async throws(LunetteError) -> any LiveContainer {
         let result = state.withLock { state -> Result<FakeContainer, LunetteError> in
             state.journal.append("create \(request.spec.name ?? request.id)")
             state.requests.append(request)
@@ -33,7 +33,9 @@ final class FakeHost: ContainerHost {
             state.containers[request.id] = container
             return .success(container)
         }
-        return try result.get()
+        let container = try result.get()
+        try await launched?(container.record)
+        return container
     }
 
     func adopt(_ record: LunetteRuntime.ContainerRecord) async -> HostObservation {

@@ -40,6 +40,21 @@ import Testing
         }
     }
 
+    @Test func aListingCanAskForFewFields() async throws {
+        try await withEngine { fixture, session in
+            let id = try await session.run("web", ["args": ["true"], "labels": ["tier": "front"]])
+            let few = try await session.call(
+                "container.inspect_all", ["all": true, "fields": ["name", "spec.args", "spec.rootfs", "labels", "labels.tier"]])
+            #expect(few == [["name": "web", "spec": ["args": ["true"]], "labels": ["tier": "front"]]])
+            let all = try await session.call("container.inspect_all", ["all": true])
+            #expect(all.arrayValue?.first == (try await session.inspect(id)))
+            let error = await expectError(.invalidArgument) { () async throws(LunetteError) in
+                _ = try await session.call("container.inspect_all", ["fields": ["nam"]])
+            }
+            #expect(error?.path == "fields[1]" && error?.hint == "did you mean \"name\"?")
+        }
+    }
+
     @Test func aMissingImageIsNamedWithAHint() async throws {
         try await withEngine { fixture, session in
             let error = await expectError(.notFound) { () async throws(LunetteError) in try await session.run("x", ["image": "bass:latest"])

@@ -13,11 +13,10 @@ extension Functions {
         "container.get": .reading { engine, call, _ async throws(LunetteError) in try await engine.containerTarget(call).handle },
         "container.find": .reading { engine, call, _ async throws(LunetteError) in try await engine.findContainer(call)?.handle ?? .null },
         "container.list": .reading { engine, call, _ async throws(LunetteError) in
-            .array(try await engine.matchingContainers(call).map(\.handle))
+            var arguments = try call.arguments()
+            return .array(try await engine.matchingContainers(&arguments).map(\.handle))
         },
-        "container.inspect_all": .reading { engine, call, _ async throws(LunetteError) in
-            .array(try await engine.matchingContainers(call).map { engine.describe($0) })
-        },
+        "container.inspect_all": .reading { engine, call, _ async throws(LunetteError) in try await engine.inspectContainers(call) },
         "container.inspect": .reading { engine, call, _ async throws(LunetteError) in try await engine.inspectContainer(call) },
         "container.wait": .reading { engine, call, _ async throws(LunetteError) in try await engine.waitForContainer(call) },
     ]
@@ -87,8 +86,8 @@ extension Engine {
         return container
     }
 
-    func matchingContainers(_ call: Call) async throws(LunetteError) -> [ContainerRecord] {
-        var arguments = try call.arguments()
+    /// Reads the arguments that say which containers are meant; they must be the last that are read.
+    func matchingContainers(_ arguments: inout FieldReader) async throws(LunetteError) -> [ContainerRecord] {
         let all = try arguments.bool("all") ?? false
         let labels = try arguments.stringMap("labels") ?? []
         let name = try arguments.string("name")

@@ -19,6 +19,8 @@ struct PSCommand: LunetteCommand {
         var arguments: ValueMap = ["all": .bool(all || last != nil || latest)]
         try Filters.read(filter, into: &arguments, known: ["label", "status", "name"])
         if arguments["status"] != nil { arguments["all"] = true }
+        // Templates and JSON may name any field; the usual table needs few, and asking for no more halves its time.
+        if format == nil || format == "table" { arguments["fields"] = .array(quiet ? ["id", "created_at"] : ContainerRow.shown) }
         var records = try await client.call("container.inspect_all", arguments).arrayValue ?? []
         records.sort { ($0["created_at"]?.doubleValue ?? 0) > ($1["created_at"]?.doubleValue ?? 0) }
         if let count = latest ? 1 : last { records = Array(records.prefix(max(0, count))) }
@@ -61,6 +63,12 @@ enum Filters {
 }
 
 enum ContainerRow {
+    /// What the usual columns are made of.
+    static let shown: [Value] = [
+        "id", "name", "status", "state", "exit", "created_at", "started_at", "image", "spec.entrypoint", "spec.args", "spec.rootfs",
+        "spec.image",
+    ]
+
     static func row(_ record: Value, noTrunc: Bool) -> Listing.Row {
         let id = record["id"]?.stringValue ?? ""
         let shortID = noTrunc ? id : String(id.prefix(12))

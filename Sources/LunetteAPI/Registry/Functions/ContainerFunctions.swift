@@ -61,8 +61,11 @@ enum ContainerFunctions {
             "container.list", "list containers", filter, returns: .list(.handle("container")),
             example: "for _, c in ipairs(lunette.container.list { all = true }) do print(c.name) end"),
         APIFunction(
-            "container.inspect_all", "describe every container that matches, in one call", filter, returns: .list(.record("ContainerInfo")),
-            example: "for _, info in ipairs(lunette.container.inspect { all = true }) do print(info.name, info.status) end",
+            "container.inspect_all", "describe every container that matches, in one call",
+            filter + [APIField("fields", .list(.string), "only these fields of each, parts of tables as `spec.args`", default: "all")],
+            returns: .list(.record("ContainerInfo")),
+            example:
+                "for _, c in ipairs(lunette.container.inspect { all = true, fields = { \"name\", \"pid\" } }) do print(c.name, c.pid) end",
             lua: .init(hidden: true)),
         method(
             "inspect", "describe a container",

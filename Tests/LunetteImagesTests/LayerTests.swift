@@ -97,6 +97,17 @@ import Testing
         }
     }
 
+    @Test("a layer may end with its last file's last byte, as umoci writes them", .requires(.root))
+    func withoutPadding() async throws {
+        try await withWorkspace { workspace in
+            var tar = TarBuilder()
+            tar.add("a", Array("first".utf8))
+            tar.add("b", Array("last".utf8))
+            let root = try await workspace.load([Array(tar.bytes.dropLast(508))]).snapshotPaths[0]
+            #expect(try await Command.shell("cd \(root) && cat a b").run().text == "firstlast")
+        }
+    }
+
     @Test("a folder that a layer only passes through keeps the look that it has below", .requires(.root))
     func impliedFolders() async throws {
         try await withWorkspace { workspace in

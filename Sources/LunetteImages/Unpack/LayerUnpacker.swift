@@ -228,15 +228,29 @@ private final class TarInput {
     private let queue: ChunkQueue<LunetteError>
     private let hash = ContentHash()
     private var current: ChunkQueue<LunetteError>.Chunk?
+    private var length = 0
+    /// What fills a last block up: `umoci insert` writes layers that end with their last file's last byte.
+    private let filling = UnsafeMutableRawPointer.allocate(byteCount: 512, alignment: 16)
     private(set) var error: LunetteError?
 
-    init(queue: ChunkQueue<LunetteError>) { self.queue = queue }
+    init(queue: ChunkQueue<LunetteError>) {
+        self.queue = queue
+        filling.initializeMemory(as: UInt8.self, repeating: 0, count: 512)
+    }
+
+    deinit { filling.deallocate() }
 
     func next(_ data: UnsafeMutablePointer<UnsafeRawPointer?>) -> Int {
         if let current { queue.recycle(current) }
         current = nil
         do throws(LunetteError) {
-            guard let chunk = try queue.next() else { return 0 }
+            guard let chunk = try queue.next() else {
+                let missing = (512 - length % 512) % 512
+                length += missing
+                data.pointee = UnsafeRawPointer(filling)
+                return missing
+            }
+            length += chunk.count
             hash.update(UnsafeRawBufferPointer(start: chunk.memory, count: chunk.count))
             current = chunk
             data.pointee = UnsafeRawPointer(chunk.memory)

@@ -150,8 +150,8 @@ extension Engine {
                 try call.checkCancellation()
                 throw LunetteError(.timeout, "the container \(record.name) did not stop within \(timeout) s", target: record.name)
             }
-        } else {
-            await state.waitForExit(record.id)
+        } else if let exit = await state.exit(of: record.id) {
+            return exit.value
         }
         try call.checkCancellation()
         if let exit = await state.containers[record.id]?.state.exit { return exit.value }

@@ -282,6 +282,12 @@ actor State {
         }
     }
 
+    /// Waits as `waitForExit` and reads the exit in the same turn; nil when the container is gone or the task was cancelled.
+    func exit(of id: String) async -> ExitRecord? {
+        await waitForExit(id)
+        return Task.isCancelled ? nil : containers[id]?.state.exit
+    }
+
     private func wakeExitWaiter(_ id: String, _ number: Int) { exitWaiters[id]?.removeValue(forKey: number)?.resume() }
     private func wakeExitWaiters(_ id: String) { for waiter in (exitWaiters.removeValue(forKey: id) ?? [:]).values { waiter.resume() } }
 

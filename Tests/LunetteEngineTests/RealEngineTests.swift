@@ -82,7 +82,7 @@ import Testing
 
     @Test func anEngineThatWentAwayIsFollowedByOneThatAdopts() async throws {
         try await withRealEngine { engine, session, rootfs in
-            var longer = spec(rootfs, "/bin/sh", "-c", "echo before; sleep 3; echo after; exit 5")
+            var longer = spec(rootfs, "/bin/sh", "-c", "echo before; until [ -e /go-on ]; do sleep 0.1; done; echo after; exit 5")
             longer["name"] = "long"
             let run = try await session.call("container.run", ["spec": .map(longer)])
             var brief = spec(rootfs, "/bin/sh", "-c", "exit 4")
@@ -92,6 +92,7 @@ import Testing
             let next = try await Engine.open(configuration)
             let later = TestSession(try await next.connect(receiver: nil))
             #expect(try await later.status("long") == "running")
+            try Data().write(to: URL(fileURLWithPath: rootfs + "/go-on"))
             let exit = try await later.call("container.wait", ["container": run])
             #expect(exit["code"] == 5)
             #expect(try await later.call("container.logs", ["container": run]) == "before\nafter\n")

@@ -23,13 +23,20 @@ extension LunetteError {
     }
 }
 
+/// What became of one of several objects. A structure, not a pair: Swift 6.3's optimiser loses the index of a pair that a task returns
+/// from a `do` with typed throws, and with it results, errors and the exit code.
+private struct Done: Sendable {
+    var index: Int
+    var result: Result<String?, LunetteError>
+}
+
 /// What does something to each of several objects prints each as it is done, and each that failed.
 func forEach(
     _ names: [String], _ client: Client, concurrently limit: Int = 16,
     _ body: @escaping @Sendable (String) async throws(LunetteError) -> String?
 ) async -> Int32 {
     let settings = client.settings
-    return await withTaskGroup(of: (Int, Result<String?, LunetteError>).self) { group in
+    return await withTaskGroup(of: Done.self) { group in
         var next = 0
         var results: [Int: Result<String?, LunetteError>] = [:]
         var printed = 0
@@ -39,12 +46,16 @@ func forEach(
             let (index, name) = (next, names[next])
             next += 1
             group.addTask {
-                do throws(LunetteError) { return (index, .success(try await body(name))) } catch { return (index, .failure(error)) }
+                do throws(LunetteError) {
+                    return Done(index: index, result: .success(try await body(name)))
+                } catch {
+                    return Done(index: index, result: .failure(error))
+                }
             }
         }
         for _ in 0..<limit { add() }
-        for await (index, result) in group {
-            results[index] = result
+        for await done in group {
+            results[done.index] = done.result
             add()
             // In the order in which they were named.
             while let result = results.removeValue(forKey: printed) {

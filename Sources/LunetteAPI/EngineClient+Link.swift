@@ -10,6 +10,7 @@ actor EngineLink {
     private var opening: Task<Result<WirePeer, LunetteError>, Never>?
     private var loop: WireLoop?
     private var isClosed = false
+    private var isLookingForNext = false
     /// The session's handlers in the order in which they came: each new engine is told of them.
     private var handlers: [(subscription: String, request: APIRequest)] = []
     /// What the present engine calls a subscription, when that isn't the client's own id.
@@ -57,17 +58,42 @@ actor EngineLink {
             if self.loop == nil { self.loop = try WireLoop() }
             let loop = self.loop!
             let connection = WireConnection(fd: fd, loop: loop, limits: .client)
-            let peer = WirePeer(connection: connection, limits: .client, cancelGrace: 10) { [weak self] call in
-                await self?.answer(call) ?? .failure(WireConnection.gone)
-            }
+            let peer = WirePeer(
+                connection: connection, limits: .client, cancelGrace: 10,
+                answer: { [weak self] call in await self?.answer(call) ?? .failure(WireConnection.gone) },
+                ended: { [weak self] _ in Task { await self?.offerToNext() } })
             loop.everySecond { [weak peer] in peer?.tick() }
             peer.start()
             names = [:]
-            for handler in handlers { try await register(handler.request, handler.subscription, with: peer) }
+            do throws(LunetteError) {
+                for handler in handlers { try await register(handler.request, handler.subscription, with: peer) }
+            } catch {
+                peer.close()
+                throw error
+            }
             current = peer
             return .success(peer)
         } catch {
             return .failure(error)
+        }
+    }
+
+    /// Finds the next engine as soon as one has ended, when there are handlers to offer: a script that waits for nothing but
+    /// them makes no call that would, and its `before` would gate nothing from then on.
+    private func offerToNext() async {
+        guard !isLookingForNext else { return }
+        isLookingForNext = true
+        defer { isLookingForNext = false }
+        var pause = 0.1
+        while !isClosed, !handlers.isEmpty {
+            do throws(LunetteError) {
+                _ = try await peer()
+                return
+            } catch {
+                // An engine that can't start may be mended meanwhile; whoever calls it is told why.
+            }
+            try? await Task.sleep(for: .seconds(pause))  // Nobody cancels this task.
+            pause = min(pause * 2, 10)
         }
     }
 

@@ -37,6 +37,27 @@ import Testing
         await next.stop()
     }
 
+    /// A script that only waits for its handlers makes no call that would notice.
+    @Test func handlersAreOfferedToTheNextEngineWithoutACall() async throws {
+        var template = Array("/tmp/lnt-lost.XXXXXX".utf8CString)
+        let directory = String(cString: mkdtemp(&template))
+        defer { rmdir(directory) }
+        let dying = LunetteServer(state: directory, connector: FakeEngine())
+        try dying.start()
+        let session = try await EngineClient(state: directory, start: nil).connect(receiver: nil)
+        _ = try await session.call(request("hook.register", ["subscription": "s", "event": "container.create"]), files: [], onChunk: nil)
+
+        // For a while nobody listens.
+        await dying.stop()
+        try await Task.sleep(for: .milliseconds(200))
+        let second = FakeEngine()
+        let next = LunetteServer(state: directory, connector: second)
+        try next.start()
+        try await eventually("the handler is offered") { second.now.calls.contains { $0.hasPrefix("hook.register") } }
+        await session.close()
+        await next.stop()
+    }
+
     @Test func aStreamGoesOnAfterItsLastChunk() async throws {
         let position = StreamPosition()
         #expect(position.advance(["sequence": 1]))

@@ -41,6 +41,7 @@ extension ImageStore {
     private func fetch(
         _ reference: Reference, _ platform: Platform, _ options: RegistryOptions, _ reporter: ProgressReporter
     ) async throws(LunetteError) -> ImageRecord {
+        let configuration = try configuration.current()
         let endpoints = Endpoint.all(for: reference.registry, configuration, tls: options.tls, withMirrors: true)
         var mirrorFailure: LunetteError?
         for endpoint in endpoints {
@@ -48,9 +49,8 @@ extension ImageStore {
             do throws(LunetteError) {
                 return try await cancellable(cancel) { () async throws(LunetteError) in
                     let client = RegistryClient(
-                        endpoint, repository: reference.repository, http: http, credentials: credentials(for: endpoint, options),
-                        actions: "pull",
-                        cancel: cancel)
+                        endpoint, repository: reference.repository, http: http,
+                        credentials: Self.credentials(for: endpoint, options, configuration), actions: "pull", cancel: cancel)
                     let source = RegistrySource(client: client, name: reference.familiar)
                     let manifest = try await onStageThread { [content] () throws(LunetteError) in
                         try Self.resolve(reference, platform, source, content)
@@ -71,7 +71,7 @@ extension ImageStore {
         throw mirrorFailure ?? LunetteError(.internal, "no endpoint for \(reference)")
     }
 
-    func credentials(for endpoint: Endpoint, _ options: RegistryOptions) -> String? {
+    static func credentials(for endpoint: Endpoint, _ options: RegistryOptions, _ configuration: RegistryConfiguration) -> String? {
         // What the user gave is for the registry that was named; a mirror has credentials of its own or none.
         if !endpoint.isMirror, let username = options.username { return "\(username):\(options.password ?? "")" }
         return configuration.credentials[endpoint.host]

@@ -16,13 +16,14 @@ extension ImageStore {
         guard target.digest == nil || target.tag != nil else {
             throw LunetteError(.invalidArgument, "push \(name): a tag is needed to push to", target: name, hint: "lunette tag it first")
         }
+        let configuration = try configuration.current()
         let endpoint = Endpoint.all(for: target.registry, configuration, tls: options.tls, withMirrors: false)[0]
         let reporter = ProgressReporter(progress)
         let cancel = CancelFlag()
         try await cancellable(cancel) { () async throws(LunetteError) in
             let client = RegistryClient(
-                endpoint, repository: target.repository, http: http, credentials: credentials(for: endpoint, options), actions: "pull,push",
-                cancel: cancel)
+                endpoint, repository: target.repository, http: http,
+                credentials: Self.credentials(for: endpoint, options, configuration), actions: "pull,push", cancel: cancel)
             let pusher = Pusher(client: client, content: content, name: target.familiar, others: others(found, target))
             try await leasing(leases(of: image)) { () async throws(LunetteError) in
                 let blobs = image.manifest.layers + [image.manifest.config]

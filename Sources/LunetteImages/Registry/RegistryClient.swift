@@ -231,7 +231,7 @@ final class RegistryClient: Sendable {
             let isTLS = response.status == 400 && String(decoding: response.body, as: UTF8.self).contains("HTTP request to an HTTPS server")
             return LunetteError(
                 .io, "\(what): \(endpoint.host) answered \(response.status)\(words)", target: endpoint.host,
-                hint: isTLS ? "it speaks TLS: use tls=true (--tls), or put its CA into certs.d" : nil)
+                hint: isTLS ? "it speaks TLS: use tls=true (--tls=true), or put its CA into certs.d" : nil)
         }
     }
 }

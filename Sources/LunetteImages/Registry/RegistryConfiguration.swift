@@ -22,6 +22,7 @@ package struct RegistryConfiguration: Sendable {
     package var credentials: [String: String] = [:]
     /// `/etc/lunette`, where `certs.d` is; nil looks nowhere.
     package var directory: String?
+    private var wasRead = false
 
     package init(registries: [String: Registry] = [:], directory: String? = nil) {
         self.registries = registries
@@ -35,6 +36,7 @@ package struct RegistryConfiguration: Sendable {
     /// - Throws: `invalid_argument` with file and field for what can't be read.
     package static func load(directory: String) throws(LunetteError) -> RegistryConfiguration {
         var configuration = RegistryConfiguration(directory: directory)
+        configuration.wasRead = true
         if let value = try read("\(directory)/registries.json", directory) {
             var reader = try FieldReader(value, path: "registries.json")
             if let value = reader.value("registries") {
@@ -64,6 +66,12 @@ package struct RegistryConfiguration: Sendable {
             }
         }
         return configuration
+    }
+
+    /// What the files say now: a password that was just put into `auth.json` counts for the next pull, however long the engine has run.
+    func current() throws(LunetteError) -> RegistryConfiguration {
+        guard wasRead, let directory else { return self }
+        return try RegistryConfiguration.load(directory: directory)
     }
 
     private static func read(_ path: String, _ directory: String) throws(LunetteError) -> Value? {

@@ -16,7 +16,7 @@ import LunetteSpec
         }
     }
 
-    private static func run(_ words: [String], _ settings: Settings) throws(LunetteError) -> Int32 {
+    static func run(_ words: [String], _ settings: Settings) throws(LunetteError) -> Int32 {
         guard let first = words.first else {
             if settings.isDryRun, Output.isTerminal(0) {
                 throw LunetteError(.unsupported, "use --dry-run with the REPL: it is for scripts", hint: "lunette --dry-run FILE.lua")
@@ -67,6 +67,11 @@ import LunetteSpec
             parsed = try type.parseAsRoot(words)
         } catch {
             return complain(error, type)
+        }
+        // Where everything from the first unknown word on is the program's, the parser leaves --help there as well.
+        if let command = parsed as? any PassthroughCommand, command.words.first == "--help" {
+            Output.print(type.helpMessage())
+            return 0
         }
         if let repl = parsed as? REPLCommand {
             guard repl.inside == nil else {

@@ -15,6 +15,11 @@ extension LunetteCommand {
     func prepare() {}
 }
 
+/// A command whose words, from an image or a container on, belong to the program that it starts.
+protocol PassthroughCommand: LunetteCommand {
+    var words: [String] { get }
+}
+
 extension LunetteError {
     /// Docker's codes: what the container's program couldn't be started with, else 125 for whatever is ours.
     var commandExitCode: Int32 {

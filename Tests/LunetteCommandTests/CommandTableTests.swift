@@ -12,6 +12,18 @@ import Testing
         }
     }
 
+    @Test(arguments: ["run --help", "run -it --help", "create --help", "exec --help", "help run", "ps --help"])
+    func helpIsGivenThoughTheRestIsTheProgramsOwn(line: String) throws {
+        #expect(try Lunette.run(line.split(separator: " ").map(String.init), Settings()) == 0)
+    }
+
+    @Test func psShowsWhatTheImageRuns() {
+        let image: Value = ["entrypoint": ["/entry"], "cmd": ["serve"]]
+        #expect(ContainerRow.words(["image": image, "spec": ["args": []]]) == ["/entry", "serve"])
+        #expect(ContainerRow.words(["image": image, "spec": ["args": ["x"]]]) == ["/entry", "x"])
+        #expect(ContainerRow.words(["image": image, "spec": ["args": [], "entrypoint": ["sh"]]]) == ["sh"])
+    }
+
     @Test func aTypoIsAnsweredWithTheNearest() {
         #expect(CommandTable.unknown("imges").hint == "did you mean \"lunette images\"?")
         #expect(CommandTable.unknown("pss").hint == "did you mean \"lunette ps\"?")
@@ -36,6 +48,8 @@ import Testing
     @Test(arguments: ["bash", "zsh", "fish"]) func completionScriptsKnowTheCommands(shell: String) throws {
         let script = CompletionCommand.script(for: try #require(CompletionShell(rawValue: shell)))
         for name in ["run", "ps", "volume", "dry-run", "lunette ps -a --format"] { #expect(script.contains(name), "\(name)") }
+        #expect(shell != "zsh" || script.contains(#"list=("${list[@]//:/\\:}");_describe"#) && script.contains("then _files"))
+        #expect(shell != "fish" || script.contains("'*/*'") || script.contains("\"*/*\""))
         #expect(shell != "bash" || script.contains("-o bashdefault -o default -F _lunette lunette"))
     }
 }

@@ -17,13 +17,23 @@ struct CompletionCommand: ParsableCommand {
         Output.print(Self.script(for: shell))
     }
 
+    /// The parser's own script, mended where a shell needs more.
     static func script(for shell: CompletionShell) -> String {
-        let script = LunetteRoot.completionScript(for: shell)
-        guard shell == .bash else { return script }
-        // Where nothing of ours fits, a path does: `lunette scripts/h` is the beginning of a script.
-        let own = "complete -o filenames -F"
-        return script.split(separator: "\n", omittingEmptySubsequences: false).map { line in
-            line.hasPrefix(own) ? "complete -o filenames -o bashdefault -o default -F" + line.dropFirst(own.count) : String(line)
-        }.joined(separator: "\n")
+        var script = LunetteRoot.completionScript(for: shell)
+        // In each, a path where nothing of ours fits: `lunette scripts/h` is the beginning of a script.
+        switch shell {
+        case .bash:
+            script = script.replacing("complete -o filenames -F", with: "complete -o filenames -o bashdefault -o default -F")
+        case .zsh:
+            // _describe takes what stands behind a colon for a description: of `redis:7` it would offer `redis`.
+            let list = #"_describe -V "" list"#
+            script = script.replacing(list, with: #"list=("${list[@]//:/\\:}");"# + list)
+            let commands = "        _describe -V subcommand subcommands && ret=0\n"
+            script = script.replacing(
+                commands, with: commands + #"        if [[ "${PREFIX}" == */* ]]; then _files && ret=0; fi"# + "\n", maxReplacements: 1)
+        default:
+            script += "\ncomplete -c 'lunette' -n '__fish_is_first_arg; and string match -q \"*/*\" -- (commandline -ct)' -F\n"
+        }
+        return script
     }
 }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import LunetteSpec
 
-struct CreateCommand: LunetteCommand {
+struct CreateCommand: PassthroughCommand {
     static let configuration = CommandConfiguration(
         commandName: "create", _superCommandName: "lunette", abstract: "Make a container without starting it.",
         usage: "lunette create [OPTIONS] IMAGE [COMMAND…]", helpNames: .long)

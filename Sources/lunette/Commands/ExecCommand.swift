@@ -2,7 +2,7 @@ import ArgumentParser
 import LunetteAPI
 import LunetteSpec
 
-struct ExecCommand: LunetteCommand {
+struct ExecCommand: PassthroughCommand {
     static let configuration = CommandConfiguration(
         commandName: "exec", _superCommandName: "lunette", abstract: "Run a command in a running container.",
         usage: "lunette exec [OPTIONS] CONTAINER COMMAND…", helpNames: .long)

@@ -24,6 +24,7 @@ struct PSCommand: LunetteCommand {
         var records = try await client.call("container.inspect_all", arguments).arrayValue ?? []
         records.sort { ($0["created_at"]?.doubleValue ?? 0) > ($1["created_at"]?.doubleValue ?? 0) }
         if let count = latest ? 1 : last { records = Array(records.prefix(max(0, count))) }
+        if !quiet, format != "json" { records = await ContainerRow.withImages(records, client) }
         let listing = Listing(
             columns: [
                 .init("CONTAINER ID", "ID"), .init("IMAGE", "Image"), .init("COMMAND", "Command"), .init("CREATED", "RunningFor"),
@@ -87,11 +88,33 @@ enum ContainerRow {
             ], record: record, name: shortID)
     }
 
+    /// The records with what their images say of the command, each image asked for once; one that is gone says nothing.
+    static func withImages(_ records: [Value], _ client: Client) async -> [Value] {
+        var configs: [String: ValueMap] = [:]
+        var result: [Value] = []
+        for record in records {
+            guard var map = record.mapValue, var image = map["image"]?.mapValue, let id = image["id"]?.stringValue else {
+                result.append(record)
+                continue
+            }
+            if configs[id] == nil {
+                let inspected = try? await client.call("image.inspect", ["image": .string(id)])
+                configs[id] = inspected?["config"]?.mapValue ?? [:]
+            }
+            for field in ["entrypoint", "cmd"] { image[field] = configs[id]?[field] }
+            map["image"] = .map(image)
+            result.append(.map(map))
+        }
+        return result
+    }
+
     /// What runs: the entrypoint and its arguments, as far as the record says.
-    private static func words(_ record: Value) -> [String] {
+    static func words(_ record: Value) -> [String] {
         let spec = record["spec"]
         let entry = spec?["entrypoint"]?.arrayValue ?? record["image"]?["entrypoint"]?.arrayValue ?? []
-        let args = spec?["args"]?.arrayValue.flatMap { $0.isEmpty ? nil : $0 } ?? record["image"]?["cmd"]?.arrayValue ?? []
+        // An entrypoint of the container's own takes nothing from the image's command.
+        let given = spec?["args"]?.arrayValue ?? []
+        let args = given.isEmpty && spec?["entrypoint"]?.arrayValue == nil ? record["image"]?["cmd"]?.arrayValue ?? [] : given
         return (entry + args).compactMap(\.stringValue)
     }
 

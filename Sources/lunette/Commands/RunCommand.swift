@@ -3,7 +3,7 @@ import Glibc
 import LunetteAPI
 import LunetteSpec
 
-struct RunCommand: LunetteCommand {
+struct RunCommand: PassthroughCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", _superCommandName: "lunette", abstract: "Make a container from an image and start it.",
         usage: "lunette run [OPTIONS] IMAGE [COMMAND…]", helpNames: .long)

@@ -42,8 +42,9 @@ struct EventsCommand: LunetteCommand {
         if let exit = event["exit"], let code = exit["code"]?.intValue {
             words.append("code=\(code) reason=\(exit["reason"]?.stringValue ?? "")")
         }
-        if let actor = event["actor"] {
-            words.append("uid=\(actor["uid"]?.intValue ?? -1)" + (actor["script"]?.stringValue.map { " by=\"\($0)\"" } ?? ""))
+        // What the engine does by itself (an exit seen, a restart due) has no user.
+        if let actor = event["actor"], let uid = actor["uid"]?.intValue, uid >= 0 {
+            words.append("uid=\(uid)" + (actor["script"]?.stringValue.map { " by=\"\($0)\"" } ?? ""))
         }
         return words.map(Text.safe).joined(separator: " ")
     }

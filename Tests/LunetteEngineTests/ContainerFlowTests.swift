@@ -95,6 +95,22 @@ import Testing
         }
     }
 
+    /// A deadline comes as the client wrote it.
+    @Test(.timeLimit(.minutes(1)), arguments: [Double.nan, -.infinity, -1e300]) func aTimeThatIsNoneIsDueAtOnce(
+        _ seconds: Double
+    ) async throws {
+        try await SystemClock().sleep(seconds)
+    }
+
+    @Test(.timeLimit(.minutes(1))) func stoppingWhatNeverRanEndsAtOnce() async throws {
+        try await withEngine { fixture, session in
+            try await session.call("container.create", ["spec": ["image": "base:latest", "name": "web"]])
+            #expect(try await session.call("container.stop", ["container": "web"]) == .null)
+            // And nobody holds it.
+            try await session.call("container.start", ["container": "web"])
+        }
+    }
+
     @Test func theImagesStopSignalIsUsed() async throws {
         try await withEngine { fixture, session in
             fixture.images.add("quitter:1", stopSignal: "SIGQUIT")

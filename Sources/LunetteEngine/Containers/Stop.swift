@@ -23,6 +23,8 @@ extension Engine {
         let (stopping, effects) = try await state.apply(.stopRequested, to: record.id, note: ("stop", nil), durability: .desired)
         await supervisor.carryOut(effects, stopping)
         faultPoint("stop.committed")
+        // What never ran has nothing to end, and waiting for that would hold the target for ever, against its start.
+        if !stopping.state.isAlive { return stopping.state.exit }
         guard let container = await supervisor.container(record.id) else {
             await state.waitForExit(record.id)
             return await state.containers[record.id]?.state.exit ?? record.state.exit

@@ -16,8 +16,8 @@ struct SystemClock: EngineClock {
     }
 
     func sleep(_ seconds: Double) async throws {
-        // A century is for ever here; larger figures overflow Duration's nanoseconds.
-        try await Task.sleep(for: .seconds(min(max(seconds, 0), 3.2e9)))
+        // A century is for ever here; larger figures overflow Duration's nanoseconds, and what is no number is due at once.
+        try await Task.sleep(for: .seconds(seconds > 0 ? min(seconds, 3.2e9) : 0))
     }
 }
 

@@ -37,6 +37,8 @@ package final class WireConnection: Sendable {
         var start = 0
         var scanner: WireScanner
         var files: [Int32] = []
+        /// When something last came of a frame that isn't whole.
+        var waitsSince: Double?
     }
 
     package struct Handler: Sendable {
@@ -165,8 +167,12 @@ package final class WireConnection: Sendable {
         if broken { end(nil) }
     }
 
-    /// Ends a connection whose peer has taken nothing for too long. Called about once a second.
+    /// Ends a connection whose peer has taken nothing for too long, or has begun a frame and not gone on. Called about once a second.
+    ///
+    /// The second also ends one that was sent its own other end: its peer is gone, but we hold what would tell us.
     package func checkStall() {
+        let isCutShort = incoming.withLock { incoming in incoming.waitsSince.map { MonotonicClock.now - $0 > limits.stall } ?? false }
+        if isCutShort { return refuse(LunetteError(.timeout, "read a frame from the peer: it is cut short for \(Int(limits.stall)) s")) }
         let stalled = state.withLock { state in state.stalledSince.map { MonotonicClock.now - $0 > limits.stall } ?? false }
         if stalled { end(LunetteError(.timeout, "write to a client: it has read nothing for \(Int(limits.stall)) s")) }
     }
@@ -226,6 +232,7 @@ package final class WireConnection: Sendable {
             guard let frame else { break }
             try handler.withLock { $0 }?.frame(frame, takeFiles)
         }
+        incoming.withLock { $0.waitsSince = $0.bytes.isEmpty ? nil : MonotonicClock.now }
         let stray = incoming.withLock { $0.bytes.isEmpty && !$0.files.isEmpty || $0.files.count > limits.files }
         if stray { throw WireFrame.malformed("descriptors that no frame has announced") }
     }
@@ -279,6 +286,7 @@ package final class WireConnection: Sendable {
             return (files, state.waiters)
         }
         let left = incoming.withLock { incoming in
+            incoming.waitsSince = nil
             defer { incoming.files = [] }
             return incoming.files
         }

@@ -121,6 +121,23 @@ import Testing
         }
     }
 
+    /// A socket sent over itself: whoever has sent it is gone, but the engine holds the end that would say so.
+    @Test func aFrameThatIsNeverWholeEndsTheConnection() async throws {
+        var limits = WireLimits.engine
+        limits.stall = 1
+        try await with(ServedEngine(limits: limits)) { served in
+            for _ in 0..<10 {
+                let fd = try served.raw()
+                let start: [UInt8] = [0x94, 0x00]
+                _ = start.withUnsafeBytes { WireSocket.send(fd, $0, files: [fd, fd]) }
+                close(fd)
+            }
+            try await eventually("they are connected") { served.server.clients == 10 }
+            try await eventually("all are let go") { served.server.clients == 0 }
+            try await eventually("only the listener is left") { openDescriptors(of: served) == 1 }
+        }
+    }
+
     @Test func aClientThatGrantsNoCreditGetsNoMoreChunks() async throws {
         try await with(ServedEngine()) { served in
             let fd = try served.raw()

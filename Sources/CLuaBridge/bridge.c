@@ -92,6 +92,8 @@ void lnt_lua_interrupt(lnt_lua *state) {
     pthread_mutex_unlock(&state->lock);
 }
 
+void lnt_lua_forget_interrupt(lnt_lua *state) { atomic_store(&state->is_interrupted, false); }
+
 // ---- what Lua calls ----
 
 // Runs protected, so that a memory error while results are pushed can't leak the bytes that hold them.
@@ -356,7 +358,6 @@ static void begin(lnt_lua *state) {
     if (state->depth++ > 0) return;
     state->used = 0;
     state->is_exceeded = false;
-    atomic_store(&state->is_interrupted, false);
     state->started = clock_nanoseconds(CLOCK_MONOTONIC);
 }
 

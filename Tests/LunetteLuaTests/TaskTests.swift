@@ -65,17 +65,17 @@ import Testing
         #expect(ran.failed.count == 1 && ran.failed.first?["message"]?.stringValue == "lost")
     }
 
-    @Test func interruptingEndsALoop() async {
+    /// Before the loop runs, too: an interrupt that came too early was forgotten, and the loop never read its message.
+    @Test(arguments: [0, 50_000_000]) func interruptingEndsALoop(afterNanoseconds pause: Int) async {
         let ran = await runLua(
             "while true do end",
             before: { host in
                 let (mailbox, interrupter) = (host.mailbox, host.state.interrupter)
+                if pause == 0 { return LuaHost.interrupt(mailbox, interrupter) }
                 onOwnThread {
-                    // The loop has to be running: the interrupt is for what runs.
-                    var pause = timespec(tv_sec: 0, tv_nsec: 50_000_000)
+                    var pause = timespec(tv_sec: 0, tv_nsec: pause)
                     nanosleep(&pause, nil)
-                    mailbox.post { $0.enter("interrupt", ["text": "interrupted"]) }
-                    interrupter.interrupt()
+                    LuaHost.interrupt(mailbox, interrupter)
                 }
             })
         #expect(!ran.ok && ran.code == "cancelled", "\(ran.error)")
@@ -85,9 +85,30 @@ import Testing
         let ran = await runLua(
             "task.sleep(100)",
             before: { host in
-                let mailbox = host.mailbox
-                onOwnThread { mailbox.post { $0.enter("interrupt", ["text": "interrupted"]) } }
+                let (mailbox, interrupter) = (host.mailbox, host.state.interrupter)
+                onOwnThread { LuaHost.interrupt(mailbox, interrupter) }
             })
         #expect(!ran.ok && ran.code == "cancelled", "\(ran.error)")
+    }
+
+    @Test func aTaskThatSleepsNoTimeKeepsNoAnswerUnread() async {
+        let engine = FakeEngine { (_, _, _, _) async throws(LunetteError) in [] }
+        let ran = await runLua(
+            "local t = task.spawn(function() return #container.list() end) local done for n = 1, 1e9 do task.sleep(0) "
+                + "if done then return 'read' end if n == 1 then task.spawn(function() t:await() done = true end) end end", engine: engine)
+        #expect(ran.text == "read", "\(ran.error)")
+    }
+
+    @Test(arguments: [1e18, 1e300]) func aSleepMayBeLongerThanTheKernelCounts(_ seconds: Double) async {
+        let ran = await runLua("return task.any { function() task.sleep(\(seconds)) end, function() task.sleep(0.001) return 'woken' end }")
+        #expect(ran.text == "\"woken\"\t2" || ran.text == "woken\t2", "\(ran.text) \(ran.error)")
+    }
+
+    /// Two shielded tasks that wait for each other: the shields give way ten seconds after the cancel.
+    @Test func aDeadlockBehindShieldsEnds() async {
+        let ran = await runLua(
+            "local a, b a = task.spawn(function() task.shield(function() task.await(b) end) end) "
+                + "b = task.spawn(function() task.shield(function() task.await(a) end) end) task.await(a)")
+        #expect(!ran.ok && ran.code == "would_block", "\(ran.error)")
     }
 }

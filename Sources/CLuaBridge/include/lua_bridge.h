@@ -68,8 +68,11 @@ int32_t lnt_lua_enter(lnt_lua *state, const char *entry, const void *in, size_t 
 // Wakes what waits for `token`: `status` LNT_LUA_OK with an array of results, or LNT_LUA_ERROR with an error record.
 int32_t lnt_lua_deliver(lnt_lua *state, int64_t token, int32_t status, const void *data, size_t length, lnt_bytes *out);
 
-// Makes the code that runs now raise `cancelled` at its next instruction; from any thread.
+// Makes the code that runs now, or else next, raise `cancelled` at its next instruction; from any thread.
 void lnt_lua_interrupt(lnt_lua *state);
+
+// What was to be interrupted has been: forgets an interrupt that nothing has raised yet.
+void lnt_lua_forget_interrupt(lnt_lua *state);
 
 // Bytes the state holds now.
 size_t lnt_lua_memory(const lnt_lua *state);

@@ -39,6 +39,7 @@ package final class LuaHost {
     /// What a cancel of the token ends.
     var inFlight: [Int64: any Cancellable] = [:]
     private var timers: [(due: Double, token: Int64)] = []
+    private var isTimersTurn = false
     var replies: [Int64: HookReply] = [:]
     var handlerCount = 0
     var isStaying = false
@@ -78,7 +79,13 @@ package final class LuaHost {
     /// - Returns: false when nothing can come any more.
     @discardableResult
     func pump() -> Bool {
+        // Timers and messages take turns: a task that sleeps no time at all would keep every answer unread.
+        isTimersTurn.toggle()
         if let due = timers.first?.due, due <= monotonicNow() {
+            if !isTimersTurn, let work = mailbox.next(until: 0) {
+                work(self)
+                return true
+            }
             let timer = timers.removeFirst()
             deliver(timer.token, .success(.array([])))
             return true
@@ -94,8 +101,18 @@ package final class LuaHost {
 
     /// Runs until the main chunk and what it spawned have ended.
     func runToEnd() -> Value {
+        var deadlocks = 0
         while outcome == nil {
-            if !pump() { enter("deadlock", Value.map([:])) }
+            if pump() {
+                deadlocks = 0
+                continue
+            }
+            enter("deadlock", Value.map([:]))
+            deadlocks += 1
+            if outcome == nil, deadlocks > 100 {
+                // What was cancelled waits again, and nothing can come: better an end than a loop.
+                outcome = ["ok": false, "failed": [], "error": LunetteError(.wouldBlock, "nothing can end what the tasks wait for").value]
+            }
         }
         defer { outcome = nil }
         return outcome!
@@ -112,6 +129,17 @@ package final class LuaHost {
     func removeTimer(_ token: Int64) { timers.removeAll { $0.token == token } }
 
     func finish(with outcome: Value) { self.outcome = outcome }
+
+    /// Ends what runs and what waits, as Ctrl-C does; callable from any thread while the state is open.
+    ///
+    /// The state is marked first: code that starts to run before the message is read raises too, instead of keeping it unread for ever.
+    static func interrupt(_ mailbox: Mailbox, _ interrupter: LuaState.Interrupter) {
+        interrupter.interrupt()
+        mailbox.post { host in
+            host.state.forgetInterrupt()
+            host.enter("interrupt", ["text": "interrupted"])
+        }
+    }
 
     // MARK: into Lua
 

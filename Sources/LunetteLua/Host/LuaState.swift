@@ -115,8 +115,11 @@ final class LuaState {
 
     var memory: Int { lnt_lua_memory(pointer) }
 
-    /// Makes the running code raise; callable from any thread while the state is open.
+    /// Makes the code raise that runs, or that runs next; callable from any thread while the state is open.
     var interrupter: Interrupter { Interrupter(pointer: pointer) }
+
+    /// Says that the interrupt was dealt with: what runs from now on is not meant.
+    func forgetInterrupt() { lnt_lua_forget_interrupt(pointer) }
 
     // SAFETY: lnt_lua_interrupt takes the state's lock; the runner stops interrupting before it closes the state.
     struct Interrupter: @unchecked Sendable {

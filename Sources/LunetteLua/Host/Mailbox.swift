@@ -43,7 +43,9 @@ final class Mailbox: @unchecked Sendable {
                 pthread_cond_wait(condition, mutex)
                 continue
             }
-            var time = timespec(tv_sec: Int(deadline), tv_nsec: Int((deadline - deadline.rounded(.down)) * 1e9))
+            // A century is for ever here; larger figures overflow the kernel's.
+            let due = min(deadline, 3.2e9)
+            var time = timespec(tv_sec: Int(due), tv_nsec: Int((due - due.rounded(.down)) * 1e9))
             if pthread_cond_timedwait(condition, mutex, &time) == ETIMEDOUT, head == queue.count { return nil }
         }
         let work = queue[head]

@@ -40,8 +40,7 @@ final class SignalWatch: Sendable {
             guard count == 1, byte != 0 else { break }
             let isRepeated = seen.exchange(Int32(byte), ordering: .relaxed) != 0
             if isRepeated && endsOnSecond || Int32(byte) != SIGINT && !endsOnSecond { _exit(128 + Int32(byte)) }
-            mailbox.post { host in host.enter("interrupt", ["text": "interrupted"]) }
-            interrupter.interrupt()
+            LuaHost.interrupt(mailbox, interrupter)
             onInterrupt?()
         }
         close(readEnd)

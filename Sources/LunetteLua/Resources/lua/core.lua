@@ -260,11 +260,25 @@ local function spawn(options, f, ...)
 end
 core.spawn = spawn
 
+-- A cancelled task's shields hold for 10 s.
+function core.limit_shields(t)
+  if t.shield_guard then return end
+  t.shield_guard = spawn({}, function()
+    core.call("sleep", core.close_grace)
+    t.shields = 0
+    core.interrupt_wait(t)
+  end)
+end
+
 -- Cancels a task: the wait it is in raises, and each later one.
 local function cancel(t, reason, text)
   if t.is_cancelled or t.state == "done" or t.state == "failed" then return false end
   t.is_cancelled, t.reason, t.reason_text = true, reason, text
-  if t.shields > 0 or t.co ~= running() and has_grace(t, t.co) then return true end
+  if t.shields > 0 then
+    core.limit_shields(t)
+    return true
+  end
+  if t.co ~= running() and has_grace(t, t.co) then return true end
   core.interrupt_wait(t)
   return true
 end

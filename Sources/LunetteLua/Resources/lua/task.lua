@@ -186,18 +186,13 @@ function task.shield(f, ...)
   check_function(f, "task.shield")
   local me = core.current()
   me.shields = me.shields + 1
-  local guard
-  local function limit()
-    guard = spawn({}, function()
-      call("sleep", 10)
-      me.shields = 0
-      if me.is_cancelled then core.interrupt_wait(me) end
-    end)
-  end
-  if me.is_cancelled then limit() end
+  if me.is_cancelled then core.limit_shields(me) end
   local results = pack(pcall(f, ...))
-  if guard then cancel(guard) end
   if me.shields > 0 then me.shields = me.shields - 1 end
+  if me.shields == 0 and me.shield_guard then
+    cancel(me.shield_guard)
+    me.shield_guard = nil
+  end
   if not results[1] then error(results[2], 0) end
   return unpack(results, 2, results.n)
 end

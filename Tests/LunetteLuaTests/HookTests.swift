@@ -61,6 +61,13 @@ import Testing
         #expect(ran.code == "script_failed" && ran.message.contains("broken"), "\(ran.error)")
     }
 
+    @Test(.timeLimit(.minutes(1))) func aHandlersReplyIsNotLostToItsErrorObject() async {
+        let ran = await runLua(
+            "lunette.before('container.create', {}, function() error(setmetatable({}, { __tostring = function() error('x') end })) end) "
+                + "return container.create { image = 'x' }", engine: engine())
+        #expect(ran.code == "script_failed" && ran.message.contains("__tostring fails"), "\(ran.error)")
+    }
+
     @Test func handlersAreRegisteredWithTheirOptions() async throws {
         let engine = engine()
         let ran = await runLua(

@@ -2,7 +2,7 @@
 
 local core = ...
 local host = core.host
-local type, tostring, error, next = type, tostring, error, next
+local type, tostring, error, next, pcall = type, tostring, error, next, pcall
 local setmetatable, getmetatable, rawget = setmetatable, getmetatable, rawget
 
 local Error = { __name = "lunette.error" }
@@ -29,17 +29,23 @@ local function adopt(record)
   return setmetatable(record, Error)
 end
 
+-- What anything raised says, whatever its __tostring does: a reply must not be lost to it.
+function core.text_of(what)
+  local ok, text = pcall(tostring, what)
+  return ok and text or "(an error object whose __tostring fails)"
+end
+
 -- Makes an error object of a record, a text of the bridge's ("host:…") or anything raised.
 local function make_error(what, operation)
   if is_error(what) then return what end
   local record
-  if type(what) == "table" and what.code then
+  if type(what) == "table" and rawget(what, "code") then
     record = what
   elseif type(what) == "string" and what:sub(1, 5) == "host:" then
     local path, message = what:sub(6):match("^(%S-): (.*)$")
     record = { code = "invalid_argument", message = message or what:sub(6), path = path }
   else
-    record = { code = "script_failed", message = tostring(what) }
+    record = { code = "script_failed", message = core.text_of(what) }
   end
   if operation and not record.operation then record.operation = operation end
   adopt(record)

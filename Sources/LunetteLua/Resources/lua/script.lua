@@ -54,7 +54,7 @@ function core.report(t)
   local meta = kind == "table" and getmetatable(e)
   local text
   if kind == "string" or (type(meta) == "table" and meta.__tostring) then
-    text = tostring(e)
+    text = core.text_of(e)
   else
     text = "(error object is " .. (kind == "nil" and "nil" or "a " .. kind .. " value") .. ")"
   end

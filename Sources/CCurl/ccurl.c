@@ -204,7 +204,8 @@ void lnt_curl_perform(lnt_curl *self, const struct lnt_curl_request *request, st
 	lib.curl_easy_setopt(easy, CURLOPT_USERAGENT, "lunette");
 	lib.curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L * 1024);
 	lib.curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, request->connect_timeout);
-	lib.curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	// Bytes a second: a body that drips would otherwise hold a call for ever.
+	lib.curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1024L);
 	lib.curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, request->stall_timeout);
 	lib.curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
 	lib.curl_easy_setopt(easy, CURLOPT_WRITEDATA, self);

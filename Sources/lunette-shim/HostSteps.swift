@@ -14,20 +14,14 @@ struct HostSteps {
 
     func run() throws(Failure) {
         var walk = plan.start()
-        while case (let opcode, var fields)? = plan.next(&walk, from: LNT_JOIN_CGROUPS, through: LNT_OPEN_OVERLAY) {
+        while case (let opcode, var fields)? = plan.next(&walk, from: LNT_OOM_SCORE, through: LNT_OPEN_OVERLAY) {
             switch opcode {
-            case LNT_JOIN_CGROUPS.rawValue: try joinCgroups(&fields)
             case LNT_OOM_SCORE.rawValue: try setOOMScore(&fields)
             case LNT_OPEN_TREE.rawValue: try openTree(&fields)
             case LNT_OPEN_OVERLAY.rawValue: try openOverlay(&fields)
             default: throw failure("decode", errno: Int32(LNT_EPROTO))
             }
         }
-    }
-
-    /// v1 hierarchies by writing the pid; v2 was joined by clone3 (see `Launch.start`).
-    private func joinCgroups(_ fields: inout Fields) throws(Failure) {
-        for _ in 0..<(try fields.count(size: 16)) { try writePID(holder, cgroup: try fields.text()) }
     }
 
     private func setOOMScore(_ fields: inout Fields) throws(Failure) {
@@ -117,21 +111,6 @@ struct HostSteps {
 
 /// The number a descriptor has that the engine passed: `HostSource.passed(n)` is encoded as n + 1 and is fd 7 + n.
 func passedDescriptor(_ encoded: UInt64) -> Int32 { Int32(truncatingIfNeeded: min(encoded, 1 << 20)) + 6 }
-
-/// Moves a process into the cgroup whose directory is given.
-func writePID(_ pid: Int32, cgroup: Text) throws(Failure) {
-    let directory = try check(lnt_open(cgroup, Int32(LNT_O_PATH) | Int32(LNT_O_DIRECTORY), 0), "open", cgroup)
-    defer { _ = lnt_close(directory) }
-    let fd = try check(lnt_openat(directory, literal("cgroup.procs"), Int32(LNT_O_WRONLY), 0), "open cgroup.procs", cgroup)
-    defer { _ = lnt_close(fd) }
-    var storage: (UInt64, UInt64) = (0, 0)
-    let result = withUnsafeMutableBytes(of: &storage) { bytes in
-        var buffer = TextBuffer(bytes.baseAddress!, capacity: bytes.count)
-        buffer.append(UInt64(pid))
-        return lnt_write_all(fd, buffer.start, buffer.count)
-    }
-    try check(result, "write cgroup.procs", cgroup)
-}
 
 /// Writes one of `uid_map`, `gid_map` of a process: a single write, as the kernel wants it.
 func writeMappings(_ pid: Int32, _ name: StaticString, _ fields: inout Fields) throws(Failure) {

@@ -19,8 +19,10 @@ struct JoinStage {
     private func join() throws(Failure) {
         dieWith(parent: shim)
         // v2's was joined by clone3.
-        var cgroups = try plan.fields(LNT_JOIN_CGROUPS)
-        for _ in 0..<(try cgroups.count(size: 16)) { try writePID(0, cgroup: try cgroups.text()) }
+        guard let memory = lnt_map_anonymous(4096) else { throw failure("mmap", errno: Int32(LNT_ENOMEM)) }
+        let cgroups = CgroupJoin(storage: memory.assumingMemoryBound(to: Int32.self))
+        try cgroups.open(plan)
+        try cgroups.enter(plan)
         currentStep = LNT_NAMESPACES.rawValue
         try check(lnt_setns(container, kinds), "setns", literal("the container's namespaces"))
         var none: gid_t = 0

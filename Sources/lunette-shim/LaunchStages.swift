@@ -11,6 +11,7 @@ struct LaunchStages {
     let slots: UnsafeMutablePointer<Int32>
     let joins: UnsafeMutablePointer<(fd: Int32, kind: UInt64)>
     let joinCount: Int
+    let cgroups: CgroupJoin
     let create: UInt64
     var stdio: Stdio
     /// What an init that outlives its shim reads away.
@@ -25,6 +26,7 @@ struct LaunchStages {
 
     private mutating func makeNamespaces() throws(Failure) {
         dieWith(parent: shim)
+        try cgroups.enter(plan)
         currentStep = LNT_NAMESPACES.rawValue
         currentIndex = 0
         for index in 0..<joinCount { try check(lnt_setns(joins[index].fd, joins[index].kind), "setns", kindName(joins[index].kind)) }
@@ -44,7 +46,7 @@ struct LaunchStages {
         }
         currentStep = LNT_NAMESPACES.rawValue
         currentIndex = 0
-        // GO brings the slots: the host steps are done, the ids are mapped, the cgroups joined.
+        // GO brings the slots: the host steps are done, the ids are mapped.
         let size = Int(LNT_SLOTS) * 4
         guard lnt_read(gate, slots, size) == size else { lnt_exit(1) }
         var none: gid_t = 0

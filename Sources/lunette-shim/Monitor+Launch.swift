@@ -78,6 +78,8 @@ extension Monitor {
         guard count <= 16, let memory = lnt_map_anonymous(4096) else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("joins")) }
         defer { _ = lnt_unmap(memory, 4096) }
         let joins = memory.assumingMemoryBound(to: (fd: Int32, kind: UInt64).self)
+        let cgroups = CgroupJoin(storage: (memory + 2048).assumingMemoryBound(to: Int32.self))
+        try cgroups.open(plan)
         var userNamespace: Int32 = -1
         for index in 0..<count {
             let kind = try fields.number()
@@ -112,9 +114,8 @@ extension Monitor {
         let pid = lnt_clone3(UInt64(LNT_CLONE_FILES) | (isOwn ? UInt64(LNT_NEWUSER) : 0), nil, Int32(LNT_SIGCHLD), cgroup)
         if pid == 0 {
             var stages = LaunchStages(
-                plan: plan, shim: shim, gate: childGate, lifeline: lifeline, slots: slots, joins: joins, joinCount: count, create: create,
-                stdio: stdio,
-                drains: drains, monitor: settings)
+                plan: plan, shim: shim, gate: childGate, lifeline: lifeline, slots: slots, joins: joins, joinCount: count,
+                cgroups: cgroups, create: create, stdio: stdio, drains: drains, monitor: settings)
             stages.runNamespaceStage()
         }
         let restored = owner != 0 ? lnt_act_as(0) : 0

@@ -55,6 +55,18 @@ import LunetteSpec
         }
     }
 
+    static func parse(_ words: [String], as type: any ParsableCommand.Type) throws -> any ParsableCommand {
+        var words = JoinedValues.separated(words, for: type)
+        var parsed = try type.parseAsRoot(words)
+        while let command = parsed as? any PassthroughCommand,
+            let separated = JoinedValues.separated(words, before: command.words, for: type)
+        {
+            words = separated
+            parsed = try type.parseAsRoot(words)
+        }
+        return parsed
+    }
+
     private static func command(_ name: String, _ words: [String], _ settings: Settings) throws(LunetteError) -> Int32 {
         guard let type = CommandTable.command(name) else { throw CommandTable.unknown(name) }
         if settings.isDryRun {
@@ -64,7 +76,7 @@ import LunetteSpec
         }
         let parsed: any ParsableCommand
         do {
-            parsed = try type.parseAsRoot(words)
+            parsed = try parse(words, as: type)
         } catch {
             return complain(error, type)
         }
@@ -115,7 +127,8 @@ import LunetteSpec
             ErrorPrinter.print(error, settings: Settings())
             return error.commandExitCode
         }
-        var message = type.message(for: error)
+        // Where a group of letters may be read in two ways the parser says both, on two lines: the first will do.
+        var message = String(type.message(for: error).prefix { $0 != "\n" })
         if message.hasSuffix(".") { message.removeLast() }
         if let first = message.first, first.isUppercase { message = first.lowercased() + message.dropFirst() }
         let name = type.configuration.commandName ?? ""

@@ -76,3 +76,8 @@ func forEach(
         return code
     }
 }
+
+extension NameSpecification {
+    /// The long name, and a letter that takes its value with or without a blank between: `-m 64m`, `-m64m`.
+    static func joined(_ letter: Character) -> NameSpecification { [.customShort(letter, allowingJoined: true), .long] }
+}

@@ -32,6 +32,18 @@ import Testing
         #expect(CommandTable.unknown("compose").code == .unsupported)
     }
 
+    @Test func aLettersValueMayStandRightBehindIt() throws {
+        let words = ["-it", "-m64m", "-eA=b=c", "-u1000:1", "-v/a:/b:ro", "-lx=y", "image", "sh", "-eB=c"]
+        let run = try #require(try Lunette.parse(words, as: RunCommand.self) as? RunCommand)
+        #expect(run.options.memory == "64m")
+        #expect(run.options.user == "1000:1")
+        #expect(run.options.volume == ["/a:/b:ro"])
+        #expect(run.options.env == ["A=b=c"] && run.options.label == ["x=y"] && run.options.tty)
+        #expect(run.words == ["image", "sh", "-eB=c"], "what follows the image is the program's")
+        #expect((try Lunette.parse(["-an", "1", "-fstatus=running"], as: PSCommand.self) as? PSCommand)?.filter == ["status=running"])
+        #expect((try Lunette.parse(["-n1"], as: PSCommand.self) as? PSCommand)?.last == 1)
+    }
+
     @Test func globalOptionsAreTakenBeforeTheCommand() throws {
         var settings = Settings()
         let rest = try settings.take(["--root", "/r", "--state=/s", "--in-process", "--verbose", "ps", "--root", "/x"])

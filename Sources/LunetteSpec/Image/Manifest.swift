@@ -8,6 +8,9 @@ public struct Manifest: Hashable, Sendable {
     public var subject: Descriptor?
     public var artifactType: String?
 
+    /// How many layers an image may have: what overlay stacks (OVL_MAX_STACK in fs/overlayfs/params.h), less the container's own.
+    public static let mostLayers = 499
+
     public init(
         mediaType: MediaType = .imageManifest, config: Descriptor, layers: [Descriptor], annotations: [String: String] = [:],
         subject: Descriptor? = nil, artifactType: String? = nil
@@ -25,7 +28,12 @@ public struct Manifest: Hashable, Sendable {
         guard var config = try reader.table("config") else { throw reader.failure("config", "is required") }
         self.config = try Descriptor(reading: &config)
         layers = []
-        for var layer in try reader.tables("layers") { layers.append(try Descriptor(reading: &layer)) }
+        let tables = try reader.tables("layers")
+        // Refused before anything is fetched; overlay takes no more (docs/kernel-notes.md).
+        guard tables.count <= Self.mostLayers else {
+            throw reader.failure("layers", "are \(tables.count), and at most \(Self.mostLayers) can be stacked")
+        }
+        for var layer in tables { layers.append(try Descriptor(reading: &layer)) }
         annotations = try reader.dictionary("annotations")
         if var table = try reader.table("subject") { subject = try Descriptor(reading: &table) }
         artifactType = try reader.string("artifactType")

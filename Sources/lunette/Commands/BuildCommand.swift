@@ -7,14 +7,14 @@ struct BuildCommand: LunetteCommand {
         commandName: "build", _superCommandName: "lunette", abstract: "Make an image from nothing or from a base, with copy and run steps.",
         discussion: "Copies come first, in order, then the run steps. For more than that, write a Lua script with image.build.")
 
-    @Option(name: [.short, .long], help: ArgumentHelp("The reference it gets.", valueName: "reference")) var tag: String?
+    @Option(name: .joined("t"), help: ArgumentHelp("The reference it gets.", valueName: "reference")) var tag: String?
     @Option(help: ArgumentHelp("Base image, or scratch.", valueName: "image")) var from = "scratch"
     @Option(help: ArgumentHelp("Copy a host file or folder: FROM:TO[:MODE].", valueName: "copy")) var copy: [String] = []
     @Option(help: ArgumentHelp("Run a command in it by /bin/sh -c.", valueName: "command")) var run: [String] = []
-    @Option(name: [.short, .long], help: ArgumentHelp("Set a variable.", valueName: "name=value")) var env: [String] = []
-    @Option(name: [.short, .long], help: ArgumentHelp("Mark the image.", valueName: "name=value")) var label: [String] = []
-    @Option(name: [.short, .long], help: ArgumentHelp("Where containers start.", valueName: "dir")) var workdir: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("Who they run as.", valueName: "user")) var user: String?
+    @Option(name: .joined("e"), help: ArgumentHelp("Set a variable.", valueName: "name=value")) var env: [String] = []
+    @Option(name: .joined("l"), help: ArgumentHelp("Mark the image.", valueName: "name=value")) var label: [String] = []
+    @Option(name: .joined("w"), help: ArgumentHelp("Where containers start.", valueName: "dir")) var workdir: String?
+    @Option(name: .joined("u"), help: ArgumentHelp("Who they run as.", valueName: "user")) var user: String?
     @Option(help: ArgumentHelp("The program; words apart by spaces.", valueName: "words")) var entrypoint: String?
     @Option(help: ArgumentHelp("The command; words apart by spaces.", valueName: "words")) var cmd: String?
     @Option(help: ArgumentHelp("none or host, for run steps.", valueName: "network")) var network: String?

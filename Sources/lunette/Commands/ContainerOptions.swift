@@ -4,22 +4,22 @@ import LunetteSpec
 /// The flags of `run` and `create`, named as Docker's users know them.
 struct ContainerOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Give the container a name.", valueName: "name")) var name: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("Set a variable; NAME alone takes it from here.", valueName: "name=value")) var env:
+    @Option(name: .joined("e"), help: ArgumentHelp("Set a variable; NAME alone takes it from here.", valueName: "name=value")) var env:
         [String] = []
     @Option(help: ArgumentHelp("Read variables from a file.", valueName: "file")) var envFile: [String] = []
-    @Option(name: [.short, .long], help: ArgumentHelp("Mount a volume or host folder: SOURCE:TARGET[:ro].", valueName: "mount")) var volume:
+    @Option(name: .joined("v"), help: ArgumentHelp("Mount a volume or host folder: SOURCE:TARGET[:ro].", valueName: "mount")) var volume:
         [String] = []
     @Option(help: ArgumentHelp("Mount something: type=volume|bind|tmpfs,source=…,target=…[,readonly].", valueName: "mount")) var mount:
         [String] = []
     @Option(help: ArgumentHelp("Mount a tmpfs: TARGET[:size=64m,mode=1777].", valueName: "mount")) var tmpfs: [String] = []
     @Option(name: [.customLong("network"), .customLong("net")], help: ArgumentHelp("none, host or container:NAME.", valueName: "network"))
     var network: String?
-    @Option(name: [.customShort("h"), .long], help: ArgumentHelp("The container's host name.", valueName: "name")) var hostname: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("Memory limit.", valueName: "size")) var memory: String?
+    @Option(name: .joined("h"), help: ArgumentHelp("The container's host name.", valueName: "name")) var hostname: String?
+    @Option(name: .joined("m"), help: ArgumentHelp("Memory limit.", valueName: "size")) var memory: String?
     @Option(help: ArgumentHelp("Memory and swap together; -1 is no limit.", valueName: "size")) var memorySwap: String?
     @Option(help: ArgumentHelp("What it is left under memory pressure.", valueName: "size")) var memoryReservation: String?
     @Option(help: ArgumentHelp("Processors' worth of time (1.5).", valueName: "number")) var cpus: Double?
-    @Option(name: [.customShort("c"), .long], help: ArgumentHelp("Weight against others.", valueName: "number")) var cpuShares: Int?
+    @Option(name: .joined("c"), help: ArgumentHelp("Weight against others.", valueName: "number")) var cpuShares: Int?
     @Option(help: ArgumentHelp("Processors it may use (0-1,3).", valueName: "list")) var cpusetCpus: String?
     @Option(help: ArgumentHelp("Processes and threads it may have; -1 is no limit.", valueName: "number")) var pidsLimit: Int?
     @Option(help: ArgumentHelp("Weight for block devices, 10 to 1000.", valueName: "number")) var blkioWeight: Int?
@@ -29,9 +29,9 @@ struct ContainerOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Host device: SOURCE[:TARGET[:rwm]].", valueName: "device")) var device: [String] = []
     @Flag(help: "Remove the container when it ends.") var rm = false
     @Flag(inversion: .prefixedNo, help: "A reaping init as process 1.") var `init` = true
-    @Option(name: [.short, .long], help: ArgumentHelp("Run as NAME|UID[:GROUP|GID].", valueName: "user")) var user: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("Where the program starts.", valueName: "dir")) var workdir: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("Mark the container.", valueName: "name=value")) var label: [String] = []
+    @Option(name: .joined("u"), help: ArgumentHelp("Run as NAME|UID[:GROUP|GID].", valueName: "user")) var user: String?
+    @Option(name: .joined("w"), help: ArgumentHelp("Where the program starts.", valueName: "dir")) var workdir: String?
+    @Option(name: .joined("l"), help: ArgumentHelp("Mark the container.", valueName: "name=value")) var label: [String] = []
     @Option(help: ArgumentHelp("Program to run instead of the image's.", valueName: "program")) var entrypoint: String?
     @Flag(help: "The container's root can't be written.") var readOnly = false
     @Option(help: ArgumentHelp("Add a capability; ALL.", valueName: "name")) var capAdd: [String] = []
@@ -58,7 +58,7 @@ struct ContainerOptions: ParsableArguments {
 
 /// Flags that Docker's users will try and that a later version brings: told so instead of "unknown".
 struct LaterOptions: ParsableArguments {
-    @Option(name: [.short, .long]) var publish: [String] = []
+    @Option(name: .joined("p")) var publish: [String] = []
     @Flag(name: [.customShort("P"), .long]) var publishAll = false
     @Option var ip: String?
     @Option var networkAlias: [String] = []

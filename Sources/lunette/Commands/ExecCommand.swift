@@ -10,11 +10,11 @@ struct ExecCommand: PassthroughCommand {
     @Flag(name: [.short, .long], help: "Connect stdin.") var interactive = false
     @Flag(name: [.short, .long], help: "Give it a terminal.") var tty = false
     @Flag(name: [.short, .long], help: "Start it and return.") var detach = false
-    @Option(name: [.short, .long], help: ArgumentHelp("Set a variable; NAME alone takes it from here.", valueName: "name=value")) var env:
+    @Option(name: .joined("e"), help: ArgumentHelp("Set a variable; NAME alone takes it from here.", valueName: "name=value")) var env:
         [String] = []
     @Option(help: ArgumentHelp("Read variables from a file.", valueName: "file")) var envFile: [String] = []
-    @Option(name: [.short, .long], help: ArgumentHelp("Run as NAME|UID[:GROUP|GID].", valueName: "user")) var user: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("Where it starts.", valueName: "dir")) var workdir: String?
+    @Option(name: .joined("u"), help: ArgumentHelp("Run as NAME|UID[:GROUP|GID].", valueName: "user")) var user: String?
+    @Option(name: .joined("w"), help: ArgumentHelp("Where it starts.", valueName: "dir")) var workdir: String?
     @Option(help: ArgumentHelp("Kill it after this long.", valueName: "duration")) var timeout: String?
     @Option(help: ArgumentHelp("Keys that leave (ctrl-p,ctrl-q).", valueName: "keys")) var detachKeys: String?
     @Argument(

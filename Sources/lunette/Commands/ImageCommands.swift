@@ -73,7 +73,7 @@ struct ImagesCommand: LunetteCommand {
     @Flag(name: [.short, .long], help: "Only ids.") var quiet = false
     @Flag(help: "Whole ids.") var noTrunc = false
     @Flag(help: "With the manifests' digests.") var digests = false
-    @Option(name: [.short, .long], help: ArgumentHelp("label=NAME[=VALUE], reference=START or dangling=true.", valueName: "filter"))
+    @Option(name: .joined("f"), help: ArgumentHelp("label=NAME[=VALUE], reference=START or dangling=true.", valueName: "filter"))
     var filter: [String] = []
     @Option(help: ArgumentHelp("json, table or a template such as '{{.Repository}}'.", valueName: "format")) var format: String?
     @Argument(help: "Only images whose reference starts so.") var reference: String?
@@ -193,8 +193,8 @@ struct LoadCommand: LunetteCommand {
         commandName: "load", _superCommandName: "lunette", abstract: "Read images from an OCI layout or a docker-archive.",
         discussion: "Without a path, an archive is read from stdin: lunette load < image.tar")
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Folder or archive.", valueName: "path"), completion: .file()) var input: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("A reference to give the image.", valueName: "reference")) var tag: String?
+    @Option(name: .joined("i"), help: ArgumentHelp("Folder or archive.", valueName: "path"), completion: .file()) var input: String?
+    @Option(name: .joined("t"), help: ArgumentHelp("A reference to give the image.", valueName: "reference")) var tag: String?
     @Flag(name: [.short, .long], help: "No progress.") var quiet = false
     @Argument(help: "Folder or archive; - is stdin.", completion: .file()) var path: String?
     @OptionGroup var global: GlobalOptions
@@ -226,7 +226,7 @@ struct SaveCommand: LunetteCommand {
         commandName: "save", _superCommandName: "lunette", abstract: "Write images to a file, or as a tar to stdout.",
         discussion: "Podman and Docker read it: lunette save IMAGE | podman load")
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Where to write; - is stdout.", valueName: "path"), completion: .file())
+    @Option(name: .joined("o"), help: ArgumentHelp("Where to write; - is stdout.", valueName: "path"), completion: .file())
     var output: String?
     @Option(help: ArgumentHelp("oci (a tar), oci-dir or docker.", valueName: "format"), completion: .list(["oci", "oci-dir", "docker"]))
     var format = "oci"

@@ -6,7 +6,7 @@ struct InspectCommand: LunetteCommand {
         commandName: "inspect", _superCommandName: "lunette", abstract: "Describe containers, images or volumes.")
 
     @Option(help: ArgumentHelp("container, image or volume only.", valueName: "noun")) var type: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("json or a template such as '{{.status}}'.", valueName: "format")) var format: String?
+    @Option(name: .joined("f"), help: ArgumentHelp("json or a template such as '{{.status}}'.", valueName: "format")) var format: String?
     @Flag(help: "Print a container's launch plan instead.") var launchPlan = false
     @Argument(help: "Names or ids.") var name: [String]
     @OptionGroup var global: GlobalOptions

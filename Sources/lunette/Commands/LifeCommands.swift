@@ -46,7 +46,8 @@ struct StopCommand: LunetteCommand {
     )
 
     @Option(
-        name: [.short, .customLong("time"), .customLong("timeout")], help: ArgumentHelp("Grace period (10, 500ms).", valueName: "seconds"))
+        name: [.customShort("t", allowingJoined: true), .customLong("time"), .customLong("timeout")],
+        help: ArgumentHelp("Grace period (10, 500ms).", valueName: "seconds"))
     var time: String?
     @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
@@ -61,7 +62,7 @@ struct KillCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "kill", _superCommandName: "lunette", abstract: "Send a signal to containers' first processes.")
 
-    @Option(name: [.short, .long], help: ArgumentHelp("TERM, SIGTERM or 15.", valueName: "signal")) var signal = "KILL"
+    @Option(name: .joined("s"), help: ArgumentHelp("TERM, SIGTERM or 15.", valueName: "signal")) var signal = "KILL"
     @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
 
@@ -76,7 +77,8 @@ struct RestartCommand: LunetteCommand {
         commandName: "restart", _superCommandName: "lunette", abstract: "Stop containers and start them again.")
 
     @Option(
-        name: [.short, .customLong("time"), .customLong("timeout")], help: ArgumentHelp("Grace period of the stop.", valueName: "seconds"))
+        name: [.customShort("t", allowingJoined: true), .customLong("time"), .customLong("timeout")],
+        help: ArgumentHelp("Grace period of the stop.", valueName: "seconds"))
     var time: String?
     @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
@@ -170,15 +172,14 @@ struct UpdateCommand: LunetteCommand {
         commandName: "update", _superCommandName: "lunette",
         abstract: "Change limits, labels or the restart policy of containers that exist.")
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Memory limit.", valueName: "size")) var memory: String?
+    @Option(name: .joined("m"), help: ArgumentHelp("Memory limit.", valueName: "size")) var memory: String?
     @Option(help: ArgumentHelp("Memory and swap together; -1 is no limit.", valueName: "size")) var memorySwap: String?
     @Option(help: ArgumentHelp("What it is left under pressure.", valueName: "size")) var memoryReservation: String?
     @Option(help: ArgumentHelp("Processors' worth of time.", valueName: "number")) var cpus: Double?
-    @Option(name: [.customShort("c"), .long], help: ArgumentHelp("Weight against others.", valueName: "number")) var cpuShares: Int?
+    @Option(name: .joined("c"), help: ArgumentHelp("Weight against others.", valueName: "number")) var cpuShares: Int?
     @Option(help: ArgumentHelp("Processors it may use.", valueName: "list")) var cpusetCpus: String?
     @Option(help: ArgumentHelp("Processes and threads it may have.", valueName: "number")) var pidsLimit: Int?
-    @Option(name: [.customShort("l"), .long], help: ArgumentHelp("Set a label; NAME= empties it.", valueName: "name=value")) var label:
-        [String] = []
+    @Option(name: .joined("l"), help: ArgumentHelp("Set a label; NAME= empties it.", valueName: "name=value")) var label: [String] = []
     @Option(help: ArgumentHelp("no, on-failure[:N], always.", valueName: "policy")) var restart: String?
     @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions

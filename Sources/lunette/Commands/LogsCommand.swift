@@ -10,7 +10,8 @@ struct LogsCommand: LunetteCommand {
     @Option(help: ArgumentHelp("Only from this unix time on, or this long ago (10m).", valueName: "time")) var since: String?
     @Option(help: ArgumentHelp("Only up to this unix time, or this long ago.", valueName: "time")) var until: String?
     @Option(
-        name: [.customShort("n"), .customLong("tail")], help: ArgumentHelp("Only so many lines from the end; all.", valueName: "number"))
+        name: [.customShort("n", allowingJoined: true), .customLong("tail")],
+        help: ArgumentHelp("Only so many lines from the end; all.", valueName: "number"))
     var tail: String?
     @Flag(name: [.short, .long], help: "Put the time before each line.") var timestamps = false
     @Argument(help: "Name or id.", completion: Live.containers) var container: String

@@ -8,9 +8,9 @@ struct PSCommand: LunetteCommand {
     @Flag(name: [.short, .long], help: "Also those that don't run.") var all = false
     @Flag(name: [.short, .long], help: "Only ids.") var quiet = false
     @Flag(help: "Whole ids and commands.") var noTrunc = false
-    @Option(name: [.customShort("n"), .long], help: ArgumentHelp("Only so many, the youngest first.", valueName: "number")) var last: Int?
+    @Option(name: .joined("n"), help: ArgumentHelp("Only so many, the youngest first.", valueName: "number")) var last: Int?
     @Flag(name: [.short, .long], help: "Only the youngest.") var latest = false
-    @Option(name: [.short, .long], help: ArgumentHelp("label=NAME[=VALUE], status=WORD or name=PART.", valueName: "filter")) var filter:
+    @Option(name: .joined("f"), help: ArgumentHelp("label=NAME[=VALUE], status=WORD or name=PART.", valueName: "filter")) var filter:
         [String] = []
     @Option(help: ArgumentHelp("json, table or a template such as '{{.Names}}'.", valueName: "format")) var format: String?
     @OptionGroup var global: GlobalOptions

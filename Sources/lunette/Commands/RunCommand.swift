@@ -10,8 +10,7 @@ struct RunCommand: PassthroughCommand {
 
     @OptionGroup var options: ContainerOptions
     @Flag(name: [.short, .long], help: "Leave it running and print its id.") var detach = false
-    @Option(name: [.customShort("a"), .long], help: ArgumentHelp("Connect stdin, stdout or stderr only.", valueName: "stream")) var attach:
-        [String] = []
+    @Option(name: .joined("a"), help: ArgumentHelp("Connect stdin, stdout or stderr only.", valueName: "stream")) var attach: [String] = []
     @Option(help: ArgumentHelp("Write the container's id to this file.", valueName: "file")) var cidfile: String?
     @Option(help: ArgumentHelp("Keys that leave it running (ctrl-p,ctrl-q).", valueName: "keys")) var detachKeys: String?
     @Flag(inversion: .prefixedNo, help: "Send signals on to the program.") var sigProxy = true

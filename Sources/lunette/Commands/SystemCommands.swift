@@ -12,7 +12,7 @@ struct SystemCommand: ParsableCommand {
 struct SystemInfo: LunetteCommand {
     static let configuration = CommandConfiguration(commandName: "info", abstract: "Describe the engine and its machine.")
 
-    @Option(name: [.short, .long], help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
+    @Option(name: .joined("f"), help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -121,7 +121,7 @@ struct VersionCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "version", _superCommandName: "lunette", abstract: "Tell versions.")
 
-    @Option(name: [.short, .long], help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
+    @Option(name: .joined("f"), help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
     @Flag(help: "Don't ask the engine.") var client = false
     @OptionGroup var global: GlobalOptions
 

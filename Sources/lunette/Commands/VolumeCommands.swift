@@ -10,9 +10,9 @@ struct VolumeCommand: ParsableCommand {
 struct VolumeCreate: LunetteCommand {
     static let configuration = CommandConfiguration(commandName: "create", abstract: "Make a volume.")
 
-    @Option(name: [.short, .long], help: ArgumentHelp("The volume driver.", valueName: "name")) var driver: String?
+    @Option(name: .joined("d"), help: ArgumentHelp("The volume driver.", valueName: "name")) var driver: String?
     @Option(help: ArgumentHelp("How much it may hold.", valueName: "size")) var size: String?
-    @Option(name: [.short, .long], help: ArgumentHelp("Mark it.", valueName: "name=value")) var label: [String] = []
+    @Option(name: .joined("l"), help: ArgumentHelp("Mark it.", valueName: "name=value")) var label: [String] = []
     @Option(name: [.customShort("o"), .customLong("opt")], help: ArgumentHelp("The driver's own option.", valueName: "name=value"))
     var option: [String] = []
     @Argument(help: "Its name.") var name: String
@@ -34,7 +34,7 @@ struct VolumeList: LunetteCommand {
     static let configuration = CommandConfiguration(commandName: "ls", abstract: "List volumes.", aliases: ["list"])
 
     @Flag(name: [.short, .long], help: "Only names.") var quiet = false
-    @Option(name: [.short, .long], help: ArgumentHelp("label=NAME[=VALUE] or driver=NAME.", valueName: "filter")) var filter: [String] = []
+    @Option(name: .joined("f"), help: ArgumentHelp("label=NAME[=VALUE] or driver=NAME.", valueName: "filter")) var filter: [String] = []
     @Option(help: ArgumentHelp("json, table or a template such as '{{.Name}}'.", valueName: "format")) var format: String?
     @OptionGroup var global: GlobalOptions
 
@@ -55,7 +55,7 @@ struct VolumeList: LunetteCommand {
 struct VolumeInspect: LunetteCommand {
     static let configuration = CommandConfiguration(commandName: "inspect", abstract: "Describe volumes.")
 
-    @Option(name: [.short, .long], help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
+    @Option(name: .joined("f"), help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
     @Argument(help: "Names.", completion: Live.volumes) var volume: [String]
     @OptionGroup var global: GlobalOptions
 

@@ -10,7 +10,7 @@ struct EventsCommand: LunetteCommand {
     @Option(help: ArgumentHelp("From this sequence number on, or this long ago (10m).", valueName: "when")) var since: String?
     @Option(help: ArgumentHelp("Up to this sequence number; 0s: up to now.", valueName: "when")) var until: String?
     @Option(
-        name: [.short, .long], help: ArgumentHelp("name=container.*, target=NAME, kind=NOUN or label=NAME=VALUE.", valueName: "filter"))
+        name: .joined("f"), help: ArgumentHelp("name=container.*, target=NAME, kind=NOUN or label=NAME=VALUE.", valueName: "filter"))
     var filter: [String] = []
     @Option(help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
     @OptionGroup var global: GlobalOptions
@@ -207,7 +207,7 @@ struct PluginList: LunetteCommand {
 struct PluginInspect: LunetteCommand {
     static let configuration = CommandConfiguration(commandName: "inspect", abstract: "Describe plugins.")
 
-    @Option(name: [.short, .long], help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
+    @Option(name: .joined("f"), help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
     @Argument(help: "Names.") var plugin: [String]
     @OptionGroup var global: GlobalOptions
 

@@ -58,6 +58,14 @@ import Testing
         ] { #expect(failure { () throws(LunetteError) in _ = try decode(Self.manifest.merged(with: change)) } != nil, "\(change)") }
     }
 
+    @Test func moreLayersThanOverlayStacksAreRefusedBeforeAnyIsFetched() throws {
+        let layer = Self.manifest["layers"]!.arrayValue![0]
+        let most = Self.manifest.merged(with: ["layers": .array(Array(repeating: layer, count: Manifest.mostLayers))])
+        #expect(throws: Never.self) { _ = try decode(most) }
+        let tooMany = Self.manifest.merged(with: ["layers": .array(Array(repeating: layer, count: Manifest.mostLayers + 1))])
+        #expect(failure { () throws(LunetteError) in _ = try decode(tooMany) }?.message.contains("at most 499") == true)
+    }
+
     @Test func theBestPlatformIsTaken() throws {
         var arm = try Descriptor(Self.descriptor("application/vnd.oci.image.manifest.v1+json", size: 1))
         arm.platform = Platform(os: "linux", architecture: "arm64", variant: "v8")

@@ -168,6 +168,10 @@ import Testing
             let image = try #require(try await store.load(path).first)
             #expect(image.references == ["docker.io/library/busybox:9"])
             #expect(try await store.get("busybox:9") == image)
+            let again = try await store.load(path, tag: "localhost/other:1")
+            #expect(again.first?.references == ["localhost/other:1", "docker.io/library/busybox:9"], "what was asked for comes first")
+            let error = await #expect(throws: LunetteError.self) { try await store.load("/etc/passwd") }
+            #expect(error?.message.hasPrefix("load /etc/passwd: ") == true)
             #expect(image.snapshotPaths.contains { FileManager.default.fileExists(atPath: "\($0)/bin/busybox") })
         }
     }

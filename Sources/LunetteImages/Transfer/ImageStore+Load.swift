@@ -8,6 +8,7 @@ extension ImageStore {
     ///   - path: absolute; a folder, or a tar (also gzip or zstd).
     ///   - file: an open tar that is read from its start instead; `path` then only names it in messages.
     ///   - tag: the reference that the image gets instead of its own; only for a layout of one image.
+    /// - Returns: the images, each with the reference it was loaded as before its others.
     /// - Throws: `not_found`, `invalid_argument` for what is neither, and what `pull` throws for damaged or hostile content.
     package func load(
         _ path: String, file: FileDescriptor? = nil, tag: String? = nil, progress: ImageProgressHandler? = nil
@@ -67,6 +68,10 @@ extension ImageStore {
             _ = try LayerUnpacker.unpack(blob: file, into: folder, diffID: nil, layer: displayable(path), limits: limits, cancel: cancel)
         } catch {
             opened.remove()
+            // The archive is read as a layer is; to whoever loads it, it is none.
+            var error = error
+            if error.message.hasPrefix("unpack layer ") { error.message = "load " + error.message.dropFirst("unpack layer ".count) }
+            if error.code == .io, error.hint == nil { error.hint = "it must be an OCI layout or a docker-archive, plain or packed" }
             throw error
         }
         return opened
@@ -90,10 +95,15 @@ extension ImageStore {
         var records: [ImageRecord] = []
         for image in found {
             let reference = tag ?? image.reference
-            let record = try await assemble(
+            var record = try await assemble(
                 image.manifest, from: FolderSource(folder: folder, paths: image.paths), platform: nil, reference: reference,
                 progress: reporter)
             records.removeAll { $0.digest == record.digest }
+            // What it was loaded as comes first, whatever else it is called here.
+            if let reference {
+                let name = try Reference(reference).description
+                record.references = [name] + record.references.filter { $0 != name }
+            }
             records.append(record)
         }
         return records

@@ -90,8 +90,9 @@ final class Monitor {
     func run() -> Never {
         do throws(Failure) { try launch() } catch { fail(error) }
         while true {
-            turn()
+            // Before the first turn too: what failed before any process was made leaves nothing that would end a wait.
             leaveIfDone()
+            turn()
         }
     }
 

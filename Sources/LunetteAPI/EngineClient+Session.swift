@@ -49,9 +49,11 @@ struct EngineClientSession: EngineSession {
 package final class StreamPosition: Sendable {
     private let last = Mutex<Int64?>(nil)
 
+    /// At the stream's beginning.
     package init() {}
 
-    /// - Returns: false for a chunk that was seen before.
+    /// Notes a chunk that has come.
+    /// - Returns: false for one that was seen before.
     package func advance(_ chunk: Value) -> Bool {
         guard let sequence = chunk["sequence"]?.intValue, sequence > 0 else { return true }
         return last.withLock { last in

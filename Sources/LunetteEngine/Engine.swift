@@ -203,6 +203,7 @@ public final class Engine: EngineConnector {
         await sweeping.wait()
         await supervisor.shutdown()
         await plugins.shutdown()
+        await host.close()
         do throws(LunetteError) { try await state.close() } catch {
             // Nothing is lost: the log of an unclosed database is read at the next open.
         }

@@ -147,6 +147,7 @@ import Testing
 
     /// A cgroup of the test's own, gone afterwards.
     private func withCgroup(_ body: (ContainerCgroup) async throws -> Void) async throws {
+        defer { cgroups.removeEmptyParents() }
         let cgroup = try cgroups.create("container")
         do { try await body(cgroup) } catch {
             _ = try cgroup.killAll()

@@ -52,6 +52,7 @@ struct RuntimeFixture {
             #expect(report.isClean, "\(String(describing: report.error))")
         }
         #expect(try await runtime.survey().ids.isEmpty)
+        await runtime.close()
         try Directory("/tmp").removeTree(String(folder.dropFirst(5)))
     }
 

@@ -21,6 +21,8 @@ protocol ContainerHost: Sendable {
     func copyUp(layers: [String], from target: String, to directory: String) async throws(LunetteError) -> Bool
     /// The launch plan in its printable form.
     func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String
+    /// Gives back what all containers share, when none is left. The engine's last call.
+    func close() async
 }
 
 /// What is really there of a container.
@@ -69,6 +71,8 @@ extension Container: LiveContainer {
 /// The real runtime.
 struct RuntimeHost: ContainerHost {
     let runtime: ContainerRuntime
+
+    func close() async { await runtime.close() }
 
     func create(_ request: CreateRequest, launched: LaunchNotice?) async throws(LunetteError) -> any LiveContainer {
         try await runtime.create(request, launched: launched)

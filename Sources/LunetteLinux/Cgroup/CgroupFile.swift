@@ -31,6 +31,7 @@ package struct CgroupFile: Sendable, Equatable {
         return lnt_host_stat(-100, "\(path)/\(name)", 0, &status) == 0
     }
 
+    /// Writes one of the directory's files in one call. Throws what the kernel answers (cgroups(7)).
     package func write(_ name: String, _ value: String) throws(SystemCallError) { try write(name, [value]) }
 
     /// Writes several values to one file, each by its own call: the kernel reads a cgroup file's value from a single one.

@@ -38,13 +38,18 @@ package struct Cgroups: Sendable {
     /// Makes the container's cgroup in every hierarchy, with nothing limited yet. On failure what was made is removed.
     package func create(_ id: String) throws(SystemCallError) -> ContainerCgroup {
         let cgroup = container(id)
+        let gate = try gate()
+        defer { withExtendedLifetime(gate) {} }
         do throws(SystemCallError) {
+            try hold(gate, .shared)
             for (parent, directory) in zip(parents(), cgroup.directories) {
                 var result = lnt_host_mkdirat(-100, directory.path, 0o755)
                 // The parent is missing at the first container of this boot, or was just swept with its last child.
                 var attempts = 0
                 while -result == ErrorNumber.noEntry, attempts < 8 {
+                    try hold(gate, .alone)
                     try prepare(parent)
+                    try hold(gate, .shared)
                     result = lnt_host_mkdirat(-100, directory.path, 0o755)
                     attempts += 1
                 }
@@ -120,6 +125,26 @@ package struct Cgroups: Sendable {
 
     /// Removes the parents when no container of any engine is left; busy is no failure.
     package func removeEmptyParents() {
-        for parent in parents() { _ = lnt_host_unlinkat(-100, parent.path, 0x200) }
+        // Somebody makes a container just now, or the tree is gone: then there is nothing to remove.
+        guard let gate = try? gate(), (try? hold(gate, .aloneOrNot)) != nil else { return }
+        withExtendedLifetime(gate) {
+            for parent in parents() { _ = lnt_host_unlinkat(-100, parent.path, 0x200) }
+        }
+    }
+
+    // MARK: one at a time
+
+    /// flock(2)'s operations: LOCK_SH, LOCK_EX, LOCK_EX | LOCK_NB.
+    private enum Hold: Int32 { case shared = 1, alone = 2, aloneOrNot = 6 }
+
+    /// What engines lock against each other: containers are made below parents together, a parent is prepared or removed alone, so that none
+    /// lands below one that has no processors or controllers yet. Let go when it is closed.
+    private func gate() throws(SystemCallError) -> Directory {
+        guard let first = layout.hierarchies.first else { throw SystemCallError("find cgroups", "", errno: ErrorNumber.noEntry) }
+        return try Directory(first.path)
+    }
+
+    private func hold(_ gate: Directory, _ hold: Hold) throws(SystemCallError) {
+        try check(lnt_host_flock(gate.descriptor.number, hold.rawValue), "flock", layout.hierarchies.first?.path ?? "")
     }
 }

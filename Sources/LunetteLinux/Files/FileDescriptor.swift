@@ -84,6 +84,7 @@ package final class FileDescriptor: Sendable {
         if result < 0 { throw SystemCallError("lseek", "", errno: Int32(-result)) }
     }
 
+    /// Makes the file `size` bytes long; a longer one gets a hole. Source: ftruncate(2).
     package func truncate(to size: Int64) throws(SystemCallError) { try check(lnt_host_truncate(number, size), "ftruncate") }
 
     package func synchronize() throws(SystemCallError) { try check(lnt_host_fsync(number), "fsync") }

@@ -9,8 +9,11 @@ package struct REPL {
     /// Reads one line after showing the prompt; nil at the end of input. Called on a thread of its own.
     package typealias LineReader = @Sendable (_ prompt: String) -> String?
 
+    /// Where the engine is found; nil: only what needs none works.
     package var connector: (any EngineConnector)?
+    /// Refuses calls that change something.
     package var isReadOnly = false
+    /// Errors come with their causes and tracebacks.
     package var isVerbose = false
     package var readLine: LineReader = REPL.plainLine
     /// Shows a line above the prompt that `readLine` shows; nil: it is printed where the cursor is.

@@ -21,6 +21,8 @@ final class FakeHost: ContainerHost {
 
     let state = Mutex(State())
 
+    func close() async {}
+
     var journal: [String] { state.withLock { $0.journal } }
     func container(_ id: String) -> FakeContainer? { state.withLock { $0.containers[id] } }
 

@@ -306,7 +306,7 @@ struct ShimMonitorTests {
     }
 
     @Test(.requires(.cgroupV1)) func joinsCgroupsAndCountsOutOfMemoryKills() throws {
-        let name = "lunette/shim-test-\(getpid())"
+        let name = "lunette-shim-test-\(getpid())"
         let memory = "/sys/fs/cgroup/memory/\(name)"
         let pids = "/sys/fs/cgroup/pids/\(name)"
         for path in [memory, pids] { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }

@@ -471,6 +471,16 @@ int lnt_host_sleep_nanoseconds(int64_t nanoseconds)
 int lnt_host_attach_device_filter(int cgroup, const void *instructions, uint32_t count)
 {
     union bpf_attr attributes;
+    /* All that are attached must allow, so earlier ones have to go, after the new one is there: never is there none. */
+    uint32_t earlier[16];
+    memset(&attributes, 0, sizeof attributes);
+    attributes.query.target_fd = (uint32_t)cgroup;
+    attributes.query.attach_type = BPF_CGROUP_DEVICE;
+    attributes.query.prog_ids = (uint64_t)(uintptr_t)earlier;
+    attributes.query.prog_cnt = sizeof earlier / sizeof earlier[0];
+    uint32_t earlier_count = 0;
+    if (syscall(SYS_bpf, BPF_PROG_QUERY, &attributes, sizeof attributes) == 0) earlier_count = attributes.query.prog_cnt;
+
     memset(&attributes, 0, sizeof attributes);
     attributes.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
     attributes.insns = (uint64_t)(uintptr_t)instructions;
@@ -486,5 +496,17 @@ int lnt_host_attach_device_filter(int cgroup, const void *instructions, uint32_t
     int result = (int)syscall(SYS_bpf, BPF_PROG_ATTACH, &attributes, sizeof attributes);
     if (result < 0) result = -errno;
     close(program);
+    for (uint32_t index = 0; result >= 0 && index < earlier_count; index++) {
+        memset(&attributes, 0, sizeof attributes);
+        attributes.prog_id = earlier[index];
+        int old = (int)syscall(SYS_bpf, BPF_PROG_GET_FD_BY_ID, &attributes, sizeof attributes);
+        if (old < 0) return -errno;
+        memset(&attributes, 0, sizeof attributes);
+        attributes.target_fd = (uint32_t)cgroup;
+        attributes.attach_bpf_fd = (uint32_t)old;
+        attributes.attach_type = BPF_CGROUP_DEVICE;
+        if (syscall(SYS_bpf, BPF_PROG_DETACH, &attributes, sizeof attributes) < 0) result = -errno;
+        close(old);
+    }
     return result;
 }

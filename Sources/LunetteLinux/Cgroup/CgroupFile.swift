@@ -31,6 +31,22 @@ package struct CgroupFile: Sendable, Equatable {
         return lnt_host_stat(-100, "\(path)/\(name)", 0, &status) == 0
     }
 
+    /// The words of a file of names (`cgroup.controllers`).
+    func words(_ name: String) -> Set<String> { Set((read(name) ?? "").split(whereSeparator: \.isWhitespace).map(String.init)) }
+
+    package var exists: Bool { has("cgroup.procs") }
+
+    /// Lets the container see its own limits: inside, a cgroup's owner is nobody, and the way to it is walked with the container's rights when
+    /// its view is mounted. The umask of who made it takes that away.
+    func letEverybodyRead() throws(SystemCallError) {
+        let made = try Directory(path)
+        let changed = withExtendedLifetime(made) { lnt_host_fchmod(made.descriptor.number, 0o755) }
+        try check(changed, "chmod", path)
+    }
+
+    /// Removes a cgroup that nobody uses; one in use, or gone, is no failure.
+    static func removeIfEmpty(_ path: String) { _ = lnt_host_unlinkat(-100, path, 0x200) }
+
     /// Writes one of the directory's files in one call. Throws what the kernel answers (cgroups(7)).
     package func write(_ name: String, _ value: String) throws(SystemCallError) { try write(name, [value]) }
 

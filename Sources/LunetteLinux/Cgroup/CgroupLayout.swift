@@ -24,11 +24,14 @@ package struct CgroupLayout: Sendable, Equatable {
     }
 
     /// v1 controllers that Lunette uses, in the order in which they are made and joined.
-    package static let controllers = ["cpuset", "cpu", "cpuacct", "memory", "devices", "freezer", "blkio", "pids"]
+    package static let controllers = basic + ["hugetlb", "net_cls", "net_prio", "rdma"]
+
+    /// Any of these mounted the old way makes the machine a v1 one. The others are mounted beside v2 on some machines (net_cls by VPN clients).
+    private static let basic = ["cpuset", "cpu", "cpuacct", "memory", "devices", "freezer", "blkio", "pids"]
 
     /// - Parameter mountinfo: the text of `/proc/self/mountinfo`.
-    /// - Returns: v2 when a unified hierarchy stands alone; v1 when any of our controllers is mounted the old way (hybrid too, where the
-    ///   unified tree carries no controllers); nil without either.
+    /// - Returns: v2 when a unified hierarchy carries the controllers; v1 when any that matters is mounted the old way (hybrid too, where the
+    ///   unified tree carries none); nil without either.
     package static func detect(mountinfo: String) -> CgroupLayout? {
         var legacy: [Hierarchy] = []
         var unified: Hierarchy?
@@ -48,7 +51,7 @@ package struct CgroupLayout: Sendable, Equatable {
             default: break
             }
         }
-        if !legacy.isEmpty {
+        if legacy.contains(where: { !basic.filter($0.controllers.contains).isEmpty }) || unified == nil && !legacy.isEmpty {
             let order = { (hierarchy: Hierarchy) in controllers.firstIndex(of: hierarchy.controllers[0])! }
             return CgroupLayout(version: .v1, hierarchies: legacy.sorted { order($0) < order($1) })
         }

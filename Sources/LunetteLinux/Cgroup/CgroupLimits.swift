@@ -46,3 +46,10 @@ package struct CgroupLimits: Sendable, Equatable {
 
     package init() {}
 }
+
+extension CgroupLimits.DeviceRule {
+    /// As v1's devices.allow takes it: `c 1:3 rwm`.
+    package var text: String {
+        kind == "a" ? "a" : "\(kind) \(major.map { "\($0)" } ?? "*"):\(minor.map { "\($0)" } ?? "*") \(access)"
+    }
+}

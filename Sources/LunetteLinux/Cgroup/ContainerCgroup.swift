@@ -10,8 +10,14 @@ package struct ContainerCgroup: Sendable, Equatable {
         self.directories = directories
     }
 
-    /// Absolute paths to join (write the pid to `cgroup.procs`), in order.
+    /// Absolute paths, in the order in which they are joined.
     package var paths: [String] { directories.map(\.path) }
+
+    /// For the plan: directories whose `tasks` a launch writes itself to; empty on v2.
+    package var joinPathsV1: [String] { version == .v1 ? paths : [] }
+
+    /// For the plan: the directory that a launch is cloned into (CLONE_INTO_CGROUP); nil on v1.
+    package var joinPathV2: String? { version == .v2 ? paths.first : nil }
 
     func directory(_ controller: String) -> CgroupFile? {
         version == .v2 ? directories.first : directories.first { $0.controllers.contains(controller) }
@@ -48,6 +54,14 @@ package struct ContainerCgroup: Sendable, Equatable {
         switch version {
         case .v1: directory("freezer")?.read("freezer.state")?.trimmed == "FROZEN"
         case .v2: directories.first?.readTable("cgroup.events")["frozen"] == 1
+        }
+    }
+
+    /// Whether a freeze was asked for, done or not.
+    var isAskedToFreeze: Bool {
+        switch version {
+        case .v1: directory("freezer")?.read("freezer.state").map { $0.trimmed != "THAWED" } ?? false
+        case .v2: directories.first?.read("cgroup.freeze")?.trimmed == "1"
         }
     }
 

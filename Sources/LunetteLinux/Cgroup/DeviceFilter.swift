@@ -1,6 +1,7 @@
 internal import CLinux
 
-/// Device rules as a BPF program for cgroup v2, which has no devices controller. The last rule that fits decides; without one, no.
+/// Device rules as a BPF program for cgroup v2, which has no devices controller. For each kind of access the last rule that names it decides;
+/// without one, no.
 ///
 /// Source: linux/bpf.h, `struct bpf_cgroup_dev_ctx { u32 access_type; u32 major; u32 minor; }`, access in the upper half, type in the lower.
 package struct DeviceFilter: Sendable {
@@ -25,7 +26,7 @@ package struct DeviceFilter: Sendable {
         instructions = code
     }
 
-    /// Puts the filter on a cgroup, for as long as that exists.
+    /// Puts the filter on a cgroup in place of what was there, for as long as that exists.
     package func attach(to path: String) throws(SystemCallError) {
         let directory = try Directory(path)
         let result = lnt_host_attach_device_filter(directory.descriptor.number, instructions, UInt32(instructions.count))
@@ -38,17 +39,22 @@ package struct DeviceFilter: Sendable {
         if rule.kind == "b" || rule.kind == "c" {
             tests.append(([], { jumpUnlessEqual(2, rule.kind == "b" ? block : character, $0) }))
         }
+        if rule.kind != "a" {
+            if let major = rule.major { tests.append(([], { jumpUnlessEqual(4, Int32(truncatingIfNeeded: major), $0) })) }
+            if let minor = rule.minor { tests.append(([], { jumpUnlessEqual(5, Int32(truncatingIfNeeded: minor), $0) })) }
+        }
         var access: UInt32 = 0
         if rule.access.contains("m") { access |= mknod }
         if rule.access.contains("r") { access |= read }
         if rule.access.contains("w") { access |= write }
         if rule.kind != "a", access != mknod | read | write {
-            // Everything asked for must be in the rule: w1 = asked & rule; w1 != asked → next.
-            tests.append(([move(1, 3), immediate(0x54, 1, Int32(access))], { jumpUnlessEqual(1, register: 3, $0) }))
-        }
-        if rule.kind != "a" {
-            if let major = rule.major { tests.append(([], { jumpUnlessEqual(4, Int32(truncatingIfNeeded: major), $0) })) }
-            if let minor = rule.minor { tests.append(([], { jumpUnlessEqual(5, Int32(truncatingIfNeeded: minor), $0) })) }
+            if rule.allow {
+                // w3 &= ~rule: what this one allows needs no other; when more is asked for, earlier rules decide about the rest.
+                tests.append(([immediate(0x54, 3, Int32(~access & 7))], { jumpUnlessEqual(3, 0, $0) }))
+            } else {
+                // w1 = asked & rule; nothing of it → next. One denied kind denies the whole.
+                tests.append(([move(1, 3), immediate(0x54, 1, Int32(access))], { jumpIfEqual(1, 0, $0) }))
+            }
         }
         var rest: [UInt64] = [immediate(0xb7, 0, rule.allow ? 1 : 0), exit]
         for test in tests.reversed() { rest = test.before + [test.jump(Int16(rest.count))] + rest }
@@ -73,8 +79,8 @@ package struct DeviceFilter: Sendable {
         instruction(0x55, destination: register, offset: offset, immediate: value)
     }
 
-    private static func jumpUnlessEqual(_ register: UInt8, register other: UInt8, _ offset: Int16) -> UInt64 {
-        instruction(0x5d, destination: register, source: other, offset: offset)
+    private static func jumpIfEqual(_ register: UInt8, _ value: Int32, _ offset: Int16) -> UInt64 {
+        instruction(0x15, destination: register, offset: offset, immediate: value)
     }
 
     private static let exit = instruction(0x95, destination: 0)

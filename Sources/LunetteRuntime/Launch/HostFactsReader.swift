@@ -111,13 +111,8 @@ extension CgroupLimits {
         cpuset = resources.cpu.cpus
         memoryNodes = resources.cpu.mems
         pids = resources.pidsLimit
-        ioWeight = resources.blockIOWeight
-        // The first rule is the default, "deny all", which the cgroup writes anyway; without rules everything is allowed.
-        if !resources.devices.isEmpty {
-            devices = resources.devices.filter { !(!$0.allow && ($0.type ?? "a") == "a") }.map { rule in
-                DeviceRule(
-                    allow: rule.allow, kind: rule.type?.first ?? "a", major: rule.major, minor: rule.minor, access: rule.access ?? "rwm")
-            }
-        }
+        ioWeight = resources.blockIO.weight
+        // Without rules everything is allowed.
+        if !resources.devices.isEmpty { devices = DeviceRules(resources.devices).rules }
     }
 }

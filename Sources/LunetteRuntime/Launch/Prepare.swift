@@ -42,34 +42,36 @@ extension ContainerRuntime {
         var input = try plan(request, spec)
         var hasNewStorage = false
         var isOurs = false
-        do throws(SystemCallError) {
-            let containers = try Directory(making: "\(configuration.state)/containers")
-            guard try !containers.exists(request.id) else {
-                throw SystemCallError("make run directory", places.run, errno: ErrorNumber.exists)
-            }
-            isOurs = true
-            let run = try containers.makeDirectory(request.id)
-            try writeFiles(request, run)
-            faultPoint("create.rundir")
-            let stores = try Directory(making: "\(configuration.root)/containers")
-            hasNewStorage = try !stores.exists(request.id)
-            let store = try stores.makeDirectory(request.id)
-            if case .layers = request.root {
-                // The overlay's root has the upper's mode: it is the container's `/`.
-                let upper = try store.makeDirectory("upper", mode: 0o755)
-                try check(lnt_host_fchmod(upper.descriptor.number, 0o755), "chmod", upper.label)
-                _ = try store.makeDirectory("work")
+        do throws(LunetteError) {
+            try atBorder(nil) { () throws(SystemCallError) in
+                let containers = try Directory(making: "\(configuration.state)/containers")
+                guard try !containers.exists(request.id) else {
+                    throw SystemCallError("make run directory", places.run, errno: ErrorNumber.exists)
+                }
+                isOurs = true
+                let run = try containers.makeDirectory(request.id)
+                try writeFiles(request, run)
+                faultPoint("create.rundir")
+                let stores = try Directory(making: "\(configuration.root)/containers")
+                hasNewStorage = try !stores.exists(request.id)
+                let store = try stores.makeDirectory(request.id)
+                if case .layers = request.root {
+                    // The overlay's root has the upper's mode: it is the container's `/`.
+                    let upper = try store.makeDirectory("upper", mode: 0o755)
+                    try check(lnt_host_fchmod(upper.descriptor.number, 0o755), "chmod", upper.label)
+                    _ = try store.makeDirectory("work")
+                }
             }
             let cgroup = try cgroups.create(request.id)
             var limits = CgroupLimits(spec.linux.resources)
             limits.killGroupOnOOM = request.spec.resources.oom == .group ? true : nil
-            input.degraded = try request.spec.notEnforced + cgroup.apply(limits)
+            input.degraded = request.spec.notEnforced + (try cgroup.apply(limits))
             faultPoint("create.cgroups")
             return (input, hasNewStorage)
         } catch {
             // A run directory that was there before is somebody's: nothing of it is ours to take apart.
             if isOurs { abandon(places, storage: hasNewStorage) }
-            var failure = error.lunette
+            var failure = error
             failure.message = "prepare container \(request.id): \(failure.message)"
             failure.target = request.id
             throw failure

@@ -29,7 +29,11 @@ extension Container {
     /// Changes limits of the running container. Absent fields stay.
     package func update(_ resources: CgroupLimits) async throws(LunetteError) {
         try await blocking { [cgroup, id] () throws(LunetteError) in
-            _ = try atBorder("update the limits of container \(id)", { () throws(SystemCallError) in try cgroup.apply(resources) })
+            do throws(LunetteError) { _ = try cgroup.apply(resources) } catch {
+                var failure = error
+                failure.message = "update the limits of container \(id): \(failure.message)"
+                throw failure
+            }
         }
     }
 

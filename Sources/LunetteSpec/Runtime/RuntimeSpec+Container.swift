@@ -172,7 +172,7 @@ extension RuntimeSpec.LinuxSection {
         resources.cpu.cpus = limits.cpuset
         resources.cpu.mems = limits.cpusetMemory
         resources.pidsLimit = limits.pids ?? ResourceSpec.defaultPids
-        resources.blockIOWeight = limits.ioWeight
+        resources.blockIO.weight = limits.ioWeight
         // Nothing but what is named may be opened or made; what the root's nodev and the bind mounts don't stop ends here.
         if !container.security.isPrivileged {
             resources.devices = [RuntimeSpec.Resources.DeviceRule(allow: false, type: "a", access: "rwm")]
@@ -182,6 +182,9 @@ extension RuntimeSpec.LinuxSection {
             }
             resources.devices.append(.init(allow: true, type: "c", major: 136, minor: nil, access: "rwm"))
             resources.devices.append(.init(allow: true, type: "c", major: 5, minor: 2, access: "rwm"))
+        } else if !container.devices.isEmpty {
+            // What is named below is no restriction to it.
+            resources.devices = [RuntimeSpec.Resources.DeviceRule(allow: true, type: "a", access: "rwm")]
         }
         for device in container.devices {
             guard var found = facts.devices[device.source] else {

@@ -1,5 +1,12 @@
 import CLinux
 
+/// Whether the plan is for one more program in a container that runs: its header says so. What is wrong with it is found out when it is read.
+private func isExec() -> Bool {
+    var header = lnt_plan_header()
+    return lnt_pread(Handed.plan, &header, MemoryLayout<lnt_plan_header>.size, 0) == MemoryLayout<lnt_plan_header>.size
+        && header.kind == LNT_PLAN_EXEC.rawValue
+}
+
 /// `lunette-shim ID`: descriptors 3 to 6 are the plan, the first control connection, the state folder and the container's folder.
 @_cdecl("lunette_shim_main")
 public func entry(_ argc: Int32, _ argv: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32 {
@@ -17,5 +24,6 @@ public func entry(_ argc: Int32, _ argv: UnsafeMutablePointer<UnsafeMutablePoint
     _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
     _ = lnt_prctl(Int32(LNT_PR_SET_CHILD_SUBREAPER), 1)
     _ = lnt_chdir(literal("/"))
+    if isExec() { HandedOverExec.run() }
     Monitor(spawned: spawned).run()
 }

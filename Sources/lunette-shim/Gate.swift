@@ -4,12 +4,18 @@ import CLinux
 ///
 ///     shim ── GO(slots) ──► namespace stage ── BORN(pid) ──► shim ◄── READY(pidfd, pty master) ── process stage
 ///     shim ── OPEN ──► process stage ── execve closes the gate: end of file = it worked
+///     init ── HOOKS ──► shim ── PROCEED ──► init      only when the plan awaits hooks; both are one word
 ///     any stage ── lnt_failure ──► shim
 enum GateMessage {
     static let go: UInt32 = 100
     static let born: UInt32 = 101
     static let ready: UInt32 = 102
     static let open: UInt32 = 103
+    /// With a listening socket: who opens the gate connects there; nobody is at this end any more.
+    static let handedOver: UInt32 = 104
+    /// From pid 1: the runtime's own hooks are due. `proceed` answers it.
+    static let hooks: UInt32 = 105
+    static let proceed: UInt32 = 106
 }
 
 /// GO's content: where the trees are (the descriptor table is shared at that time).

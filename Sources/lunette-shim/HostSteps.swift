@@ -39,7 +39,7 @@ struct HostSteps {
         return Int(number)
     }
 
-    // Fields: slot source recursive map uid gid attributes expect device no_symlinks
+    // Fields: slot source recursive map uid gid attributes expect device no_symlinks clear top_set top_clear propagation
     private func openTree(_ fields: inout Fields) throws(Failure) {
         let slot = try slot(&fields)
         let passed = try fields.number()
@@ -54,6 +54,9 @@ struct HostSteps {
         let expected = try fields.number()
         let device = try fields.number()
         let refusesSymlinks = try fields.flag()
+        let cleared = try fields.number()
+        let (topSet, topClear) = (try fields.number(), try fields.number())
+        let propagation = try fields.number()
 
         var flags = UInt32(LNT_OPEN_TREE_CLONE)
         if recursive { flags |= UInt32(LNT_AT_RECURSIVE) }
@@ -90,9 +93,12 @@ struct HostSteps {
         defer { if mapping == 2 { _ = lnt_close(mapper) } }
         try check(
             lnt_mount_setattr(
-                fd, literal(""), UInt32(LNT_AT_EMPTY_PATH) | (recursive ? UInt32(LNT_AT_RECURSIVE) : 0), attributes, 0,
-                UInt64(LNT_MS_PRIVATE), mapper),
+                fd, literal(""), UInt32(LNT_AT_EMPTY_PATH) | (recursive ? UInt32(LNT_AT_RECURSIVE) : 0), attributes, cleared,
+                propagation == UInt64(LNT_MS_SHARED) ? 0 : propagation, mapper),
             "mount_setattr", path)
+        if topSet | topClear != 0 {
+            try check(lnt_mount_setattr(fd, literal(""), UInt32(LNT_AT_EMPTY_PATH), topSet, topClear, 0, -1), "mount_setattr", path)
+        }
     }
 
     private func openOverlay(_ fields: inout Fields) throws(Failure) {

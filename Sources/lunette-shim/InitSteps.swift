@@ -4,6 +4,7 @@ import CLinux
 struct InitSteps {
     let plan: Plan
     let slots: UnsafeMutablePointer<Int32>
+    let gate: Int32
 
     private var root = ContainerRoot(fd: -1)
     /// What was mounted on /proc and /sys: sysctls, masks and read-only paths are found from there, never by a path of which somebody who
@@ -15,15 +16,16 @@ struct InitSteps {
     private var nullTreeIsAttached = false
     private var emptyTree: Int32 = -1
 
-    init(plan: Plan, slots: UnsafeMutablePointer<Int32>) {
+    init(plan: Plan, slots: UnsafeMutablePointer<Int32>, gate: Int32) {
         self.plan = plan
+        self.gate = gate
         self.slots = slots
     }
 
     /// - Returns: the container's root, which is then the process's own.
     mutating func run() throws(Failure) -> ContainerRoot {
         var walk = plan.start()
-        while case (let opcode, var fields)? = plan.next(&walk, from: LNT_ATTACH_ROOT, through: LNT_MAKE_ROOT_READONLY) {
+        while case (let opcode, var fields)? = plan.next(&walk, from: LNT_ATTACH_ROOT, through: LNT_LAST_INIT_STEP) {
             switch opcode {
             case LNT_ATTACH_ROOT.rawValue: try attachRoot(&fields)
             case LNT_MAKE_DIRECTORY.rawValue: try makeDirectory(&fields)
@@ -37,6 +39,14 @@ struct InitSteps {
             case LNT_MAKE_READONLY.rawValue: try makeReadonly(&fields)
             case LNT_MAKE_ROOT_READONLY.rawValue:
                 try check(lnt_mount_setattr(root.fd, literal(""), UInt32(LNT_AT_EMPTY_PATH), 1, 0, 0, -1), "mount_setattr", literal("/"))
+            case LNT_MAKE_DEVICE.rawValue: try makeDevice(&fields)
+            case LNT_AWAIT_HOOKS.rawValue: try awaitHooks()
+            case LNT_RUN_HOOK.rawValue: try HookStep.run(&fields, pid: lnt_getpid())
+            case LNT_ROOT_PROPAGATION.rawValue:
+                let propagation = try fields.number()
+                try check(
+                    lnt_mount_setattr(root.fd, literal(""), UInt32(LNT_AT_EMPTY_PATH), 0, 0, propagation, -1), "mount_setattr", literal("/")
+                )
             default: throw failure("decode", errno: Int32(LNT_EPROTO))
             }
         }
@@ -80,7 +90,35 @@ struct InitSteps {
         if result != -Int32(LNT_EEXIST) { try check(result, "symlink", path) }
     }
 
-    // Fields: target type options attributes create no_symlinks optional
+    // Fields: path mode major minor uid gid
+    private func makeDevice(_ fields: inout Fields) throws(Failure) {
+        let path = try fields.text()
+        let mode = try fields.word()
+        let (major, minor) = (try fields.word(), try fields.word())
+        let (uid, gid) = (try fields.word(), try fields.word())
+        let (parent, name) = try root.parent(path)
+        defer { _ = lnt_close(parent) }
+        let result = lnt_mknodat(parent, name, mode_t(mode), major, minor)
+        if result == -Int32(LNT_EEXIST) {
+            // The same node twice, as engines write it; anything else that stands there isn't it.
+            var status = lnt_file_status()
+            try check(lnt_fstatat(parent, name, Int32(LNT_AT_SYMLINK_NOFOLLOW), &status), "fstatat", path)
+            guard status.mode & UInt32(LNT_S_IFMT) == mode & UInt32(LNT_S_IFMT), status.device_major == major, status.device_minor == minor
+            else { throw failure("mknod", errno: Int32(LNT_EEXIST), path) }
+        } else {
+            try check(result, "mknod", path)
+        }
+        if uid != 0 || gid != 0 { try check(lnt_fchownat(parent, name, uid, gid, Int32(LNT_AT_SYMLINK_NOFOLLOW)), "chown", path) }
+    }
+
+    /// Tells the shim and waits; its end, or anything but the word, ends the launch.
+    private func awaitHooks() throws(Failure) {
+        var word = GateMessage.hooks
+        try check(Int32(truncatingIfNeeded: lnt_write(gate, &word, 4)), "write")
+        guard lnt_read(gate, &word, 4) == 4, word == GateMessage.proceed else { lnt_exit(1) }
+    }
+
+    // Fields: target type options attributes create no_symlinks optional copy_up propagation
     private mutating func mount(_ fields: inout Fields) throws(Failure) {
         let path = try fields.text()
         let type = try fields.text()
@@ -94,11 +132,21 @@ struct InitSteps {
         let creates = try fields.flag()
         let refusesSymlinks = try fields.flag()
         let optional = try fields.flag()
+        let copiesUp = try fields.flag()
+        let propagation = try fields.number()
         do throws(Failure) {
             let mount = try makeFilesystem(type, &options, attributes, path)
             let target = try root.target(path, create: creates ? .directory(mode: 0o755) : .never, refusesSymlinks: refusesSymlinks)
+            if copiesUp {
+                let old = try check(root.open(path, flags: Int32(LNT_O_RDONLY) | Int32(LNT_O_DIRECTORY)), "openat2", path)
+                defer { _ = lnt_close(old) }
+                try CopyUp.run(from: old, to: mount, path)
+            }
             try attach(mount, to: target, path)
             _ = lnt_close(target)
+            if propagation != 0 {
+                try check(lnt_mount_setattr(mount, literal(""), UInt32(LNT_AT_EMPTY_PATH), 0, 0, propagation, -1), "mount_setattr", path)
+            }
             if !keep(mount, path) { _ = lnt_close(mount) }
         } catch {
             if !optional { throw error }

@@ -10,6 +10,7 @@ struct JoinStage {
     let container: Int32
     let stdio: Stdio
     let kinds: UInt64
+    var handover = HandoverSettings()
 
     func run() -> Never {
         do throws(Failure) { try join() } catch { report(error, gate: gate) }
@@ -20,6 +21,7 @@ struct JoinStage {
         dieWith(parent: shim)
         // v2's was joined by clone3.
         guard let memory = lnt_map_anonymous(4096) else { throw failure("mmap", errno: Int32(LNT_ENOMEM)) }
+        try setInitialAffinity(plan)
         let cgroups = CgroupJoin(storage: memory.assumingMemoryBound(to: Int32.self))
         try cgroups.open(plan)
         try cgroups.enter(plan)
@@ -35,7 +37,7 @@ struct JoinStage {
             let root = lnt_open(literal("/"), Int32(LNT_O_PATH) | Int32(LNT_O_DIRECTORY), 0)
             var stage = ProcessStage(
                 plan: plan, gate: gate, stdio: stdio, root: ContainerRoot(fd: root), createsWorkingDirectory: false, makesConsole: false,
-                diesWithParent: false)
+                diesWithParent: false, handover: handover)
             stage.run()
         }
         var born = BornMessage(pid: pid)

@@ -17,6 +17,7 @@ struct LaunchStages {
     /// What an init that outlives its shim reads away.
     let drains: (Int32, Int32)
     let monitor: MonitorSettings
+    let handover: HandoverSettings
 
     /// In the new user namespace already, when there is one. The descriptor table is the shim's own.
     mutating func runNamespaceStage() -> Never {
@@ -30,10 +31,10 @@ struct LaunchStages {
         currentStep = LNT_NAMESPACES.rawValue
         currentIndex = 0
         for index in 0..<joinCount { try check(lnt_setns(joins[index].fd, joins[index].kind), "setns", kindName(joins[index].kind)) }
-        let now = create & (UInt64(LNT_NEWNET) | UInt64(LNT_NEWIPC) | UInt64(LNT_NEWUTS))
-        if now != 0 { try check(lnt_unshare(now), "unshare", literal("network, ipc, uts")) }
+        let now = create & (UInt64(LNT_NEWNET) | UInt64(LNT_NEWIPC) | UInt64(LNT_NEWUTS) | UInt64(LNT_NEWTIME))
+        if now != 0 { try check(lnt_unshare(now), "unshare", literal("network, ipc, uts, time")) }
         var walk = plan.start()
-        while case (let opcode, var fields)? = plan.next(&walk, from: LNT_HOSTNAME, through: LNT_RAISE_LOOPBACK) {
+        while case (let opcode, var fields)? = plan.next(&walk, from: LNT_HOSTNAME, through: LNT_TIME_OFFSETS) {
             switch opcode {
             case LNT_HOSTNAME.rawValue:
                 let name = try fields.text()
@@ -41,6 +42,7 @@ struct LaunchStages {
             case LNT_DOMAINNAME.rawValue:
                 let name = try fields.text()
                 try check(lnt_setdomainname(name), "setdomainname", name)
+            case LNT_TIME_OFFSETS.rawValue: try setTimeOffsets(&fields)
             default: try check(lnt_raise_loopback(), "ioctl SIOCSIFFLAGS", literal("lo"))
             }
         }
@@ -62,6 +64,17 @@ struct LaunchStages {
         try check(Int32(truncatingIfNeeded: lnt_write(gate, &born, MemoryLayout<BornMessage>.size)), "write")
     }
 
+    /// Before the first process is made in the time namespace; from then on the clocks are what they are (time_namespaces(7)).
+    private func setTimeOffsets(_ fields: inout Fields) throws(Failure) {
+        let path = literal("/proc/self/timens_offsets")
+        for _ in 0..<(try fields.count(size: 16)) {
+            let line = try fields.text()
+            let fd = try check(lnt_open(path, Int32(LNT_O_WRONLY), 0), "open", path)
+            defer { _ = lnt_close(fd) }
+            try check(lnt_write_all(fd, line, lnt_length(line)), "write", line)
+        }
+    }
+
     private mutating func runInitStage() -> Never {
         do throws(Failure) { try initialize() } catch { report(error, gate: gate) }
         lnt_exit(1)
@@ -69,7 +82,7 @@ struct LaunchStages {
 
     private mutating func initialize() throws(Failure) {
         _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL))
-        var steps = InitSteps(plan: plan, slots: slots)
+        var steps = InitSteps(plan: plan, slots: slots, gate: gate)
         let root = try steps.run()
         currentStep = LNT_EXECUTE.rawValue
         if !monitor.initProcess {
@@ -85,7 +98,7 @@ struct LaunchStages {
     private func runProgram(_ root: ContainerRoot, diesWithParent: Bool) -> Never {
         var stage = ProcessStage(
             plan: plan, gate: gate, stdio: stdio, root: root, createsWorkingDirectory: true, makesConsole: true,
-            diesWithParent: diesWithParent)
+            diesWithParent: diesWithParent, handover: handover)
         stage.run()
     }
 
@@ -97,6 +110,7 @@ struct LaunchStages {
         case Int(LNT_NEWUTS): literal("uts namespace")
         case Int(LNT_NEWPID): literal("pid namespace")
         case Int(LNT_NEWCGROUP): literal("cgroup namespace")
+        case Int(LNT_NEWTIME): literal("time namespace")
         default: literal("mount namespace")
         }
     }

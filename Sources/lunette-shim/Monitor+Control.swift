@@ -57,10 +57,13 @@ extension Monitor {
         tellAll(&message, MemoryLayout<lnt_state>.size)
     }
 
-    func tellState(_ type: lnt_message_type, to fd: Int32, id: UInt32 = 0) {
+    /// - Parameter descriptor: goes with it when not -1.
+    func tellState(_ type: lnt_message_type, to fd: Int32, id: UInt32 = 0, descriptor: Int32 = -1) {
         var message = stateMessage(type)
         message.message.id = id
-        tell(fd, &message, MemoryLayout<lnt_state>.size)
+        guard descriptor >= 0 else { return tell(fd, &message, MemoryLayout<lnt_state>.size) }
+        var descriptor = descriptor
+        if lnt_send(fd, &message, MemoryLayout<lnt_state>.size, &descriptor, 1, 0) < 0 { connections.remove(fd) }
     }
 
     private func stateMessage(_ type: lnt_message_type) -> lnt_state {
@@ -155,7 +158,14 @@ extension Monitor {
         case LNT_MSG_QUERY.rawValue:
             tellState(LNT_MSG_STATE, to: fd, id: id)
             return 0
+        case LNT_MSG_CONTINUE.rawValue:
+            done(fd, id, hooksAreDone())
+            return 0
         case LNT_MSG_RELEASE.rawValue:
+            if handover.isOn {
+                done(fd, id, release())
+                return 0
+            }
             let isOver = state == LNT_IS_ENDED || state == LNT_IS_FAILED
             done(fd, id, isOver ? 0 : Int32(LNT_EBUSY))
             if isOver { isReleased = true }

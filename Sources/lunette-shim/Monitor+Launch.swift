@@ -7,10 +7,13 @@ extension Monitor {
         signals = try check(lnt_signalfd_all(), "signalfd")
         _ = lnt_set_nonblocking(Handed.control, 1)
         connections.add(Handed.control)
-        // Bound before anything else exists, so that whoever adopts a half-made container finds its shim.
-        listening = try check(lnt_listen_at(Handed.stateFolder, literal("shim.sock"), 8), "bind", literal("shim.sock"))
         let plan = try Plan(fd: Handed.plan, kind: LNT_PLAN_LAUNCH)
         self.plan = plan
+        handover = try HandoverSettings(plan: plan)
+        // Bound before anything else exists, so that whoever adopts a half-made container finds its shim.
+        if !handover.isOn {
+            listening = try check(lnt_listen_at(Handed.stateFolder, literal("shim.sock"), 8), "bind", literal("shim.sock"))
+        }
         settings = try MonitorSettings(plan: plan)
         tellState(LNT_MSG_STATE, to: Handed.control)
         if settings.log {
@@ -23,7 +26,8 @@ extension Monitor {
         try check(lnt_pass_credentials(gate), "setsockopt")
         var initEnd: Int32 = -1
         if settings.initProcess { (lifeline, initEnd) = try socketPair() }
-        let drains = try makeStdio(plan)
+        var drains: (Int32, Int32) = (-1, -1)
+        if handover.isOn { try inheritStdio(plan) } else { drains = try makeStdio(plan) }
 
         try startNamespaces(plan, lifeline: initEnd, drains: drains)
         marks.1 = lnt_clock_monotonic()
@@ -115,7 +119,7 @@ extension Monitor {
         if pid == 0 {
             var stages = LaunchStages(
                 plan: plan, shim: shim, gate: childGate, lifeline: lifeline, slots: slots, joins: joins, joinCount: count,
-                cgroups: cgroups, create: create, stdio: stdio, drains: drains, monitor: settings)
+                cgroups: cgroups, create: create, stdio: stdio, drains: drains, monitor: settings, handover: handover)
             stages.runNamespaceStage()
         }
         let restored = owner != 0 ? lnt_act_as(0) : 0
@@ -159,6 +163,7 @@ extension Monitor {
             case MemoryLayout<ReadyMessage>.size:
                 let ready = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: ReadyMessage.self) }
                 do throws(Failure) { try self.ready(ready, received) } catch { fail(error) }
+            case 4: hooksAreDue()
             case 0: return gateClosed()
             default: break
             }
@@ -177,8 +182,8 @@ extension Monitor {
         // The root stays open: the last close of an overlay writes its upper back, and that may take a while; it happens when this shim
         // leaves, after the exit was reported (kernel-notes §2).
         for index in 0..<Int(LNT_SLOTS) where slots[index] >= 0 && Int32(index) != keep { _ = lnt_close(slots[index]) }
-        closeAll(childGate, initLifeline, stdio.input, stdio.output)
-        if stdio.error >= 0 { _ = lnt_close(stdio.error) }
+        if !handover.isOn { closeAll(stdio.input, stdio.output, stdio.error, -1) }
+        closeAll(childGate, initLifeline, -1, -1)
         _ = lnt_close(Handed.plan)
         (childGate, initLifeline) = (-1, -1)
     }
@@ -191,48 +196,29 @@ extension Monitor {
         (hostUID, hostGID) = (received.uid, received.gid)
         if message.hasTerminal != 0 {
             terminal = received.fds.1
-            _ = relay.add(terminal, process: 0, which: 1, isLogged: settings.log)
-            var fields = try plan.fields(LNT_STDIO)
-            _ = try fields.flag()
-            if try fields.flag() { stdin = terminal }
+            if !handover.isOn {
+                _ = relay.add(terminal, process: 0, which: 1, isLogged: settings.log)
+                var fields = try plan.fields(LNT_STDIO)
+                _ = try fields.flag()
+                if try fields.flag() { stdin = terminal }
+            }
         }
-        attachPending()
+        if !handover.isOn { attachPending() }
         try prepareProgram(plan, pid: programPID, uid: hostUID, gid: hostGID, process: 0)
+        if handover.isOn, message.hasTerminal == 0 { giveStdio(to: hostUID) }
         marks.3 = lnt_clock_monotonic()
         state = LNT_IS_CREATED
-        tellStateToAll(LNT_MSG_CREATED)
+        try tellCreated()
         if isStartWanted { openGate() }
     }
 
     /// What only the host can give a program that waits at its gate: limits, and pipes that are its own so that /dev/stdout opens.
     func prepareProgram(_ plan: Plan, pid: Int32, uid: UInt32, gid: UInt32, process: UInt32) throws(Failure) {
         try setLimits(plan, pid: pid)
+        try setScheduling(plan, pid: pid)
         for index in 0..<relay.streamCount where relay.streams[index].isUsed && relay.streams[index].process == process {
             if process == 0, terminal >= 0 { break }
             _ = lnt_fchown(relay.streams[index].fd, uid, gid)
-        }
-    }
-
-    private func setLimits(_ plan: Plan, pid: Int32) throws(Failure) {
-        var limits = try plan.fields(LNT_RLIMITS)
-        let count = try limits.count(size: 24)
-        if count == 0 { return }
-        // The namespace's owner may raise them; a root without CAP_SYS_RESOURCE may not.
-        let owner = try withProcPath(pid, "ns/user") { (path) throws(Failure) in
-            let namespace = try check(lnt_open(path, 0, 0), "open", literal("ns/user"))
-            defer { _ = lnt_close(namespace) }
-            let owner = lnt_namespace_owner(namespace)
-            if owner < 0 { throw failure("ioctl NS_GET_OWNER_UID", errno: Int32(-owner)) }
-            return owner
-        }
-        if owner > 0 { try check(lnt_act_as(UInt32(owner)), "setresuid", literal("the namespace's owner")) }
-        // Back to a saved uid that is still root's: nothing can refuse that.
-        defer { if owner > 0 { _ = lnt_act_as(0) } }
-        for _ in 0..<count {
-            let resource = try limits.word()
-            let soft = try limits.number()
-            let hard = try limits.number()
-            try check(lnt_prlimit(pid, Int32(resource), soft, hard), "prlimit")
         }
     }
 
@@ -248,6 +234,10 @@ extension Monitor {
     private func gateClosed() {
         if gate >= 0 { _ = lnt_close(gate) }
         gate = -1
+        if handover.isOn, !isGateOpen {
+            // Pid 1 isn't waited for, so its end is told by this.
+            return fail(lost("pid 1"))
+        }
         guard isGateOpen, state == LNT_IS_CREATED else { return }  // otherwise the wait for the process tells
         marks.5 = lnt_clock_monotonic()
         state = LNT_IS_RUNNING

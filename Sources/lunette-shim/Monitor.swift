@@ -14,6 +14,8 @@ enum Handed {
 final class Monitor {
     var state = LNT_LAUNCHING
     var settings = MonitorSettings()
+    var handover = HandoverSettings()
+    var isAwaitingHooks = false
     var plan: Plan?
     var relay: Relay
     var log: UnsafeMutablePointer<LogFile>?
@@ -192,6 +194,8 @@ final class Monitor {
     // MARK: processes
 
     private func reap() {
+        // Pid 1 is its next parent's to wait for, even when it ends before this shim leaves.
+        if handover.isOn { return reapHolder() }
         while true {
             var raw: Int32 = 0
             let pid = lnt_wait(-1, &raw, 0)
@@ -209,8 +213,15 @@ final class Monitor {
         }
     }
 
+    private func reapHolder() {
+        var raw: Int32 = 0
+        guard holder > 0, lnt_wait(holder, &raw, 0) == holder else { return }
+        holder = 0
+        if raw != 0, state == LNT_LAUNCHING, initPID == 0 { fail(lost("the namespace stage")) }
+    }
+
     /// A stage that was killed before it could say anything.
-    private func lost(_ what: StaticString) -> Failure {
+    func lost(_ what: StaticString) -> Failure {
         currentStep = LNT_SET_UP.rawValue
         return failure("wait", errno: Int32(LNT_ECHILD), literal(what))
     }
@@ -270,7 +281,7 @@ final class Monitor {
         failureRecord.message.type = LNT_MSG_FAILED.rawValue
         takeDown()
         tellAll(&failureRecord, MemoryLayout<lnt_failure>.size)
-        if !isAborted { ExitRecord(directory: Handed.stateFolder).write(failureRecord) }
+        if !isAborted, !handover.isOn { ExitRecord(directory: Handed.stateFolder).write(failureRecord) }
     }
 
     /// Kills and reaps what a launch has made; the kernel ends the rest of a pid namespace with its first process.
@@ -290,6 +301,7 @@ final class Monitor {
     }
 
     private func leaveIfDone() {
+        if handover.isOn { return leaveIfHandedOver() }
         switch state {
         case LNT_IS_FAILED: lnt_exit(1)
         case LNT_IS_ENDED:

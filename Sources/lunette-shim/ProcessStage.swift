@@ -12,6 +12,7 @@ struct ProcessStage {
     let makesConsole: Bool
     /// Without an init nothing else ties the program to the shim.
     let diesWithParent: Bool
+    let handover: HandoverSettings
 
     /// Doesn't return: executes, or reports why not.
     mutating func run() -> Never {
@@ -32,7 +33,7 @@ struct ProcessStage {
         try check(lnt_close_range(3, UInt32.max, UInt32(LNT_CLOSE_RANGE_CLOEXEC)), "close_range")
         currentStep = LNT_KEYRING.rawValue
         // A kernel without keys has nothing to keep apart.
-        let keyring = lnt_join_session_keyring()
+        let keyring = handover.keyring ? lnt_join_session_keyring() : 0
         if keyring != -Int32(LNT_ENOSYS) { try check(keyring, "keyctl") }
         try enterWorkingDirectory()
         var umask = try plan.fields(LNT_UMASK)
@@ -40,6 +41,7 @@ struct ProcessStage {
 
         var nnp = try plan.fields(LNT_NO_NEW_PRIVILEGES)
         let noNewPrivileges = try nnp.flag()
+        try setExecutionDomain(plan)
         // Without no_new_privs only CAP_SYS_ADMIN may load a filter, so that must happen before capabilities go.
         if !noNewPrivileges { try loadSeccomp() }
         try become(user)
@@ -61,10 +63,9 @@ struct ProcessStage {
         try check(Int32(truncatingIfNeeded: sent), "sendmsg")
         // While it waits it holds nothing but its end of the gate: a copy of the shim's sockets would hide the shim's death from init, from
         // the engine and from itself.
-        let waiting = try keepOnlyGate()
-        var word: UInt32 = 0
-        // The engine's or shim's death reads as an end: only an explicit message opens the gate.
-        guard lnt_read(waiting, &word, 4) == 4, word == GateMessage.open else { lnt_exit(1) }
+        try keepOnlyGate()
+        try StartGate(gate: gate).wait(handover)
+        try runStartHooks()
 
         if noNewPrivileges {
             currentStep = LNT_NO_NEW_PRIVILEGES.rawValue
@@ -76,14 +77,24 @@ struct ProcessStage {
         try check(lnt_execve(program, argv, envp), "execve", program)
     }
 
-    /// Moves the gate to 3 and closes everything above.
-    private mutating func keepOnlyGate() throws(Failure) -> Int32 {
-        if gate != 3 {
-            _ = lnt_close(3)
-            gate = try check(lnt_dup(gate, 3), "fcntl")
-        }
+    /// Moves what the program keeps to 3 and on, the gate behind it, and closes everything above.
+    private mutating func keepOnlyGate() throws(Failure) {
+        let place = 3 + handover.preserved
+        let first = handover.firstPreserved
+        // Out of the way of what moves, which goes down by at least three, in order.
+        let safe = try check(lnt_dup(gate, first + handover.preserved), "fcntl")
+        for index in 0..<handover.preserved { try check(lnt_dup2(first + index, 3 + index), "dup2", literal("a preserved descriptor")) }
+        _ = lnt_close(place)
+        gate = try check(lnt_dup(safe, place), "fcntl")
         try check(lnt_close_range(UInt32(gate) + 1, UInt32.max, 0), "close_range")
-        return gate
+    }
+
+    /// OCI's startContainer hooks: in the container, as its user, when the gate has opened.
+    private func runStartHooks() throws(Failure) {
+        var walk = plan.start()
+        while case (_, var fields)? = plan.next(&walk, from: LNT_START_HOOK, through: LNT_START_HOOK) {
+            try HookStep.run(&fields, pid: lnt_getpid())
+        }
     }
 
     private func resolveUser() throws(Failure) -> ResolvedUser {

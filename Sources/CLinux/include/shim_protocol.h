@@ -12,6 +12,9 @@
 //     │ ◄──────────── EXITED          │   the moment the program ended
 //     │ RELEASE ────────────────────► │   the shim leaves (also when nobody is connected after the exit)
 //
+// A plan with a handover record is another story, drawn in Sources/lunette-shim/Handover.swift: RELEASE then means "leave the container to
+// who waits for it", and CREATED may bring the pty's master.
+//
 // Whoever connects to shim.sock is first told STATE. Every event goes to every connection. An engine sends nothing but requests.
 // Integers are the machine's own; sender and receiver are of one installation (LNT_SHIM_VERSION is checked in STATE).
 #pragma once
@@ -34,6 +37,7 @@ enum lnt_message_type {
   LNT_MSG_RELEASE = 6,  // after EXITED or FAILED: leave. Before: refused with EBUSY.
   LNT_MSG_ABORT = 7,    // kill whatever there is and leave when it ended; an unstarted container ends without EXITED
   LNT_MSG_QUERY = 8,    // answered with STATE
+  LNT_MSG_CONTINUE = 10,   // answers HOOKS: the launch goes on
   LNT_MSG_CLOSE_STDIN = 9,  // lnt_signal with process set: closes the program's stdin
   // events
   LNT_MSG_STATE = 32,         // lnt_state
@@ -45,6 +49,7 @@ enum lnt_message_type {
   LNT_MSG_EXEC_STARTED = 38,  // lnt_exec_event
   LNT_MSG_EXEC_EXITED = 39,   // lnt_exec_event
   LNT_MSG_EXEC_FAILED = 40,   // lnt_failure
+  LNT_MSG_HOOKS = 42,         // lnt_state: the namespaces exist, prestart and createRuntime hooks are due (handover only)
   LNT_MSG_SINK_DROPPED = 41,  // lnt_exec_event: an attached sink lagged or vanished
 };
 

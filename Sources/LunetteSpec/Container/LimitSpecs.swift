@@ -79,13 +79,21 @@ extension FieldReader {
 public enum Sysctls {
     /// Says whether a container may set `name` (dotted), given which namespaces are its own.
     /// - Throws: `invalid_argument` that names the setting and why.
-    public static func validate(_ name: String, _ text: String, ownsNetwork: Bool, ownsIPC: Bool, path: String) throws(LunetteError) {
-        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+    public static func validate(
+        _ name: String, _ text: String, ownsNetwork: Bool, ownsIPC: Bool, ownsNames: Bool = false, path: String
+    ) throws(LunetteError) {
+        // sysctl(8) takes either; with slashes between the parts, an interface's name may hold dots.
+        let hasSlashes = name.utf8.contains(UInt8(ascii: "/"))
+        let parts = name.split(separator: hasSlashes ? "/" : ".", omittingEmptySubsequences: false)
+        let name = hasSlashes ? parts.joined(separator: ".") : name
         // A part is a file's name below /proc/sys; interface names may hold "/" there, which sysctl(8) writes instead of ".".
         let wellFormed =
             parts.count >= 2
             && parts.allSatisfy { part in
-                !part.isEmpty && part.utf8.allSatisfy { Names.isAlphanumeric($0) || "_-".utf8.contains($0) }
+                !part.isEmpty && part != ".." && part != "."
+                    && part.utf8.allSatisfy {
+                        Names.isAlphanumeric($0) || "_-".utf8.contains($0) || (hasSlashes && "@:.".utf8.contains($0))
+                    }
             }
         guard wellFormed else {
             throw LunetteError(
@@ -107,6 +115,8 @@ public enum Sysctls {
             guard ownsIPC else {
                 throw LunetteError(.invalidArgument, "\(name) is not the container's own: it uses another's ipc namespace", path: path)
             }
+        } else if ownsNames, name == "kernel.domainname" || name == "kernel.hostname" {
+            return
         } else {
             throw LunetteError(
                 .invalidArgument, "\(name) belongs to the whole host, so no container can set it", path: path,

@@ -82,6 +82,13 @@ public enum Names {
         }
     }
 
+    /// Whatever the kernel takes for a host or domain name: 64 bytes at most (`__NEW_UTS_LEN`), none of them NUL.
+    static func validateKernelName(_ name: String, path: String) throws(LunetteError) {
+        guard name.utf8.count <= 64, !name.utf8.contains(0) else {
+            throw LunetteError(.invalidArgument, "\"\(displayable(name, limit: 80))\" is longer than 64 bytes or has a NUL", path: path)
+        }
+    }
+
     static func isAlphanumeric(_ byte: UInt8) -> Bool {
         (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
     }

@@ -25,6 +25,9 @@ package struct ProcessPlan: Sendable, Hashable {
     package var terminalColumns: UInt16
     /// Without it stdin is /dev/null.
     package var stdin: Bool
+    package var scheduling = SchedulingPlan()
+    /// Run by the program's process when the gate has opened, before it becomes the program (OCI's startContainer).
+    package var startHooks: [HookPlan] = []
 
     package init(
         arguments: [String], environment: [String] = [], workingDirectory: String = "/", user: String = "0",
@@ -122,6 +125,8 @@ package struct ExecPlan: Sendable, Hashable {
     /// As in `LaunchStep.joinCgroups`: the container's own.
     package var cgroupsV1: [String]
     package var cgroupV2: String?
+    /// Given: the shim that carries it out leaves once the program runs.
+    package var handover: HandoverPlan?
 
     package init(process: ProcessPlan, cgroupsV1: [String] = [], cgroupV2: String? = nil) {
         self.process = process

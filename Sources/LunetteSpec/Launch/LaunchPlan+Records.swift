@@ -38,9 +38,11 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
     case oomScore = 3
     case openTree = 4
     case openOverlay = 5
+    case moveNetworkDevice = 8
     case hostname = 10
     case domainname = 11
     case raiseLoopback = 12
+    case timeOffsets = 13
     case attachRoot = 20
     case makeDirectory = 21
     case makeSymlink = 22
@@ -52,6 +54,10 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
     case maskPath = 28
     case makeReadonly = 29
     case makeRootReadonly = 30
+    case makeDevice = 34
+    case awaitHooks = 35
+    case runHook = 36
+    case rootPropagation = 37
     case arguments = 40
     case environment = 41
     case workingDirectory = 42
@@ -62,7 +68,14 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
     case noNewPrivileges = 47
     case seccomp = 48
     case stdio = 49
+    case scheduler = 51
+    case ioPriority = 52
+    case affinity = 53
+    case personality = 54
+    case memoryPolicy = 55
+    case startHook = 56
     case monitor = 60
+    case handover = 61
     /// Stages of the shim that no record of a plan asks for, but that can fail.
     case setUp = 80
     case terminal = 81
@@ -77,9 +90,11 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
         case .oomScore: "oom-score"
         case .openTree: "open-tree"
         case .openOverlay: "open-overlay"
+        case .moveNetworkDevice: "move-network-device"
         case .hostname: "hostname"
         case .domainname: "domainname"
         case .raiseLoopback: "raise-loopback"
+        case .timeOffsets: "time-offsets"
         case .attachRoot: "attach-root"
         case .makeDirectory: "make-directory"
         case .makeSymlink: "make-symlink"
@@ -91,6 +106,10 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
         case .maskPath: "mask"
         case .makeReadonly: "readonly"
         case .makeRootReadonly: "readonly-root"
+        case .makeDevice: "make-device"
+        case .awaitHooks: "await-hooks"
+        case .runHook: "hook"
+        case .rootPropagation: "root-propagation"
         case .arguments: "arguments"
         case .environment: "environment"
         case .workingDirectory: "working-directory"
@@ -101,7 +120,14 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
         case .noNewPrivileges: "no-new-privileges"
         case .seccomp: "seccomp"
         case .stdio: "stdio"
+        case .scheduler: "scheduler"
+        case .ioPriority: "io-priority"
+        case .affinity: "affinity"
+        case .personality: "personality"
+        case .memoryPolicy: "memory-policy"
+        case .startHook: "start-hook"
         case .monitor: "monitor"
+        case .handover: "handover"
         case .setUp: "set-up"
         case .terminal: "terminal"
         case .keyring: "session-keyring"
@@ -144,6 +170,14 @@ extension LaunchStep {
                     ("attributes", .flags(plan.attributes.rawValue, plan.attributes.words)),
                     ("owner_uid", .number(UInt64(plan.ownerUID))), ("owner_gid", .number(UInt64(plan.ownerGID))),
                 ])
+        case .moveNetworkDevice(let name, let newName):
+            LaunchRecord(opcode: .moveNetworkDevice, fields: [("name", .text(name)), ("new_name", .text(newName))])
+        case .setTimeOffsets(let lines): LaunchRecord(opcode: .timeOffsets, fields: [("lines", .texts(lines))])
+        case .makeDevice(let plan): plan.record
+        case .awaitHooks: LaunchRecord(opcode: .awaitHooks, fields: [])
+        case .runHook(let plan): plan.record(.runHook)
+        case .setRootPropagation(let propagation):
+            LaunchRecord(opcode: .rootPropagation, fields: [("to", .flags(propagation.rawValue, [propagation.word]))])
         case .setHostname(let name): LaunchRecord(opcode: .hostname, fields: [("name", .text(name))])
         case .setDomainname(let name): LaunchRecord(opcode: .domainname, fields: [("name", .text(name))])
         case .raiseLoopback: LaunchRecord(opcode: .raiseLoopback, fields: [])
@@ -161,6 +195,8 @@ extension LaunchStep {
                     ("attributes", .flags(plan.attributes.rawValue, plan.attributes.words)),
                     ("create", .number(plan.createsTarget ? 1 : 0)),
                     ("no_symlinks", .number(plan.refusesSymlinks ? 1 : 0)), ("optional", .number(plan.optional ? 1 : 0)),
+                    ("copy_up", .flags(plan.copiesUp ? 1 : 0, plan.copiesUp ? ["yes"] : [])),
+                    ("propagation", .flags(plan.propagation.rawValue, plan.propagation == .unchanged ? [] : [plan.propagation.word])),
                 ])
         case .attach(let plan):
             LaunchRecord(
@@ -219,6 +255,9 @@ extension TreePlan {
                 ("map", .flags(kind, [["none", "container", "custom"][Int(kind)]])), ("uid", .mappings(uid)), ("gid", .mappings(gid)),
                 ("attributes", .flags(attributes.rawValue, attributes.words)), ("expect", .flags(expected, [expectedWord])),
                 ("device", .flags(device, [])), ("no_symlinks", .number(refusesSymlinks ? 1 : 0)),
+                ("clear", .flags(cleared.rawValue, cleared.words)), ("top_set", .flags(top.set.rawValue, top.set.words)),
+                ("top_clear", .flags(top.clear.rawValue, top.clear.words)),
+                ("propagation", .flags(propagation.rawValue, propagation == .private ? [] : [propagation.word])),
             ])
     }
 }
@@ -247,7 +286,7 @@ extension ProcessPlan {
             LaunchRecord(opcode: .seccomp, fields: [("program", .bytes(seccompProgram)), ("flags", .number(seccompFlags))]),
             LaunchRecord(opcode: .environment, fields: [("list", .texts(environment))]),
             LaunchRecord(opcode: .arguments, fields: [("list", .texts(arguments))]),
-        ]
+        ] + scheduling.records + startHooks.map { $0.record(.startHook) }
     }
 
     private func hexadecimal(_ set: UInt64) -> LaunchRecord.Field { .flags(set, ["0x" + String(set, radix: 16)]) }
@@ -265,18 +304,23 @@ extension LaunchPlan {
                     ("log", .number(monitor.log ? 1 : 0)), ("log_size", .number(monitor.logMaximumSize)),
                     ("log_files", .number(monitor.logMaximumFiles)), ("oom_events", .optionalText(monitor.oomEvents)),
                 ])
-        ]
+        ] + (handover.map { [$0.record] } ?? [])
     }
 }
 
 extension ExecPlan {
-    package var records: [LaunchRecord] { [LaunchStep.joinCgroups(v1: cgroupsV1, v2: cgroupV2).record] + process.records }
+    package var records: [LaunchRecord] {
+        [LaunchStep.joinCgroups(v1: cgroupsV1, v2: cgroupV2).record] + process.records + (handover.map { [$0.record] } ?? [])
+    }
 }
 
 extension NamespacePlan.Kinds {
     package var words: [String] {
-        [(.user, "user"), (.network, "network"), (.ipc, "ipc"), (.uts, "uts"), (.cgroup, "cgroup"), (.pid, "pid"), (.mount, "mount")]
-            .compactMap { (kind: NamespacePlan.Kinds, word: String) in contains(kind) ? word : nil }
+        [
+            (.user, "user"), (.network, "network"), (.ipc, "ipc"), (.uts, "uts"), (.cgroup, "cgroup"), (.pid, "pid"), (.mount, "mount"),
+            (.time, "time"),
+        ]
+        .compactMap { (kind: NamespacePlan.Kinds, word: String) in contains(kind) ? word : nil }
     }
 }
 

@@ -8,8 +8,13 @@ package struct LaunchPlan: Sendable, Hashable {
     package var steps: [LaunchStep]
     package var process: ProcessPlan
     package var monitor: MonitorPlan
+    /// Given: lunette-shim leaves once the container is made; see `HandoverPlan`.
+    package var handover: HandoverPlan?
 
-    package init(containerID: String, steps: [LaunchStep], process: ProcessPlan, monitor: MonitorPlan = MonitorPlan()) {
+    package init(
+        containerID: String, steps: [LaunchStep], process: ProcessPlan, monitor: MonitorPlan = MonitorPlan(), handover: HandoverPlan? = nil
+    ) {
+        self.handover = handover
         self.containerID = containerID
         self.steps = steps
         self.process = process
@@ -39,11 +44,15 @@ package enum LaunchStep: Sendable, Hashable {
     case openTree(TreePlan)
     /// Makes an overlay whose layers lie below the tree in `OverlayPlan.store`.
     case openOverlay(OverlayPlan)
+    /// Moves an interface of the host's network namespace into the container's, addresses included.
+    case moveNetworkDevice(name: String, newName: String)
 
     // Namespace phase: inside the new namespaces, while the host phase goes on.
 
     case setHostname(String)
     case setDomainname(String)
+    /// Moves the clocks of a new time namespace; each line as /proc/PID/timens_offsets takes it.
+    case setTimeOffsets([String])
     /// Sets `lo` up in the container's network namespace.
     case raiseLoopback
 
@@ -61,14 +70,22 @@ package enum LaunchStep: Sendable, Hashable {
     case setMountAttributes(path: String, attributes: MountAttributes, recursive: Bool)
     /// Writes `/proc/sys/…` through the shim's own procfs. `key` is dotted or slashed.
     case writeSysctl(key: String, value: String, optional: Bool)
+    /// Makes a device node.
+    case makeDevice(DevicePlan)
+    /// Waits until whoever launches has run its own hooks (OCI's prestart and createRuntime).
+    case awaitHooks
+    /// Runs a hook of the host's with the container's mounts in sight (OCI's createContainer).
+    case runHook(HookPlan)
     /// Makes the attached root the only one there is. Every mount step comes before it, masks after.
     case pivotRoot
     /// Hides a path: a file under the host's null device, a folder under an empty read-only tmpfs. An absent path is fine.
     case maskPath(String)
     /// Makes a path and what is mounted below it read-only. An absent path is fine.
     case makeReadonly(String)
-    /// Makes the root mount itself read-only, not what is mounted on it. Last of the init steps.
+    /// Makes the root mount itself read-only, not what is mounted on it.
     case makeRootReadonly
+    /// Says how mounts on the root and below it travel from now on (OCI's rootfsPropagation). Last of the init steps.
+    case setRootPropagation(MountPropagation)
 }
 
 /// The namespaces a container gets of its own and those it shares.
@@ -77,6 +94,7 @@ package struct NamespacePlan: Sendable, Hashable {
         package let rawValue: UInt64
         package init(rawValue: UInt64) { self.rawValue = rawValue }
         // The kernel's CLONE_NEW* values.
+        package static let time = Kinds(rawValue: 0x0000_0080)
         package static let mount = Kinds(rawValue: 0x0002_0000)
         package static let cgroup = Kinds(rawValue: 0x0200_0000)
         package static let uts = Kinds(rawValue: 0x0400_0000)
@@ -142,6 +160,19 @@ package struct MountAttributes: OptionSet, Sendable, Hashable {
     package static let strictatime = MountAttributes(rawValue: 0x20)
     package static let nodiratime = MountAttributes(rawValue: 0x80)
     package static let nosymfollow = MountAttributes(rawValue: 0x20_0000)
+    /// All bits that say when access times are written: cleared before one of them is set.
+    package static let accessTimes = MountAttributes(rawValue: 0x70)
+}
+
+/// What mount_setattr(2) sets and clears.
+package struct AttributeChange: Sendable, Hashable {
+    package var set: MountAttributes
+    package var clear: MountAttributes
+
+    package init(set: MountAttributes = [], clear: MountAttributes = []) {
+        self.set = set
+        self.clear = clear
+    }
 }
 
 /// A detached clone of a host path, made private, id-mapped and restricted before the container can see it.
@@ -168,15 +199,26 @@ package struct TreePlan: Sendable, Hashable {
     package var source: HostSource
     package var recursive: Bool
     package var mapping: Mapping
+    /// Set on the tree and, when it is recursive, on all mounts below it.
     package var attributes: MountAttributes
     package var expectation: Expectation
     /// False lets a last symbolic link be followed (bind sources as users write them).
     package var refusesSymlinks: Bool
+    /// Cleared where `attributes` are set.
+    package var cleared: MountAttributes
+    /// Of the top mount alone, after the others.
+    package var top: AttributeChange
+    /// `unchanged` counts as `private`: nothing that is handed over may be tied to the host by oversight.
+    package var propagation: MountPropagation
 
     package init(
         slot: TreeSlot, source: HostSource, recursive: Bool = false, mapping: Mapping = .none, attributes: MountAttributes = [],
-        expectation: Expectation = .anything, refusesSymlinks: Bool = false
+        expectation: Expectation = .anything, refusesSymlinks: Bool = false, cleared: MountAttributes = [],
+        top: AttributeChange = AttributeChange(), propagation: MountPropagation = .private
     ) {
+        self.cleared = cleared
+        self.top = top
+        self.propagation = propagation
         self.slot = slot
         self.source = source
         self.recursive = recursive
@@ -238,11 +280,16 @@ package struct FilesystemPlan: Sendable, Hashable {
     package var refusesSymlinks: Bool
     /// Goes on when the kernel refuses (a v1 controller that is not there).
     package var optional: Bool
+    /// Copies what the target holds into the new file system first (`tmpcopyup`).
+    package var copiesUp: Bool
+    package var propagation: MountPropagation
 
     package init(
         type: String, target: String, options: [Option] = [], attributes: MountAttributes = [], createsTarget: Bool = true,
-        refusesSymlinks: Bool = true, optional: Bool = false
+        refusesSymlinks: Bool = true, optional: Bool = false, copiesUp: Bool = false, propagation: MountPropagation = .unchanged
     ) {
+        self.copiesUp = copiesUp
+        self.propagation = propagation
         self.type = type
         self.target = target
         self.options = options

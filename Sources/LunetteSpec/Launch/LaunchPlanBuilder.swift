@@ -22,16 +22,28 @@ struct LaunchPlanBuilder {
         try addRoot()
         try addNames()
         try addMounts()
-        addSettings()
+        try addSettings()
+        addCreationHooks()
         initSteps.append(.pivotRoot)
         for path in spec.linux.maskedPaths { initSteps.append(.maskPath(try ContainerPath.normalise(path, path: "linux.maskedPaths"))) }
         for path in spec.linux.readonlyPaths {
             initSteps.append(.makeReadonly(try ContainerPath.normalise(path, path: "linux.readonlyPaths")))
         }
         if spec.root?.readonly == true { initSteps.append(.makeRootReadonly) }
+        if rootPropagation != .private { initSteps.append(.setRootPropagation(rootPropagation)) }
     }
 
-    private mutating func slot() throws(LunetteError) -> TreeSlot {
+    /// Another program looks after the container, and the spec is that program's word for word.
+    private var isHandover: Bool { inputs.handover != nil }
+    private var rootPropagation: MountPropagation { spec.linux.rootfsPropagation.flatMap(MountPropagation.init(word:)) ?? .private }
+
+    private mutating func addCreationHooks() {
+        if spec.hooks.pausesCreation { initSteps.append(.awaitHooks) }
+        let state = inputs.document(.creating, annotations: spec.annotations).template
+        for hook in spec.hooks.createContainer { initSteps.append(.runHook(HookPlan(hook: hook, state: state))) }
+    }
+
+    mutating func slot() throws(LunetteError) -> TreeSlot {
         guard nextSlot < TreeSlot.limit else {
             throw LunetteError(.resourceExhausted, "more than \(TreeSlot.limit) mounts and devices", path: "mounts")
         }
@@ -45,12 +57,10 @@ struct LaunchPlanBuilder {
         guard let mount = spec.linux.namespace(.mount), mount.path == nil else {
             throw LunetteError(.unsupported, "a container always has a mount namespace of its own", path: "linux.namespaces")
         }
-        guard spec.linux.namespace(.time) == nil else {
-            throw LunetteError(.unsupported, "time namespaces aren't built yet", path: "linux.namespaces")
-        }
         var plan = NamespacePlan(create: [.mount])
-        for kind in [RuntimeSpec.LinuxSection.NamespaceKind.user, .network, .ipc, .uts, .pid, .cgroup] {
-            guard let namespace = spec.linux.namespace(kind), let flag = Self.flag(kind) else { continue }
+        for kind in [RuntimeSpec.LinuxSection.NamespaceKind.user, .network, .ipc, .uts, .pid, .cgroup, .time] {
+            guard let namespace = spec.linux.namespace(kind) else { continue }
+            let flag = Self.flag(kind)
             if let join = inputs.joins.first(where: { $0.kind == flag }) {
                 plan.join.append(join)
             } else if let path = namespace.path {
@@ -71,7 +81,7 @@ struct LaunchPlanBuilder {
         return plan
     }
 
-    private static func flag(_ kind: RuntimeSpec.LinuxSection.NamespaceKind) -> NamespacePlan.Kinds? {
+    static func flag(_ kind: RuntimeSpec.LinuxSection.NamespaceKind) -> NamespacePlan.Kinds {
         switch kind {
         case .mount: .mount
         case .pid: .pid
@@ -80,7 +90,7 @@ struct LaunchPlanBuilder {
         case .ipc: .ipc
         case .user: .user
         case .cgroup: .cgroup
-        case .time: nil
+        case .time: .time
         }
     }
 
@@ -90,11 +100,13 @@ struct LaunchPlanBuilder {
             guard let name else { continue }
             // Without a namespace of its own this would rename the host.
             guard ownsNames else { throw LunetteError(.invalidArgument, "needs a uts namespace of the container's own", path: path) }
-            try Names.validateHostname(name, path: path)
+            if isHandover { try Names.validateKernelName(name, path: path) } else { try Names.validateHostname(name, path: path) }
             namespaceSteps.append(path == "hostname" ? .setHostname(name) : .setDomainname(name))
         }
         let joinsNetwork = inputs.joins.contains { $0.kind == .network }
         if let network = spec.linux.namespace(.network), network.path == nil, !joinsNetwork { namespaceSteps.append(.raiseLoopback) }
+        try addTimeOffsets()
+        try addNetworkDevices()
     }
 
     // MARK: Root
@@ -122,12 +134,15 @@ struct LaunchPlanBuilder {
             )
         case .directory(let source):
             root = try slot()
-            // What is mounted below it can't always be id-mapped (proc, NFS), so it stays behind then.
+            // What is mounted below it can't always be id-mapped (proc, NFS), so it stays behind then. Another runtime's caller has given
+            // the folder to the container's ids already, and decides by device rules which nodes may be opened.
+            let isMapped = hasUserNamespace && !isHandover
             hostSteps.append(
                 .openTree(
                     TreePlan(
-                        slot: root, source: source, recursive: !hasUserNamespace, mapping: mapping, attributes: [.nodev],
-                        expectation: .directory))
+                        slot: root, source: source, recursive: !isMapped, mapping: isMapped ? mapping : .none,
+                        attributes: isHandover && !hasUserNamespace ? [] : [.nodev], expectation: .directory,
+                        propagation: rootPropagation == .shared ? .slave : rootPropagation))
             )
         }
         initSteps.append(.attachRoot(root))
@@ -139,7 +154,7 @@ struct LaunchPlanBuilder {
         var hasDevices = false
         for (index, mount) in spec.mounts.enumerated() {
             let path = "mounts[\(index + 1)]"
-            let target = try ContainerPath.normalise(mount.destination, path: "\(path).destination")
+            let target = try destination(mount, path)
             guard target != "/" else {
                 throw LunetteError(.invalidArgument, "nothing can be mounted over the root", path: "\(path).destination")
             }
@@ -147,27 +162,39 @@ struct LaunchPlanBuilder {
             if options.isBind || mount.type == "bind" {
                 try addBind(mount, target, options, path)
             } else if mount.type == "cgroup" || mount.type == "cgroup2" {
-                addCgroupView(target, options)
+                try addCgroupView(target, options)
             } else {
                 try addFilesystem(mount, target, options, path)
             }
             if target == "/dev" {
-                try addDevices()
+                try addDevices(isMounted: !options.isBind && mount.type != "bind", binds: options.isBind || mount.type == "bind")
                 hasDevices = true
             }
         }
-        if !hasDevices { try addDevices() }
+        if !hasDevices { try addDevices(isMounted: false, binds: false) }
+    }
+
+    /// Callers of older versions of the specification write relative ones, which start at the root.
+    private func destination(_ mount: RuntimeSpec.MountEntry, _ path: String) throws(LunetteError) -> String {
+        let isRelative = isHandover && mount.destination.utf8.first != UInt8(ascii: "/") && !mount.destination.isEmpty
+        return try ContainerPath.normalise(isRelative ? "/" + mount.destination : mount.destination, path: "\(path).destination")
     }
 
     private mutating func addBind(
         _ mount: RuntimeSpec.MountEntry, _ target: String, _ options: MountOptions, _ path: String
     ) throws(LunetteError) {
-        guard let source = mount.source, source.utf8.first == UInt8(ascii: "/"), !source.utf8.contains(0) else {
-            throw LunetteError(.invalidArgument, "is required: an absolute host path", path: "\(path).source")
+        guard var source = mount.source, !source.isEmpty, !source.utf8.contains(0) else {
+            throw LunetteError(.invalidArgument, "is required: a host path", path: "\(path).source")
         }
-        if let propagation = options.propagation, propagation != "private" {
+        if source.utf8.first != UInt8(ascii: "/") {
+            guard let bundle = inputs.bundle else {
+                throw LunetteError(.invalidArgument, "is required: an absolute host path", path: "\(path).source")
+            }
+            source = "\(bundle)/\(source)"
+        }
+        if let propagation = options.propagation, propagation != .private, !isHandover {
             throw LunetteError(
-                .unsupported, "mounts are always private to the container: \(propagation) isn't built", path: "\(path).options")
+                .unsupported, "mounts are always private to the container: \(propagation.word) isn't built", path: "\(path).options")
         }
         guard options.data.isEmpty else {
             throw LunetteError(
@@ -180,13 +207,24 @@ struct LaunchPlanBuilder {
         } else {
             mapping = options.isIDMapped ? self.mapping : .none
         }
+        if options.isIDMapped, mapping == .none {
+            throw LunetteError(
+                .invalidArgument, "an id-mapped mount needs uidMappings and gidMappings, or a user namespace", path: "\(path).options")
+        }
+        // Of a single mount, the top is the whole.
+        let whole = AttributeChange(
+            set: options.isRecursive ? options.whole.set : options.whole.set.union(options.top.set),
+            clear: options.isRecursive ? options.whole.clear : options.whole.clear.union(options.top.clear))
         let tree = try slot()
-        let isOwnFile = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].contains(target) && source.hasSuffix(target.dropFirst(4))
+        let isOwnFile =
+            !isHandover && ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].contains(target) && source.hasSuffix(target.dropFirst(4))
         hostSteps.append(
             .openTree(
                 TreePlan(
-                    slot: tree, source: .path(source), recursive: options.isRecursive, mapping: mapping, attributes: options.attributes,
-                    expectation: isOwnFile ? .regularFile : .anything, refusesSymlinks: isOwnFile
+                    slot: tree, source: .path(source), recursive: options.isRecursive, mapping: mapping,
+                    attributes: whole.set, expectation: isOwnFile ? .regularFile : .anything, refusesSymlinks: isOwnFile,
+                    cleared: whole.clear, top: options.isRecursive ? options.top : AttributeChange(),
+                    propagation: options.propagation ?? .private
                 )
             )
         )
@@ -197,146 +235,79 @@ struct LaunchPlanBuilder {
     private mutating func addFilesystem(
         _ mount: RuntimeSpec.MountEntry, _ target: String, _ options: MountOptions, _ path: String
     ) throws(LunetteError) {
-        guard let type = mount.type else { throw LunetteError(.invalidArgument, "is required", path: "\(path).type") }
-        // Types that a user namespace may mount; a block device's file system would be the host's to mount.
-        guard ["proc", "sysfs", "tmpfs", "devpts", "mqueue"].contains(type) else {
+        guard let type = mount.type, !type.isEmpty else { throw LunetteError(.invalidArgument, "is required", path: "\(path).type") }
+        // Types that a user namespace may mount; a block device's file system would be the host's to mount. Another runtime's caller may
+        // ask for any, and the kernel decides.
+        guard isHandover || ["proc", "sysfs", "tmpfs", "devpts", "mqueue"].contains(type) else {
             throw LunetteError(
                 .unsupported, "file systems of type \"\(displayable(type, limit: 40))\" aren't mounted for containers", path: "\(path).type"
             )
         }
+        guard !type.utf8.contains(0) else { throw LunetteError(.invalidArgument, "has a NUL byte", path: "\(path).type") }
         // The container's own file systems must stand where their names say (attack 10); a tmpfs of the user's follows the image's links.
         let isOwn =
             type != "tmpfs" || ContainerPath.isWithin(target, "/dev") || ContainerPath.isWithin(target, "/sys")
             || ContainerPath.isWithin(target, "/proc")
+        var data = options.data
+        if isHandover, let source = mount.source, !source.isEmpty, source != "none" { data.insert(.init("source", source), at: 0) }
+        if options.copiesUp, type != "tmpfs" {
+            throw LunetteError(.invalidArgument, "tmpcopyup is for a tmpfs alone", path: "\(path).options")
+        }
         initSteps.append(
             .mount(
-                FilesystemPlan(type: type, target: target, options: options.data, attributes: options.attributes, refusesSymlinks: isOwn)
+                FilesystemPlan(
+                    type: type, target: target, options: data, attributes: options.whole.set.union(options.top.set),
+                    refusesSymlinks: isOwn, copiesUp: options.copiesUp, propagation: options.propagation ?? .unchanged)
             )
         )
     }
 
     /// The container's own cgroup, read-only, where the JVM, Go and Node look for their limits.
-    private mutating func addCgroupView(_ target: String, _ options: MountOptions) {
+    private mutating func addCgroupView(_ target: String, _ options: MountOptions) throws(LunetteError) {
+        let wanted = options.whole.set.union(options.top.set)
+        // Without a cgroup namespace a new mount would show the whole machine's: the container's own folder is bound instead.
+        let binds = isHandover && spec.linux.namespace(.cgroup) == nil
         switch inputs.cgroupView {
         case .none: return
         case .v2:
-            initSteps.append(.mount(FilesystemPlan(type: "cgroup2", target: target, attributes: options.attributes, optional: true)))
+            if binds, let source = inputs.cgroupV2 {
+                try bindCgroup(source, target, wanted)
+            } else {
+                initSteps.append(.mount(FilesystemPlan(type: "cgroup2", target: target, attributes: wanted, optional: !isHandover)))
+            }
         case .v1(let hierarchies):
-            let attributes = options.attributes.subtracting(.readonly)
             initSteps.append(
                 .mount(
                     FilesystemPlan(
-                        type: "tmpfs", target: target, options: [.init("mode", "755"), .init("size", "64k")], attributes: attributes))
+                        type: "tmpfs", target: target, options: [.init("mode", "755"), .init("size", "64k")],
+                        attributes: wanted.subtracting(.readonly)))
             )
             for hierarchy in hierarchies {
                 let controllers = hierarchy.split(separator: ",").map(String.init)
-                initSteps.append(
-                    .mount(
-                        FilesystemPlan(
-                            type: "cgroup", target: "\(target)/\(hierarchy)", options: controllers.map { .init($0) },
-                            attributes: options.attributes,
-                            optional: true
-                        )
+                let place = "\(target)/\(hierarchy)"
+                if binds {
+                    guard let source = inputs.cgroupsV1.first(where: { $0.hasPrefix("/sys/fs/cgroup/\(hierarchy)/") }) else { continue }
+                    try bindCgroup(source, place, wanted)
+                } else {
+                    initSteps.append(
+                        .mount(
+                            FilesystemPlan(
+                                type: "cgroup", target: place, options: controllers.map { .init($0) }, attributes: wanted, optional: true))
                     )
-                )
+                }
                 if controllers.count > 1 {
                     for controller in controllers { initSteps.append(.makeSymlink(path: "\(target)/\(controller)", target: hierarchy)) }
                 }
             }
-            if options.attributes.contains(.readonly) {
-                initSteps.append(.setMountAttributes(path: target, attributes: options.attributes, recursive: false))
+            if wanted.contains(.readonly) {
+                initSteps.append(.setMountAttributes(path: target, attributes: wanted, recursive: false))
             }
         }
     }
 
-    private mutating func addDevices() throws(LunetteError) {
-        var devices: [(source: String, target: String, expectation: TreePlan.Expectation)] = []
-        for device in RuntimeDefaults.devices where !spec.linux.devices.contains(where: { $0.path == device.path }) {
-            devices.append((device.path, device.path, .characterDevice(major: device.major, minor: device.minor)))
-        }
-        for (index, device) in spec.linux.devices.enumerated() {
-            let path = "linux.devices[\(index + 1)]"
-            let target = try ContainerPath.normalise(device.path, path: "\(path).path")
-            let source = device.source ?? target
-            guard device.type == "c" || device.type == "u" || device.type == "b" else {
-                throw LunetteError(.unsupported, "only devices are bound, not pipes", path: "\(path).type")
-            }
-            let isCharacter = device.type != "b"
-            guard let major = UInt32(exactly: device.major), let minor = UInt32(exactly: device.minor) else {
-                throw LunetteError(.invalidArgument, "\(device.major):\(device.minor) is not a device's number", path: path)
-            }
-            devices.append((source, target, isCharacter ? .characterDevice(major: major, minor: minor) : .anything))
-        }
-        for device in devices {
-            let tree = try slot()
-            hostSteps.append(
-                .openTree(
-                    TreePlan(
-                        slot: tree, source: .path(device.source), attributes: [.nosuid, .noexec], expectation: device.expectation,
-                        refusesSymlinks: true)
-                )
-            )
-            initSteps.append(.attach(AttachPlan(slot: tree, target: device.target, creation: .asSource, refusesSymlinks: true)))
-        }
-        for link in RuntimeDefaults.deviceLinks { initSteps.append(.makeSymlink(path: link.path, target: link.target)) }
-    }
-
-    private mutating func addSettings() {
-        for key in spec.linux.sysctl.keys.sorted() {
-            let value = spec.linux.sysctl[key]!
-            initSteps.append(.writeSysctl(key: key, value: value, optional: RuntimeDefaults.networkSysctls[key] == value))
-        }
-    }
-}
-
-/// A mount's options in mount(8)'s words, sorted into what the kernel takes in different places.
-struct MountOptions {
-    var attributes: MountAttributes = []
-    var isBind = false
-    var isRecursive = false
-    var isIDMapped = false
-    /// `private`, `slave`, `shared`, `unbindable`.
-    var propagation: String?
-    /// What is the file system's own.
-    var data: [FilesystemPlan.Option] = []
-
-    init(_ options: [String], path: String) throws(LunetteError) {
-        for option in options {
-            switch option {
-            case "bind": isBind = true
-            case "rbind":
-                isBind = true
-                isRecursive = true
-            case "ro", "rro": attributes.insert(.readonly)
-            case "rw", "rrw": attributes.remove(.readonly)
-            case "nosuid", "rnosuid": attributes.insert(.nosuid)
-            case "suid", "rsuid": attributes.remove(.nosuid)
-            case "nodev", "rnodev": attributes.insert(.nodev)
-            case "dev", "rdev": attributes.remove(.nodev)
-            case "noexec", "rnoexec": attributes.insert(.noexec)
-            case "exec", "rexec": attributes.remove(.noexec)
-            case "noatime", "rnoatime": attributes.insert(.noatime)
-            case "strictatime", "rstrictatime": attributes.insert(.strictatime)
-            case "nodiratime", "rnodiratime": attributes.insert(.nodiratime)
-            case "nosymfollow", "rnosymfollow": attributes.insert(.nosymfollow)
-            case "symfollow", "rsymfollow": attributes.remove(.nosymfollow)
-            // The kernel's own way when nothing is said.
-            case "relatime", "rrelatime", "atime", "ratime", "diratime", "rdiratime", "norelatime", "rnorelatime", "nostrictatime",
-                "rnostrictatime", "defaults",
-                "async", "silent", "loud":
-                break
-            case "private", "rprivate": propagation = "private"
-            case "slave", "rslave": propagation = "slave"
-            case "shared", "rshared": propagation = "shared"
-            case "unbindable", "runbindable": propagation = "unbindable"
-            case "idmap", "ridmap": isIDMapped = true
-            default:
-                guard !option.isEmpty, !option.utf8.contains(0) else {
-                    throw LunetteError(.invalidArgument, "has an empty option or one with a NUL byte", path: path)
-                }
-                let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-                data.append(.init(String(parts[0]), parts.count == 2 ? String(parts[1]) : nil))
-            }
-        }
+    private mutating func bindCgroup(_ source: String, _ target: String, _ attributes: MountAttributes) throws(LunetteError) {
+        let tree = try slot()
+        hostSteps.append(.openTree(TreePlan(slot: tree, source: .path(source), attributes: attributes, expectation: .directory)))
+        initSteps.append(.attach(AttachPlan(slot: tree, target: target, creation: .asSource, refusesSymlinks: true)))
     }
 }

@@ -30,12 +30,18 @@ package struct LaunchInputs: Sendable, Hashable {
     package var seccompFlags: UInt64
     package var monitor: MonitorPlan
     package var keepsStdinOpen: Bool
+    /// Given: the spec is another program's, obeyed word for word, and that program looks after the container.
+    package var handover: HandoverPlan?
+    /// The bundle's absolute path, where relative bind sources start.
+    package var bundle: String?
 
     package init(
         containerID: String, root: Root, cgroupsV1: [String] = [], cgroupV2: String? = nil, cgroupView: CgroupView = .none,
         joins: [NamespacePlan.Join] = [], joinedIDBase: UInt32? = nil, seccompProgram: [UInt8] = [], seccompFlags: UInt64 = 0,
-        monitor: MonitorPlan = MonitorPlan(), keepsStdinOpen: Bool = false
+        monitor: MonitorPlan = MonitorPlan(), keepsStdinOpen: Bool = false, handover: HandoverPlan? = nil, bundle: String? = nil
     ) {
+        self.handover = handover
+        self.bundle = bundle
         self.containerID = containerID
         self.root = root
         self.cgroupsV1 = cgroupsV1
@@ -50,6 +56,13 @@ package struct LaunchInputs: Sendable, Hashable {
     }
 }
 
+extension LaunchInputs {
+    /// What a hook reads of the container at a point of its life, without the pid.
+    func document(_ status: ContainerDocument.Status, annotations: [String: String] = [:]) -> ContainerDocument {
+        ContainerDocument(id: containerID, status: status, bundle: bundle ?? "/", annotations: annotations)
+    }
+}
+
 /// Turns a runtime spec into the list of steps that `lunette-shim` carries out. A pure function: no file is read, nothing is asked.
 ///
 /// The order is that of docs/launch-plan.md: namespaces, cgroups, detached trees; host name and loopback; root, mounts, devices, settings;
@@ -57,12 +70,12 @@ package struct LaunchInputs: Sendable, Hashable {
 package enum LaunchPlanner {
     /// - Throws: `invalid_argument` with the field's path for a spec that makes no sense; `unsupported` for what can't be planned.
     package static func plan(_ spec: RuntimeSpec, _ inputs: LaunchInputs) throws(LunetteError) -> LaunchPlan {
-        try refuseUnplannable(spec)
+        try refuseUnplannable(spec, inputs)
         var builder = LaunchPlanBuilder(spec: spec, inputs: inputs)
         try builder.build()
         return LaunchPlan(
             containerID: inputs.containerID, steps: builder.hostSteps + builder.namespaceSteps + builder.initSteps,
-            process: try process(spec, inputs), monitor: inputs.monitor
+            process: try process(spec, inputs), monitor: inputs.monitor, handover: inputs.handover
         )
     }
 
@@ -106,12 +119,41 @@ package enum LaunchPlanner {
         plan.stdin = inputs.keepsStdinOpen || section.terminal
         plan.terminalRows = section.consoleSize.map { UInt16(clamping: $0.height) } ?? 0
         plan.terminalColumns = section.consoleSize.map { UInt16(clamping: $0.width) } ?? 0
+        // What `execCPUAffinity` says is for execs.
+        plan.scheduling.affinity = nil
+        plan.scheduling.personality = spec.linux.personality
+        plan.scheduling.memoryPolicy = spec.linux.memoryPolicy
+        let state = inputs.document(.created, annotations: spec.annotations).template
+        plan.startHooks = spec.hooks.startContainer.map { HookPlan(hook: $0, state: state) }
         return plan
+    }
+
+    /// Plans one more process from a process section of its own: OCI's `exec`.
+    ///
+    /// - Parameter spec: the container's, for what every process of it has (personality, memory policy).
+    /// - Throws: `invalid_argument` without a program.
+    package static func exec(
+        _ section: RuntimeSpec.ProcessSection, in spec: RuntimeSpec, seccompProgram: [UInt8], seccompFlags: UInt64 = 0,
+        cgroupsV1: [String] = [], cgroupV2: String? = nil, handover: HandoverPlan
+    ) throws(LunetteError) -> ExecPlan {
+        guard !section.args.isEmpty else {
+            throw LunetteError(.invalidArgument, "is required: the program and its arguments", path: "process.args")
+        }
+        var plan = processPlan(section, program: seccompProgram, flags: seccompFlags)
+        plan.stdin = true
+        plan.terminalRows = section.consoleSize.map { UInt16(clamping: $0.height) } ?? 0
+        plan.terminalColumns = section.consoleSize.map { UInt16(clamping: $0.width) } ?? 0
+        plan.scheduling.personality = spec.linux.personality
+        plan.scheduling.memoryPolicy = spec.linux.memoryPolicy
+        var exec = ExecPlan(process: plan, cgroupsV1: cgroupsV1, cgroupV2: cgroupV2)
+        exec.handover = handover
+        exec.handover?.kinds = spec.linux.namespaces.reduce(into: NamespacePlan.Kinds()) { $0.insert(LaunchPlanBuilder.flag($1.kind)) }
+        return exec
     }
 
     private static func processPlan(_ section: RuntimeSpec.ProcessSection, program: [UInt8], flags: UInt64) -> ProcessPlan {
         let sets = section.capabilities ?? .init([])
-        return ProcessPlan(
+        var plan = ProcessPlan(
             arguments: section.args, environment: section.env, workingDirectory: section.cwd, user: section.user.text,
             additionalGroups: section.user.additionalGids.map(String.init), umask: section.user.umask ?? 0o022,
             rlimits: section.rlimits.map { ResourceLimit(resource: $0.resource, soft: $0.soft, hard: $0.hard) },
@@ -122,31 +164,39 @@ package enum LaunchPlanner {
             ),
             noNewPrivileges: section.noNewPrivileges, seccompProgram: program, seccompFlags: flags, terminal: section.terminal
         )
+        plan.scheduling.scheduler = section.scheduler
+        plan.scheduling.ioPriority = section.ioPriority
+        plan.scheduling.affinity = section.execCPUAffinity
+        return plan
     }
 
     /// A setting that would silently not hold is worse than an error.
-    private static func refuseUnplannable(_ spec: RuntimeSpec) throws(LunetteError) {
-        func refuse(_ path: String, _ value: Value?) throws(LunetteError) {
-            switch value {
-            case nil, .null?: return
-            case .map(let map)? where map.isEmpty: return
-            case .array(let items)? where items.isEmpty: return
-            default: throw LunetteError(.unsupported, "isn't built yet", path: path)
-            }
+    private static func refuseUnplannable(_ spec: RuntimeSpec, _ inputs: LaunchInputs) throws(LunetteError) {
+        if inputs.handover == nil, !spec.hooks.isEmpty {
+            throw LunetteError(
+                .unsupported, "OCI hooks are run by lunette-oci alone", path: "hooks",
+                hint: "lunette.before and lunette.on are the engine's")
         }
-        try refuse("hooks", spec.other["hooks"])
-        for key in ["personality", "intelRdt", "timeOffsets", "memoryPolicy", "netDevices", "mountLabel"] {
-            try refuse("linux.\(key)", spec.linux.other[key])
+        if let rdt = spec.linux.other["intelRdt"], !rdt.isNull {
+            throw LunetteError(.unsupported, "resource control (resctrl) isn't built", path: "linux.intelRdt")
         }
-        for key in ["scheduler", "ioPriority", "execCPUAffinity"] { try refuse("process.\(key)", spec.process?.other[key]) }
         if let profile = spec.process?.apparmorProfile, !profile.isEmpty {
-            throw LunetteError(.unsupported, "AppArmor profiles aren't built yet", path: "process.apparmorProfile")
+            throw LunetteError(.unsupported, "AppArmor profiles aren't built", path: "process.apparmorProfile")
         }
         if let label = spec.process?.selinuxLabel, !label.isEmpty {
-            throw LunetteError(.unsupported, "SELinux labels aren't built yet", path: "process.selinuxLabel")
+            throw LunetteError(.unsupported, "SELinux labels aren't built", path: "process.selinuxLabel")
         }
-        if let propagation = spec.linux.rootfsPropagation, propagation != "private" {
-            throw LunetteError(.unsupported, "a container's root is always private", path: "linux.rootfsPropagation")
+        if let label = spec.linux.mountLabel, !label.isEmpty {
+            throw LunetteError(.unsupported, "SELinux labels aren't built", path: "linux.mountLabel")
+        }
+        if inputs.handover == nil {
+            if let propagation = spec.linux.rootfsPropagation, propagation != "private" {
+                throw LunetteError(.unsupported, "a container's root is always private", path: "linux.rootfsPropagation")
+            }
+            if let name = spec.process?.capabilities?.unknown.first {
+                throw LunetteError(
+                    .invalidArgument, "\"\(displayable(name, limit: 40))\" is not a capability", path: "process.capabilities")
+            }
         }
     }
 }

@@ -45,7 +45,8 @@ package enum RuntimeDefaults {
     package static func mounts(shmSize: Int64, bindsHostSys: Bool, hasPrivateIPC: Bool) -> [RuntimeSpec.MountEntry] {
         let sys: RuntimeSpec.MountEntry =
             bindsHostSys
-            ? .init(destination: "/sys", type: "bind", source: "/sys", options: ["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"])
+            ? .init(
+                destination: "/sys", type: "bind", source: "/sys", options: ["rbind", "rprivate", "rnosuid", "rnoexec", "rnodev", "rro"])
             : .init(destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"])
         return [
             .init(destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"]),

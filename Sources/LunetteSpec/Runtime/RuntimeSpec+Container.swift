@@ -109,11 +109,13 @@ extension RuntimeSpec {
                 throw LunetteError(.internal, "the volume of the mount at \(mount.target) has no path", path: "mounts[\(index + 1)].source")
             }
             let recursive = mount.kind == .bind && mount.isRecursive
+            // What is mounted below the source obeys the same restrictions.
+            let words = (restrictions + access).map { recursive ? "r" + $0 : $0 }
             let propagation = (recursive ? "r" : "") + (mount.propagation == .private ? "private" : "slave")
             let idMapping = mapping.isEmpty ? [] : [recursive ? "ridmap" : "idmap"]
             return MountEntry(
                 destination: mount.target, type: "bind", source: source,
-                options: [recursive ? "rbind" : "bind", propagation] + restrictions + access + idMapping
+                options: [recursive ? "rbind" : "bind", propagation] + words + idMapping
             )
         case .image, .secret, .config:
             throw LunetteError(.unsupported, "\(mount.kind.rawValue) mounts aren't built yet", path: "mounts[\(index + 1)].type")

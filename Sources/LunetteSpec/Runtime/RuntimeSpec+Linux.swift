@@ -64,7 +64,14 @@ extension RuntimeSpec {
         package var rootfsPropagation: String?
         package var maskedPaths: [String]
         package var readonlyPaths: [String]
-        /// `netDevices`, `intelRdt`, `personality`, `timeOffsets`, `memoryPolicy`, `mountLabel`, as they came.
+        package var personality: Personality?
+        package var memoryPolicy: MemoryPolicy?
+        /// Of a new time namespace's clocks.
+        package var timeOffsets: [TimeOffset]
+        /// Interfaces of the host that move into the container, and what they are called there.
+        package var netDevices: [NetDevice]
+        package var mountLabel: String?
+        /// `intelRdt` and what later versions add, as it came.
         package var other: ValueMap
 
         package init() {
@@ -76,6 +83,8 @@ extension RuntimeSpec {
             sysctl = [:]
             maskedPaths = []
             readonlyPaths = []
+            timeOffsets = []
+            netDevices = []
             other = ValueMap()
         }
 
@@ -106,12 +115,12 @@ extension RuntimeSpec {
             }
             maskedPaths = try reader.strings("maskedPaths") ?? []
             readonlyPaths = try reader.strings("readonlyPaths") ?? []
-            if let devices = try reader.table("netDevices") {
-                var devices = devices
-                for name in devices.keys { if var table = try devices.table(name) { _ = try table.string("name") } }
-            }
+            if var table = try reader.table("personality") { personality = try Personality(reading: &table) }
+            if var table = try reader.table("memoryPolicy") { memoryPolicy = try MemoryPolicy(reading: &table) }
+            if var table = try reader.table("timeOffsets") { timeOffsets = try TimeOffset.list(&table) }
+            if var table = try reader.table("netDevices") { netDevices = try NetDevice.list(&table) }
+            mountLabel = try reader.string("mountLabel")
             other = reader.unread
-            other["netDevices"] = reader.value("netDevices")
         }
 
         private static func device(reading table: inout FieldReader) throws(LunetteError) -> Device {
@@ -169,6 +178,11 @@ extension RuntimeSpec {
             map.set("rootfsPropagation", rootfsPropagation)
             map.set("maskedPaths", maskedPaths)
             map.set("readonlyPaths", readonlyPaths)
+            if let personality { map["personality"] = personality.value }
+            if let memoryPolicy { map["memoryPolicy"] = memoryPolicy.value }
+            if !timeOffsets.isEmpty { map["timeOffsets"] = .map(TimeOffset.value(timeOffsets)) }
+            if !netDevices.isEmpty { map["netDevices"] = .map(NetDevice.value(netDevices)) }
+            map.set("mountLabel", mountLabel)
             for (key, item) in other { map[key] = item }
             return .map(map)
         }

@@ -13,7 +13,10 @@ extension RuntimeSpec {
         package var oomScoreAdj: Int64?
         package var apparmorProfile: String?
         package var selinuxLabel: String?
-        /// `scheduler`, `ioPriority`, `execCPUAffinity`, `commandLine`, as they came.
+        package var scheduler: Scheduler?
+        package var ioPriority: IOPriority?
+        package var execCPUAffinity: ExecCPUAffinity?
+        /// `commandLine` and what later versions add, as it came.
         package var other: ValueMap
 
         package struct ConsoleSize: Sendable, Hashable {
@@ -51,6 +54,8 @@ extension RuntimeSpec {
             package var permitted: [Capability]
             package var inheritable: [Capability]
             package var ambient: [Capability]
+            /// Names that this version doesn't know: a runtime warns of them and goes on (config.md, "Linux Process").
+            package var unknown: [String] = []
 
             /// One list as bounding, effective and permitted set; inheritable and ambient stay empty (CVE-2022-24769).
             package init(_ list: [Capability]) {
@@ -89,11 +94,11 @@ extension RuntimeSpec {
             if var table = try reader.table("user") { user = try Self.user(reading: &table) }
             if var table = try reader.table("capabilities") {
                 var sets = Capabilities([])
-                sets.bounding = try table.capabilityNames("bounding")
-                sets.effective = try table.capabilityNames("effective")
-                sets.permitted = try table.capabilityNames("permitted")
-                sets.inheritable = try table.capabilityNames("inheritable")
-                sets.ambient = try table.capabilityNames("ambient")
+                sets.bounding = try table.capabilityNames("bounding", unknown: &sets.unknown)
+                sets.effective = try table.capabilityNames("effective", unknown: &sets.unknown)
+                sets.permitted = try table.capabilityNames("permitted", unknown: &sets.unknown)
+                sets.inheritable = try table.capabilityNames("inheritable", unknown: &sets.unknown)
+                sets.ambient = try table.capabilityNames("ambient", unknown: &sets.unknown)
                 capabilities = sets
             }
             for var table in try reader.tables("rlimits") { rlimits.append(try Self.rlimit(reading: &table)) }
@@ -101,6 +106,9 @@ extension RuntimeSpec {
             oomScoreAdj = try reader.int("oomScoreAdj", in: -1000...1000)
             apparmorProfile = try reader.string("apparmorProfile")
             selinuxLabel = try reader.string("selinuxLabel")
+            if var table = try reader.table("scheduler") { scheduler = try Scheduler(reading: &table) }
+            if var table = try reader.table("ioPriority") { ioPriority = try IOPriority(reading: &table) }
+            if var table = try reader.table("execCPUAffinity") { execCPUAffinity = try ExecCPUAffinity(reading: &table) }
             other = reader.unread
         }
 
@@ -165,6 +173,9 @@ extension RuntimeSpec {
             map.set("oomScoreAdj", oomScoreAdj)
             map.set("apparmorProfile", apparmorProfile)
             map.set("selinuxLabel", selinuxLabel)
+            if let scheduler { map["scheduler"] = scheduler.value }
+            if let ioPriority { map["ioPriority"] = ioPriority.value }
+            if let execCPUAffinity { map["execCPUAffinity"] = execCPUAffinity.value }
             for (key, item) in other { map[key] = item }
             return .map(map)
         }
@@ -172,10 +183,10 @@ extension RuntimeSpec {
 }
 
 extension FieldReader {
-    fileprivate mutating func capabilityNames(_ key: String) throws(LunetteError) -> [Capability] {
+    fileprivate mutating func capabilityNames(_ key: String, unknown: inout [String]) throws(LunetteError) -> [Capability] {
         var set: Set<Capability> = []
-        for (index, text) in (try strings(key) ?? []).enumerated() {
-            do { set.insert(try Capability(text)) } catch { throw failure("\(key)[\(index + 1)]", error.message, hint: error.hint) }
+        for text in try strings(key) ?? [] {
+            do { set.insert(try Capability(text)) } catch { if !unknown.contains(text) { unknown.append(text) } }
         }
         return set.sorted()
     }

@@ -13,7 +13,8 @@ package struct RuntimeSpec: Sendable, Hashable {
     package var mounts: [MountEntry]
     package var annotations: [String: String]
     package var linux: LinuxSection
-    /// Sections that Lunette doesn't act on (`hooks`, other systems' parts), as they came.
+    package var hooks: Hooks
+    /// Sections that Lunette doesn't act on (other systems' parts), as they came.
     package var other: ValueMap
 
     package init() {
@@ -21,6 +22,7 @@ package struct RuntimeSpec: Sendable, Hashable {
         mounts = []
         annotations = [:]
         linux = LinuxSection()
+        hooks = Hooks()
         other = ValueMap()
     }
 
@@ -47,6 +49,7 @@ package struct RuntimeSpec: Sendable, Hashable {
         for var table in try reader.tables("mounts") { mounts.append(try MountEntry(reading: &table)) }
         annotations = try reader.dictionary("annotations")
         if var table = try reader.table("linux") { linux = try LinuxSection(reading: &table) }
+        if var table = try reader.table("hooks") { hooks = try Hooks(reading: &table) }
         if annotations.removeValue(forKey: Self.standardSeccompAnnotation) == "default", linux.seccomp == nil { linux.seccomp = .standard }
         try validateForeign(&reader)
         other = reader.unread
@@ -80,6 +83,7 @@ package struct RuntimeSpec: Sendable, Hashable {
         map.set("domainname", domainname)
         if !mounts.isEmpty { map["mounts"] = .array(mounts.map(\.value)) }
         map["linux"] = linux.value(spellsOutSeccomp: spellsOutSeccomp, capabilities: process?.capabilities?.bounding ?? [])
+        if !hooks.isEmpty { map["hooks"] = hooks.value }
         var annotations = annotations
         if linux.seccomp == .standard, !spellsOutSeccomp { annotations[Self.standardSeccompAnnotation] = "default" }
         map.set("annotations", annotations)

@@ -17,7 +17,11 @@ extension LaunchOpcode {
         .rlimits: LNT_RLIMITS.rawValue,
         .capabilities: LNT_CAPABILITIES.rawValue, .noNewPrivileges: LNT_NO_NEW_PRIVILEGES.rawValue, .seccomp: LNT_SECCOMP.rawValue,
         .stdio: LNT_STDIO.rawValue, .monitor: LNT_MONITOR.rawValue, .setUp: LNT_SET_UP.rawValue, .terminal: LNT_TERMINAL.rawValue,
-        .keyring: LNT_KEYRING.rawValue, .execute: LNT_EXECUTE.rawValue,
+        .keyring: LNT_KEYRING.rawValue, .execute: LNT_EXECUTE.rawValue, .moveNetworkDevice: LNT_MOVE_NETWORK_DEVICE.rawValue,
+        .timeOffsets: LNT_TIME_OFFSETS.rawValue, .makeDevice: LNT_MAKE_DEVICE.rawValue, .awaitHooks: LNT_AWAIT_HOOKS.rawValue,
+        .runHook: LNT_RUN_HOOK.rawValue, .rootPropagation: LNT_ROOT_PROPAGATION.rawValue, .scheduler: LNT_SCHEDULER.rawValue,
+        .ioPriority: LNT_IO_PRIORITY.rawValue, .affinity: LNT_AFFINITY.rawValue, .personality: LNT_PERSONALITY.rawValue,
+        .memoryPolicy: LNT_MEMORY_POLICY.rawValue, .startHook: LNT_START_HOOK.rawValue, .handover: LNT_HANDOVER.rawValue,
     ]
 }
 

@@ -206,10 +206,9 @@ import Testing
 
     @Test(
         arguments: [
-            ["hooks": ["poststop": [["path": "/x"]]]], ["linux": ["personality": ["domain": "LINUX32"]]],
-            ["linux": ["rootfsPropagation": "shared"]],
-            ["process": ["apparmorProfile": "x"]], ["process": ["selinuxLabel": "x"]], ["process": ["scheduler": ["policy": "SCHED_FIFO"]]],
-            ["linux": ["namespaces": [["type": "mount"], ["type": "time"]]]], ["linux": ["namespaces": [["type": "pid"]]]],
+            ["hooks": ["poststop": [["path": "/x"]]]], ["linux": ["rootfsPropagation": "shared"]],
+            ["process": ["apparmorProfile": "x"]], ["process": ["selinuxLabel": "x"]],
+            ["process": ["capabilities": ["bounding": ["CAP_X"]]]], ["linux": ["namespaces": [["type": "pid"]]]],
             ["mounts": [["destination": "/x", "type": "ext4", "source": "/dev/sda"]]],
             ["mounts": [["destination": "/x", "type": "bind", "source": "/x", "options": ["rshared"]]]],
         ] as [Value])

@@ -43,7 +43,7 @@ import Testing
             (["process": ["cwd": nil]], "process.cwd"),
             (["process": ["user": ["uid": -1]]], "process.user.uid"), (["process": ["user": ["uid": 4_294_967_295]]], "process.user.uid"),
             (["process": ["env": ["x"]]], "process.env[1]"),
-            (["process": ["capabilities": ["bounding": ["CAP_X"]]]], "process.capabilities.bounding[1]"),
+            (["process": ["scheduler": ["policy": "SCHED_X"]]], "process.scheduler.policy"),
             (["process": ["rlimits": [["type": "RLIMIT_X", "soft": 1, "hard": 1]]]], "process.rlimits[1].type"),
             (["linux": ["namespaces": [["type": "net"]]]], "linux.namespaces[1].type"),
             (["linux": ["namespaces": [["type": "pid"], ["type": "pid"]]]], "linux.namespaces[2].type"),

@@ -1,0 +1,75 @@
+import CLinux
+
+/// Gives a program that waits at its gate its rlimits, in the name of who may raise them.
+func setLimits(_ plan: Plan, pid: Int32) throws(Failure) {
+    var limits = try plan.fields(LNT_RLIMITS)
+    let count = try limits.count(size: 24)
+    if count == 0 { return }
+    // The namespace's owner may raise them; a root without CAP_SYS_RESOURCE may not.
+    let owner = try withProcPath(pid, "ns/user") { (path) throws(Failure) in
+        let namespace = try check(lnt_open(path, 0, 0), "open", literal("ns/user"))
+        defer { _ = lnt_close(namespace) }
+        let owner = lnt_namespace_owner(namespace)
+        // The host's own namespace, or one that is too far away to be told of.
+        if owner == -Int64(LNT_EPERM) { return Int64(0) }
+        if owner < 0 { throw failure("ioctl NS_GET_OWNER_UID", errno: Int32(-owner)) }
+        return owner
+    }
+    if owner > 0 { try check(lnt_act_as(UInt32(owner)), "setresuid", literal("the namespace's owner")) }
+    // Back to a saved uid that is still root's: nothing can refuse that.
+    defer { if owner > 0 { _ = lnt_act_as(0) } }
+    for _ in 0..<count {
+        let resource = try limits.word()
+        let soft = try limits.number()
+        let hard = try limits.number()
+        try check(lnt_prlimit(pid, Int32(resource), soft, hard), "prlimit")
+    }
+}
+
+/// Scheduler, I/O priority and processors of a program that waits at its gate: from outside, where the rights are.
+func setScheduling(_ plan: Plan, pid: Int32) throws(Failure) {
+    if plan.has(LNT_SCHEDULER) {
+        var fields = try plan.fields(LNT_SCHEDULER)
+        var how = lnt_scheduling()
+        how.policy = try fields.word()
+        how.flags = try fields.number()
+        how.nice = Int32(truncatingIfNeeded: try fields.number())
+        how.priority = try fields.word()
+        how.runtime = try fields.number()
+        how.deadline = try fields.number()
+        how.period = try fields.number()
+        try check(lnt_sched_setattr(pid, &how), "sched_setattr")
+    }
+    if plan.has(LNT_IO_PRIORITY) {
+        var fields = try plan.fields(LNT_IO_PRIORITY)
+        try check(lnt_ioprio_set(pid, Int32(truncatingIfNeeded: try fields.number())), "ioprio_set")
+    }
+    if plan.has(LNT_AFFINITY) {
+        var fields = try plan.fields(LNT_AFFINITY)
+        _ = try fields.bytes()
+        let final = try fields.bytes()
+        if final.count > 0 { try check(lnt_set_affinity(pid, final.baseAddress!, final.count), "sched_setaffinity") }
+    }
+}
+
+/// The processors of an exec before it is in the container's cgroup.
+func setInitialAffinity(_ plan: Plan) throws(Failure) {
+    guard plan.has(LNT_AFFINITY) else { return }
+    var fields = try plan.fields(LNT_AFFINITY)
+    let initial = try fields.bytes()
+    if initial.count > 0 { try check(lnt_set_affinity(0, initial.baseAddress!, initial.count), "sched_setaffinity") }
+}
+
+/// What only the process itself can ask for.
+func setExecutionDomain(_ plan: Plan) throws(Failure) {
+    if plan.has(LNT_PERSONALITY) {
+        var fields = try plan.fields(LNT_PERSONALITY)
+        try check(lnt_personality(UInt(truncatingIfNeeded: try fields.number())), "personality")
+    }
+    if plan.has(LNT_MEMORY_POLICY) {
+        var fields = try plan.fields(LNT_MEMORY_POLICY)
+        let mode = Int32(truncatingIfNeeded: try fields.number())
+        let nodes = try fields.bytes()
+        try check(lnt_set_mempolicy(mode, nodes.baseAddress, nodes.count * 8), "set_mempolicy")
+    }
+}

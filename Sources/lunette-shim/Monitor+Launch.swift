@@ -174,6 +174,7 @@ extension Monitor {
     private func born(_ pid: Int32) {
         initPID = pid
         initHandle = lnt_pidfd_open(pid)
+        do throws(Failure) { try moveNetworkDevices(pid) } catch { return fail(error) }
         var keep: Int32 = -1
         // A plan without that record, or with a broken one, keeps nothing; its steps have refused it already.
         if let plan, var fields = try? plan.fields(LNT_ATTACH_ROOT), let slot = try? fields.number(), slot < UInt64(LNT_SLOTS) {
@@ -186,6 +187,21 @@ extension Monitor {
         closeAll(childGate, initLifeline, -1, -1)
         _ = lnt_close(Handed.plan)
         (childGate, initLifeline) = (-1, -1)
+    }
+
+    /// The network namespace exists by now, and nobody has been told yet that the container is made.
+    private func moveNetworkDevices(_ pid: Int32) throws(Failure) {
+        guard let plan, plan.has(LNT_MOVE_NETWORK_DEVICE) else { return }
+        let namespace = try withProcPath(pid, "ns/net") { (path) throws(Failure) in
+            try check(lnt_open(path, 0, 0), "open", literal("ns/net"))
+        }
+        defer { _ = lnt_close(namespace) }
+        var walk = plan.start()
+        while case (_, var fields)? = plan.next(&walk, from: LNT_MOVE_NETWORK_DEVICE, through: LNT_MOVE_NETWORK_DEVICE) {
+            let name = try fields.text()
+            let newName = try fields.text()
+            try check(lnt_move_network_device(name, newName, namespace), "rtnetlink", name)
+        }
     }
 
     private func ready(_ message: ReadyMessage, _ received: lnt_received) throws(Failure) {

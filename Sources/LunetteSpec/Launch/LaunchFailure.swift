@@ -49,7 +49,9 @@ package struct LaunchFailure: Sendable, Hashable {
                 "this kernel can't id-map the file system there (tmpfs: Linux 6.3 and later): take a folder on another, or security.user_namespace=false"
             default: nil
             }
-        let what = step == .execute ? "start\(on)" : "\(step.name)\(on) (\(call))"
+        let isHook = call == "hook"
+        // A hook's path comes with what the hook said; its errno only tells that it failed.
+        let what = step == .execute ? "start\(on)" : isHook ? "run the hook\(on)" : "\(step.name)\(on) (\(call))"
         let code: ErrorCode =
             switch errno {
             case _ where cannotMap: .unsupported
@@ -60,6 +62,6 @@ package struct LaunchFailure: Sendable, Hashable {
             default: .io
             }
         return LunetteError(
-            code, "\(what): \(reason)", operation: operation, target: target, errno: errno, hint: hint, details: .map(details))
+            isHook ? .denied : code, isHook ? what : "\(what): \(reason)", operation: operation, target: target, errno: errno, hint: hint, details: .map(details))
     }
 }

@@ -5,19 +5,18 @@ import os
 import random
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+import density
+import oci
+from measure import PRIVATE, median, ms, percentile, private_kib, shell, table
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROJECT = os.path.dirname(HERE)
 IMAGE = "bench.lunette/busybox:1"
-
-
-def shell(line, **options):
-    return subprocess.run(["bash", "-euo", "pipefail", "-c", line], check=True, text=True, capture_output=True, **options).stdout
 
 
 class Bench:
@@ -69,25 +68,6 @@ class Bench:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-def median(times):
-    return statistics.median(times)
-
-
-def percentile(times, share):
-    return sorted(times)[min(len(times) - 1, int(len(times) * share))]
-
-
-def table(title, head, rows):
-    print(f"\n{title}")
-    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
-    for row in [head, *rows]:
-        print("  " + "  ".join(str(cell).ljust(width) if i == 0 else str(cell).rjust(width) for i, (cell, width) in enumerate(zip(row, widths))))
-
-
-def ms(seconds):
-    return f"{seconds * 1000:.2f}"
-
-
 def rootfs(bench):
     """The busybox image's tree as a folder, for those that take one."""
     root = bench.work("rootfs")
@@ -114,11 +94,6 @@ def bundle(bench):
     config["process"]["args"] = ["/bin/true"]
     json.dump(config, open(folder + "/config.json", "w"))
     return folder
-
-
-# crun refuses a hybrid hierarchy whose v2 tree has no controllers: it is hidden in a mount namespace of its own.
-PRIVATE = ["unshare", "-m", "--propagation", "private", "bash", "-c",
-           'umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"', "bash"]
 
 
 def case_start(bench):
@@ -193,14 +168,6 @@ def case_start(bench):
         rows.append([workers, f"{bench.options.sustained / seconds:.0f}", f"{bench.options.sustained / drained:.0f}"])
     table(f"sustained: {bench.options.sustained} containers created, started, waited for and removed",
           ["workers", "starts/s", "starts/s, teardown drained"], rows)
-
-
-def private_kib(pid):
-    total = 0
-    for line in open(f"/proc/{pid}/smaps_rollup"):
-        if line.startswith(("Private_Clean", "Private_Dirty")):
-            total += int(line.split()[1])
-    return total
 
 
 def case_shim(bench):
@@ -348,7 +315,16 @@ def case_cli(bench):
     bench.lunette("rm", "-f", *[f"cli-{number}" for number in range(1, made + 1)])
 
 
-CASES = {"start": case_start, "shim": case_shim, "unpack": case_unpack, "cli": case_cli}
+def case_oci(bench):
+    oci.case(bench, rootfs(bench), bundle(bench))
+
+
+def case_density(bench):
+    bench.load(bench.layout("busybox"), IMAGE)
+    density.case(bench, rootfs(bench), IMAGE)
+
+
+CASES = {"start": case_start, "shim": case_shim, "unpack": case_unpack, "cli": case_cli, "oci": case_oci, "density": case_density}
 
 
 def main():
@@ -358,6 +334,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--sustained", type=int, default=1000)
     parser.add_argument("--unpacks", type=int, default=3)
+    parser.add_argument("--containers", type=int, default=500, help="how many run at once in density")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
     options = parser.parse_args()
     for name in options.cases:

@@ -82,7 +82,7 @@ struct ProcessStage {
         let place = 3 + handover.preserved
         let first = handover.firstPreserved
         // Out of the way of what moves, which goes down by at least three, in order.
-        let safe = try check(lnt_dup(gate, first + handover.preserved), "fcntl")
+        let safe = try check(lnt_dup(gate, max(place + 1, first + handover.preserved)), "fcntl")
         for index in 0..<handover.preserved { try check(lnt_dup2(first + index, 3 + index), "dup2", literal("a preserved descriptor")) }
         _ = lnt_close(place)
         gate = try check(lnt_dup(safe, place), "fcntl")

@@ -132,6 +132,14 @@ int lnt_prlimit(pid_t pid, int resource, uint64_t soft, uint64_t hard) {
   return RESULT(prlimit(pid, (enum __rlimit_resource)resource, &limit, NULL));
 }
 
+int lnt_get_limit(int resource, uint64_t *soft, uint64_t *hard) {
+  struct rlimit limit;
+  if (prlimit(0, (enum __rlimit_resource)resource, NULL, &limit) < 0) return -errno;
+  *soft = limit.rlim_cur;
+  *hard = limit.rlim_max;
+  return 0;
+}
+
 int lnt_join_session_keyring(void) { return (int)RESULT(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL)); }
 
 int lnt_seccomp_load(const void *program, size_t count, unsigned flags) {
@@ -146,9 +154,15 @@ int lnt_execve(const char *path, const char *const *argv, const char *const *env
 }
 
 void lnt_reset_signals(void) {
-  struct sigaction action = {.sa_handler = SIG_DFL};
+  // By the kernel's own call and structure: libc keeps signals 32 and 33 to itself, and its posix_spawn leaves them ignored.
+  struct {
+    void *handler;
+    unsigned long flags;
+    void *restorer;
+    uint64_t mask;
+  } action = {0};
   for (int number = 1; number < 65; number++)
-    if (number != SIGKILL && number != SIGSTOP) sigaction(number, &action, NULL);
+    if (number != SIGKILL && number != SIGSTOP) syscall(SYS_rt_sigaction, number, &action, NULL, sizeof action.mask);
   uint64_t none = 0;
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
 }

@@ -143,7 +143,35 @@ static int enter(int netns, const char *name, int *fd) {
   return result;
 }
 
+// The first name of a template ("eth%d") that is free over there.
+static int number(const char *template, int netns, char out[IFNAMSIZ]) {
+  size_t length = strlen(template) - 2;
+  for (unsigned candidate = 0; candidate < 1000; candidate++) {
+    char digits[4];
+    size_t count = 0, at = length;
+    unsigned rest = candidate;
+    do digits[count++] = (char)('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    if (length + count >= IFNAMSIZ) return -ENAMETOOLONG;
+    memcpy(out, template, length);
+    while (count > 0) out[at++] = digits[--count];
+    out[at] = 0;
+    int fd = -1, result = enter(netns, out, &fd);
+    if (fd >= 0) close(fd);
+    if (result == -ENODEV) return 0;
+    if (result < 0) return result;
+  }
+  return -ENFILE;
+}
+
 int lnt_move_network_device(const char *name, const char *new_name, int netns) {
+  char numbered[IFNAMSIZ];
+  size_t length = strlen(new_name);
+  if (length > 2 && !strcmp(new_name + length - 2, "%d")) {
+    int result = number(new_name, netns, numbered);
+    if (result < 0) return result;
+    new_name = numbered;
+  }
   static struct address addresses[MOST_ADDRESSES];
   unsigned index = if_nametoindex(name);
   if (index == 0) return -ENODEV;

@@ -224,8 +224,7 @@ final class Execs {
             case MemoryLayout<BornMessage>.size:
                 table[index].pid = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: BornMessage.self) }.pid
             case MemoryLayout<ReadyMessage>.size:
-                let hasTerminal = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: ReadyMessage.self) }.hasTerminal != 0
-                ready(index, received, hasTerminal, monitor)
+                ready(index, received, withUnsafeBytes(of: &record) { $0.loadUnaligned(as: ReadyMessage.self) }, monitor)
             case 0:
                 _ = lnt_close(table[index].gate)
                 table[index].gate = -1
@@ -237,7 +236,8 @@ final class Execs {
         }
     }
 
-    private func ready(_ index: Int, _ received: lnt_received, _ hasTerminal: Bool, _ monitor: Monitor) {
+    private func ready(_ index: Int, _ received: lnt_received, _ message: ReadyMessage, _ monitor: Monitor) {
+        let hasTerminal = message.hasTerminal != 0
         table[index].handle = received.fds.0
         if table[index].pid == 0 { table[index].pid = received.pid }
         guard let plan = table[index].plan else { return }
@@ -248,7 +248,7 @@ final class Execs {
                 attach(index, monitor)
             }
             try monitor.prepareProgram(
-                plan, pid: received.pid, uid: received.uid, gid: received.gid, process: hasTerminal ? UInt32.max : table[index].number)
+                plan, received, raisesLimits: message.raisesLimits != 0, process: hasTerminal ? UInt32.max : table[index].number)
             var word = GateMessage.open
             _ = lnt_send(table[index].gate, &word, 4, nil, 0, 0)
         } catch {

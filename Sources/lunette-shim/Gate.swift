@@ -34,6 +34,8 @@ struct ReadyMessage {
     var uid: UInt32 = 0
     var gid: UInt32 = 0
     var hasTerminal: UInt32 = 0
+    /// Whether a hard limit has to go up, which is for the shim to do, if anybody may.
+    var raisesLimits: UInt32 = 0
 }
 
 /// Tells the shim and ends the stage. Written with write(2), which every usable seccomp profile allows.

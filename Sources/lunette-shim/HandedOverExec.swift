@@ -82,7 +82,7 @@ struct HandedOverExec {
                 if started.message.pid == 0 { started.message.pid = received.pid }
                 do throws(Failure) {
                     if ready.hasTerminal != 0, !(try handover.sendTerminal(received.fds.1)) { started.terminal = received.fds.1 }
-                    try setLimits(plan, pid: received.pid)
+                    if ready.raisesLimits != 0 { try raiseLimits(plan, pid: received.pid) }
                     try setScheduling(plan, pid: received.pid)
                 } catch {
                     report(error.record(type: LNT_MSG_EXEC_FAILED, id: 0, process: 1), helper, started.handle)

@@ -39,7 +39,7 @@ struct HostSteps {
         return Int(number)
     }
 
-    // Fields: slot source recursive map uid gid attributes expect device no_symlinks clear top_set top_clear propagation
+    // Fields: slot source recursive map uid gid attributes expect device no_symlinks clear top_set top_clear propagation map_top
     private func openTree(_ fields: inout Fields) throws(Failure) {
         let slot = try slot(&fields)
         let passed = try fields.number()
@@ -57,6 +57,7 @@ struct HostSteps {
         let cleared = try fields.number()
         let (topSet, topClear) = (try fields.number(), try fields.number())
         let propagation = try fields.number()
+        let mapsTopOnly = try fields.flag()
 
         var flags = UInt32(LNT_OPEN_TREE_CLONE)
         if recursive { flags |= UInt32(LNT_AT_RECURSIVE) }
@@ -94,10 +95,12 @@ struct HostSteps {
         try check(
             lnt_mount_setattr(
                 fd, literal(""), UInt32(LNT_AT_EMPTY_PATH) | (recursive ? UInt32(LNT_AT_RECURSIVE) : 0), attributes, cleared,
-                propagation == UInt64(LNT_MS_SHARED) ? 0 : propagation, mapper),
+                propagation == UInt64(LNT_MS_SHARED) ? 0 : propagation, mapsTopOnly ? -1 : mapper),
             "mount_setattr", path)
-        if topSet | topClear != 0 {
-            try check(lnt_mount_setattr(fd, literal(""), UInt32(LNT_AT_EMPTY_PATH), topSet, topClear, 0, -1), "mount_setattr", path)
+        if topSet | topClear != 0 || (mapsTopOnly && mapper >= 0) {
+            try check(
+                lnt_mount_setattr(fd, literal(""), UInt32(LNT_AT_EMPTY_PATH), topSet, topClear, 0, mapsTopOnly ? mapper : -1),
+                "mount_setattr", path)
         }
     }
 

@@ -184,6 +184,12 @@ struct InitSteps {
         let creation: ContainerRoot.Creation = !creates ? .never : isDirectory ? .directory(mode: 0o755) : .file(mode: 0o644)
         let target = try root.target(path, create: creation, refusesSymlinks: refusesSymlinks)
         defer { _ = lnt_close(target) }
+        var there = lnt_file_status()
+        try check(lnt_fstat(target, &there), "fstat", path)
+        // The kernel would only say that something is invalid.
+        if isDirectory != (there.mode & UInt32(LNT_S_IFMT) == UInt32(LNT_S_IFDIR)) {
+            throw failure("move_mount", errno: Int32(LNT_ENOTDIR), path)
+        }
         try attach(mount, to: target, path)
         _ = keep(mount, path)
     }
@@ -198,15 +204,17 @@ struct InitSteps {
         return root.open(path, flags: Int32(LNT_O_PATH))
     }
 
+    // Fields: path attributes recursive clear
     private func setMountAttributes(_ fields: inout Fields) throws(Failure) {
         let path = try fields.text()
         let attributes = try fields.number()
         let recursive = try fields.flag()
+        let cleared = try fields.number()
         let target = try root.target(path)
         defer { _ = lnt_close(target) }
         try check(
             lnt_mount_setattr(
-                target, literal(""), UInt32(LNT_AT_EMPTY_PATH) | (recursive ? UInt32(LNT_AT_RECURSIVE) : 0), attributes, 0, 0, -1),
+                target, literal(""), UInt32(LNT_AT_EMPTY_PATH) | (recursive ? UInt32(LNT_AT_RECURSIVE) : 0), attributes, cleared, 0, -1),
             "mount_setattr", path)
     }
 

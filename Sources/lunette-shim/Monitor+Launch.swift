@@ -220,7 +220,7 @@ extension Monitor {
             }
         }
         if !handover.isOn { attachPending() }
-        try prepareProgram(plan, pid: programPID, uid: hostUID, gid: hostGID, process: 0)
+        try prepareProgram(plan, received, raisesLimits: message.raisesLimits != 0, process: 0)
         if handover.isOn, message.hasTerminal == 0 { giveStdio(to: hostUID) }
         marks.3 = lnt_clock_monotonic()
         state = LNT_IS_CREATED
@@ -229,12 +229,12 @@ extension Monitor {
     }
 
     /// What only the host can give a program that waits at its gate: limits, and pipes that are its own so that /dev/stdout opens.
-    func prepareProgram(_ plan: Plan, pid: Int32, uid: UInt32, gid: UInt32, process: UInt32) throws(Failure) {
-        try setLimits(plan, pid: pid)
-        try setScheduling(plan, pid: pid)
+    func prepareProgram(_ plan: Plan, _ sender: lnt_received, raisesLimits: Bool, process: UInt32) throws(Failure) {
+        if raisesLimits { try raiseLimits(plan, pid: sender.pid) }
+        try setScheduling(plan, pid: sender.pid)
         for index in 0..<relay.streamCount where relay.streams[index].isUsed && relay.streams[index].process == process {
             if process == 0, terminal >= 0 { break }
-            _ = lnt_fchown(relay.streams[index].fd, uid, gid)
+            _ = lnt_fchown(relay.streams[index].fd, sender.uid, sender.gid)
         }
     }
 

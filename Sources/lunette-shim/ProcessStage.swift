@@ -52,9 +52,10 @@ struct ProcessStage {
         let argv = try pointers(LNT_ARGUMENTS, extra: nil)
         let envp = try pointers(LNT_ENVIRONMENT, extra: homeVariable(user))
 
+        let raises = try raisesLimits(plan)
         currentStep = LNT_EXECUTE.rawValue
         let handle = try check(lnt_pidfd_open(lnt_getpid()), "pidfd_open")
-        var ready = ReadyMessage(uid: user.uid, gid: user.gid, hasTerminal: master >= 0 ? 1 : 0)
+        var ready = ReadyMessage(uid: user.uid, gid: user.gid, hasTerminal: master >= 0 ? 1 : 0, raisesLimits: raises ? 1 : 0)
         var fds = (handle, master)
         let sent = withUnsafeMutableBytes(of: &fds) {
             lnt_send(
@@ -66,6 +67,7 @@ struct ProcessStage {
         try keepOnlyGate()
         try StartGate(gate: gate).wait(handover)
         try runStartHooks()
+        if !raises { try setLimits(plan, pid: 0) }
 
         if noNewPrivileges {
             currentStep = LNT_NO_NEW_PRIVILEGES.rawValue

@@ -1,11 +1,33 @@
 import CLinux
 
-/// Gives a program that waits at its gate its rlimits, in the name of who may raise them.
+/// Whether the plan has a hard limit above the caller's own: only CAP_SYS_RESOURCE over the host may raise one (getrlimit(2)).
+func raisesLimits(_ plan: Plan) throws(Failure) -> Bool {
+    var limits = try plan.fields(LNT_RLIMITS)
+    for _ in 0..<(try limits.count(size: 24)) {
+        let resource = try limits.word()
+        _ = try limits.number()
+        let hard = try limits.number()
+        var own: (soft: UInt64, hard: UInt64) = (0, 0)
+        try check(lnt_get_limit(Int32(resource), &own.soft, &own.hard), "getrlimit")
+        if hard > own.hard { return true }
+    }
+    return false
+}
+
+/// Sets the limits of a process: the caller's own (0) last of all, because what it still has to do must not run into them, or, from outside,
+/// those of a program that waits at its gate.
 func setLimits(_ plan: Plan, pid: Int32) throws(Failure) {
     var limits = try plan.fields(LNT_RLIMITS)
-    let count = try limits.count(size: 24)
-    if count == 0 { return }
-    // The namespace's owner may raise them; a root without CAP_SYS_RESOURCE may not.
+    for _ in 0..<(try limits.count(size: 24)) {
+        let resource = try limits.word()
+        let soft = try limits.number()
+        let hard = try limits.number()
+        try check(lnt_prlimit(pid, Int32(resource), soft, hard), "prlimit")
+    }
+}
+
+/// Raises a waiting program's limits in the name of its user namespace's owner: a root without CAP_SYS_RESOURCE has that right there.
+func raiseLimits(_ plan: Plan, pid: Int32) throws(Failure) {
     let owner = try withProcPath(pid, "ns/user") { (path) throws(Failure) in
         let namespace = try check(lnt_open(path, 0, 0), "open", literal("ns/user"))
         defer { _ = lnt_close(namespace) }
@@ -18,12 +40,7 @@ func setLimits(_ plan: Plan, pid: Int32) throws(Failure) {
     if owner > 0 { try check(lnt_act_as(UInt32(owner)), "setresuid", literal("the namespace's owner")) }
     // Back to a saved uid that is still root's: nothing can refuse that.
     defer { if owner > 0 { _ = lnt_act_as(0) } }
-    for _ in 0..<count {
-        let resource = try limits.word()
-        let soft = try limits.number()
-        let hard = try limits.number()
-        try check(lnt_prlimit(pid, Int32(resource), soft, hard), "prlimit")
-    }
+    try setLimits(plan, pid: pid)
 }
 
 /// Scheduler, I/O priority and processors of a program that waits at its gate: from outside, where the rights are.

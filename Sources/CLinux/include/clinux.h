@@ -34,7 +34,8 @@ int lnt_getppid(void);
 void lnt_umask(mode_t mask);
 int lnt_setgroups(const gid_t *groups, size_t count);
 int lnt_raise_ambient(int capability);
-int lnt_prlimit(pid_t pid, int resource, uint64_t soft, uint64_t hard);
+int lnt_prlimit(pid_t pid, int resource, uint64_t soft, uint64_t hard);  // pid 0 = the caller
+int lnt_get_limit(int resource, uint64_t *soft, uint64_t *hard);  // of the caller
 int lnt_join_session_keyring(void);
 // program: struct sock_filter[count]
 int lnt_seccomp_load(const void *program, size_t count, unsigned flags);

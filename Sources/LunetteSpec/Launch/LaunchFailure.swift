@@ -61,7 +61,11 @@ package struct LaunchFailure: Sendable, Hashable {
             case 1, Self.accessDenied: .denied
             default: .io
             }
+        // The field's own words, which callers of runtimes look for.
+        let isMissing = step == .execute && call == "search" && errno == Self.noEntry && !path.utf8.contains(UInt8(ascii: "/"))
+        let reason = isMissing ? "executable file not found in $PATH: \(reason)" : reason
         return LunetteError(
-            isHook ? .denied : code, isHook ? what : "\(what): \(reason)", operation: operation, target: target, errno: errno, hint: hint, details: .map(details))
+            isHook ? .denied : code, isHook ? what : "\(what): \(reason)", operation: operation, target: target, errno: errno, hint: hint,
+            details: .map(details))
     }
 }

@@ -70,6 +70,14 @@ package struct CapabilityPlan: Sendable, Hashable {
         self.inheritable = inheritable
         self.ambient = ambient
     }
+
+    mutating func limit(to grantable: UInt64) {
+        bounding &= grantable
+        effective &= grantable
+        permitted &= grantable
+        inheritable &= grantable
+        ambient &= grantable
+    }
 }
 
 /// One rlimit by the kernel's number (RLIMIT_NOFILE is 7); `UInt64.max` is unlimited.

@@ -205,12 +205,12 @@ extension LaunchStep {
                     ("target", .text(plan.target)), ("slot", .number(UInt64(plan.slot))), ("create", .number(plan.creation.rawValue)),
                     ("no_symlinks", .number(plan.refusesSymlinks ? 1 : 0)),
                 ])
-        case .setMountAttributes(let path, let attributes, let recursive):
+        case .setMountAttributes(let path, let change, let recursive):
             LaunchRecord(
                 opcode: .mountAttributes,
                 fields: [
-                    ("path", .text(path)), ("attributes", .flags(attributes.rawValue, attributes.words)),
-                    ("recursive", .number(recursive ? 1 : 0)),
+                    ("path", .text(path)), ("attributes", .flags(change.set.rawValue, change.set.words)),
+                    ("recursive", .number(recursive ? 1 : 0)), ("clear", .flags(change.clear.rawValue, change.clear.words)),
                 ])
         case .writeSysctl(let key, let value, let optional):
             LaunchRecord(
@@ -258,6 +258,7 @@ extension TreePlan {
                 ("clear", .flags(cleared.rawValue, cleared.words)), ("top_set", .flags(top.set.rawValue, top.set.words)),
                 ("top_clear", .flags(top.clear.rawValue, top.clear.words)),
                 ("propagation", .flags(propagation.rawValue, propagation == .private ? [] : [propagation.word])),
+                ("map_top", .flags(mapsTopOnly ? 1 : 0, mapsTopOnly ? ["yes"] : [])),
             ])
     }
 }

@@ -67,7 +67,7 @@ package enum LaunchStep: Sendable, Hashable {
     /// Moves the tree in the slot onto the target; a tree may be attached once.
     case attach(AttachPlan)
     /// Changes the attributes of the mount at a path (a tmpfs that was filled becomes read-only).
-    case setMountAttributes(path: String, attributes: MountAttributes, recursive: Bool)
+    case setMountAttributes(path: String, change: AttributeChange, recursive: Bool)
     /// Writes `/proc/sys/…` through the shim's own procfs. `key` is dotted or slashed.
     case writeSysctl(key: String, value: String, optional: Bool)
     /// Makes a device node.
@@ -210,6 +210,8 @@ package struct TreePlan: Sendable, Hashable {
     package var top: AttributeChange
     /// `unchanged` counts as `private`: nothing that is handed over may be tied to the host by oversight.
     package var propagation: MountPropagation
+    /// Ids of what is mounted below the top stay as they are (`idmap` beside `rbind`).
+    package var mapsTopOnly = false
 
     package init(
         slot: TreeSlot, source: HostSource, recursive: Bool = false, mapping: Mapping = .none, attributes: MountAttributes = [],

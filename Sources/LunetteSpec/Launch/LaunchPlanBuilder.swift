@@ -159,7 +159,11 @@ struct LaunchPlanBuilder {
                 throw LunetteError(.invalidArgument, "nothing can be mounted over the root", path: "\(path).destination")
             }
             let options = try MountOptions(mount.options, path: "\(path).options")
-            if options.isBind || mount.type == "bind" {
+            if options.isRemount {
+                let change = AttributeChange(
+                    set: options.whole.set.union(options.top.set), clear: options.whole.clear.union(options.top.clear))
+                initSteps.append(.setMountAttributes(path: target, change: change, recursive: false))
+            } else if options.isBind || mount.type == "bind" {
                 try addBind(mount, target, options, path)
             } else if mount.type == "cgroup" || mount.type == "cgroup2" {
                 try addCgroupView(target, options)
@@ -215,21 +219,20 @@ struct LaunchPlanBuilder {
         let whole = AttributeChange(
             set: options.isRecursive ? options.whole.set : options.whole.set.union(options.top.set),
             clear: options.isRecursive ? options.whole.clear : options.whole.clear.union(options.top.clear))
-        let tree = try slot()
+        var plan = TreePlan(slot: try slot(), source: .path(source))
+        plan.recursive = options.isRecursive
+        plan.mapping = mapping
+        plan.attributes = whole.set
+        plan.cleared = whole.clear
+        if options.isRecursive { plan.top = options.top }
+        plan.propagation = options.propagation ?? .private
+        plan.mapsTopOnly = options.isRecursive && !options.mapsWhole && mapping != .none
         let isOwnFile =
             !isHandover && ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].contains(target) && source.hasSuffix(target.dropFirst(4))
-        hostSteps.append(
-            .openTree(
-                TreePlan(
-                    slot: tree, source: .path(source), recursive: options.isRecursive, mapping: mapping,
-                    attributes: whole.set, expectation: isOwnFile ? .regularFile : .anything, refusesSymlinks: isOwnFile,
-                    cleared: whole.clear, top: options.isRecursive ? options.top : AttributeChange(),
-                    propagation: options.propagation ?? .private
-                )
-            )
-        )
+        if isOwnFile { (plan.expectation, plan.refusesSymlinks) = (.regularFile, true) }
+        hostSteps.append(.openTree(plan))
         let isSystem = target == "/sys" || target == "/proc" || target == "/dev"
-        initSteps.append(.attach(AttachPlan(slot: tree, target: target, creation: .asSource, refusesSymlinks: isSystem)))
+        initSteps.append(.attach(AttachPlan(slot: plan.slot, target: target, creation: .asSource, refusesSymlinks: isSystem)))
     }
 
     private mutating func addFilesystem(
@@ -300,7 +303,7 @@ struct LaunchPlanBuilder {
                 }
             }
             if wanted.contains(.readonly) {
-                initSteps.append(.setMountAttributes(path: target, attributes: wanted, recursive: false))
+                initSteps.append(.setMountAttributes(path: target, change: AttributeChange(set: wanted), recursive: false))
             }
         }
     }

@@ -34,6 +34,9 @@ package struct LaunchInputs: Sendable, Hashable {
     package var handover: HandoverPlan?
     /// The bundle's absolute path, where relative bind sources start.
     package var bundle: String?
+    /// Capabilities that whoever launches has to give, by number. What it lacks can't be granted outside a user namespace and is left out,
+    /// as config.md asks ("Runtimes SHOULD NOT fail"); `LaunchPlanner.ungranted` names it.
+    package var grantable = UInt64.max
 
     package init(
         containerID: String, root: Root, cgroupsV1: [String] = [], cgroupV2: String? = nil, cgroupView: CgroupView = .none,
@@ -116,6 +119,7 @@ package enum LaunchPlanner {
             throw LunetteError(.invalidArgument, "is required: the program and its arguments", path: "process.args")
         }
         var plan = processPlan(section, program: inputs.seccompProgram, flags: inputs.seccompFlags)
+        if spec.linux.namespace(.user) == nil { plan.capabilities.limit(to: inputs.grantable) }
         plan.stdin = inputs.keepsStdinOpen || section.terminal
         plan.terminalRows = section.consoleSize.map { UInt16(clamping: $0.height) } ?? 0
         plan.terminalColumns = section.consoleSize.map { UInt16(clamping: $0.width) } ?? 0
@@ -134,12 +138,13 @@ package enum LaunchPlanner {
     /// - Throws: `invalid_argument` without a program.
     package static func exec(
         _ section: RuntimeSpec.ProcessSection, in spec: RuntimeSpec, seccompProgram: [UInt8], seccompFlags: UInt64 = 0,
-        cgroupsV1: [String] = [], cgroupV2: String? = nil, handover: HandoverPlan
+        cgroupsV1: [String] = [], cgroupV2: String? = nil, grantable: UInt64 = .max, handover: HandoverPlan
     ) throws(LunetteError) -> ExecPlan {
         guard !section.args.isEmpty else {
             throw LunetteError(.invalidArgument, "is required: the program and its arguments", path: "process.args")
         }
         var plan = processPlan(section, program: seccompProgram, flags: seccompFlags)
+        if spec.linux.namespace(.user) == nil { plan.capabilities.limit(to: grantable) }
         plan.stdin = true
         plan.terminalRows = section.consoleSize.map { UInt16(clamping: $0.height) } ?? 0
         plan.terminalColumns = section.consoleSize.map { UInt16(clamping: $0.width) } ?? 0
@@ -149,6 +154,13 @@ package enum LaunchPlanner {
         exec.handover = handover
         exec.handover?.kinds = spec.linux.namespaces.reduce(into: NamespacePlan.Kinds()) { $0.insert(LaunchPlanBuilder.flag($1.kind)) }
         return exec
+    }
+
+    /// What a process section asks for and nobody here can give, for a warning.
+    package static func ungranted(_ section: RuntimeSpec.ProcessSection, in spec: RuntimeSpec, grantable: UInt64) -> [Capability] {
+        guard spec.linux.namespace(.user) == nil, let sets = section.capabilities else { return [] }
+        let asked = Set(sets.bounding + sets.effective + sets.permitted + sets.inheritable + sets.ambient)
+        return asked.filter { [$0].mask & grantable == 0 }.sorted()
     }
 
     private static func processPlan(_ section: RuntimeSpec.ProcessSection, program: [UInt8], flags: UInt64) -> ProcessPlan {

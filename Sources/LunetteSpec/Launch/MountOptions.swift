@@ -9,6 +9,10 @@ struct MountOptions {
     var isBind = false
     var isRecursive = false
     var isIDMapped = false
+    /// Together with what is mounted below.
+    var mapsWhole = false
+    /// Changes what is mounted there instead of mounting once more.
+    var isRemount = false
     var copiesUp = false
     var propagation: MountPropagation?
     /// What is the file system's own.
@@ -19,8 +23,8 @@ struct MountOptions {
         ("ro", "rw", .readonly), ("nosuid", "suid", .nosuid), ("nodev", "dev", .nodev), ("noexec", "exec", .noexec),
         ("nodiratime", "diratime", .nodiratime), ("nosymfollow", "symfollow", .nosymfollow),
     ]
-    /// What says nothing beyond the kernel's own way, or what only mount(8) reads.
-    private static let ignored: Set<String> = ["defaults", "async", "silent", "loud", "remount"]
+    /// What says nothing beyond the kernel's own way, what only mount(8) reads, and mount(2)'s I_VERSION, which fsconfig(2) has no word for.
+    private static let ignored: Set<String> = ["defaults", "silent", "loud", "iversion", "noiversion"]
 
     init(_ options: [String], path: String) throws(LunetteError) {
         for option in options {
@@ -33,7 +37,10 @@ struct MountOptions {
             case "bind": isBind = true
             case "rbind": (isBind, isRecursive) = (true, true)
             case "idmap": isIDMapped = true
-            case "ridmap": (isIDMapped, isRecursive) = (true, true)
+            case "ridmap": (isIDMapped, mapsWhole) = (true, true)
+            case "remount": isRemount = true
+            case "async": data.removeAll { $0.key == "sync" }
+            case "nolazytime": data.removeAll { $0.key == "lazytime" }
             case "tmpcopyup": copiesUp = true
             default:
                 if take(option) { continue }

@@ -106,10 +106,10 @@ extension RuntimeSpec {
             for var table in try reader.tables("devices") { devices.append(try Self.device(reading: &table)) }
             if var table = try reader.table("resources") { resources = try Resources(reading: &table) }
             cgroupsPath = try reader.string("cgroupsPath")
-            sysctl = try reader.dictionary("sysctl")
+            sysctl = try reader.texts("sysctl")
             if var table = try reader.table("seccomp") { seccomp = .profile(try SeccompProfile(reading: &table)) }
             rootfsPropagation = try reader.string("rootfsPropagation")
-            if let rootfsPropagation, !["private", "shared", "slave", "unbindable"].contains(rootfsPropagation) {
+            if let rootfsPropagation, MountPropagation(word: rootfsPropagation) == nil {
                 throw reader.failure(
                     "rootfsPropagation", "\"\(displayable(rootfsPropagation, limit: 32))\" is not private, shared, slave or unbindable")
             }
@@ -127,6 +127,9 @@ extension RuntimeSpec {
             let type = try table.required("type")
             guard ["c", "b", "u", "p"].contains(type) else {
                 throw table.failure("type", "\"\(displayable(type, limit: 8))\" is not c, b, u or p")
+            }
+            guard type == "p" || (!table.isNull("major") && !table.isNull("minor")) else {
+                throw LunetteError(.invalidArgument, "needs major and minor", path: table.path)
             }
             var device = Device(
                 type: type, path: try table.required("path"), major: try table.int("major") ?? 0, minor: try table.int("minor") ?? 0,
@@ -190,6 +193,21 @@ extension RuntimeSpec {
 }
 
 extension FieldReader {
+    func isNull(_ key: String) -> Bool { raw(key)?.isNull ?? true }
+
+    /// A free-form map of text to text, where nothing else will do.
+    mutating func texts(_ key: String) throws(LunetteError) -> [String: String] {
+        guard let table = try table(key) else { return [:] }
+        var result: [String: String] = [:]
+        for name in table.keys {
+            guard let text = table.raw(name)?.stringValue else {
+                throw table.failure(displayable(name, limit: 80), "expected a string, got \(table.raw(name)?.kind ?? "nothing")")
+            }
+            result[name] = text
+        }
+        return result
+    }
+
     /// What nothing asked for yet: kept where a specification says that unknown properties are to be ignored.
     var unread: ValueMap {
         var result = ValueMap()

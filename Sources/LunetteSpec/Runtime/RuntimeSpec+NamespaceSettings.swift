@@ -41,8 +41,10 @@ extension RuntimeSpec.LinuxSection {
             for name in table.keys {
                 guard var entry = try table.table(name) else { continue }
                 let device = NetDevice(name: name, newName: try entry.string("name") ?? name)
-                for text in [device.name, device.newName] {
-                    // dev_valid_name in net/core/dev.c; "%d" makes the kernel pick a number.
+                // A name may be a template: "%d" at its end becomes the first number that is free.
+                let example = device.newName.hasSuffix("%d") ? String(device.newName.dropLast(2)) + "0" : device.newName
+                for text in [device.name, example] {
+                    // dev_valid_name in net/core/dev.c.
                     let fits =
                         (1...15).contains(text.utf8.count) && text != "." && text != ".."
                         && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && !"/:%".utf8.contains($0) }

@@ -80,6 +80,9 @@ extension RuntimeSpec {
 
         init(reading reader: inout FieldReader) throws(LunetteError) {
             self.init(args: try reader.strings("args") ?? [], cwd: try reader.required("cwd"))
+            guard cwd.utf8.first == UInt8(ascii: "/") else {
+                throw reader.failure("cwd", "\"\(displayable(cwd, limit: 80))\" is not an absolute path")
+            }
             try Names.validateArguments(args, path: reader.path(of: "args"))
             terminal = try reader.bool("terminal") ?? false
             if var size = try reader.table("consoleSize"), let height = try size.unsigned("height"), let width = try size.unsigned("width")
@@ -101,7 +104,13 @@ extension RuntimeSpec {
                 sets.ambient = try table.capabilityNames("ambient", unknown: &sets.unknown)
                 capabilities = sets
             }
-            for var table in try reader.tables("rlimits") { rlimits.append(try Self.rlimit(reading: &table)) }
+            for var table in try reader.tables("rlimits") {
+                let limit = try Self.rlimit(reading: &table)
+                guard !rlimits.contains(where: { $0.resource == limit.resource }) else {
+                    throw table.failure("type", "\(limit.ociName) is there twice")
+                }
+                rlimits.append(limit)
+            }
             noNewPrivileges = try reader.bool("noNewPrivileges") ?? false
             oomScoreAdj = try reader.int("oomScoreAdj", in: -1000...1000)
             apparmorProfile = try reader.string("apparmorProfile")

@@ -34,11 +34,9 @@ package struct RuntimeSpec: Sendable, Hashable {
         self.init()
         var reader = try FieldReader(value)
         ociVersion = try reader.required("ociVersion")
-        // The specification's own examples are of 0.5.0-dev.
-        guard ociVersion.hasPrefix("1.") || ociVersion.hasPrefix("0."),
-            ociVersion.utf8.allSatisfy({ Names.isAlphanumeric($0) || ".-+".utf8.contains($0) })
-        else {
-            throw reader.failure("ociVersion", "\"\(displayable(ociVersion, limit: 40))\" is not a 0.x or 1.x version")
+        guard Self.isSupported(version: ociVersion) else {
+            throw reader.failure(
+                "ociVersion", "\"\(displayable(ociVersion, limit: 40))\" is not a version that is obeyed here: 1.0.0 and later, below 2")
         }
         if var table = try reader.table("process") { process = try ProcessSection(reading: &table) }
         if var table = try reader.table("root") {
@@ -47,12 +45,21 @@ package struct RuntimeSpec: Sendable, Hashable {
         hostname = try reader.string("hostname")
         domainname = try reader.string("domainname")
         for var table in try reader.tables("mounts") { mounts.append(try MountEntry(reading: &table)) }
-        annotations = try reader.dictionary("annotations")
+        annotations = try reader.texts("annotations")
         if var table = try reader.table("linux") { linux = try LinuxSection(reading: &table) }
         if var table = try reader.table("hooks") { hooks = try Hooks(reading: &table) }
         if annotations.removeValue(forKey: Self.standardSeccompAnnotation) == "default", linux.seccomp == nil { linux.seccomp = .standard }
         try validateForeign(&reader)
         other = reader.unread
+    }
+
+    /// Three numbers, and what SemVer allows behind them. 0.5.0-dev stands in the specification's own examples.
+    private static func isSupported(version: String) -> Bool {
+        let core = version.prefix { $0 != "-" && $0 != "+" }
+        let numbers = core.split(separator: ".", omittingEmptySubsequences: false)
+        let isWhole = numbers.count == 3 && numbers.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy { (48...57).contains($0) } }
+        guard isWhole, version.utf8.allSatisfy({ Names.isAlphanumeric($0) || ".-+".utf8.contains($0) }) else { return false }
+        return numbers[0] == "1" || version == "0.5.0-dev"
     }
 
     /// Checks what isn't acted on just as far as to refuse what the schema refuses.

@@ -200,7 +200,7 @@ struct ShimMountTests {
                 [.attach(AttachPlan(slot: 20, target: "/etc/passwd"))]
             ),
             (.attach, [], [.attach(AttachPlan(slot: 99, target: "/mnt"))]),
-            (.mountAttributes, [], [.setMountAttributes(path: missing, attributes: .readonly, recursive: false)]),
+            (.mountAttributes, [], [.setMountAttributes(path: missing, change: AttributeChange(set: .readonly), recursive: false)]),
             (.writeSysctl, [], [.writeSysctl(key: "net.no_such", value: "1", optional: false)]),
             (.writeSysctl, [], [.writeSysctl(key: "../../etc/passwd", value: "1", optional: false)]),
             (.makeDirectory, [], [.makeDirectory(path: "/etc/passwd/x", mode: 0o755)]),

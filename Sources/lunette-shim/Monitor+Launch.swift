@@ -162,8 +162,8 @@ extension Monitor {
                 born(withUnsafeBytes(of: &record) { $0.loadUnaligned(as: BornMessage.self) }.pid)
             case MemoryLayout<ReadyMessage>.size:
                 let ready = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: ReadyMessage.self) }
-                do throws(Failure) { try self.ready(ready, received) } catch { fail(error) }
-            case 4: hooksAreDue()
+                if initPID == 0 { (early.ready, early.received) = (ready, received) } else { meet(ready, received) }
+            case 4: if initPID == 0 { early.hooks = true } else { hooksAreDue() }
             case 0: return gateClosed()
             default: break
             }
@@ -187,6 +187,12 @@ extension Monitor {
         closeAll(childGate, initLifeline, -1, -1)
         _ = lnt_close(Handed.plan)
         (childGate, initLifeline) = (-1, -1)
+        if early.hooks { hooksAreDue() }
+        if let ready = early.ready { meet(ready, early.received) }
+    }
+
+    private func meet(_ ready: ReadyMessage, _ received: lnt_received) {
+        do throws(Failure) { try self.ready(ready, received) } catch { fail(error) }
     }
 
     /// The network namespace exists by now, and nobody has been told yet that the container is made.

@@ -16,6 +16,8 @@ final class Monitor {
     var settings = MonitorSettings()
     var handover = HandoverSettings()
     var isAwaitingHooks = false
+    /// What pid 1 said before the namespace stage could say who pid 1 is: two processes write to the gate.
+    var early: (hooks: Bool, ready: ReadyMessage?, received: lnt_received) = (false, nil, lnt_received())
     var plan: Plan?
     var relay: Relay
     var log: UnsafeMutablePointer<LogFile>?

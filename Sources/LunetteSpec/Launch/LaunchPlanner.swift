@@ -172,7 +172,8 @@ package enum LaunchPlanner {
             capabilities: CapabilityPlan(
                 bounding: sets.bounding.mask, effective: sets.effective.mask, permitted: sets.permitted.mask,
                 inheritable: sets.inheritable.mask,
-                ambient: sets.ambient.mask
+                // The kernel raises only what is permitted and inheritable (capabilities(7)); `runc spec` asks for more.
+                ambient: sets.ambient.mask & sets.permitted.mask & sets.inheritable.mask
             ),
             noNewPrivileges: section.noNewPrivileges, seccompProgram: program, seccompFlags: flags, terminal: section.terminal
         )

@@ -28,6 +28,7 @@ let package = Package(
     name: "lunette",
     products: [
         .executable(name: "lunette", targets: ["lunette"]),
+        .executable(name: "lunette-oci", targets: ["lunette-oci"]),
         .executable(name: "lunette-shim", targets: ["lunette-shim"]),
     ],
     dependencies: [
@@ -60,6 +61,15 @@ let package = Package(
         swift("LunetteLinux", ["LunetteSpec", "CLinux", "CSeccomp"]),
         swift("LunetteImages", ["LunetteLinux", "LunetteSpec", "CArchive", "CCurl", "CLinux"]),
         swift("LunetteRuntime", ["LunetteLinux", "LunetteSpec", "CLinux"]),
+        // The OCI runtime's command line. A library and a thin program: the linker flags of an executable reach the tests that import it.
+        swift("LunetteOCI", ["LunetteLinux", "LunetteSpec", "CLinux"]),
+        .executableTarget(
+            name: "lunette-oci",
+            dependencies: ["LunetteOCI"],
+            swiftSettings: strict,
+            // Fully static: half a millisecond from spawn to exit instead of six.
+            linkerSettings: [.unsafeFlags(["-static-executable"])]
+        ),
         swift("LunettePlugins", ["LunetteSpec", "LunetteLinux"]),
         swift("LunetteAPI", ["LunetteSpec"]),
         swift(
@@ -90,6 +100,7 @@ let package = Package(
         tests("LunetteLinuxTests", ["LunetteLinux", "LunetteTesting"]),
         tests("LunetteImagesTests", ["LunetteImages", "LunetteTesting"]),
         tests("LunetteRuntimeTests", ["LunetteRuntime", "LunetteTesting", "LunetteLinux", "LunetteSpec", "CLinux"]),
+        tests("LunetteOCITests", ["LunetteOCI", "LunetteTesting", "LunetteLinux", "LunetteSpec"]),
         tests("LunettePluginsTests", ["LunettePlugins", "LunetteTesting"]),
         tests("LunetteLuaTests", ["LunetteLua", "LunetteAPI", "LunettePlugins", "LunetteTesting"]),
         tests("LunetteEngineTests", ["LunetteEngine", "LunetteTesting"]),

@@ -246,8 +246,8 @@ public final class OCIBundle: Sendable {
 
 /// Gives `body` a bundle of its own and takes it and its container away afterwards.
 /// - Throws: what `body` throws; else a `CommandFailure` that names what was left behind.
-public func withBundle<T>(_ body: (OCIBundle) async throws -> T) async throws -> T {
-    let bundle = try await OCIBundle()
+public func withBundle<T>(_ runtime: OCIRuntime = .underTest, _ body: (OCIBundle) async throws -> T) async throws -> T {
+    let bundle = try await OCIBundle(runtime: runtime)
     let result: T
     do {
         result = try await body(bundle)

@@ -35,6 +35,9 @@ struct StartGate {
             guard caller >= 0 else { continue }
             var word: UInt32 = 0
             var received = lnt_received()
+            // Accepted non-blocking: whoever has connected gets a moment to say the word, and a caller that hangs holds nobody up for long.
+            var talk = lnt_poll(fd: caller, events: Int16(LNT_IN), revents: 0)
+            _ = lnt_wait_ready(&talk, 1, 2000)
             if lnt_receive(caller, &word, 4, &received, 1) >= 0, received.size == 4, word == GateMessage.open {
                 // In the old gate's place, so that what reports a failure finds it. Close-on-exec comes with it.
                 _ = lnt_close(listening)

@@ -1,11 +1,12 @@
 internal import CLinux
 internal import Glibc
 
-/// The places where a test may kill the engine, all of them, so that one test can walk the list; scripts/dev/test compares it with the calls.
+/// The places where a test may kill the engine or `lunette-oci`, all of them, so that one test can walk each list; scripts/dev/test compares
+/// them with the calls.
 ///
 /// A name is `noun.step`; its point stands directly after the step it is named for.
 package enum FaultPoints {
-    /// Every name, sorted.
+    /// The engine's, sorted.
     package static let all = [
         "build.ledger", "build.ran",
         "create.before-commit", "create.cgroups", "create.committed", "create.created", "create.plan", "create.rundir",
@@ -18,6 +19,12 @@ package enum FaultPoints {
         "start.committed", "start.copied-up", "start.created", "start.ledger", "start.prepared", "start.running", "start.sent",
         "stop.committed", "stop.killed", "stop.signalled",
         "volume.create.ledger", "volume.create.made", "volume.remove.committed",
+    ]
+
+    /// Those of `lunette-oci`, sorted.
+    package static let runtime = [
+        "oci.create.cgroup", "oci.create.created", "oci.create.folder", "oci.create.recorded", "oci.create.saved", "oci.create.spawned",
+        "oci.delete.cgroup", "oci.delete.renamed", "oci.start.opened",
     ]
 }
 

@@ -58,7 +58,7 @@ extension ContainerRuntime {
             survey.cgroups = cgroups.ids()
             survey.runDirectories = try names("\(configuration.state)/containers")
             survey.storage = try names("\(configuration.root)/containers")
-            for (id, processes) in ShimScan.find(state: configuration.state) { survey.shims[id] = processes[0] }
+            for (id, processes) in ShimScan.find(below: "\(configuration.state)/containers") { survey.shims[id] = processes[0] }
             return survey
         }
     }

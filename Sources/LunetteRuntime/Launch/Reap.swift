@@ -95,7 +95,7 @@ extension ContainerRuntime {
                     // Killed at once: it is too young to have run anything, or somebody took its socket away. A stage that it was just
                     // cloning shows up in the next round.
                     for _ in 0..<10 {
-                        let found = ShimScan.find(state: places.state)[places.id] ?? []
+                        let found = ShimScan.find(below: "\(places.state)/containers")[places.id] ?? []
                         if found.isEmpty { return }
                         try kill(found, places)
                     }

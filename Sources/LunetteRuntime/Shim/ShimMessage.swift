@@ -34,11 +34,11 @@ enum ShimMessage: Sendable {
             self = .exited(
                 ContainerExit(status: raw.status, oomKills: Int64(clamping: raw.oom_kills), finishedAt: Double(raw.ended_at) / 1e9))
         case LNT_MSG_FAILED:
-            guard let raw = load(lnt_failure.self, bytes) else { return nil }
-            self = .failed(request: head.id, LaunchFailure(raw))
+            guard let failure = LaunchFailure(packet: bytes) else { return nil }
+            self = .failed(request: head.id, failure)
         case LNT_MSG_EXEC_FAILED:
-            guard let raw = load(lnt_failure.self, bytes) else { return nil }
-            self = .execFailed(request: head.id, process: raw.process, LaunchFailure(raw))
+            guard let raw = load(lnt_failure.self, bytes), let failure = LaunchFailure(packet: bytes) else { return nil }
+            self = .execFailed(request: head.id, process: raw.process, failure)
         case LNT_MSG_DONE:
             guard let raw = load(lnt_done.self, bytes) else { return nil }
             self = .done(request: head.id, error: raw.error, process: raw.process)
@@ -98,16 +98,6 @@ struct ShimStatus: Sendable, Equatable {
     }
 
     static let markNames = ["spawn", "namespaces", "trees", "init", "gate", "execute"]
-}
-
-extension LaunchFailure {
-    init(_ raw: lnt_failure) {
-        let call = withUnsafeBytes(of: raw.call) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-        let path = withUnsafeBytes(of: raw.path) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-        self.init(
-            step: LaunchOpcode(rawValue: UInt16(truncatingIfNeeded: raw.step)) ?? .setUp, index: Int(raw.index), call: call,
-            errno: raw.error, path: path)
-    }
 }
 
 extension ContainerExit {

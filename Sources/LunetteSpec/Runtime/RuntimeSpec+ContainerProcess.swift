@@ -82,7 +82,7 @@ extension RuntimeSpec.ProcessSection {
 
 extension RuntimeSpec.ProcessSection.User {
     /// Both parts as numbers, or the text for the shim to look up.
-    init(_ user: UserString) {
+    package init(_ user: UserString) {
         if case .id(let uid) = user.user, case .id(let gid)? = user.group {
             self.init(uid: uid, gid: gid)
         } else {

@@ -1,13 +1,12 @@
 internal import CLinux
 internal import Glibc
-internal import LunetteLinux
-internal import LunetteSpec
+package import LunetteSpec
 
 /// Finds the `lunette-shim` that belongs to this program.
-enum ShimBinary {
+package enum ShimBinary {
     /// - Parameter configured: an explicit path; then `LUNETTE_SHIM`, beside the program, `../lib/lunette` (where scripts/dev/install puts it).
     /// - Throws: `not_found` with the places that were tried.
-    static func find(_ configured: String?) throws(LunetteError) -> String {
+    package static func find(_ configured: String?) throws(LunetteError) -> String {
         var candidates: [String] = []
         if let configured {
             candidates = [configured]
@@ -35,8 +34,25 @@ enum ShimBinary {
         return String(decoding: buffer.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    static func seal(_ path: String) throws(SystemCallError) -> FileDescriptor {
+    /// A sealed copy: what runs can't be overwritten from a container. Costs a third of a millisecond, so it is for who starts many.
+    package static func seal(_ path: String) throws(SystemCallError) -> FileDescriptor {
         let file = FileDescriptor(owning: try check(lnt_host_openat(-100, path, 0, 0), "open", path))
         return try SealedMemory.copy(file, name: "lunette-shim")
+    }
+
+    /// The binary itself behind a detached read-only mount of its own: opened for writing through `/proc/PID/exe` it answers EROFS, and nobody
+    /// can make that mount writable again once the descriptor is closed: then it belongs to no mount namespace.
+    ///
+    /// Without privilege, or before Linux 5.12, it is a sealed copy instead. See docs/decisions/0012-the-shim-behind-a-read-only-mount.md.
+    package static func openReadOnly(_ path: String) throws(SystemCallError) -> FileDescriptor {
+        let cloneTree: UInt32 = 1
+        let closeOnExec: UInt32 = 0o2000000
+        let emptyPath: UInt32 = 0x1000
+        let readOnlyAttribute: UInt64 = 0x1
+        let opened = lnt_open_tree(-100, path, cloneTree | closeOnExec)
+        guard opened >= 0 else { return try seal(path) }
+        let tree = FileDescriptor(owning: opened)
+        guard lnt_mount_setattr(tree.number, "", emptyPath, readOnlyAttribute, 0, 0, -1) == 0 else { return try seal(path) }
+        return tree
     }
 }

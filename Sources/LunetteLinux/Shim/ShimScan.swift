@@ -1,16 +1,15 @@
 internal import CLinux
-internal import LunetteLinux
 
 /// Finds shims (and inits that wait at their gate) by what they hold open: also those whose socket isn't there yet, or not any more.
-enum ShimScan {
+package enum ShimScan {
     /// fd 5 of a shim is its container's run directory, see docs/launch-plan.md.
     private static let runDirectory = 5
 
-    /// Every process that works for a container of this state directory, by container id; a shim before its children. Blocks.
-    static func find(state: String) -> [String: [ProcessIdentity]] {
+    /// Every process that works for a container whose run directory lies in `folder`, by container id; a shim before its children. Blocks.
+    package static func find(below folder: String) -> [String: [ProcessIdentity]] {
         // Without /proc nothing of this works; an unreadable one shows nothing.
         guard let proc = try? Directory("/proc"), let names = try? proc.entries() else { return [:] }
-        let prefix = "\(state)/containers/"
+        let prefix = "\(folder)/"
         var found: [String: [ProcessIdentity]] = [:]
         for pid in names.compactMap({ Int32($0) }).sorted() {
             guard let command = readSmallFile("/proc/\(pid)/comm"), command.trimmed == "lunette-shim",

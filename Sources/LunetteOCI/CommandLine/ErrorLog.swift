@@ -1,0 +1,84 @@
+internal import Glibc
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// Says what went wrong, where engines look for it: the last error of `--log`, in logrus' two formats, and stderr.
+struct ErrorLog: Sendable {
+    var path: String?
+    var format: GlobalOptions.LogFormat
+    var isDebug: Bool
+
+    init(_ options: GlobalOptions) {
+        path = options.log
+        format = options.logFormat
+        isDebug = options.isDebug
+    }
+
+    /// One line for a log: the message with its hint.
+    static func line(_ error: LunetteError) -> String {
+        error.hint.map { "\(error.description) (\($0))" } ?? error.description
+    }
+
+    func fail(_ error: LunetteError) {
+        write("error", Self.line(error))
+        var text = "lunette-oci: \(error.description)\n"
+        if let hint = error.hint { text += "hint: \(hint)\n" }
+        writeToStandardError(text)
+    }
+
+    /// Something that doesn't end the command.
+    func warn(_ message: String) {
+        write("warning", message)
+        if path == nil { writeToStandardError("lunette-oci: warning: \(message)\n") }
+    }
+
+    func debug(_ message: @autoclosure () -> String) {
+        guard isDebug else { return }
+        let message = message()
+        write("debug", message)
+        if path == nil { writeToStandardError("lunette-oci: \(message)\n") }
+    }
+
+    private func write(_ level: String, _ message: String) {
+        guard let path, !path.isEmpty else { return }
+        // The form of the engines' own: seconds, not fractions.
+        let time = Timestamp.text(SystemClock.now).prefix(19) + "Z"
+        let entry: String
+        switch format {
+        case .json:
+            entry = JSON.encode(["level": .string(level), "msg": .string(message), "time": .string(String(time))])
+        case .text: entry = "time=\"\(time)\" level=\(level) msg=\(JSON.encode(.string(message)))"
+        }
+        let fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
+        guard fd >= 0 else { return writeToStandardError("lunette-oci: write the log \(path): \(errnoText(errno))\n") }
+        let file = FileDescriptor(owning: fd)
+        do throws(SystemCallError) { try file.writeAll(Array((entry + "\n").utf8)) } catch {
+            writeToStandardError("lunette-oci: write the log \(path): \(error)\n")
+        }
+    }
+}
+
+/// Best effort: there is nobody left to tell.
+func writeToStandardError(_ text: String) { writeWhole(2, text) }
+
+/// What a command prints.
+/// - Throws: what write(2) answers, so that `state > /dev/full` fails.
+func printOut(_ text: String) throws(LunetteError) {
+    guard writeWhole(1, text.hasSuffix("\n") ? text : text + "\n") else {
+        throw LunetteError(.io, "write to stdout: \(errnoText(errno))", errno: errno)
+    }
+}
+
+@discardableResult
+private func writeWhole(_ fd: Int32, _ text: String) -> Bool {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+        let wrote = bytes.withUnsafeBytes { write(fd, $0.baseAddress, $0.count) }
+        if wrote < 0 {
+            if errno == EINTR { continue }
+            return false
+        }
+        bytes = bytes.dropFirst(wrote)
+    }
+    return true
+}

@@ -1,0 +1,99 @@
+internal import LunetteSpec
+
+/// One option of the command line, with runc's name: engines write these.
+struct Option: Sendable {
+    enum Argument: Sendable, Equatable {
+        case none
+        /// Takes one; a later one wins.
+        case value(String)
+        /// May be given several times.
+        case list(String)
+    }
+
+    var name: String
+    var short: Character?
+    var argument: Argument
+    var help: String
+
+    init(_ name: String, _ short: Character? = nil, _ argument: Argument = .none, _ help: String) {
+        self.name = name
+        self.short = short
+        self.argument = argument
+        self.help = help
+    }
+}
+
+/// What was found on the command line.
+///
+/// Go's rules, which runc's callers rely on: `--name value`, `--name=value`, one dash or two, `--flag=false`, `--` ends the options. There is no
+/// bundling of short options, because `-ab` is one name to Go.
+struct Options: Sendable {
+    private(set) var values: [String: [String]] = [:]
+    private(set) var flags: [String: Bool] = [:]
+    private(set) var arguments: [String] = []
+
+    enum Order { case anywhere, beforeArguments }
+
+    /// - Parameters:
+    ///   - order: `.beforeArguments` leaves everything from the first argument on alone (`exec ID COMMAND -x`).
+    ///   - stopsAtFirst: also leaves the rest unread after the first argument of the whole line (global options).
+    /// - Throws: `invalid_argument` that names the option.
+    init(_ words: ArraySlice<String>, _ known: [Option], order: Order) throws(LunetteError) {
+        var rest = words
+        while let word = rest.popFirst() {
+            if word == "--" {
+                arguments += rest
+                return
+            }
+            guard word.count > 1, word.first == "-" else {
+                arguments.append(word)
+                if order == .beforeArguments {
+                    arguments += rest
+                    return
+                }
+                continue
+            }
+            try read(word, &rest, known)
+        }
+    }
+
+    private mutating func read(_ word: String, _ rest: inout ArraySlice<String>, _ known: [Option]) throws(LunetteError) {
+        let body = word.drop { $0 == "-" }
+        let name = String(body.prefix { $0 != "=" })
+        let attached = body.firstIndex(of: "=").map { String(body[body.index(after: $0)...]) }
+        guard word.prefix(3) != "---", let option = known.first(where: { $0.name == name || $0.short.map(String.init) == name }) else {
+            let names = known.map(\.name)
+            throw LunetteError(
+                .invalidArgument, "unknown option \(displayable(word, limit: 60))",
+                hint: nearest(to: name, in: names).map { "did you mean --\($0)?" } ?? "see --help")
+        }
+        switch option.argument {
+        case .none:
+            switch attached {
+            case nil, "true", "1"?: flags[option.name] = true
+            case "false"?, "0"?: flags[option.name] = false
+            default: throw LunetteError(.invalidArgument, "--\(option.name) takes no value but true or false")
+            }
+        case .value, .list:
+            guard let value = attached ?? rest.popFirst() else {
+                throw LunetteError(.invalidArgument, "--\(option.name) needs a value")
+            }
+            guard !value.utf8.contains(0) else { throw LunetteError(.invalidArgument, "--\(option.name) has a NUL byte") }
+            if case .list = option.argument { values[option.name, default: []].append(value) } else { values[option.name] = [value] }
+        }
+    }
+
+    func flag(_ name: String) -> Bool { flags[name] ?? false }
+    func value(_ name: String) -> String? { values[name]?.last }
+    func list(_ name: String) -> [String] { values[name] ?? [] }
+
+    /// A whole number of an option, decimal.
+    func number(_ name: String, in range: ClosedRange<Int64> = Int64.min...Int64.max) throws(LunetteError) -> Int64? {
+        guard let text = value(name) else { return nil }
+        guard let number = Int64(text), range.contains(number) else {
+            let bounds = range == Int64.min...Int64.max ? "" : " from \(range.lowerBound) to \(range.upperBound)"
+            throw LunetteError(.invalidArgument, "--\(name): \"\(displayable(text, limit: 40))\" is not a whole number\(bounds)")
+        }
+        return number
+    }
+}

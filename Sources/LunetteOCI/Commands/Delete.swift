@@ -1,0 +1,73 @@
+internal import Glibc
+internal import LunetteLinux
+internal import LunetteSpec
+
+extension Command {
+    static let delete = Command(
+        name: "delete", summary: "remove a container that has stopped, and all that belongs to it", arguments: "ID", count: 1...1,
+        options: [Option("force", "f", .none, "end it first if it runs; an unknown id is no failure")]
+    ) { invocation throws(LunetteError) in
+        let id = try invocation.containerID()
+        let isForced = invocation.options.flag("force")
+        invocation.store.sweep()
+        do throws(LunetteError) {
+            try delete(id, isForced: isForced, invocation)
+        } catch {
+            if isForced, error.code == .notFound { return 0 }
+            throw error
+        }
+        return 0
+    }
+
+    private static func delete(_ id: String, isForced: Bool, _ invocation: Invocation) throws(LunetteError) {
+        let store = invocation.store
+        guard let folder = try store.folder(id) else { throw ContainerStore.unknown(id) }
+        if isForced { try endCreator(folder, id, store) } else { try store.refuseCreating(folder, id, "delete") }
+        let held = try store.hold(folder, id)
+        let container: Container
+        do throws(LunetteError) { container = try Container(folder, store: store) } catch {
+            // A create that was killed before its record was whole made nothing else; a damaged one can only be given up.
+            guard error.code == .notFound || isForced else { throw error }
+            try store.remove(held, id)
+            return
+        }
+        let status = container.status()
+        guard status == .stopped || isForced else {
+            throw LunetteError(
+                .invalidState, "cannot delete container \(id) that is not stopped: \(status.rawValue)", target: id,
+                hint: "kill it first, or lunette-oci delete --force \(id)")
+        }
+        // A config that can't be read any more has no hooks that could be run.
+        try remove(container, held, (try? container.spec())?.hooks ?? .init(), invocation)
+    }
+
+    /// A `create` under way holds the folder, perhaps for as long as a hook hangs: it is killed first, with its hook and its shim; what it made
+    /// is taken apart as after any kill.
+    private static func endCreator(_ folder: Directory, _ id: String, _ store: ContainerStore) throws(LunetteError) {
+        guard let container = try? Container(folder, store: store), container.record.phase == .creating,
+            let creator = container.record.creator.open(), creator.pid != getpid()
+        else { return }
+        try atBorder(
+            "end the create of container \(id)",
+            { () throws(SystemCallError) in
+                // Stopped it reaps nobody, so the pids of its children stay theirs until they are signalled; each leads a group.
+                guard try creator.signal(SIGSTOP) else { return }
+                let children = readSmallFile("/proc/\(creator.pid)/task/\(creator.pid)/children") ?? ""
+                for child in children.split(separator: " ").compactMap({ Int32($0) }) { Glibc.kill(-child, SIGKILL) }
+                try creator.signal(SIGKILL)
+            })
+        _ = creator.waitForExit(milliseconds: 10_000)
+    }
+
+    /// Takes it apart and runs the poststop hooks, whose failures are told and change nothing.
+    static func remove(
+        _ container: Container, _ held: HeldFolder, _ hooks: RuntimeSpec.Hooks, _ invocation: Invocation
+    ) throws(LunetteError) {
+        let report = Deletion(container: container, held: held, store: invocation.store).takeApart()
+        if var failure = report.error {
+            failure.message = "delete container \(container.id): \(failure.message)"
+            throw failure
+        }
+        container.runPoststop(hooks, invocation.log)
+    }
+}

@@ -1,0 +1,94 @@
+internal import Glibc
+internal import LunetteLinux
+internal import LunetteSpec
+
+extension Command {
+    static let events = Command(
+        name: "events", summary: "print a container's figures, and each time that it ran out of memory, as lines of JSON", arguments: "ID",
+        count: 1...1,
+        options: [
+            Option("stats", nil, .none, "print the figures once"),
+            Option("interval", nil, .value("TIME"), "seconds between two lines of figures (default: 5s)"),
+        ]
+    ) { invocation throws(LunetteError) in
+        let container = try invocation.store.find(try invocation.containerID())
+        let seconds = try interval(invocation.options.value("interval") ?? "5s")
+        guard container.status() != .stopped else {
+            throw LunetteError(.invalidState, "read the figures of container \(container.id): container not running", target: container.id)
+        }
+        if invocation.options.flag("stats") {
+            try printOut(JSON.encode(EventStatistics.event(container)))
+            return 0
+        }
+        return try follow(container, seconds)
+    }
+
+    private static func interval(_ text: String) throws(LunetteError) -> Double {
+        let seconds: Double
+        do { seconds = try Units.seconds(Double(text).map(Value.double) ?? .string(text)) } catch {
+            throw LunetteError(.invalidArgument, "--interval: \(error.message)", hint: error.hint)
+        }
+        guard seconds >= 0.001 else { throw LunetteError(.invalidArgument, "--interval must be above 0") }
+        return seconds
+    }
+
+    /// Until the container ends.
+    private static func follow(_ container: Container, _ seconds: Double) throws(LunetteError) -> Int32 {
+        let cgroup = container.record.cgroup.cgroup
+        guard let process = container.initProcess() else { return 0 }
+        // Without a memory controller there are figures all the same.
+        let memory = try? cgroup.events()
+        var kills = cgroup.outOfMemoryKills()
+        while true {
+            try printOut(JSON.encode(EventStatistics.event(container)))
+            let deadline = SystemClock.monotonic + seconds
+            while true {
+                let left = deadline - SystemClock.monotonic
+                guard left > 0 else { break }
+                var list = [pollfd(fd: process.descriptor.number, events: Int16(POLLIN), revents: 0)]
+                if let memory { list.append(pollfd(fd: memory.descriptor.number, events: Int16(POLLIN), revents: 0)) }
+                _ = poll(&list, nfds_t(list.count), Int32(min(left * 1000, 1e9)) + 1)
+                if list.count > 1, list[1].revents != 0 {
+                    try atBorder("watch the memory of container \(container.id)", { () throws(SystemCallError) in try memory?.drain() })
+                    let now = cgroup.outOfMemoryKills()
+                    if now > kills { try printOut(JSON.encode(["type": "oom", "id": .string(container.id)])) }
+                    kills = now
+                }
+                if list[0].revents != 0 { return 0 }
+            }
+        }
+    }
+}
+
+/// The figures in the form of runc's `events`, which containerd's shim and cAdvisor once read.
+enum EventStatistics {
+    static func event(_ container: Container) -> Value {
+        ["type": "stats", "id": .string(container.id), "data": data(container.record.cgroup.cgroup.statistics())]
+    }
+
+    static func data(_ figures: CgroupStatistics) -> Value {
+        func nanoseconds(_ seconds: Double) -> Value { .int(Int64(seconds * 1e9)) }
+        var usage: ValueMap = ["usage": .int(figures.memoryUsage), "failcnt": 0]
+        if let limit = figures.memoryLimit { usage["limit"] = .int(limit) }
+        if let peak = figures.memoryPeak { usage["max"] = .int(peak) }
+        var memory: ValueMap = ["usage": .map(usage), "cache": .int(max(0, figures.memoryUsage - figures.memoryWorkingSet))]
+        if let swap = figures.swapUsage { memory["swap"] = ["usage": .int(swap), "failcnt": 0] }
+        var pids: ValueMap = ["current": .int(figures.processes)]
+        if let limit = figures.processLimit { pids["limit"] = .int(limit) }
+        return [
+            "cpu": [
+                "usage": [
+                    "total": nanoseconds(figures.cpuSeconds), "user": nanoseconds(figures.cpuUserSeconds),
+                    "kernel": nanoseconds(figures.cpuSystemSeconds),
+                ],
+                "throttling": ["throttledPeriods": .int(figures.throttledPeriods), "throttledTime": nanoseconds(figures.throttledSeconds)],
+            ],
+            "memory": .map(memory), "pids": .map(pids),
+            "blkio": [
+                "ioServiceBytesRecursive": [
+                    ["op": "Read", "value": .int(figures.readBytes)], ["op": "Write", "value": .int(figures.writtenBytes)],
+                ]
+            ],
+        ]
+    }
+}

@@ -1,0 +1,34 @@
+internal import LunetteLinux
+internal import LunetteSpec
+
+extension Command {
+    static let kill = Command(
+        name: "kill", summary: "send a signal to a container's pid 1 (default: SIGTERM)", arguments: "ID [SIGNAL]", count: 1...2,
+        options: [Option("all", "a", .none, "to every process of the container")]
+    ) { invocation throws(LunetteError) in
+        let id = try invocation.containerID()
+        let signal = invocation.options.arguments.count > 1 ? try Signal(invocation.options.arguments[1]) : .term
+        let container = try invocation.store.find(id)
+        let notRunning = LunetteError(
+            .invalidState, "signal container \(id): container not running (\(container.status().rawValue))", target: id)
+        if invocation.options.flag("all") {
+            let cgroup = container.record.cgroup.cgroup
+            // As runc: with nobody left to signal this is no failure. A cgroup that isn't the container's yet has others in it.
+            guard container.record.cgroup.isTaken, cgroup.exists else { return 0 }
+            if signal == .kill {
+                _ = try atBorder("kill container \(id)", { () throws(SystemCallError) in try cgroup.killAll() })
+            } else {
+                cgroup.signalAll(signal.number)
+            }
+            return 0
+        }
+        guard let process = container.initProcess() else { throw notRunning }
+        let isThere = try atBorder("signal container \(id)", { () throws(SystemCallError) in try process.signal(signal.number) })
+        guard isThere else { throw notRunning }
+        // SIGKILL must end it also where it is frozen: v1's freezer holds the signal back.
+        if signal == .kill, container.record.cgroup.cgroup.isFrozen {
+            try atBorder("resume container \(id)", { () throws(SystemCallError) in try container.record.cgroup.cgroup.thaw() })
+        }
+        return 0
+    }
+}

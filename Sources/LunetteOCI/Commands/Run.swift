@@ -1,0 +1,44 @@
+internal import LunetteLinux
+internal import LunetteSpec
+
+extension Command {
+    static let run = Command(
+        name: "run", summary: "create and start a container; wait for its program unless --detach", arguments: "ID", count: 1...1,
+        options: Creation.Request.options + [
+            Option("detach", "d", .none, "leave when the program runs"),
+            Option("keep", nil, .none, "keep the container when its program has ended"),
+            Option("no-subreaper", nil, .none, "taken for runc's sake: the program of a container in the foreground is always our child"),
+        ]
+    ) { invocation throws(LunetteError) in
+        let isDetached = invocation.options.flag("detach")
+        let request = try Creation.Request(invocation, isDetached: isDetached)
+        return isDetached ? try runDetached(request, invocation) : try runForeground(request, invocation)
+    }
+
+    private static func runDetached(_ request: Creation.Request, _ invocation: Invocation) throws(LunetteError) -> Int32 {
+        let creation = Creation(request: request, invocation: invocation)
+        try start(try creation.create(), creation)
+        return 0
+    }
+
+    private static func runForeground(_ request: Creation.Request, _ invocation: Invocation) throws(LunetteError) -> Int32 {
+        let foreground = try Foreground()
+        let creation = Creation(request: request, invocation: invocation)
+        let created = try creation.create()
+        let code = try foreground.wait(for: created.handover.pid, terminal: created.handover.terminal) { () throws(LunetteError) in
+            try start(created, creation)
+        }
+        guard !invocation.options.flag("keep") else { return code }
+        // `delete` may have come in between, from inside a hook or another shell: then there is nothing left to do.
+        guard let held = try? invocation.store.hold(created.container.folder, created.container.id) else { return code }
+        try remove(created.container, held, created.hooks, invocation)
+        return code
+    }
+
+    /// Starts what this call created; a program that can't be executed takes the container with it.
+    private static func start(_ created: Creation.Created, _ creation: Creation) throws(LunetteError) {
+        try creation.orTakeApart(created) { () throws(LunetteError) in try created.session.start() }
+        created.held.release()
+        created.container.runPoststart(created.hooks, creation.invocation.log)
+    }
+}

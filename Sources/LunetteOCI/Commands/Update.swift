@@ -1,0 +1,78 @@
+internal import LunetteLinux
+internal import LunetteSpec
+
+extension Command {
+    static let update = Command(
+        name: "update", summary: "change a container's limits", arguments: "ID", count: 1...1,
+        options: [
+            Option("resources", "r", .value("FILE"), "the resources section to apply, as JSON; - is stdin. Other options are ignored then"),
+            Option("blkio-weight", nil, .value("N"), "10 to 1000"),
+            Option("cpu-period", nil, .value("MICROSECONDS"), "length of a period of CPU time"),
+            Option("cpu-quota", nil, .value("MICROSECONDS"), "CPU time in each period; -1 = no limit"),
+            Option("cpu-burst", nil, .value("MICROSECONDS"), "unused CPU time that may be used later"),
+            Option("cpu-share", nil, .value("N"), "weight against other containers, 2 to 262144"),
+            Option("cpu-rt-period", nil, .value("MICROSECONDS"), "length of a realtime period"),
+            Option("cpu-rt-runtime", nil, .value("MICROSECONDS"), "realtime CPU time in each period"),
+            Option("cpu-idle", nil, .value("0|1"), "run only when nobody else wants to"),
+            Option("cpuset-cpus", nil, .value("LIST"), "processors to use"),
+            Option("cpuset-mems", nil, .value("LIST"), "memory nodes to use"),
+            Option("memory", nil, .value("BYTES"), "memory; -1 = no limit"),
+            Option("memory-reservation", nil, .value("BYTES"), "memory to keep when there is little"),
+            Option("memory-swap", nil, .value("BYTES"), "memory and swap together; -1 = no limit"),
+            Option("kernel-memory", nil, .value("BYTES"), "taken and not used: current kernels have no such limit"),
+            Option("kernel-memory-tcp", nil, .value("BYTES"), "taken and not used"),
+            Option("pids-limit", nil, .value("N"), "processes and threads; -1 = no limit"),
+            Option("l3-cache-schema", nil, .value("TEXT"), "unsupported"),
+            Option("mem-bw-schema", nil, .value("TEXT"), "unsupported"),
+        ]
+    ) { invocation throws(LunetteError) in
+        let container = try invocation.store.find(try invocation.containerID())
+        let resources = try ResourceChange.read(invocation.options)
+        let status = container.status()
+        guard status != .stopped, status != .creating else {
+            throw LunetteError(
+                .invalidState, "update container \(container.id): container not running (\(status.rawValue))", target: container.id)
+        }
+        for line in try container.record.cgroup.update(resources) { invocation.log.warn(line) }
+        return 0
+    }
+}
+
+/// The limits that `update` was given.
+enum ResourceChange {
+    static func read(_ options: Options) throws(LunetteError) -> RuntimeSpec.Resources {
+        if let file = options.value("resources") {
+            let bytes = try atBorder(
+                "read \(displayable(file, limit: 200))",
+                { () throws(SystemCallError) in
+                    try FileDescriptor.opening(file).readAll(limit: Bundle.configLimit)
+                })
+            return try RuntimeSpec.Resources(try JSON.decode(bytes, source: displayable(file, limit: 200)))
+        }
+        for name in ["l3-cache-schema", "mem-bw-schema"] where options.value(name) != nil {
+            throw LunetteError(.unsupported, "--\(name): Intel RDT isn't built")
+        }
+        return try RuntimeSpec.Resources(try value(options))
+    }
+
+    /// In the config's own form, so that one reader checks both.
+    private static func value(_ options: Options) throws(LunetteError) -> Value {
+        let numbers: [(option: String, section: String, key: String)] = [
+            ("blkio-weight", "blockIO", "weight"), ("cpu-period", "cpu", "period"), ("cpu-quota", "cpu", "quota"),
+            ("cpu-burst", "cpu", "burst"),
+            ("cpu-share", "cpu", "shares"), ("cpu-rt-period", "cpu", "realtimePeriod"), ("cpu-rt-runtime", "cpu", "realtimeRuntime"),
+            ("cpu-idle", "cpu", "idle"), ("memory", "memory", "limit"), ("memory-reservation", "memory", "reservation"),
+            ("memory-swap", "memory", "swap"), ("pids-limit", "pids", "limit"),
+        ]
+        var sections: [String: ValueMap] = [:]
+        for entry in numbers {
+            if let number = try options.number(entry.option) { sections[entry.section, default: [:]][entry.key] = .int(number) }
+        }
+        for (option, key) in [("cpuset-cpus", "cpus"), ("cpuset-mems", "mems")] {
+            if let text = options.value(option) { sections["cpu", default: [:]][key] = .string(text) }
+        }
+        var map = ValueMap()
+        for (key, section) in sections { map[key] = .map(section) }
+        return .map(map)
+    }
+}

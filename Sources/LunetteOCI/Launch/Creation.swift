@@ -1,0 +1,145 @@
+internal import Glibc
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// Makes one container, up to its gate: what `create` and `run` share. Its shim still holds it then: who dies before `release` or `start` takes
+/// it along.
+///
+/// Everything that can be refused is refused before anything exists. Then: folder and record → cgroup → lunette-shim → record, pid file. A
+/// failure takes all of it apart again; after a kill, the record tells `delete` what to look for.
+struct Creation {
+    struct Request {
+        var id: String
+        var bundle: String
+        var consoleSocket: String?
+        var pidFile: String?
+        var preservedDescriptors: Int
+        var isDetached: Bool
+        var joinsNoKeyring: Bool
+
+        static let options: [Option] = [
+            Option("bundle", "b", .value("DIR"), "the bundle (default: the working directory)"),
+            Option("console-socket", nil, .value("PATH"), "a listening unix socket that gets the terminal's master"),
+            Option("pid-file", nil, .value("FILE"), "write the pid of the container's pid 1 to FILE"),
+            Option("preserve-fds", nil, .value("N"), "pass N descriptors from 3 on, behind those of LISTEN_FDS (default: 0)"),
+            Option("no-pivot", nil, .none, "taken for runc's sake: unsupported"),
+            Option("no-new-keyring", nil, .none, "keep the caller's session keyring"),
+        ]
+
+        init(_ invocation: Invocation, isDetached: Bool) throws(LunetteError) {
+            let options = invocation.options
+            id = try invocation.containerID()
+            bundle = options.value("bundle") ?? "."
+            consoleSocket = options.value("console-socket")
+            pidFile = options.value("pid-file")
+            preservedDescriptors = try PreservedDescriptors.count(options)
+            self.isDetached = isDetached
+            joinsNoKeyring = options.flag("no-new-keyring")
+            if options.flag("no-pivot") {
+                throw LunetteError(
+                    .unsupported, "--no-pivot: a container's root is always pivoted to",
+                    hint: "only a host that runs from its initramfs needs it: let that switch to a root of its own first")
+            }
+        }
+    }
+
+    /// What came of it.
+    struct Created {
+        var container: Container
+        var held: HeldFolder
+        var hooks: RuntimeSpec.Hooks
+        var session: ShimSession
+        var handover: ShimSession.Handover
+    }
+
+    let request: Request
+    let invocation: Invocation
+
+    func create() throws(LunetteError) -> Created {
+        let bundle = try Bundle(request.bundle)
+        let hooks = bundle.spec.hooks
+        guard let process = bundle.spec.process else { throw LunetteError(.invalidArgument, "is required", path: "process") }
+        let terminal = try TerminalOwner(
+            terminal: process.terminal, consoleSocket: request.consoleSocket, isDetached: request.isDetached)
+        let cgroup = try CgroupPlan(bundle.spec, id: request.id, invocation.global)
+        let planned = try LaunchPreparation(
+            id: request.id, bundle: bundle, cgroup: cgroup.record.cgroup, terminal: terminal,
+            preservedDescriptors: request.preservedDescriptors, keepsKeyring: request.joinsNoKeyring, store: invocation.store
+        ).plan()
+
+        guard let creator = ProcessIdentity.of(pid: getpid()) else {
+            throw LunetteError(.internal, "/proc doesn't show this process", hint: "mount proc on /proc")
+        }
+        let record = ContainerRecord(
+            id: request.id, bundle: bundle.path, rootfs: bundle.rootfs, createdAt: SystemClock.now, creator: creator,
+            cgroup: cgroup.record, uid: geteuid(), annotations: bundle.spec.annotations)
+        let held = try invocation.store.make(request.id)
+        faultPoint("oci.create.folder")
+        var container = Container(held.directory, record: record)
+        do throws(LunetteError) {
+            try container.save()
+            faultPoint("oci.create.recorded")
+            try atBorder(
+                "keep the config of container \(request.id)",
+                { () throws(SystemCallError) in
+                    try held.directory.create(Bundle.configName, bundle.config)
+                })
+            container.record.cgroup = try cgroup.make { invocation.log.warn($0) }
+            // A cgroup that was there before is the container's only now: without this, `delete` leaves alone who is in it.
+            if !cgroup.record.isTaken { try container.save() }
+            faultPoint("oci.create.cgroup")
+            let session = try ShimSession(id: request.id, plan: planned.bytes, folder: held.directory, passed: planned.passed)
+            faultPoint("oci.create.spawned")
+            let handover = try session.wait { pid throws(LunetteError) in
+                let state = container.document(.creating, pid: pid)
+                try Hooks.run(hooks.prestart, "prestart", state: state, folder: bundle.folder)
+                try Hooks.run(hooks.createRuntime, "createRuntime", state: state, folder: bundle.folder)
+            }
+            faultPoint("oci.create.created")
+            guard let identity = ProcessIdentity.of(pid: handover.pid) else {
+                throw LunetteError(.io, "create container \(request.id): its pid 1 (\(handover.pid)) is gone already", target: request.id)
+            }
+            container.record.initProcess = identity
+            container.record.phase = .created
+            try container.save()
+            faultPoint("oci.create.saved")
+            if let pidFile = request.pidFile { try PIDFile.write(handover.pid, to: pidFile) }
+            return Created(container: container, held: held, hooks: hooks, session: session, handover: handover)
+        } catch {
+            throw takeApart(container, held, hooks, after: error)
+        }
+    }
+
+    /// Does what comes after `create`; its failure takes the container apart.
+    func orTakeApart(_ created: Created, _ body: () throws(LunetteError) -> Void) throws(LunetteError) {
+        do throws(LunetteError) { try body() } catch { throw takeApart(created.container, created.held, created.hooks, after: error) }
+    }
+
+    private func takeApart(
+        _ container: Container, _ held: HeldFolder, _ hooks: RuntimeSpec.Hooks, after error: LunetteError
+    ) -> LunetteError {
+        var failure = error
+        let report = Deletion(container: container, held: held, store: invocation.store).takeApart()
+        if let leftover = report.error { failure.causes.append(leftover) }
+        container.runPoststop(hooks, invocation.log)
+        return failure
+    }
+}
+
+/// `--preserve-fds` and LISTEN_FDS: descriptors from 3 on that the program gets under the same numbers.
+enum PreservedDescriptors {
+    static func count(_ options: Options) throws(LunetteError) -> Int {
+        let asked = try options.number("preserve-fds", in: 0...256) ?? 0
+        var listening = 0
+        if let text = getenv("LISTEN_FDS").map({ String(cString: $0) }), let number = Int(text), number > 0 {
+            // systemd's protocol: the variable is meant for the process it names.
+            let meant = getenv("LISTEN_PID").map { String(cString: $0) }
+            if meant == nil || meant == String(getpid()) { listening = min(number, 256) }
+        }
+        let count = listening + Int(asked)
+        for fd in 3..<(3 + count) where fcntl(Int32(fd), F_GETFD) < 0 {
+            throw LunetteError(.invalidArgument, "--preserve-fds: descriptor \(fd) isn't open")
+        }
+        return count
+    }
+}

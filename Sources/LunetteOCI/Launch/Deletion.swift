@@ -1,0 +1,59 @@
+internal import Glibc
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// Takes a container apart: processes, cgroup, folder. Runs from the record alone, may run twice, goes on after a failure.
+struct Deletion {
+    var container: Container
+    var held: HeldFolder
+    var store: ContainerStore
+
+    /// - Returns: what failed; the folder stays then, so that the next try knows what to do.
+    func takeApart() -> CleanupReport {
+        var report = CleanupReport()
+        if container.record.phase == .creating {
+            report.step("half-made processes") { () throws(LunetteError) in try endShims() }
+        }
+        report.step("pid 1") { () throws(LunetteError) in
+            guard let process = container.initProcess() else { return }
+            try end(process)
+        }
+        let cgroup = container.record.cgroup.cgroup
+        report.step("processes") { () throws(LunetteError) in
+            guard container.record.cgroup.isTaken else { return }
+            let isEmpty = try atBorder(
+                "end the processes of container \(container.id)", { () throws(SystemCallError) in try cgroup.killAll() })
+            guard isEmpty else {
+                throw LunetteError(.timeout, "end the processes of container \(container.id): some are still there after 10 s")
+            }
+        }
+        report.step("cgroup") { () throws(LunetteError) in
+            if let failure = cgroup.remove(owned: container.record.cgroup.owned).first { throw failure.lunette }
+        }
+        guard report.isClean else { return report }
+        faultPoint("oci.delete.cgroup")
+        report.step("folder") { () throws(LunetteError) in try store.remove(held, container.id) }
+        return report
+    }
+
+    private func end(_ process: ProcessDescriptor) throws(LunetteError) {
+        try atBorder(
+            "kill container \(container.id)",
+            { () throws(SystemCallError) in
+                _ = try process.signal(SIGKILL)
+            })
+        // A frozen process takes its signal when it is thawed, which killing the cgroup's does.
+        guard !container.record.cgroup.cgroup.isFrozen else { return }
+        guard process.waitForExit(milliseconds: 10_000) else {
+            throw LunetteError(.timeout, "kill container \(container.id): pid \(process.pid) is still there after 10 s")
+        }
+    }
+
+    /// A killed `create` may have left a shim that isn't in the cgroup; it is known by the folder that it holds open.
+    private func endShims() throws(LunetteError) {
+        for identity in ShimScan.find(below: store.root)[container.id] ?? [] {
+            guard let process = identity.open() else { continue }
+            try end(process)
+        }
+    }
+}

@@ -1,0 +1,185 @@
+internal import Glibc
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// Runs one more program in a container.
+struct Execution {
+    private let invocation: Invocation
+    private let container: Container
+    private let spec: RuntimeSpec
+    private let process: RuntimeSpec.ProcessSection
+
+    init(_ invocation: Invocation) throws(LunetteError) {
+        self.invocation = invocation
+        let id = try invocation.containerID()
+        container = try invocation.store.find(id)
+        let status = container.status()
+        switch status {
+        case .running, .created: break
+        case .paused where invocation.options.flag("ignore-paused"): break
+        case .paused:
+            throw LunetteError(
+                .invalidState, "exec in container \(id): cannot exec in a paused container", target: id,
+                hint: "resume it, or --ignore-paused: the program runs when it is resumed")
+        case .creating, .stopped:
+            throw LunetteError(
+                .invalidState, "exec in container \(id): cannot exec in a \(status.rawValue) container: container not running", target: id)
+        }
+        spec = try container.spec()
+        process = try ExecProcess.section(invocation.options, spec)
+    }
+
+    func run() throws(LunetteError) -> Int32 {
+        let options = invocation.options
+        let isDetached = options.flag("detach")
+        let terminal = try TerminalOwner(
+            terminal: process.terminal, consoleSocket: options.value("console-socket"), isDetached: isDetached)
+        let preserved = try PreservedDescriptors.count(options)
+        let foreground = isDetached ? nil : try Foreground()
+        guard let initProcess = container.initProcess() else {
+            throw LunetteError(.invalidState, "exec in container \(container.id): container not running", target: container.id)
+        }
+        let seccomp = try SeccompCompiler(cacheDirectory: "\(invocation.store.root)/\(ContainerStore.seccompFolder)").program(for: spec)
+        let cgroup = try ExecCgroup.choose(options.list("cgroup"), container.record.cgroup.cgroup)
+        // The shim's fd 7: whom to join.
+        var passed = [initProcess.descriptor]
+        let handover = try HandoverPlan(terminal, preserved, newKeyring: true, passed: &passed)
+        let plan = try LaunchPlanner.exec(
+            process, in: spec, seccompProgram: seccomp.bytes, seccompFlags: seccomp.flags, cgroupsV1: cgroup.joinPathsV1,
+            cgroupV2: cgroup.joinPathV2, handover: handover)
+        let session = try ShimSession(id: container.id, plan: try plan.encoded(), folder: container.folder, passed: passed)
+        let started = try session.wait { _ in }
+        session.finish()
+        if let pidFile = options.value("pid-file") { try PIDFile.write(started.pid, to: pidFile) }
+        guard let foreground else { return 0 }
+        return try foreground.wait(for: started.pid, terminal: started.terminal) { () throws(LunetteError) in }
+    }
+}
+
+/// What `exec` runs: the container's own process section with the options on top, or a file's.
+enum ExecProcess {
+    static func section(_ options: Options, _ spec: RuntimeSpec) throws(LunetteError) -> RuntimeSpec.ProcessSection {
+        let arguments = Array(options.arguments.dropFirst())
+        var section: RuntimeSpec.ProcessSection
+        if let file = options.value("process") {
+            section = try read(file)
+        } else {
+            guard let own = spec.process else { throw LunetteError(.invalidArgument, "is required", path: "process") }
+            guard !arguments.isEmpty else {
+                throw LunetteError(.invalidArgument, "exec: too few arguments", hint: "name a command behind the id, or give --process")
+            }
+            section = own
+            section.args = arguments
+            section.terminal = options.flag("tty")
+            section.consoleSize = nil
+        }
+        if options.value("process") != nil, options.flag("tty") { section.terminal = true }
+        if let cwd = options.value("cwd") { section.cwd = cwd }
+        for entry in options.list("env") {
+            guard let equals = entry.firstIndex(of: "="), equals != entry.startIndex else {
+                throw LunetteError(.invalidArgument, "--env: \"\(displayable(entry, limit: 80))\" is not NAME=VALUE")
+            }
+            // The last one counts, wherever the program looks.
+            let name = entry[...equals]
+            section.env.removeAll { $0.hasPrefix(name) }
+            section.env.append(entry)
+        }
+        try user(options, &section)
+        for text in options.list("cap") {
+            let capability: Capability
+            do { capability = try Capability(text) } catch {
+                throw LunetteError(.invalidArgument, "--cap: \(error.message)", hint: error.hint)
+            }
+            var sets = section.capabilities ?? .init([])
+            // Not inheritable and not ambient (CVE-2022-29162).
+            if !sets.bounding.contains(capability) { sets.bounding.append(capability) }
+            if !sets.effective.contains(capability) { sets.effective.append(capability) }
+            if !sets.permitted.contains(capability) { sets.permitted.append(capability) }
+            section.capabilities = sets
+        }
+        if options.flag("no-new-privs") { section.noNewPrivileges = true }
+        if let profile = options.value("apparmor") { section.apparmorProfile = profile }
+        if let label = options.value("process-label") { section.selinuxLabel = label }
+        if let profile = section.apparmorProfile, !profile.isEmpty {
+            throw LunetteError(.unsupported, "AppArmor profiles aren't built", path: "process.apparmorProfile")
+        }
+        if let label = section.selinuxLabel, !label.isEmpty {
+            throw LunetteError(.unsupported, "SELinux labels aren't built", path: "process.selinuxLabel")
+        }
+        return section
+    }
+
+    /// `USER[:GROUP]`: one reading of numbers, for every command (attack 12). A bare number keeps the container's group, as runc does.
+    private static func user(_ options: Options, _ section: inout RuntimeSpec.ProcessSection) throws(LunetteError) {
+        let before = section.user
+        if let text = options.value("user") {
+            let user: UserString
+            do { user = try UserString(text) } catch { throw LunetteError(.invalidArgument, "--user: \(error.message)", hint: error.hint) }
+            if user.group == nil, case .id(let uid) = user.user {
+                section.user.uid = uid
+                section.user.username = nil
+            } else {
+                section.user = .init(user)
+            }
+            section.user.umask = before.umask
+            section.user.additionalGids = before.additionalGids
+        }
+        for text in options.list("additional-gids") {
+            guard text == "0" || text.first != "0", let gid = UInt32(text), gid <= 0x7fff_ffff,
+                text.utf8.allSatisfy({ (48...57).contains($0) })
+            else {
+                throw LunetteError(.invalidArgument, "--additional-gids: \"\(displayable(text, limit: 40))\" is not a group id")
+            }
+            section.user.additionalGids.append(gid)
+        }
+    }
+
+    private static func read(_ path: String) throws(LunetteError) -> RuntimeSpec.ProcessSection {
+        let bytes = try atBorder(
+            "read \(displayable(path, limit: 200))",
+            { () throws(SystemCallError) in
+                try FileDescriptor.opening(path).readAll(limit: Bundle.configLimit)
+            })
+        return try RuntimeSpec.ProcessSection(try JSON.decode(bytes, source: displayable(path, limit: 200)))
+    }
+}
+
+/// `exec --cgroup`: a cgroup below the container's own, which must exist.
+enum ExecCgroup {
+    static func choose(_ wanted: [String], _ cgroup: ContainerCgroup) throws(LunetteError) -> ContainerCgroup {
+        var chosen = cgroup
+        for text in wanted {
+            let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            let controllers = parts.count == 2 ? Set(parts[0].split(separator: ",").map(String.init)) : nil
+            let names = parts[parts.count - 1].split(separator: "/")
+            guard !names.contains(".."), !text.utf8.contains(0) else {
+                throw LunetteError(.invalidArgument, "--cgroup: \"\(displayable(text, limit: 80))\" leads out of the container's cgroup")
+            }
+            guard controllers == nil || cgroup.version == .v1 else {
+                throw LunetteError(.invalidArgument, "--cgroup: controllers have one hierarchy on cgroup v2: give the path alone")
+            }
+            var isFound = false
+            for index in chosen.directories.indices
+            where controllers.map({ !$0.isDisjoint(with: chosen.directories[index].controllers) }) ?? true {
+                chosen.directories[index].path = ([cgroup.directories[index].path] + names.filter { $0 != "." }.map(String.init)).joined(
+                    separator: "/")
+                isFound = true
+                guard chosen.directories[index].has("cgroup.procs") else {
+                    throw LunetteError(.notFound, "--cgroup: \(displayable(chosen.directories[index].path)) does not exist")
+                }
+            }
+            guard isFound else { throw LunetteError(.notFound, "--cgroup: no hierarchy has \(displayable(String(parts[0]), limit: 80))") }
+        }
+        return chosen
+    }
+}
+
+extension FileDescriptor {
+    /// Opens a file of the caller's for reading, by path; `-` is stdin.
+    static func opening(_ path: String) throws(SystemCallError) -> FileDescriptor {
+        if path == "-" { return try .duplicate(of: 0) }
+        let opened = open(path, O_RDONLY | O_CLOEXEC)
+        guard opened >= 0 else { throw SystemCallError("open", path, errno: errno) }
+        return FileDescriptor(owning: opened)
+    }
+}

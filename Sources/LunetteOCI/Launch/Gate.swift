@@ -1,0 +1,68 @@
+internal import CLinux
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// The start gate: a listening socket that the container's pid 1 holds until `execve` closes it.
+///
+///     start                    pid 1, at the gate
+///       │ connect                │
+///       │ ── 103 ───────────────►│ seccomp, execve
+///       │ ◄──────── end of file  │   it worked: the kernel closed the socket
+///       │ ◄──────── lnt_failure  │   it didn't
+struct Gate: Sendable {
+    private let folder: Directory
+
+    static let fileName = "gate.sock"
+    private static let open: UInt32 = 103
+
+    init(_ folder: Directory) { self.folder = folder }
+
+    // By the folder's descriptor: roots such as Docker's are longer than a socket's address may be.
+    private var path: String { "/proc/self/fd/\(folder.descriptor.number)/\(Self.fileName)" }
+
+    /// Whether somebody waits behind it.
+    func isClosed() -> Bool {
+        // Connecting tells the truth: the file may be left by a `start` that was killed after it had opened the gate.
+        let result = lnt_host_unix_connect(path, UnixSocket.Kind.packet.rawValue)
+        guard result >= 0 else { return false }
+        _ = lnt_host_close(result)
+        return true
+    }
+
+    /// Opens it, and waits until the program runs.
+    /// - Throws: the launch failure; `invalid_state` when nobody waits.
+    func open(_ id: String) throws(LunetteError) {
+        var answer = try ask(id)
+        // Whoever waits there lets a caller go who says nothing for two seconds, and on a busy machine we may be that late: asked again.
+        var attempts = 0
+        while answer == nil, attempts < 5 {
+            attempts += 1
+            answer = try ask(id)
+        }
+        guard let answer else { throw LunetteError(.invalidState, "start container \(id): the gate doesn't listen", target: id) }
+        // Best effort: a file that stays is found to lead nowhere.
+        try? folder.removeFile(Self.fileName)
+        guard !answer.isEmpty else { return }
+        guard let failure = LaunchFailure(packet: answer) else {
+            throw LunetteError(.internal, "start container \(id): pid 1 answered with \(answer.count) bytes that mean nothing", target: id)
+        }
+        throw failure.error(operation: "start", target: id, reason: errnoText(failure.errno))
+    }
+
+    /// - Returns: the answer, empty for "it runs"; nil when the other end closed without having read the word.
+    private func ask(_ id: String) throws(LunetteError) -> [UInt8]? {
+        let socket: UnixSocket
+        do throws(SystemCallError) { socket = try UnixSocket.connect(path, kind: .packet) } catch {
+            guard error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.connectionRefused else { throw error.lunette }
+            throw LunetteError(.invalidState, "start container \(id): nobody waits at its gate", target: id)
+        }
+        do throws(SystemCallError) {
+            try socket.send(withUnsafeBytes(of: Self.open) { Array($0) })
+            return try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM))?.bytes ?? []
+        } catch {
+            // A word that was read and not answered is an end of file, not one of these.
+            guard error.errno == ErrorNumber.brokenPipe || error.errno == ErrorNumber.connectionReset else { throw error.lunette }
+            return nil
+        }
+    }
+}

@@ -1,0 +1,35 @@
+internal import Glibc
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// Turns a bundle into the bytes of a launch plan and the descriptors that it names. Reads the machine, changes nothing but the filters' cache.
+struct LaunchPreparation {
+    var id: String
+    var bundle: Bundle
+    var cgroup: ContainerCgroup
+    var terminal: TerminalOwner
+    var preservedDescriptors: Int
+    var keepsKeyring: Bool
+    var store: ContainerStore
+
+    struct Planned {
+        var bytes: [UInt8]
+        /// fd 7 and on.
+        var passed: [FileDescriptor]
+    }
+
+    func plan() throws(LunetteError) -> Planned {
+        var passed: [FileDescriptor] = []
+        let seccomp = try SeccompCompiler(cacheDirectory: "\(store.root)/\(ContainerStore.seccompFolder)").program(for: bundle.spec)
+        var inputs = LaunchInputs(
+            containerID: id, root: .directory(.path(bundle.rootfs)), cgroupsV1: cgroup.joinPathsV1,
+            cgroupV2: cgroup.joinPathV2, seccompProgram: seccomp.bytes, seccompFlags: seccomp.flags,
+            keepsStdinOpen: true)
+        inputs.cgroupView = cgroup.version == .v2 ? .v2 : .v1(cgroup.directories.map { $0.controllers.joined(separator: ",") })
+        inputs.monitor = MonitorPlan(initProcess: false, shimDeath: .goOn, log: false)
+        inputs.bundle = bundle.path
+        inputs.handover = try HandoverPlan(terminal, preservedDescriptors, newKeyring: !keepsKeyring, passed: &passed)
+        let plan = try LaunchPlanner.plan(bundle.spec, inputs)
+        return Planned(bytes: try plan.encoded(), passed: passed)
+    }
+}

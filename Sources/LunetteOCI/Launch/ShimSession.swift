@@ -1,0 +1,157 @@
+internal import CLinux
+internal import Glibc
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// A `lunette-shim` that carries out one plan for us and leaves when the program is in other hands (`supervision = handover`).
+///
+///     lunette-oci                       lunette-shim
+///       │ spawn: 0 1 2 the program's, 3 plan, 4 socket, 5 6 the container's folder, 7… passed
+///       │ ◄───────────────── STATE
+///       │ ◄───────────────── HOOKS        namespaces are there: createRuntime hooks
+///       │ CONTINUE or ABORT ────────────►
+///       │ ◄───────────────── CREATED      (with the terminal's master when we relay it), or FAILED
+///       │ the record is written
+///       │ RELEASE ──────────────────────► pid 1 waits at gate.sock, the shim leaves: pid 1 gets the next subreaper above as its parent
+///
+/// `run` sends START before RELEASE, and STARTED or FAILED comes. An exec's shim says EXEC_STARTED or EXEC_FAILED and leaves by itself.
+final class ShimSession {
+    /// What the shim says of the process that it made.
+    struct Handover {
+        /// pid 1, or an exec's program.
+        var pid: Int32
+        var terminal: FileDescriptor?
+    }
+
+    private let socket: UnixSocket
+    private let child: ProcessDescriptor
+    private let id: String
+
+    /// - Parameters:
+    ///   - plan: encoded.
+    ///   - passed: fd 7 and on, as `HostSource.passed` counts.
+    init(id: String, plan: [UInt8], folder: Directory, passed: [FileDescriptor]) throws(LunetteError) {
+        self.id = id
+        let path = try ShimBinary.find(nil)
+        do throws(SystemCallError) {
+            let program = try ShimBinary.openReadOnly(path)
+            let memory = try SealedMemory.make("lunette-plan", plan)
+            let (ours, theirs) = try UnixSocket.pair(kind: .packet)
+            var request = SpawnRequest(.descriptor(program), arguments: ["lunette-shim", id])
+            let streams = try [Int32](0...2).map { number throws(SystemCallError) in try FileDescriptor.duplicate(of: number) }
+            request.descriptors = streams + [memory, theirs.descriptor, folder.descriptor, folder.descriptor] + passed
+            child = try spawn(request)
+            // From here on nobody can reach the mount that the shim runs from.
+            program.close()
+            socket = ours
+        } catch {
+            var failure = error.lunette
+            failure.message = "start lunette-shim for container \(id): \(failure.message)"
+            throw failure
+        }
+    }
+
+    /// Waits until the container is created or the exec runs.
+    /// - Parameter hooks: run when the namespaces exist; a throw ends the launch.
+    /// - Throws: the launch failure, having waited for the shim's end: nothing of the launch is left then.
+    func wait(hooks: (Int32) throws(LunetteError) -> Void) throws(LunetteError) -> Handover {
+        var hookFailure: LunetteError?
+        while true {
+            let received: UnixSocket.Message?
+            do throws(SystemCallError) { received = try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM)) } catch {
+                throw hookFailure ?? lost("\(error)")
+            }
+            guard let message = received, let head = Self.load(lnt_message.self, message.bytes) else { throw hookFailure ?? lost(nil) }
+            switch lnt_message_type(head.type) {
+            case LNT_MSG_HOOKS:
+                guard let state = Self.load(lnt_state.self, message.bytes) else { throw lost("a short message") }
+                do throws(LunetteError) {
+                    try hooks(state.init_pid)
+                    answer(LNT_MSG_CONTINUE)
+                } catch {
+                    hookFailure = error
+                    answer(LNT_MSG_ABORT)
+                }
+            case LNT_MSG_CREATED:
+                guard let state = Self.load(lnt_state.self, message.bytes) else { throw lost("a short message") }
+                return Handover(pid: state.init_pid, terminal: message.descriptors.first)
+            case LNT_MSG_EXEC_STARTED:
+                guard let event = Self.load(lnt_exec_event.self, message.bytes) else { throw lost("a short message") }
+                return Handover(pid: event.pid, terminal: message.descriptors.first)
+            case LNT_MSG_FAILED, LNT_MSG_EXEC_FAILED:
+                guard let failure = LaunchFailure(packet: message.bytes) else { throw lost("a short message") }
+                finish()
+                throw hookFailure ?? failure.error(operation: "create", target: id, reason: errnoText(failure.errno))
+            default: break
+            }
+        }
+    }
+
+    /// Leaves the created container at its gate.
+    func release() throws(LunetteError) {
+        answer(LNT_MSG_RELEASE)
+        try expect(LNT_MSG_DONE)
+        finish()
+    }
+
+    /// Runs the program, then leaves it.
+    /// - Throws: the launch failure when it can't be executed.
+    func start() throws(LunetteError) {
+        let request = lnt_attach(
+            message: lnt_message(type: LNT_MSG_START.rawValue, id: 1), flags: 0, process: 0, rows: 0, columns: 0,
+            key: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+        // A shim that is gone is noticed at the next receive.
+        _ = try? socket.send(withUnsafeBytes(of: request) { Array($0) })
+        try expect(LNT_MSG_STARTED)
+        answer(LNT_MSG_RELEASE)
+        finish()
+    }
+
+    /// Reads on until a message of the kind comes; a refusal and a failure are thrown.
+    private func expect(_ wanted: lnt_message_type) throws(LunetteError) {
+        while true {
+            let received: UnixSocket.Message?
+            do throws(SystemCallError) { received = try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM)) } catch { throw lost("\(error)") }
+            guard let bytes = received?.bytes, let head = Self.load(lnt_message.self, bytes) else { throw lost(nil) }
+            switch lnt_message_type(head.type) {
+            case LNT_MSG_DONE:
+                guard let done = Self.load(lnt_done.self, bytes), done.error == 0 else {
+                    throw lost("it refused: \(errnoText(Self.load(lnt_done.self, bytes)?.error ?? 0))")
+                }
+                if wanted == LNT_MSG_DONE { return }
+            case LNT_MSG_FAILED:
+                guard let failure = LaunchFailure(packet: bytes) else { throw lost("a short message") }
+                finish()
+                throw failure.error(operation: "start", target: id, reason: errnoText(failure.errno))
+            case wanted: return
+            default: break
+            }
+        }
+    }
+
+    private func answer(_ type: lnt_message_type) {
+        let message = lnt_message(type: type.rawValue, id: 1)
+        // A shim that is gone is noticed at the next receive.
+        _ = try? socket.send(withUnsafeBytes(of: message) { Array($0) })
+    }
+
+    /// Waits for the shim's end: only then does the program have its new parent.
+    func finish() {
+        // Our own child: it can't be anybody else's, and there is nothing to do about a failure.
+        _ = try? child.reap(block: true)
+    }
+
+    private func lost(_ why: String?) -> LunetteError {
+        // It hangs or is gone; what it made ends with it.
+        _ = try? child.signal(SIGKILL)
+        let status = (try? child.reap(block: true)).flatMap { $0 }.map(WaitStatus.init(raw:))
+        let how =
+            why ?? status.map { $0.signal.map { "it was killed by signal \($0)" } ?? "it ended with exit code \($0.code)" } ?? "it is gone"
+        return LunetteError(.io, "launch container \(id): lunette-shim left without a word: \(how)", target: id)
+    }
+
+    private static func load<T: BitwiseCopyable>(_: T.Type, _ bytes: [UInt8]) -> T? {
+        guard bytes.count >= MemoryLayout<T>.size else { return nil }
+        return bytes.withUnsafeBytes { $0.loadUnaligned(as: T.self) }
+    }
+}

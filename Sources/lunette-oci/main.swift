@@ -1,0 +1,4 @@
+import Glibc
+import LunetteOCI
+
+exit(OCIProgram.main(Array(CommandLine.arguments.dropFirst())))

@@ -1,0 +1,117 @@
+import Foundation
+import Glibc
+import LunetteSpec
+import LunetteTesting
+import Testing
+
+/// `lunette-oci` killed anywhere: `list` shows what is left, `delete --force` removes all of it.
+@Suite(.runtimeUnderTest, .enabled(if: OCIRuntime.underTest.isLunette, "is about lunette-oci's own fault points"))
+struct RuntimeCrashTests {
+    private static let creation = ["folder", "recorded", "cgroup", "spawned", "created", "saved"].map { "oci.create.\($0)" }
+
+    private func command(_ bundle: OCIBundle, fault: String, _ arguments: String...) -> Command {
+        bundle.runtime.command(root: bundle.root, arguments, environment: ["LUNETTE_FAULT": fault], workdir: bundle.folder)
+    }
+
+    @Test(arguments: creation)
+    func aKilledCreateIsDeletable(point: String) async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try bundle.write()
+            let killed = try await command(bundle, fault: point, "create", "--bundle", bundle.folder, bundle.id).run(expecting: nil)
+            #expect(killed.signal == SIGKILL, "\(point): \(killed.errorText)")
+            #expect(try await bundle.call("list", "-q").text == bundle.id)
+            // A shim whose lunette-oci has died before it wrote down what there is ends the container.
+            try await eventually("it is stopped") { try await bundle.call("list").text.contains("stopped") }
+            #expect(try await bundle.create(expecting: nil).code == 1)
+            try await bundle.call("delete", "--force", bundle.id)
+            #expect(try await bundle.call("list", "-q").text == "")
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
+            // And the id is free again.
+            try await bundle.create()
+        }
+    }
+
+    @Test func aCreateKilledHalfWayIsDeletedWithoutForceToo() async throws {
+        try await withBundle { bundle in
+            try bundle.write()
+            _ = try await command(bundle, fault: "oci.create.cgroup", "create", "--bundle", bundle.folder, bundle.id).run(expecting: nil)
+            try await bundle.call("delete", bundle.id)
+            #expect(try await bundle.call("list", "-q").text == "")
+        }
+    }
+
+    @Test func aKilledStartHasOpenedTheGateOnceAndForAll() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "print=ran", "pause"]]])
+            try await bundle.create()
+            let killed = try await command(bundle, fault: "oci.start.opened", "start", bundle.id).run(expecting: nil)
+            #expect(killed.signal == SIGKILL)
+            try await bundle.says("ran")
+            #expect(try await bundle.state()["status"] == "running")
+            #expect(try await bundle.start(expecting: nil).code == 1)
+        }
+    }
+
+    @Test(arguments: ["oci.delete.cgroup", "oci.delete.renamed"])
+    func aKilledDeleteIsFinishedByTheNext(point: String) async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            let killed = try await command(bundle, fault: point, "delete", "--force", bundle.id).run(expecting: nil)
+            #expect(killed.signal == SIGKILL)
+            try await bundle.call("delete", "--force", bundle.id)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: bundle.root).filter { $0 != ".seccomp" } == [])
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
+        }
+    }
+
+    /// A hook that hangs for ever holds `create` up; `delete --force` from another shell ends both.
+    @Test func aHangingCreateIsDeletable() async throws {
+        try await withBundle { bundle in
+            bundle.change(["hooks": ["createRuntime": [["path": "/bin/sleep", "args": ["sleep", "471240"]]]]])
+            try bundle.write()
+            let creating = try bundle.runtime.command(root: bundle.root, ["create", "--bundle", bundle.folder, bundle.id]).start()
+            bundle.cleanUp.add("end the hook") {
+                _ = try await Command("/usr/bin/pkill", "-KILL", "-f", "^sleep 471240$").run(expecting: nil)
+            }
+            try await eventually("it is being created") {
+                let listed = try await bundle.call("list").text
+                return listed.contains("creating") && FileManager.default.fileExists(atPath: "\(bundle.root)/\(bundle.id)/config.json")
+            }
+            #expect(try await bundle.call("delete", bundle.id, expecting: nil).code == 1 || !creating.isRunning)
+            try await bundle.call("delete", "--force", bundle.id)
+            #expect(try await creating.wait().signal == SIGKILL)
+            #expect(try await bundle.call("list", "-q").text == "")
+        }
+    }
+
+    @Test func ofManyCreatesOfOneNameOneWins() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try bundle.write()
+            let running = try (0..<6).map { _ in
+                try bundle.runtime.command(root: bundle.root, ["create", "--bundle", bundle.folder, bundle.id]).start()
+            }
+            var codes: [Int32] = []
+            for command in running { codes.append(try await command.wait().code) }
+            #expect(codes.sorted() == [0, 1, 1, 1, 1, 1])
+            #expect(try await bundle.state()["status"] == "created")
+        }
+    }
+
+    @Test func deleteBesideStartLeavesNothingHalf() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            for _ in 0..<5 {
+                try await bundle.create()
+                let starting = try bundle.runtime.command(root: bundle.root, ["start", bundle.id]).start()
+                let deleting = try bundle.runtime.command(root: bundle.root, ["delete", "--force", bundle.id]).start()
+                #expect([0, 1].contains(try await starting.wait().code))
+                #expect(try await deleting.wait().code == 0)
+                #expect(try await bundle.call("list", "-q").text == "")
+            }
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+import LunetteSpec
+import Testing
+
+@testable import LunetteOCI
+
+/// What `exec` runs for which options.
+@Suite struct ExecProcessTests {
+    private let spec: RuntimeSpec = {
+        var spec = RuntimeSpec()
+        var process = RuntimeSpec.ProcessSection(args: ["init"], cwd: "/work")
+        process.user = .init(uid: 1000, gid: 2000, umask: 0o77, additionalGids: [5])
+        process.env = ["PATH=/bin", "A=1"]
+        process.terminal = true
+        process.noNewPrivileges = false
+        process.capabilities = .init([.chown])
+        spec.process = process
+        return spec
+    }()
+
+    private func user(_ text: String) throws -> String {
+        try ExecProcess.section(try Options(["--user", text, "id", "true"]), spec).user.text
+    }
+
+    /// Attack 12 (CVE-2026-30892, CVE-2024-40635): the right id or a refusal, never root by surprise.
+    @Test func usersAreReadOneWay() throws {
+        #expect(try user("0") == "0:2000")
+        #expect(try user("7") == "7:2000")
+        #expect(try user("7:8") == "7:8")
+        #expect(try user("0:0") == "0:0")
+        #expect(try user("www-data") == "www-data")
+        #expect(try user("1000:www") == "1000:www")
+        for text in [
+            "", "00", "1000:", ":0", "-1", "4294967295", "4294967296", "1000:-1", "1000:4294967295", "1:2:3", " 0", "+0",
+            "99999999999999999999",
+        ] {
+            #expect(throws: LunetteError.self, "\(text)") { try user(text) }
+        }
+    }
+
+    @Test func theContainersOwnWordsStayWhereNothingElseIsSaid() throws {
+        let plain = try ExecProcess.section(try Options(["id", "ls", "-l"]), spec)
+        #expect(plain.args == ["ls", "-l"] && plain.cwd == "/work" && plain.user.text == "1000:2000" && plain.user.umask == 0o77)
+        #expect(plain.env == ["PATH=/bin", "A=1"])
+        // A terminal only when it is asked for.
+        #expect(!plain.terminal && !plain.noNewPrivileges)
+    }
+
+    @Test func optionsChangeThem() throws {
+        let words = [
+            "--cwd", "/tmp", "--env", "A=2", "-e", "B=3", "--tty", "-g", "9", "-g", "10", "--cap", "CAP_NET_RAW", "--no-new-privs", "id",
+            "true",
+        ]
+        let section = try ExecProcess.section(try Options(words), spec)
+        #expect(section.cwd == "/tmp" && section.env == ["PATH=/bin", "A=2", "B=3"] && section.terminal && section.noNewPrivileges)
+        #expect(section.user.additionalGids == [5, 9, 10])
+        #expect(section.capabilities?.bounding == [.chown, .netRaw] && section.capabilities?.effective == [.chown, .netRaw])
+        // CVE-2022-29162.
+        #expect(section.capabilities?.inheritable == [] && section.capabilities?.ambient == [])
+    }
+
+    @Test func whatMeansNothingIsRefused() {
+        for words in [
+            ["id"], ["--env", "A", "id", "true"], ["--env", "=x", "id", "true"], ["-g", "-1", "id", "true"], ["-g", "010", "id", "true"],
+            ["-g", "4294967295", "id", "true"], ["--cap", "CAP_ALL", "id", "true"], ["--process", "/nonexistent/process.json", "id"],
+        ] {
+            #expect(throws: LunetteError.self, "\(words)") { try ExecProcess.section(try Options(words), spec) }
+        }
+    }
+
+    @Test func subcgroupsStayBelowTheContainers() {
+        let cgroup = ContainerCgroupFixture.v1
+        for text in ["..", "a/../..", "memory:../x", "nosuch:/a", "/a\0b"] {
+            #expect(throws: LunetteError.self, "\(text)") { try ExecCgroup.choose([text], cgroup) }
+        }
+    }
+}
+
+extension Options {
+    /// The words of an `exec`.
+    init(_ words: [String]) throws { try self.init(words[...], Command.exec.options, order: .beforeArguments) }
+}

@@ -123,9 +123,10 @@ struct InitSteps {
         let path = try fields.text()
         let type = try fields.text()
         var options = fields
+        var hasMode = false
         for _ in 0..<(try fields.count(size: 40)) {
             _ = try fields.number()
-            _ = try fields.text()
+            if lnt_same(try fields.text(), literal("mode"), 5) != 0 { hasMode = true }
             _ = try fields.text()
         }
         let attributes = try fields.number()
@@ -140,7 +141,7 @@ struct InitSteps {
             if copiesUp {
                 let old = try check(root.open(path, flags: Int32(LNT_O_RDONLY) | Int32(LNT_O_DIRECTORY)), "openat2", path)
                 defer { _ = lnt_close(old) }
-                try CopyUp.run(from: old, to: mount, path)
+                try CopyUp.run(from: old, to: mount, keepsMode: hasMode, path)
             }
             try attach(mount, to: target, path)
             _ = lnt_close(target)

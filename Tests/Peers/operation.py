@@ -14,8 +14,8 @@ class Operation:
     says: str | None = None
     #: how the output is made comparable: see FILTERS in compare.py
     filter: str | None = None
-    #: why the two may differ; a listed difference that isn't one fails as well
-    differs: str | None = None
+    #: why the two may differ, by client; a listed difference that isn't one fails as well
+    differs: dict | None = None
     #: the clients it is for
     clients: tuple = ("podman", "docker")
     #: seconds until it is killed

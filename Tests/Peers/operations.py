@@ -54,7 +54,7 @@ EXEC = [
     Operation("exec: output, exit code, environment", """
         run -d --name $N -e A=1 $I sleep 60 >/dev/null; c exec $N sh -c 'echo $A $B; exit 5'; echo $?; c exec -e B=2 $N sh -c 'echo $A $B'; c exec -w /tmp $N pwd
         c exec -u 1000 $N id; c exec -u app $N sh -c 'id -u; echo $HOME'; c exec -u 7:8 $N id -g""",
-              says="uid=1000"),
+              says="uid=1000", differs=PRIMARY),
     Operation("exec: a program that is not there", "run -d --name $N $I sleep 60 >/dev/null; c exec $N no-such-program >said 2>&1; e=$?; grep -o 'executable file not found' said; exit $e", out="executable file not found", code=127, clients=PODMAN),
     Operation("exec: a program that is not there (Docker says 126)", "run -d --name $N $I sleep 60 >/dev/null; c exec $N no-such-program >said 2>&1; e=$?; grep -o 'executable file not found' said; exit $e", out="executable file not found", code=126, clients=DOCKER),
     Operation("exec: a folder is no program", "run -d --name $N $I sleep 60 >/dev/null; c exec $N /etc >said 2>&1; e=$?; grep -o 'permission denied' said | head -1; exit $e", out="permission denied", code=126),
@@ -63,7 +63,7 @@ EXEC = [
     Operation("exec -t: a terminal with a size", "run -d --name $N $I sleep 60 >/dev/null; tty 90x30 --type '\\n' -- bash -c \"$(declare -f c); c exec -it $N sh -c 'until [ \\\"\\$(stty size 2>/dev/null)\\\" = \\\"30 90\\\" ]; do sleep 0.05; done; stty size; echo ready; read x; exit 3'\" | head -1 | tr -d '\\r'; echo ${PIPESTATUS[0]}", out="30 90\n3"),
     Operation("exec -d: runs on", "run -d --name $N $I sleep 60 >/dev/null; c exec -d $N sh -c 'echo done >/tmp/x; sleep 60' >/dev/null; eventually c exec $N test -s /tmp/x; c exec $N cat /tmp/x; c exec $N ps -o args | grep -c 'sleep 60$'", out="done\n2"),
     Operation("exec: capabilities and seccomp are the container's", "run -d --name $N $I sleep 60 >/dev/null; c exec $N grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status"),
-    Operation("exec: a user has no effective capability", "run -d --name $N $I sleep 60 >/dev/null; c exec -u 1000 $N grep -E '^(Cap|Groups)' /proc/self/status"),
+    Operation("exec: a user has no effective capability", "run -d --name $N $I sleep 60 >/dev/null; c exec -u 1000 $N grep -E '^(Cap|Groups)' /proc/self/status", differs=PRIMARY),
     Operation("exec --privileged", "run -d --name $N $I sleep 60 >/dev/null; c exec --privileged $N grep -E '^Cap(Eff|Bnd)' /proc/self/status", clients=PODMAN),
     Operation("exec: namespaces, cgroup and root are the container's", """
         run -d --name $N $I sleep 60 >/dev/null

@@ -113,6 +113,7 @@ import Testing
         #expect(mkdir(path, 0o755) == 0)
         defer { rmdir(path) }
         let filter = DeviceFilter([
+            .init(allow: true, kind: "c", major: 1, minor: 7), .init(allow: false, kind: "a"),
             .init(allow: true, kind: "c", major: 1, minor: 3, access: "rwm"),
             .init(allow: true, kind: "c", major: 1, minor: 5, access: "r"),
             .init(allow: true, kind: "c", major: 1, minor: 8, access: "rw"),
@@ -138,7 +139,12 @@ import Testing
         #expect(try await attempt("(: <> /dev/zero)") == "no")
         #expect(try await attempt("(: < /dev/random)") == "yes")
         #expect(try await attempt("(: > /dev/random)") == "no")
-        #expect(try await attempt("(: < /dev/full)") == "no")
+        #expect(try await attempt("(: <> /dev/random)") == "no", "one of two is denied")
+        #expect(try await attempt("(: < /dev/full)") == "no", "allowed before everything was denied")
+        try DeviceFilter([.init(allow: true, kind: "c", major: 1, minor: 7), .init(allow: true, kind: "c", major: 1, minor: 3)]).attach(
+            to: path)
+        #expect(try await attempt("(: < /dev/full)") == "yes", "the filter before has gone")
+        #expect(try await attempt("(: < /dev/zero)") == "no")
     }
 }
 

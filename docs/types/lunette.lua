@@ -296,6 +296,7 @@
 ---@field memory table<string, number> `used`, `limit`, `cache`, `peak` bytes
 ---@field pids table<string, number> `current`, `limit`
 ---@field io table<string, number> `read`, `written` bytes
+---@field pressure? table<string, any> `cpu`, `memory`, `io`: `some` and `full` with `avg10` `avg60` `avg300` percent, `total` microseconds; nil on cgroup v1
 
 ---How a container is stopped.
 ---@class lunette.Stop

@@ -216,6 +216,10 @@ local function prove_place()
   proof("stats: memory, time, processes are counted",
     stats.memory.used > 0 and stats.cpu.used > 0 and stats.pids.current == 2,
     lunette.inspect(stats))
+  local pressure = stats.pressure or {}
+  proof("and how long it waited for processor, memory and disk",
+    pressure.cpu and pressure.memory and pressure.io and pressure.memory.full.avg10,
+    lunette.inspect(pressure))
   c:remove { force = true }
 end
 

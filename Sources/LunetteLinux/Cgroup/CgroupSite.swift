@@ -95,9 +95,17 @@ package struct CgroupSite: Sendable, Equatable {
             switch -result {
             case 0:
                 made.append(path)
-                try CgroupFile(path: path, controllers: hierarchy.controllers).letEverybodyRead()
-                if depth < components.count { try prepareParent(path, hierarchy) }
-                depth += 1
+                do throws(SystemCallError) {
+                    try CgroupFile(path: path, controllers: hierarchy.controllers).letEverybodyRead()
+                    if depth < components.count { try prepareParent(path, hierarchy) }
+                    depth += 1
+                } catch {
+                    // A parent of ours was swept as empty before anything was in it: again.
+                    guard error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.noDevice, depth < components.count, attempts < 64
+                    else { throw error }
+                    attempts += 1
+                    made.removeLast()
+                }
             case ErrorNumber.exists: depth += 1
             case ErrorNumber.noEntry where depth > 1 && attempts < 64:
                 // Missing, or just swept with its last child.
@@ -138,6 +146,8 @@ package struct CgroupSite: Sendable, Equatable {
         for count in 0..<components.count {
             let path = ([hierarchy.path] + components.prefix(count)).joined(separator: "/")
             let level = CgroupFile(path: path, controllers: [])
+            // v2's "no internal processes": the kernel would take `+cpu` here, and then take no process into what is below. The true root may.
+            if level.has("cgroup.type"), !level.processes().isEmpty { return }
             let available = level.words("cgroup.controllers")
             let enabled = level.words("cgroup.subtree_control")
             for controller in lacking where available.contains(controller) && !enabled.contains(controller) {

@@ -18,6 +18,8 @@ package struct CgroupStatistics: Sendable, Equatable {
     package var processLimit: Int64?
     package var readBytes: Int64 = 0
     package var writtenBytes: Int64 = 0
+    /// By resource (`cpu`, `memory`, `io`), as far as the kernel tells: empty on v1.
+    package var pressure: [String: Pressure] = [:]
     package init() {}
 }
 
@@ -90,6 +92,7 @@ extension ContainerCgroup {
         result.processLimit = directory.readNumber("pids.max")
         (result.readBytes, result.writtenBytes) = Self.ioStat(directory.read("io.stat") ?? "")
         result.outOfMemoryKills = outOfMemoryKills()
+        for resource in ["cpu", "memory", "io"] { result.pressure[resource] = pressure(resource) }
         return result
     }
 

@@ -138,12 +138,20 @@ package struct ContainerCgroup: Sendable, Equatable {
         return failures
     }
 
-    private func remove(_ directory: CgroupFile, deadline: Double) throws(SystemCallError) {
-        if directory.controllers.contains("memory"), version == .v1 {
-            // Without this the page cache it was charged for keeps a dead memory cgroup in the kernel (150 seen after 150 starts).
-            // Busy (a process left) shows again at rmdir, absent likewise.
-            _ = try? directory.write("memory.force_empty", "0")
+    /// Without this the page cache it was charged for keeps a dead memory cgroup in the kernel (150 seen after 150 starts).
+    private func dropPageCache(_ directory: CgroupFile) {
+        // Busy (a process is left) shows again at rmdir, absent likewise; EAGAIN: not all could be taken back.
+        switch version {
+        case .v1: if directory.controllers.contains("memory") { _ = try? directory.write("memory.force_empty", "0") }
+        case .v2:
+            // Since Linux 5.19; before that the cache stays until it is wanted for something else.
+            guard let cache = directory.readTable("memory.stat")["file"], cache > 0 else { return }
+            _ = try? directory.write("memory.reclaim", "\(cache)")
         }
+    }
+
+    private func remove(_ directory: CgroupFile, deadline: Double) throws(SystemCallError) {
+        dropPageCache(directory)
         var pause = 0.0005
         while true {
             let result = lnt_host_unlinkat(-100, directory.path, 0x200)

@@ -21,8 +21,13 @@ package struct DeviceFilter: Sendable {
             Self.load(3, offset: 0), Self.immediate(0x74, 3, 16),  // w3 >>= 16
             Self.load(4, offset: 4), Self.load(5, offset: 8),
         ]
-        for rule in rules.reversed() { code += Self.block(for: rule) }
-        code += [Self.immediate(0xb7, 0, 0), Self.exit]
+        var isDecided = false
+        for rule in rules.reversed() where !isDecided {
+            code += Self.block(for: rule)
+            // Nothing behind it is ever reached, and the kernel's verifier refuses what can't be.
+            isDecided = rule.kind == "a"
+        }
+        if !isDecided { code += [Self.immediate(0xb7, 0, 0), Self.exit] }
         instructions = code
     }
 

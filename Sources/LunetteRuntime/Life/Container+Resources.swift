@@ -88,7 +88,7 @@ extension CgroupStatistics {
     /// As `c:stats()` returns it.
     package func value(time: Double) -> Value {
         func optional(_ number: Int64?) -> Value { number.map(Value.int) ?? .null }
-        return [
+        var figures: ValueMap = [
             "time": .double(time),
             // The page cache that can be dropped is no use of the container's, as `docker stats` counts too.
             "memory": [
@@ -102,6 +102,12 @@ extension CgroupStatistics {
             "pids": ["current": .int(processes), "limit": optional(processLimit)],
             "io": ["read": .int(readBytes), "written": .int(writtenBytes)],
         ]
+        if !pressure.isEmpty {
+            var resources = ValueMap()
+            for resource in pressure.keys.sorted() { resources[resource] = pressure[resource]!.value }
+            figures["pressure"] = .map(resources)
+        }
+        return .map(figures)
     }
 }
 

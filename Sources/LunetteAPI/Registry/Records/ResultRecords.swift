@@ -67,6 +67,10 @@ enum ResultRecords {
                 APIField("memory", .map(.number), "`used`, `limit`, `cache`, `peak` bytes", required: true),
                 APIField("pids", .map(.number), "`current`, `limit`", required: true),
                 APIField("io", .map(.number), "`read`, `written` bytes", required: true),
+                APIField(
+                    "pressure", .map(.any),
+                    "`cpu`, `memory`, `io`: `some` and `full` with `avg10` `avg60` `avg300` percent, `total` microseconds; nil on cgroup v1"
+                ),
             ]),
         APIRecord(
             "ProcessInfo", "one process", open: true,

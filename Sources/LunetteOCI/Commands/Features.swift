@@ -34,6 +34,11 @@ enum FeatureList {
                     "supportedFlags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"],
                 ],
                 "apparmor": ["enabled": false], "selinux": ["enabled": false], "intelRdt": ["enabled": false],
+                "netDevices": ["enabled": true],
+                "memoryPolicy": [
+                    "modes": .array(RuntimeSpec.MemoryPolicy.Mode.allCases.map { .string($0.rawValue) }),
+                    "flags": .array(RuntimeSpec.MemoryPolicy.flags.map { .string($0.name) }),
+                ],
                 "mountExtensions": ["idmap": ["enabled": true]],
             ],
             "annotations": ["io.lunette.version": .string(OCIProgram.version)],
@@ -56,7 +61,10 @@ enum FeatureList {
             "relatime", "norelatime", "strictatime", "nostrictatime",
         ]
         let propagations = ["private", "slave", "shared", "unbindable"]
-        let others = ["bind", "rbind", "idmap", "ridmap", "tmpcopyup", "defaults", "async", "silent", "loud", "remount"]
+        let others = [
+            "bind", "rbind", "idmap", "ridmap", "tmpcopyup", "defaults", "async", "sync", "dirsync", "lazytime", "nolazytime", "mand", "nomand",
+            "iversion", "noiversion", "silent", "loud", "remount",
+        ]
         return (attributes + attributes.map { "r" + $0 } + propagations + propagations.map { "r" + $0 } + others).sorted()
     }()
 }

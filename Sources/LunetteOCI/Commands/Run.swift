@@ -39,6 +39,6 @@ extension Command {
     private static func start(_ created: Creation.Created, _ creation: Creation) throws(LunetteError) {
         try creation.orTakeApart(created) { () throws(LunetteError) in try created.session.start() }
         created.held.release()
-        created.container.runPoststart(created.hooks, creation.invocation.log)
+        try created.container.runPoststart(created.hooks, creation.invocation)
     }
 }

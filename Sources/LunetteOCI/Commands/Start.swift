@@ -18,16 +18,31 @@ extension Command {
         try Gate(held.directory).open(id)
         faultPoint("oci.start.opened")
         held.release()
-        container.runPoststart(hooks, invocation.log)
+        try container.runPoststart(hooks, invocation)
         return 0
     }
 }
 
 extension Container {
-    /// Hooks after the start: a failure is told and changes nothing (runtime-spec 1.2, runtime.md "Lifecycle" step 9).
-    func runPoststart(_ hooks: RuntimeSpec.Hooks, _ log: ErrorLog) {
+    /// Hooks after the start, while nobody holds the container: a hook may ask for its state.
+    /// - Throws: what the first that failed said, when the container has been ended and taken apart for it (runtime.md, "Lifecycle", step 9).
+    func runPoststart(_ hooks: RuntimeSpec.Hooks, _ invocation: Invocation) throws(LunetteError) {
+        guard !hooks.poststart.isEmpty else { return }
         let state = document(.running, pid: record.initProcess?.pid)
-        Hooks.runAll(hooks.poststart, "poststart", state: state, folder: try? Directory(record.bundle)) { log.warn(ErrorLog.line($0)) }
+        do throws(LunetteError) {
+            try Hooks.run(hooks.poststart, "poststart", state: state, folder: try? Directory(record.bundle))
+        } catch {
+            var failure = error
+            do throws(LunetteError) {
+                let held = try invocation.store.hold(folder, id)
+                if let leftover = Deletion(container: self, held: held, store: invocation.store).takeApart().error { throw leftover }
+            } catch {
+                // `delete` was quicker, or something couldn't be removed: `delete` finds it by the record.
+                if error.code != .notFound { failure.causes.append(error) }
+            }
+            runPoststop(hooks, invocation.log)
+            throw failure
+        }
     }
 
     /// Hooks after the end: a failure is told and changes nothing.

@@ -44,9 +44,11 @@ struct Execution {
         // The shim's fd 7: whom to join.
         var passed = [initProcess.descriptor]
         let handover = try HandoverPlan(terminal, preserved, newKeyring: true, passed: &passed)
+        let grantable = Privileges.grantable
+        Privileges.warn(process, in: spec, grantable: grantable, invocation.log)
         let plan = try LaunchPlanner.exec(
             process, in: spec, seccompProgram: seccomp.bytes, seccompFlags: seccomp.flags, cgroupsV1: cgroup.joinPathsV1,
-            cgroupV2: cgroup.joinPathV2, handover: handover)
+            cgroupV2: cgroup.joinPathV2, grantable: grantable, handover: handover)
         let session = try ShimSession(id: container.id, plan: try plan.encoded(), folder: container.folder, passed: passed)
         let started = try session.wait { _ in }
         session.finish()

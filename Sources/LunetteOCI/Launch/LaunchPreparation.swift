@@ -11,6 +11,7 @@ struct LaunchPreparation {
     var preservedDescriptors: Int
     var keepsKeyring: Bool
     var store: ContainerStore
+    var log: ErrorLog
 
     struct Planned {
         var bytes: [UInt8]
@@ -29,6 +30,9 @@ struct LaunchPreparation {
         inputs.monitor = MonitorPlan(initProcess: false, shimDeath: .goOn, log: false)
         inputs.bundle = bundle.path
         inputs.handover = try HandoverPlan(terminal, preservedDescriptors, newKeyring: !keepsKeyring, passed: &passed)
+        let grantable = Privileges.grantable
+        if let process = bundle.spec.process { Privileges.warn(process, in: bundle.spec, grantable: grantable, log) }
+        inputs.grantable = grantable
         let plan = try LaunchPlanner.plan(bundle.spec, inputs)
         return Planned(bytes: try plan.encoded(), passed: passed)
     }

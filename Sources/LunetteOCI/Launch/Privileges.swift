@@ -1,0 +1,22 @@
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// What this process may pass on to containers that share its user namespace.
+enum Privileges {
+    /// The permitted set, by capability number. Everything when /proc doesn't tell: the kernel then refuses by itself.
+    static var grantable: UInt64 {
+        let line = readSmallFile("/proc/self/status")?.split(separator: "\n").first { $0.hasPrefix("CapPrm:") }
+        return line.flatMap { UInt64($0.dropFirst(7).trimmed, radix: 16) } ?? .max
+    }
+
+    /// Says what of a process section's capabilities it will not have (config.md, "Linux Process": logged, no failure).
+    static func warn(_ section: RuntimeSpec.ProcessSection, in spec: RuntimeSpec, grantable: UInt64, _ log: ErrorLog) {
+        if let unknown = section.capabilities?.unknown, !unknown.isEmpty {
+            log.warn("process.capabilities: not known and left out: \(unknown.map { displayable($0, limit: 40) }.joined(separator: ", "))")
+        }
+        let missing = LaunchPlanner.ungranted(section, in: spec, grantable: grantable)
+        if !missing.isEmpty {
+            log.warn("process.capabilities: lunette-oci itself lacks them, so they are left out: \(missing.map(\.name).joined(separator: ", "))")
+        }
+    }
+}

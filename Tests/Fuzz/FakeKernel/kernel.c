@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "clinux.h"
+#include "network_device.h"
 #include "process_settings.h"
 
 jmp_buf fake_end;
@@ -512,3 +513,4 @@ int lnt_get_limit(int resource, uint64_t *soft, uint64_t *hard) {
   *soft = *hard = (uint64_t)byte() << 32;
   return answer();
 }
+ANSWERS(lnt_move_network_device, (const char *name, const char *new_name, int netns), text(name); text(new_name))

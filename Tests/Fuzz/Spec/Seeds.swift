@@ -37,9 +37,9 @@ enum Seeds {
                 }
                 let bytes = try plan.encoded()
                 let head = [UInt8(0), UInt8(bytes.count & 0xff), UInt8(bytes.count >> 8)]
-                // The shim itself, the namespace stage, pid 1, the program's process; nothing fails.
-                for children: UInt8 in [0, 1, 3, 7] {
-                    let news: [UInt8] = children > 0 ? [] : (0..<400).map { UInt8(truncatingIfNeeded: $0 &* 37) }
+                // The shim itself, the namespace stage, pid 1, the program's process, its courier, an exec's join and program; nothing fails.
+                for children: UInt8 in [0, 1, 3, 7, 15, 2, 6] {
+                    let news: [UInt8] = children & 1 == 1 ? [] : (0..<400).map { UInt8(truncatingIfNeeded: $0 &* 37) }
                     try save("plan-\(number)-\(kind)-\(children)", head + bytes + [UInt8](repeating: 0, count: 9) + [children] + news)
                 }
             }

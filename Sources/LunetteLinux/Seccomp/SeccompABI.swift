@@ -12,10 +12,12 @@ package enum SeccompABI: String, CaseIterable, Sendable {
 
     package static let native: SeccompABI = Platform.native.architecture == "arm64" ? .aarch64 : .x86_64
 
+    /// Those of this processor.
+    package static let runnable: [SeccompABI] = native == .aarch64 ? [.aarch64, .arm] : [.x86_64, .x86, .x32]
+
     /// What a profile judges here: the native ABI always, others of this processor when they are listed. Names of other processors mean nothing.
     package static func judged(by profile: SeccompProfile) -> [SeccompABI] {
-        let runnable: [SeccompABI] = native == .aarch64 ? [.aarch64, .arm] : [.x86_64, .x86, .x32]
-        return runnable.filter { $0 == native || profile.architectures.contains($0.rawValue) }
+        runnable.filter { $0 == native || profile.architectures.contains($0.rawValue) }
     }
 
     /// AUDIT_ARCH_* of linux/audit.h, as `seccomp_data.arch` has it.

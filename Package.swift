@@ -110,6 +110,34 @@ let package = Package(
     ]
 )
 
+// LUNETTE_FUZZ=spec or shim builds one fuzz target with libFuzzer and the address sanitizer, and nothing else (scripts/dev/fuzz).
+if let fuzz = Context.environment["LUNETTE_FUZZ"] {
+    let sanitized = ["-sanitize=fuzzer,address", "-parse-as-library", "-g"]
+    let swiftSettings = strict + [.unsafeFlags(sanitized + (fuzz == "shim" ? ["-wmo"] : []))]
+    let linkerSettings: [LinkerSetting] = [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]
+    package.products = [.executable(name: "lunette-fuzz", targets: ["lunette-fuzz"])]
+    package.dependencies = []
+    if fuzz == "shim" {
+        // The shim's own sources as an ordinary library, over a kernel that acts on nothing.
+        package.targets = [
+            .target(
+                name: "CLinux", path: "Tests/Fuzz/FakeKernel",
+                cSettings: strictC + [.unsafeFlags(["-fsanitize=address", "-g", "-Wno-unused-parameter"])]),
+            .target(name: "ShimUnderTest", dependencies: ["CLinux"], path: "Sources/lunette-shim", swiftSettings: swiftSettings),
+            .executableTarget(
+                name: "lunette-fuzz", dependencies: ["ShimUnderTest"], path: "Tests/Fuzz/Shim", swiftSettings: swiftSettings,
+                linkerSettings: linkerSettings),
+        ]
+    } else {
+        package.targets.removeAll { !["CLinux", "CSeccomp", "LunetteSpec", "LunetteLinux"].contains($0.name) }
+        for target in package.targets where target.name.hasPrefix("Lunette") { target.swiftSettings = swiftSettings }
+        package.targets.append(
+            .executableTarget(
+                name: "lunette-fuzz", dependencies: ["LunetteSpec", "LunetteLinux"], path: "Tests/Fuzz/Spec",
+                swiftSettings: swiftSettings, linkerSettings: linkerSettings))
+    }
+}
+
 // LUNETTE_PARTS=LunetteImages,LunetteImagesTests builds those targets and what they stand on, and nothing else.
 if let parts = Context.environment["LUNETTE_PARTS"] {
     var wanted = Set(parts.split(separator: ",").map(String.init))

@@ -153,6 +153,12 @@ int lnt_execve(const char *path, const char *const *argv, const char *const *env
   return -errno;
 }
 
+void lnt_forget_children(void) {
+  // execve forgets the flag (signal(7), "execve").
+  struct sigaction action = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT};
+  sigaction(SIGCHLD, &action, NULL);
+}
+
 void lnt_reset_signals(void) {
   // By the kernel's own call and structure: libc keeps signals 32 and 33 to itself, and its posix_spawn leaves them ignored.
   struct {

@@ -19,21 +19,31 @@
 
 int lnt_socketpair(int type, int *both) { return RESULT(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, both)); }
 
-int lnt_listen_at(int dir, const char *name, int backlog) {
-  // Bound through /proc, because a state directory's path may be longer than a socket address.
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
+// The address of what a descriptor is open on, or of a name in the directory that it is open on: through /proc, because a path may be
+// longer than a socket address.
+static int address_through(int fd, const char *name, struct sockaddr_un *address) {
   // Written without printf, which would cost the shim memory.
   static const char prefix[] = "/proc/self/fd/";
   char digits[12];
-  size_t count = 0, length = sizeof prefix - 1, size = strlen(name);
-  if (dir < 0) return -EBADF;
-  do digits[count++] = (char)('0' + dir % 10);
-  while ((dir /= 10) > 0);
-  if (length + count + 1 + size >= sizeof address.sun_path) return -ENAMETOOLONG;
-  memcpy(address.sun_path, prefix, length);
-  while (count > 0) address.sun_path[length++] = digits[--count];
-  address.sun_path[length++] = '/';
-  memcpy(address.sun_path + length, name, size);
+  size_t count = 0, length = sizeof prefix - 1, size = name ? strlen(name) : 0;
+  memset(address, 0, sizeof *address);
+  address->sun_family = AF_UNIX;
+  if (fd < 0) return -EBADF;
+  do digits[count++] = (char)('0' + fd % 10);
+  while ((fd /= 10) > 0);
+  if (length + count + 1 + size >= sizeof address->sun_path) return -ENAMETOOLONG;
+  memcpy(address->sun_path, prefix, length);
+  while (count > 0) address->sun_path[length++] = digits[--count];
+  if (!name) return 0;
+  address->sun_path[length++] = '/';
+  memcpy(address->sun_path + length, name, size);
+  return 0;
+}
+
+int lnt_listen_at(int dir, const char *name, int backlog) {
+  struct sockaddr_un address;
+  int named = address_through(dir, name, &address);
+  if (named < 0) return named;
   int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -errno;
   mode_t before = umask(0177);
@@ -45,6 +55,21 @@ int lnt_listen_at(int dir, const char *name, int backlog) {
     return -error;
   }
   return fd;
+}
+
+int lnt_connect_to(const char *path, int seconds) {
+  struct sockaddr_un address;
+  struct timeval patience = {.tv_sec = seconds};
+  int there = open(path, O_PATH | O_CLOEXEC);
+  if (there < 0) return -errno;
+  int result = address_through(there, NULL, &address);
+  int fd = result < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (result == 0 && (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0 ||
+                      connect(fd, (struct sockaddr *)&address, sizeof address) < 0))
+    result = -errno;
+  close(there);
+  if (result < 0 && fd >= 0) close(fd);
+  return result < 0 ? result : fd;
 }
 
 int lnt_accept(int fd) { return RESULT(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
@@ -102,11 +127,13 @@ int lnt_receive(int fd, void *into, size_t size, struct lnt_received *out, int b
       out->gid = sender.gid;
     }
   }
-  if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+  int isCut = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+  // An empty packet reads as the end, and nobody looks for descriptors there.
+  if (isCut || out->size == 0) {
     for (uint32_t index = 0; index < out->count; index++) close(out->fds[index]);
     out->count = 0;
-    return -EMSGSIZE;
   }
+  if (isCut) return -EMSGSIZE;
   return 0;
 }
 

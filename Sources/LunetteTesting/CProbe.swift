@@ -5,6 +5,8 @@ import Glibc
 public actor CProbe {
     /// What a container's process sees, asked from inside (oci-probe.c).
     public static let container = CProbe("oci-probe")
+    /// What becomes of system calls under a filter, and the program that answers notified ones (seccomp.c).
+    public static let seccomp = CProbe("seccomp")
 
     private let name: String
     private var made: Task<String, any Error>?

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import LunetteSpec
 public import Testing
 
 /// Names something a test needs of the machine; a test states its needs with `.requires(…)` and skips by name when one is missing.
@@ -23,6 +24,8 @@ public enum Requirement: Sendable, Hashable, CustomStringConvertible {
     case podman
     case skopeo
     case file(String)
+    /// The processor, as images name it.
+    case architecture(String)
 
     public var description: String {
         switch self {
@@ -38,6 +41,7 @@ public enum Requirement: Sendable, Hashable, CustomStringConvertible {
         case .podman: "the command podman"
         case .skopeo: "the command skopeo"
         case .file(let path): path
+        case .architecture(let name): "a machine of architecture \(name)"
         }
     }
 
@@ -58,6 +62,7 @@ public enum Requirement: Sendable, Hashable, CustomStringConvertible {
         case .podman: Programs.find("podman") != nil
         case .skopeo: Programs.find("skopeo") != nil
         case .file(let path): access(path, F_OK) == 0
+        case .architecture(let name): Platform.native.architecture == name
         }
     }
 }

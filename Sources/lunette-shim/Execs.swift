@@ -15,6 +15,7 @@ final class Execs {
         var terminal: Int32 = -1
         var stdio = Stdio()
         var plan: Plan?
+        var notifying = NotifyingProcess()
         var isStarted = false
         var hasFailed = false
         var isEnded = false
@@ -225,6 +226,14 @@ final class Execs {
                 table[index].pid = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: BornMessage.self) }.pid
             case MemoryLayout<ReadyMessage>.size:
                 ready(index, received, withUnsafeBytes(of: &record) { $0.loadUnaligned(as: ReadyMessage.self) }, monitor)
+            case MemoryLayout<ListenerMessage>.size:
+                do throws(Failure) {
+                    guard let plan = table[index].plan else { break }
+                    try table[index].notifying.receive(record, received, plan, container: monitor.programPID)
+                    openGate(index, plan)
+                } catch {
+                    fail(index, error.record(type: LNT_MSG_EXEC_FAILED, id: table[index].requestID, process: table[index].number), monitor)
+                }
             case 0:
                 _ = lnt_close(table[index].gate)
                 table[index].gate = -1
@@ -249,11 +258,18 @@ final class Execs {
             }
             try monitor.prepareProgram(
                 plan, received, raisesLimits: message.raisesLimits != 0, process: hasTerminal ? UInt32.max : table[index].number)
-            var word = GateMessage.open
-            _ = lnt_send(table[index].gate, &word, 4, nil, 0, 0)
         } catch {
             fail(index, error.record(type: LNT_MSG_EXEC_FAILED, id: table[index].requestID, process: table[index].number), monitor)
         }
+        table[index].notifying.isReady = true
+        openGate(index, plan)
+    }
+
+    /// Lets the program run, unless its listener isn't where it belongs yet.
+    private func openGate(_ index: Int, _ plan: Plan) {
+        guard !table[index].hasFailed, table[index].notifying.mayRun(plan) else { return }
+        var word = GateMessage.open
+        _ = lnt_send(table[index].gate, &word, 4, nil, 0, 0)
         plan.unmap()
         table[index].plan = nil
     }

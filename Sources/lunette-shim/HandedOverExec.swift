@@ -67,6 +67,7 @@ struct HandedOverExec {
         started.message.process = 1
         var isOpen = false
         var isReaped = false
+        var notifying = NotifyingProcess()
         while true {
             var record = lnt_failure()
             var received = lnt_received()
@@ -92,9 +93,15 @@ struct HandedOverExec {
                 var status: Int32 = 0
                 _ = lnt_wait(helper, &status, 1)
                 isReaped = true
-                isOpen = true
-                var word = GateMessage.open
-                _ = lnt_send(gate, &word, 4, nil, 0, 0)
+                notifying.isReady = true
+                isOpen = letRun(notifying, gate)
+            case MemoryLayout<ListenerMessage>.size:
+                do throws(Failure) {
+                    try notifying.receive(record, received, plan, container: 0)
+                } catch {
+                    report(error.record(type: LNT_MSG_EXEC_FAILED, id: 0, process: 1), helper, started.handle)
+                }
+                if !isOpen { isOpen = letRun(notifying, gate) }
             case 0:
                 guard isOpen else {
                     (currentStep, currentIndex) = (LNT_SET_UP.rawValue, 0)
@@ -107,6 +114,13 @@ struct HandedOverExec {
             default: break
             }
         }
+    }
+
+    private func letRun(_ process: NotifyingProcess, _ gate: Int32) -> Bool {
+        guard process.mayRun(plan) else { return false }
+        var word = GateMessage.open
+        _ = lnt_send(gate, &word, 4, nil, 0, 0)
+        return true
     }
 
     private func report(_ record: lnt_failure, _ helper: Int32, _ program: Int32) -> Never {

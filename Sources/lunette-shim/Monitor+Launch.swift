@@ -164,6 +164,12 @@ extension Monitor {
                 let ready = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: ReadyMessage.self) }
                 if initPID == 0 { (early.ready, early.received) = (ready, received) } else { meet(ready, received) }
             case 4: if initPID == 0 { early.hooks = true } else { hooksAreDue() }
+            case MemoryLayout<ListenerMessage>.size:
+                do throws(Failure) {
+                    guard let plan else { break }
+                    try notifying.receive(record, received, plan, container: 0)
+                    if notifying.isDelivered, notifying.mayRun(plan) { try becomeCreated() }
+                } catch { fail(error) }
             case 0: return gateClosed()
             default: break
             }
@@ -172,6 +178,7 @@ extension Monitor {
 
     /// Pid 1 exists and has its own copy of the descriptors: the container's ends are closed here.
     private func born(_ pid: Int32) {
+        guard childGate >= 0 else { return }  // once
         initPID = pid
         initHandle = lnt_pidfd_open(pid)
         do throws(Failure) { try moveNetworkDevices(pid) } catch { return fail(error) }
@@ -228,6 +235,11 @@ extension Monitor {
         if !handover.isOn { attachPending() }
         try prepareProgram(plan, received, raisesLimits: message.raisesLimits != 0, process: 0)
         if handover.isOn, message.hasTerminal == 0 { giveStdio(to: hostUID) }
+        notifying.isReady = true
+        if notifying.mayRun(plan) { try becomeCreated() }
+    }
+
+    private func becomeCreated() throws(Failure) {
         marks.3 = lnt_clock_monotonic()
         state = LNT_IS_CREATED
         try tellCreated()

@@ -39,6 +39,9 @@ final class Monitor {
     var programHandle: Int32 = -1
     var initHandle: Int32 = -1
 
+    /// The program, when it has a seccomp listener.
+    var notifying = NotifyingProcess()
+
     // Processes, by host pid; 0 = none
     var holder: Int32 = 0
     var initPID: Int32 = 0

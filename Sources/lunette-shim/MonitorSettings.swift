@@ -23,6 +23,8 @@ struct MonitorSettings {
         log = try fields.flag()
         logSize = try fields.number()
         logFiles = max(1, try fields.number())
+        // Each rotation renames as many: a broken plan must not keep the shim from everything else.
+        guard logFiles <= 1000 else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("log_files")) }
         let path = try fields.text()
         if path[0] != 0 {
             oomEvents = try check(lnt_open(path, 0, 0), "open", path)

@@ -42,8 +42,9 @@ struct ProcessStage {
         var nnp = try plan.fields(LNT_NO_NEW_PRIVILEGES)
         let noNewPrivileges = try nnp.flag()
         try setExecutionDomain(plan)
+        let notifies = plan.has(LNT_SECCOMP_LISTENER)
         // Without no_new_privs only CAP_SYS_ADMIN may load a filter, so that must happen before capabilities go.
-        if !noNewPrivileges { try loadSeccomp() }
+        if !noNewPrivileges { try loadSeccomp(notifies) }
         try become(user)
         // The kernel forgets the death signal with every change of ids. A shim that died before this line shows at the gate.
         if diesWithParent { try check(lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL)), "prctl") }
@@ -65,18 +66,26 @@ struct ProcessStage {
         // While it waits it holds nothing but its end of the gate: a copy of the shim's sockets would hide the shim's death from init, from
         // the engine and from itself.
         try keepOnlyGate()
+        // A listener must be in its hands before anyone says that the container is created.
+        if notifies { try confine(noNewPrivileges, notifies) }
         try StartGate(gate: gate).wait(handover)
+        // The wait has blocked signals, and a hook is waited for.
+        if notifies { lnt_reset_signals() }
         try runStartHooks()
         if !raises { try setLimits(plan, pid: 0) }
+        if !notifies { try confine(noNewPrivileges, notifies) }
+        currentStep = LNT_EXECUTE.rawValue
+        try check(lnt_execve(program, argv, envp), "execve", program)
+    }
 
+    /// The last that is taken away: new privileges, and calls.
+    private func confine(_ noNewPrivileges: Bool, _ notifies: Bool) throws(Failure) {
         if noNewPrivileges {
             currentStep = LNT_NO_NEW_PRIVILEGES.rawValue
             try check(lnt_prctl(Int32(LNT_PR_SET_NO_NEW_PRIVS), 1), "prctl")
         }
         lnt_reset_signals()
-        if noNewPrivileges { try loadSeccomp() }
-        currentStep = LNT_EXECUTE.rawValue
-        try check(lnt_execve(program, argv, envp), "execve", program)
+        if noNewPrivileges { try loadSeccomp(notifies) }
     }
 
     /// Moves what the program keeps to 3 and on, the gate behind it, and closes everything above.
@@ -178,11 +187,12 @@ struct ProcessStage {
         try check(lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0), "prctl")
     }
 
-    private func loadSeccomp() throws(Failure) {
+    private func loadSeccomp(_ notifies: Bool) throws(Failure) {
         var fields = try plan.fields(LNT_SECCOMP)
         let program = try fields.bytes()
         let flags = try fields.word()
         guard program.count > 0 else { return }
+        if notifies { return try ListenerCourier(gate: gate).load(program, flags: flags) }
         try check(lnt_seccomp_load(program.baseAddress!, program.count / 8, flags), "seccomp")
     }
 

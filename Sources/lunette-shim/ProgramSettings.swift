@@ -8,7 +8,7 @@ func raisesLimits(_ plan: Plan) throws(Failure) -> Bool {
         _ = try limits.number()
         let hard = try limits.number()
         var own: (soft: UInt64, hard: UInt64) = (0, 0)
-        try check(lnt_get_limit(Int32(resource), &own.soft, &own.hard), "getrlimit")
+        try check(lnt_get_limit(Int32(bitPattern: resource), &own.soft, &own.hard), "getrlimit")
         if hard > own.hard { return true }
     }
     return false
@@ -22,7 +22,7 @@ func setLimits(_ plan: Plan, pid: Int32) throws(Failure) {
         let resource = try limits.word()
         let soft = try limits.number()
         let hard = try limits.number()
-        try check(lnt_prlimit(pid, Int32(resource), soft, hard), "prlimit")
+        try check(lnt_prlimit(pid, Int32(bitPattern: resource), soft, hard), "prlimit")
     }
 }
 

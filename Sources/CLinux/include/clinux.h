@@ -37,9 +37,10 @@ int lnt_raise_ambient(int capability);
 int lnt_prlimit(pid_t pid, int resource, uint64_t soft, uint64_t hard);  // pid 0 = the caller
 int lnt_get_limit(int resource, uint64_t *soft, uint64_t *hard);  // of the caller
 int lnt_join_session_keyring(void);
-// program: struct sock_filter[count]
+// program: struct sock_filter[count]. With SECCOMP_FILTER_FLAG_NEW_LISTENER in the flags the listener's descriptor.
 int lnt_seccomp_load(const void *program, size_t count, unsigned flags);
 int lnt_execve(const char *path, const char *const *argv, const char *const *envp);
+void lnt_forget_children(void);  // until execve nobody has to wait for a child that ends
 void lnt_reset_signals(void);  // every disposition to default, nothing blocked
 _Noreturn void lnt_exit(int code);
 
@@ -117,6 +118,8 @@ int64_t lnt_fstatfs_type(int fd, uint64_t *flags);
 
 int lnt_socketpair(int type, int *both);
 int lnt_listen_at(int dir, const char *name, int backlog);  // SOCK_SEQPACKET, 0600, non-blocking
+// A stream connection to the socket at a path of any length; what is sent waits that long at most (EAGAIN then), and so does the connection.
+int lnt_connect_to(const char *path, int seconds);
 int lnt_accept(int fd);                                     // non-blocking, close-on-exec
 // Sends one packet with descriptors (may be none); MSG_NOSIGNAL, MSG_DONTWAIT when block is 0.
 ssize_t lnt_send(int fd, const void *data, size_t size, const int *fds, size_t count, int block);

@@ -73,6 +73,7 @@ enum lnt_opcode {
   LNT_PERSONALITY = 54,
   LNT_MEMORY_POLICY = 55,
   LNT_START_HOOK = 56,
+  LNT_SECCOMP_LISTENER = 58,
   LNT_MONITOR = 60,
   LNT_HANDOVER = 61,
   // Stages that no record asks for, but that can fail.

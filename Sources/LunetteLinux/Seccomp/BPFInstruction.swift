@@ -20,9 +20,11 @@ package struct BPFInstruction: Sendable, Hashable {
     package enum Code {
         package static let loadWord: UInt16 = 0x20  // BPF_LD | BPF_W | BPF_ABS
         package static let and: UInt16 = 0x54  // BPF_ALU | BPF_AND | BPF_K
+        package static let jump: UInt16 = 0x05  // BPF_JMP | BPF_JA
         package static let jumpEqual: UInt16 = 0x15  // BPF_JMP | BPF_JEQ | BPF_K
         package static let jumpGreater: UInt16 = 0x25
         package static let jumpGreaterOrEqual: UInt16 = 0x35
+        package static let jumpSet: UInt16 = 0x45  // BPF_JMP | BPF_JSET | BPF_K
         package static let `return`: UInt16 = 0x06  // BPF_RET | BPF_K
     }
 

@@ -7,16 +7,17 @@ internal import Synchronization
 package struct SeccompProgram: Sendable, Hashable {
     /// `struct sock_filter[]`; empty means no filter.
     package var bytes: [UInt8]
-    /// SECCOMP_FILTER_FLAG_*.
+    /// SECCOMP_FILTER_FLAG_* but for NEW_LISTENER, which goes with a plan's listener.
     package var flags: UInt64
 
     package static let none = SeccompProgram(bytes: [], flags: 0)
 }
 
-/// Turns profiles into programs, through libseccomp, for the machine's own ABI; keeps what it made, in memory and on disk.
+/// Turns profiles into programs, through libseccomp, for the ABIs that they list; keeps what it made, in memory and on disk.
 ///
-/// A process of another ABI (32-bit, x32) is killed with SIGSYS at its first call: a list of one ABI's numbers means nothing for another's.
-/// Compiling takes one to two milliseconds, so a program is kept under the digest of its profile. Any thread may use it; it blocks.
+/// A process of an ABI that isn't listed is killed with SIGSYS at its first call: a list of one ABI's numbers means nothing for another's.
+/// Compiling takes one to two milliseconds for one ABI, ten for three, so a program is kept under the digest of its profile. Any thread
+/// may use it; it blocks.
 package final class SeccompCompiler: Sendable {
     private let cache: SeccompCache?
     private let known = Mutex<[String: SeccompProgram]>([:])
@@ -35,75 +36,119 @@ package final class SeccompCompiler: Sendable {
         let profile: SeccompProfile
         switch seccomp {
         case .standard:
-            key = "tree-standard-\(SeccompProfile.standardRevision)-\(String(capabilities.mask, radix: 16))-\(version)"
+            key = "standard-\(Self.revision)-\(SeccompProfile.standardRevision)-\(String(capabilities.mask, radix: 16))-\(version)"
             if let program = known.withLock({ $0[key] }) { return program }
             profile = .standard(for: capabilities)
         case .profile(let given):
-            key = "tree-\(SHA256.digest(of: Array(JSON.encode(given.value).utf8)).hex)-\(version)"
-            if let program = known.withLock({ $0[key] }) { return program }
+            key = "profile-\(Self.revision)-\(SHA256.digest(of: given.canonicalBytes).hex)-\(version)"
+            if let program = known.withLock({ $0[key] }) { return program.with(given) }
             profile = given
         }
-        let flags = Self.flags(profile)
         if let bytes = cache?.read(key) {
-            let program = SeccompProgram(bytes: bytes, flags: flags)
+            let program = SeccompProgram(bytes: bytes, flags: 0)
             known.withLock { $0[key] = program }
-            return program
+            return program.with(profile)
         }
-        let program = SeccompProgram(bytes: try Self.compile(profile), flags: flags)
+        let program = SeccompProgram(bytes: try Self.compile(profile), flags: 0)
         cache?.write(key, program.bytes)
         known.withLock { $0[key] = program }
-        return program
+        return program.with(profile)
     }
 
-    private static func flags(_ profile: SeccompProfile) -> UInt64 {
-        var flags: UInt64 = 0
-        if profile.flags.contains("SECCOMP_FILTER_FLAG_LOG") { flags |= 2 }
-        if profile.flags.contains("SECCOMP_FILTER_FLAG_SPEC_ALLOW") { flags |= 4 }
-        return flags
-    }
+    /// Counts changes of what is made of the same profile; part of the compiled program's name in the cache.
+    private static let revision = 2
 
     /// Compiles without any cache.
-    package static func compile(_ profile: SeccompProfile) throws(LunetteError) -> [UInt8] {
-        let defaultAction = action(profile.defaultAction, profile.defaultErrnoRet)
-        guard let context = seccomp_init(defaultAction) else { throw LunetteError(.internal, "libseccomp refuses the default action") }
-        defer { seccomp_release(context) }
-        try require(seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, 0x8000_0000), "refuse other architectures")  // SCMP_ACT_KILL_PROCESS
-        // A tree over the numbers (2) instead of a chain: at the load the kernel tries the filter on every number, which took 0.6 ms.
-        try require(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2), "order the calls as a tree")
-        let unconditional = Set(profile.syscalls.filter { $0.args.isEmpty && $0.action == .allow }.flatMap(\.names))
-        var prologue = SeccompPrologue()
-        for rule in profile.syscalls {
-            let value = action(rule.action, rule.errnoRet ?? (rule.action == .errno ? profile.defaultErrnoRet : nil))
-            for name in rule.names {
-                guard let number = number(of: name) else { continue }
-                if !rule.args.isEmpty, rule.action != .allow, unconditional.contains(name) {
-                    prologue.deny(number: UInt32(number), when: rule.args, action: value)
-                } else if value != defaultAction {
-                    try add(rule, number: number, action: value, to: context, name: name)
-                }
-            }
+    ///
+    /// - Parameter path: where the profile stands in the user's input, for errors.
+    package static func compile(_ profile: SeccompProfile, path: String = "linux.seccomp") throws(LunetteError) -> [UInt8] {
+        let defaultAction = profile.defaultAction.value(errno: profile.defaultErrnoRet)
+        guard let context = seccomp_init(defaultAction) else {
+            throw LunetteError(.internal, "libseccomp refuses the default action", path: "\(path).defaultAction")
         }
+        defer { seccomp_release(context) }
+        try require(seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, 0x8000_0000), "refuse other architectures", path)  // SCMP_ACT_KILL_PROCESS
+        // A tree over the numbers (2) instead of a chain: at the load the kernel tries the filter on every number, which took 0.6 ms.
+        try require(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2), "order the calls as a tree", path)
+        let abis = SeccompABI.judged(by: profile)
+        for abi in abis where abi != .native {
+            try require(seccomp_arch_add(context, abi.token), "judge \(abi.rawValue)", "\(path).architectures")
+        }
+        var prologue = SeccompPrologue()
+        try addRules(of: profile, abis, defaultAction, to: context, &prologue, path)
+        addAbsence(profile, abis, &prologue)
         let bytes = BPFInstruction.encode(prologue.instructions) + (try export(context))
         guard bytes.count <= BPFInstruction.maximumCount * BPFInstruction.size else {
-            throw LunetteError(.invalidArgument, "compile the seccomp profile: it is longer than the kernel's 4096 instructions")
+            throw LunetteError(
+                .invalidArgument, "compile the seccomp profile: it is longer than the kernel's 4096 instructions", path: path)
         }
         return bytes
     }
 
-    private static func add(
-        _ rule: SeccompProfile.Rule, number: Int32, action: UInt32, to context: scmp_filter_ctx, name: String
+    private static func addRules(
+        of profile: SeccompProfile, _ abis: [SeccompABI], _ defaultAction: UInt32, to context: scmp_filter_ctx,
+        _ prologue: inout SeccompPrologue, _ path: String
     ) throws(LunetteError) {
-        let comparisons = rule.args.map { argument in
-            scmp_arg_cmp(arg: argument.index, op: comparison(argument.comparison), datum_a: argument.value, datum_b: argument.valueTwo)
+        let unconditional = Set(profile.syscalls.filter { $0.args.isEmpty && $0.action == .allow }.flatMap(\.names))
+        var late: [(name: String, conditions: [SeccompProfile.Argument], action: UInt32)] = []
+        for (index, rule) in profile.syscalls.enumerated() {
+            let action = rule.action.value(errno: rule.errnoRet)
+            for name in rule.names {
+                let isRefusal = !rule.args.isEmpty && rule.action != .allow && unconditional.contains(name)
+                // libseccomp would have to translate a number that it doesn't know.
+                let isByHand = abis.count > 1 && SeccompABI.isNewer(name)
+                for conditions in alternatives(rule.args) {
+                    if isRefusal {
+                        for abi in abis {
+                            guard let number = abi.number(of: name) else { continue }
+                            prologue.answer(abi, number: number, when: conditions, action: action)
+                        }
+                    } else if isByHand {
+                        late.append((name, conditions, action))
+                    } else if action != defaultAction, let number = number(of: name) {
+                        try add(name, number: number, when: conditions, action, to: context, "\(path).syscalls[\(index + 1)]")
+                    }
+                }
+            }
         }
-        // As runc does: two conditions on one argument are alternatives, which libseccomp takes as two rules.
-        let isAlternative = Set(rule.args.map(\.index)).count < rule.args.count
-        let sets = isAlternative ? comparisons.map { [$0] } : [comparisons]
-        for set in sets {
-            let result = set.withUnsafeBufferPointer { seccomp_rule_add_array(context, action, number, UInt32(set.count), $0.baseAddress) }
-            // The same rule twice is what a profile's author wrote, and harmless.
-            if result != -17 { try require(result, "add a rule for \(name)") }
+        // With conditions first: one without would hide them.
+        for rule in late.filter({ !$0.conditions.isEmpty }) + late.filter({ $0.conditions.isEmpty }) {
+            for abi in abis {
+                guard let number = abi.number(of: rule.name) else { continue }
+                prologue.answer(abi, number: number, when: rule.conditions, action: rule.action)
+            }
         }
+    }
+
+    /// As runc does: two conditions on one argument are alternatives, and then all are.
+    private static func alternatives(_ conditions: [SeccompProfile.Argument]) -> [[SeccompProfile.Argument]] {
+        Set(conditions.map(\.index)).count < conditions.count ? conditions.map { [$0] } : [conditions]
+    }
+
+    /// Calls newer than any that the profile names are absent rather than refused, unless they pass or are absent anyway.
+    private static func addAbsence(_ profile: SeccompProfile, _ abis: [SeccompABI], _ prologue: inout SeccompPrologue) {
+        let absent = SeccompProfile.Action.errno.value(errno: 38)
+        guard ![.allow, .log].contains(profile.defaultAction), profile.defaultAction.value(errno: profile.defaultErrnoRet) != absent else {
+            return
+        }
+        for abi in abis {
+            guard let last = profile.syscalls.lazy.flatMap(\.names).compactMap({ abi.number(of: $0) }).max() else { continue }
+            prologue.answer(abi, above: last, action: absent)
+        }
+    }
+
+    private static func add(
+        _ name: String, number: Int32, when conditions: [SeccompProfile.Argument], _ action: UInt32, to context: scmp_filter_ctx,
+        _ path: String
+    ) throws(LunetteError) {
+        let comparisons = conditions.map { condition in
+            scmp_arg_cmp(arg: condition.index, op: comparison(condition.comparison), datum_a: condition.value, datum_b: condition.valueTwo)
+        }
+        let result = comparisons.withUnsafeBufferPointer {
+            seccomp_rule_add_array(context, action, number, UInt32($0.count), $0.baseAddress)
+        }
+        // The same rule twice is what a profile's author wrote, and harmless.
+        if result != -17 { try require(result, "add a rule for \(name)", path) }
     }
 
     /// libseccomp's export writes to a descriptor only; 2.5 has no other way.
@@ -121,23 +166,9 @@ package final class SeccompCompiler: Sendable {
         }
     }
 
-    private static func require(_ result: Int32, _ what: String) throws(LunetteError) {
+    private static func require(_ result: Int32, _ what: String, _ path: String) throws(LunetteError) {
         guard result < 0 else { return }
-        throw LunetteError(.invalidArgument, "compile the seccomp profile: \(what): \(errnoText(-result))", errno: -result)
-    }
-
-    private static func action(_ action: SeccompProfile.Action, _ errno: UInt32?) -> UInt32 {
-        switch action {
-        case .kill, .killThread: 0
-        case .killProcess: 0x8000_0000
-        case .trap: 0x0003_0000
-        case .errno: 0x0005_0000 | (errno ?? 1)
-        case .trace: 0x7ff0_0000 | (errno ?? 1)
-        case .allow: 0x7fff_0000
-        case .log: 0x7ffc_0000
-        // Refused when the profile is read.
-        case .notify: 0x0005_0000 | 38
-        }
+        throw LunetteError(.invalidArgument, "compile the seccomp profile: \(what): \(errnoText(-result))", path: path, errno: -result)
     }
 
     private static func comparison(_ comparison: SeccompProfile.Comparison) -> scmp_compare {
@@ -152,18 +183,44 @@ package final class SeccompCompiler: Sendable {
         }
     }
 
-    /// The native number; nil for a call that this machine doesn't have.
-    package static func number(of name: String) -> Int32? {
+    /// The number of a call as libseccomp takes it; negative for one of another ABI; nil for a call that it doesn't know.
+    private static func number(of name: String) -> Int32? {
         let number = seccomp_syscall_resolve_name(name)
-        // Negative numbers stand for calls of other ABIs.
-        return number >= 0 ? number : newer[name]
+        return number != -1 ? number : SeccompABI.native.number(of: name).map { Int32($0) }
     }
+}
 
-    /// Calls that came after libseccomp 2.5.4; since 424 all architectures count alike.
-    private static let newer: [String: Int32] = [
-        "process_mrelease": 448, "futex_waitv": 449, "set_mempolicy_home_node": 450, "cachestat": 451, "fchmodat2": 452,
-        "map_shadow_stack": 453,
-        "futex_wake": 454, "futex_wait": 455, "futex_requeue": 456, "statmount": 457, "listmount": 458, "mseal": 462, "setxattrat": 463,
-        "getxattrat": 464, "listxattrat": 465, "removexattrat": 466,
-    ]
+extension SeccompProgram {
+    /// With the flags that a profile asks for; they take no part in the program's bytes.
+    fileprivate func with(_ profile: SeccompProfile) -> SeccompProgram {
+        var flags: UInt64 = 0
+        for flag in profile.flags {
+            switch flag {
+            // Threads share it; the process that loads it has one. With a listener the kernel refuses the two together.
+            case "SECCOMP_FILTER_FLAG_TSYNC": flags |= profile.notifies ? 0 : 1
+            case "SECCOMP_FILTER_FLAG_LOG": flags |= 2
+            case "SECCOMP_FILTER_FLAG_SPEC_ALLOW": flags |= 4
+            // The kernel refuses it where nothing listens.
+            case "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": flags |= profile.notifies ? 32 : 0
+            default: break
+            }
+        }
+        return SeccompProgram(bytes: bytes, flags: flags)
+    }
+}
+
+extension SeccompProfile.Action {
+    /// SECCOMP_RET_*. `errno` is what ERRNO fails with and TRACE tells the tracer: EPERM when the profile names none.
+    func value(errno: UInt32?) -> UInt32 {
+        switch self {
+        case .kill, .killThread: 0
+        case .killProcess: 0x8000_0000
+        case .trap: 0x0003_0000
+        case .errno: 0x0005_0000 | (errno ?? 1)
+        case .trace: 0x7ff0_0000 | (errno ?? 1)
+        case .allow: 0x7fff_0000
+        case .log: 0x7ffc_0000
+        case .notify: 0x7fc0_0000
+        }
+    }
 }

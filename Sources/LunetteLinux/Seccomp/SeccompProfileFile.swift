@@ -21,7 +21,8 @@ extension ContainerSpec {
             result.security.seccomp = .profile(try JSON.decode(bytes, source: displayable(path)))
         }
         if case .profile(let value) = result.security.seccomp {
-            _ = try SeccompCompiler.compile(try SeccompProfile(value, path: "security.seccomp", capabilities: security.capabilities))
+            _ = try SeccompCompiler.compile(
+                try SeccompProfile(value, path: "security.seccomp", dialect: .engine(security.capabilities)), path: "security.seccomp")
         }
         return result
     }

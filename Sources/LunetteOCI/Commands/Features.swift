@@ -26,12 +26,15 @@ enum FeatureList {
                     "operators": [
                         "SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ",
                     ],
-                    "archs": ["SCMP_ARCH_X86_64"],
+                    "archs": .array(SeccompABI.runnable.map { .string($0.rawValue) }),
                     "knownFlags": [
                         "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
                         "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
                     ],
-                    "supportedFlags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"],
+                    "supportedFlags": [
+                        "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+                        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+                    ],
                 ],
                 "apparmor": ["enabled": false], "selinux": ["enabled": false], "intelRdt": ["enabled": false],
                 "netDevices": ["enabled": true],
@@ -49,7 +52,7 @@ enum FeatureList {
     private static let namespaces = RuntimeSpec.LinuxSection.NamespaceKind.allCases.map(\.rawValue).sorted()
     private static let seccompActions = [
         "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG",
-        "SCMP_ACT_TRACE",
+        "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE",
         "SCMP_ACT_TRAP",
     ]
 

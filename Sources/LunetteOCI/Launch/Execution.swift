@@ -48,7 +48,11 @@ struct Execution {
         Privileges.warn(process, in: spec, grantable: grantable, invocation.log)
         let plan = try LaunchPlanner.exec(
             process, in: spec, seccompProgram: seccomp.bytes, seccompFlags: seccomp.flags, cgroupsV1: cgroup.joinPathsV1,
-            cgroupV2: cgroup.joinPathV2, grantable: grantable, handover: handover)
+            cgroupV2: cgroup.joinPathV2, grantable: grantable,
+            seccompListener: SeccompListenerPlan(
+                spec, containerID: container.id, bundle: container.record.bundle, status: .running,
+                containerPID: container.record.initProcess?.pid),
+            handover: handover)
         let session = try ShimSession(id: container.id, plan: try plan.encoded(), folder: container.folder, passed: passed)
         let started = try session.wait { _ in }
         session.finish()

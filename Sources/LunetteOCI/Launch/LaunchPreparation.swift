@@ -29,6 +29,7 @@ struct LaunchPreparation {
         inputs.cgroupView = cgroup.version == .v2 ? .v2 : .v1(cgroup.directories.map { $0.controllers.joined(separator: ",") })
         inputs.monitor = MonitorPlan(initProcess: false, shimDeath: .goOn, log: false)
         inputs.bundle = bundle.path
+        inputs.seccompListener = SeccompListenerPlan(bundle.spec, containerID: id, bundle: bundle.path, status: .creating)
         inputs.handover = try HandoverPlan(terminal, preservedDescriptors, newKeyring: !keepsKeyring, passed: &passed)
         let grantable = Privileges.grantable
         if let process = bundle.spec.process { Privileges.warn(process, in: bundle.spec, grantable: grantable, log) }

@@ -17,31 +17,38 @@ public struct SHA256: Sendable {
     /// The digest of `bytes`.
     public static func digest(of bytes: [UInt8]) -> Digest {
         var state: [UInt32] = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19]
-        var message = bytes
-        message.append(0x80)
-        while message.count % 64 != 56 { message.append(0) }
-        withUnsafeBytes(of: UInt64(bytes.count * 8).bigEndian) { message.append(contentsOf: $0) }
-        var schedule = [UInt32](repeating: 0, count: 64)
-        for start in stride(from: 0, to: message.count, by: 64) {
-            for index in 0..<16 {
-                let at = start + index * 4
-                schedule[index] =
-                    UInt32(message[at]) << 24 | UInt32(message[at + 1]) << 16 | UInt32(message[at + 2]) << 8 | UInt32(message[at + 3])
+        var tail = Array(bytes[(bytes.count & ~63)...])
+        tail.append(0x80)
+        while tail.count % 64 != 56 { tail.append(0) }
+        withUnsafeBytes(of: UInt64(bytes.count * 8).bigEndian) { tail.append(contentsOf: $0) }
+        // By pointer: a start hashes some ten kilobytes, and checked access takes twice as long.
+        constants.withUnsafeBufferPointer { constants in
+            withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 64) { schedule in
+                for part in [bytes, tail] {
+                    part.withUnsafeBytes { part in
+                        for start in stride(from: 0, to: part.count & ~63, by: 64) {
+                            compress(&state, UnsafeRawBufferPointer(rebasing: part[start..<start + 64]), schedule, constants)
+                        }
+                    }
+                }
             }
-            for index in 16..<64 {
-                let (a, b) = (schedule[index - 15], schedule[index - 2])
-                let s0 = rotate(a, 7) ^ rotate(a, 18) ^ (a >> 3)
-                let s1 = rotate(b, 17) ^ rotate(b, 19) ^ (b >> 10)
-                schedule[index] = schedule[index - 16] &+ s0 &+ schedule[index - 7] &+ s1
-            }
-            compress(&state, schedule)
         }
         var out: [UInt8] = []
         for word in state { withUnsafeBytes(of: word.bigEndian) { out.append(contentsOf: $0) } }
         return Digest(sha256: out)
     }
 
-    private static func compress(_ state: inout [UInt32], _ schedule: [UInt32]) {
+    private static func compress(
+        _ state: inout [UInt32], _ block: UnsafeRawBufferPointer, _ schedule: UnsafeMutableBufferPointer<UInt32>,
+        _ constants: UnsafeBufferPointer<UInt32>
+    ) {
+        for index in 0..<16 { schedule[index] = UInt32(bigEndian: block.loadUnaligned(fromByteOffset: index * 4, as: UInt32.self)) }
+        for index in 16..<64 {
+            let (a, b) = (schedule[index - 15], schedule[index - 2])
+            let s0 = rotate(a, 7) ^ rotate(a, 18) ^ (a >> 3)
+            let s1 = rotate(b, 17) ^ rotate(b, 19) ^ (b >> 10)
+            schedule[index] = schedule[index - 16] &+ s0 &+ schedule[index - 7] &+ s1
+        }
         var (a, b, c, d, e, f, g, h) = (state[0], state[1], state[2], state[3], state[4], state[5], state[6], state[7])
         for index in 0..<64 {
             let s1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)

@@ -17,8 +17,10 @@ package struct ProcessPlan: Sendable, Hashable {
     package var noNewPrivileges: Bool
     /// A compiled BPF program (`struct sock_filter[]`), empty for none.
     package var seccompProgram: [UInt8]
-    /// SECCOMP_FILTER_FLAG_*: 2 = log, 4 = speculation allowed.
+    /// SECCOMP_FILTER_FLAG_*: 1 = for all threads, 2 = log, 4 = speculation allowed, 32 = a notified call waits for its answer killably.
     package var seccompFlags: UInt64
+    /// Who answers the calls that the program notifies; nil when it notifies none.
+    package var seccompListener: SeccompListenerPlan?
     /// A pty of the container's own; stdout and stderr are then one stream.
     package var terminal: Bool
     package var terminalRows: UInt16

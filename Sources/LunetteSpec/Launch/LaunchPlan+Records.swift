@@ -74,6 +74,7 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
     case personality = 54
     case memoryPolicy = 55
     case startHook = 56
+    case seccompListener = 58
     case monitor = 60
     case handover = 61
     /// Stages of the shim that no record of a plan asks for, but that can fail.
@@ -126,6 +127,7 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
         case .personality: "personality"
         case .memoryPolicy: "memory-policy"
         case .startHook: "start-hook"
+        case .seccompListener: "seccomp-listener"
         case .monitor: "monitor"
         case .handover: "handover"
         case .setUp: "set-up"
@@ -285,6 +287,7 @@ extension ProcessPlan {
                 ]),
             LaunchRecord(opcode: .noNewPrivileges, fields: [("set", .number(noNewPrivileges ? 1 : 0))]),
             LaunchRecord(opcode: .seccomp, fields: [("program", .bytes(seccompProgram)), ("flags", .number(seccompFlags))]),
+        ] + (seccompListener.map { [$0.record] } ?? []) + [
             LaunchRecord(opcode: .environment, fields: [("list", .texts(environment))]),
             LaunchRecord(opcode: .arguments, fields: [("list", .texts(arguments))]),
         ] + scheduling.records + startHooks.map { $0.record(.startHook) }

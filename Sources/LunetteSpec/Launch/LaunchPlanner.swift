@@ -28,6 +28,8 @@ package struct LaunchInputs: Sendable, Hashable {
     package var joinedIDBase: UInt32?
     package var seccompProgram: [UInt8]
     package var seccompFlags: UInt64
+    /// For a program that notifies: `SeccompListenerPlan.init(_:…)`.
+    package var seccompListener: SeccompListenerPlan?
     package var monitor: MonitorPlan
     package var keepsStdinOpen: Bool
     /// Given: the spec is another program's, obeyed word for word, and that program looks after the container.
@@ -85,7 +87,7 @@ package enum LaunchPlanner {
     /// Plans one more process in a running container: what `exec` says, and the container's own words for the rest.
     package static func exec(
         _ exec: ExecSpec, in spec: RuntimeSpec, seccompProgram: [UInt8], seccompFlags: UInt64 = 0, cgroupsV1: [String] = [],
-        cgroupV2: String? = nil, hasStdin: Bool = false, rows: UInt16 = 0, columns: UInt16 = 0
+        cgroupV2: String? = nil, seccompListener: SeccompListenerPlan? = nil, hasStdin: Bool = false, rows: UInt16 = 0, columns: UInt16 = 0
     ) throws(LunetteError) -> ExecPlan {
         guard var section = spec.process else { throw LunetteError(.invalidArgument, "is required", path: "process") }
         section.args = exec.args
@@ -107,6 +109,7 @@ package enum LaunchPlanner {
         for name in exec.env.keys.sorted() { section.env.append("\(name)=\(exec.env[name]!)") }
         if exec.hasTerminal, !section.env.contains(where: { $0.hasPrefix("TERM=") }) { section.env.append("TERM=xterm") }
         var plan = processPlan(section, program: seccompProgram, flags: seccompFlags)
+        plan.seccompListener = seccompListener
         plan.stdin = hasStdin || exec.hasTerminal
         plan.terminalRows = rows
         plan.terminalColumns = columns
@@ -120,6 +123,8 @@ package enum LaunchPlanner {
         }
         var plan = processPlan(section, program: inputs.seccompProgram, flags: inputs.seccompFlags)
         if spec.linux.namespace(.user) == nil { plan.capabilities.limit(to: inputs.grantable) }
+        plan.seccompListener = inputs.seccompListener
+        try requireListener(spec, inputs.seccompListener)
         plan.stdin = inputs.keepsStdinOpen || section.terminal
         plan.terminalRows = section.consoleSize.map { UInt16(clamping: $0.height) } ?? 0
         plan.terminalColumns = section.consoleSize.map { UInt16(clamping: $0.width) } ?? 0
@@ -138,13 +143,16 @@ package enum LaunchPlanner {
     /// - Throws: `invalid_argument` without a program.
     package static func exec(
         _ section: RuntimeSpec.ProcessSection, in spec: RuntimeSpec, seccompProgram: [UInt8], seccompFlags: UInt64 = 0,
-        cgroupsV1: [String] = [], cgroupV2: String? = nil, grantable: UInt64 = .max, handover: HandoverPlan
+        cgroupsV1: [String] = [], cgroupV2: String? = nil, grantable: UInt64 = .max, seccompListener: SeccompListenerPlan? = nil,
+        handover: HandoverPlan
     ) throws(LunetteError) -> ExecPlan {
+        try requireListener(spec, seccompListener)
         guard !section.args.isEmpty else {
             throw LunetteError(.invalidArgument, "is required: the program and its arguments", path: "process.args")
         }
         var plan = processPlan(section, program: seccompProgram, flags: seccompFlags)
         if spec.linux.namespace(.user) == nil { plan.capabilities.limit(to: grantable) }
+        plan.seccompListener = seccompListener
         plan.stdin = true
         plan.terminalRows = section.consoleSize.map { UInt16(clamping: $0.height) } ?? 0
         plan.terminalColumns = section.consoleSize.map { UInt16(clamping: $0.width) } ?? 0
@@ -161,6 +169,12 @@ package enum LaunchPlanner {
         guard spec.linux.namespace(.user) == nil, let sets = section.capabilities else { return [] }
         let asked = Set(sets.bounding + sets.effective + sets.permitted + sets.inheritable + sets.ambient)
         return asked.filter { [$0].mask & grantable == 0 }.sorted()
+    }
+
+    /// A filter that asks nobody would have the kernel answer ENOSYS.
+    private static func requireListener(_ spec: RuntimeSpec, _ listener: SeccompListenerPlan?) throws(LunetteError) {
+        guard case .profile(let profile)? = spec.linux.seccomp, profile.notifies, listener == nil else { return }
+        throw LunetteError(.internal, "the listener was left out of the plan", path: "linux.seccomp.listenerPath")
     }
 
     private static func processPlan(_ section: RuntimeSpec.ProcessSection, program: [UInt8], flags: UInt64) -> ProcessPlan {

@@ -154,7 +154,7 @@ extension RuntimeSpec.LinuxSection {
         case .standard: seccomp = .standard
         case .unconfined: seccomp = nil
         case .profile(let value):
-            seccomp = .profile(try SeccompProfile(value, path: "security.seccomp", capabilities: security.capabilities))
+            seccomp = .profile(try SeccompProfile(value, path: "security.seccomp", dialect: .engine(security.capabilities)))
         case .path(let path):
             throw LunetteError(.internal, "the seccomp profile \(displayable(path)) was not read", path: "security.seccomp")
         }

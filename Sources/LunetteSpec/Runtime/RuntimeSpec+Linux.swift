@@ -107,7 +107,7 @@ extension RuntimeSpec {
             if var table = try reader.table("resources") { resources = try Resources(reading: &table) }
             cgroupsPath = try reader.string("cgroupsPath")
             sysctl = try reader.texts("sysctl")
-            if var table = try reader.table("seccomp") { seccomp = .profile(try SeccompProfile(reading: &table)) }
+            if var table = try reader.table("seccomp") { seccomp = .profile(try SeccompProfile(reading: &table, dialect: .oci)) }
             rootfsPropagation = try reader.string("rootfsPropagation")
             if let rootfsPropagation, MountPropagation(word: rootfsPropagation) == nil {
                 throw reader.failure(

@@ -1,6 +1,4 @@
-/// Which system calls pass, in OCI's words (`linux.seccomp`); Docker's profile files are read as well.
-///
-/// Docker adds `archMap`, and to each rule `includes`/`excludes` by capability, architecture and kernel: `resolved` applies them.
+/// Which system calls pass, in OCI's words (`linux.seccomp`); Docker's profile files are read as well (see `Dialect`).
 package struct SeccompProfile: Sendable, Hashable {
     package enum Action: String, CaseIterable, Sendable {
         case kill = "SCMP_ACT_KILL"
@@ -58,10 +56,17 @@ package struct SeccompProfile: Sendable, Hashable {
 
     package var defaultAction: Action
     package var defaultErrnoRet: UInt32?
-    /// As named; the container's processes run the native one whatever the list says, the others are refused.
+    /// `SCMP_ARCH_…` beside the machine's own, which is always judged. Processes of an ABI that isn't listed are killed.
     package var architectures: [String]
     package var flags: [String]
     package var syscalls: [Rule]
+    /// The socket of the program that answers `SCMP_ACT_NOTIFY`; nil unless a rule notifies.
+    package var listenerPath: String?
+    /// Passed on to that program as it is.
+    package var listenerMetadata: String?
+
+    /// Some calls are answered by a program outside.
+    package var notifies: Bool { syscalls.contains { $0.action == .notify } }
 
     package init(
         defaultAction: Action, defaultErrnoRet: UInt32? = nil, architectures: [String] = [], flags: [String] = [], syscalls: [Rule] = []
@@ -71,127 +76,5 @@ package struct SeccompProfile: Sendable, Hashable {
         self.architectures = architectures
         self.flags = flags
         self.syscalls = syscalls
-    }
-
-    /// Decodes OCI's form, or Docker's with its conditions resolved.
-    ///
-    /// - Parameter capabilities: what the container will have, for Docker's `includes.caps`.
-    /// - Throws: `invalid_argument` with the field's path; `unsupported` for notification listeners.
-    package init(_ value: Value, path: String = "", capabilities: [Capability] = []) throws(LunetteError) {
-        var reader = try FieldReader(value, path: path)
-        try self.init(reading: &reader, capabilities: capabilities)
-    }
-
-    init(reading reader: inout FieldReader, capabilities: [Capability] = []) throws(LunetteError) {
-        guard let action = try reader.choice("defaultAction", Action.self) else { throw reader.failure("defaultAction", "is required") }
-        self.init(defaultAction: action)
-        defaultErrnoRet = try reader.unsigned("defaultErrnoRet")
-        architectures = try reader.strings("architectures") ?? []
-        for (index, name) in architectures.enumerated() where !name.hasPrefix("SCMP_ARCH_") || displayable(name, limit: 40) != name {
-            throw reader.failure("architectures[\(index + 1)]", "\"\(displayable(name, limit: 40))\" is not an architecture")
-        }
-        for var table in try reader.tables("archMap") { architectures.append(try table.required("architecture")) }
-        flags = try reader.strings("flags") ?? []
-        let known = [
-            "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
-        ]
-        for (index, flag) in flags.enumerated() where !known.contains(flag) {
-            throw reader.failure("flags[\(index + 1)]", "\"\(displayable(flag, limit: 60))\" is not a flag")
-        }
-        if reader.value("listenerPath") != nil { throw reader.unsupported("listenerPath", "seccomp listeners aren't built") }
-        for var table in try reader.tables("syscalls") {
-            if let rule = try Self.rule(reading: &table, capabilities: capabilities) { syscalls.append(rule) }
-        }
-        guard action != .notify, !syscalls.contains(where: { $0.action == .notify }) else {
-            throw reader.unsupported("syscalls", "seccomp listeners aren't built, so nothing could answer SCMP_ACT_NOTIFY")
-        }
-    }
-
-    private static func rule(reading table: inout FieldReader, capabilities: [Capability]) throws(LunetteError) -> Rule? {
-        var names = try table.strings("names") ?? []
-        if let name = try table.string("name") { names.append(name) }
-        guard !names.isEmpty else { throw table.failure("names", "is required") }
-        for (index, name) in names.enumerated() {
-            let fits = (1...64).contains(name.utf8.count) && name.utf8.allSatisfy { Names.isAlphanumeric($0) || $0 == UInt8(ascii: "_") }
-            guard fits else { throw table.failure("names[\(index + 1)]", "\"\(displayable(name, limit: 64))\" can't name a system call") }
-        }
-        guard let action = try table.choice("action", Action.self) else { throw table.failure("action", "is required") }
-        var rule = Rule(names, action, errno: try table.unsigned("errnoRet"))
-        if let errno = rule.errnoRet, errno > 4095 { throw table.failure("errnoRet", "\(errno) is not an error number") }
-        for var argument in try table.tables("args") {
-            guard let index = try argument.unsigned("index"), index < 6 else {
-                throw argument.failure("index", "a call has arguments 0 to 5")
-            }
-            guard let comparison = try argument.choice("op", Comparison.self) else { throw argument.failure("op", "is required") }
-            guard let value = try argument.operand("value") else { throw argument.failure("value", "is required") }
-            rule.args.append(Argument(index, comparison, value, try argument.operand("valueTwo") ?? 0))
-        }
-        let includes = try Condition(try table.table("includes"))
-        let excludes = try Condition(try table.table("excludes"))
-        guard includes.allHold(capabilities), !excludes.anyHolds(capabilities) else { return nil }
-        return rule
-    }
-
-    package var value: Value {
-        var map: ValueMap = ["defaultAction": .string(defaultAction.rawValue)]
-        if let defaultErrnoRet { map["defaultErrnoRet"] = .int(Int64(defaultErrnoRet)) }
-        map.set("architectures", architectures)
-        map.set("flags", flags)
-        map["syscalls"] = .array(
-            syscalls.map { rule in
-                var entry: ValueMap = ["names": .array(rule.names.map(Value.string)), "action": .string(rule.action.rawValue)]
-                if let errno = rule.errnoRet { entry["errnoRet"] = .int(Int64(errno)) }
-                if !rule.args.isEmpty {
-                    entry["args"] = .array(
-                        rule.args.map {
-                            [
-                                "index": .int(Int64($0.index)), "value": .int(Int64(bitPattern: $0.value)),
-                                "valueTwo": .int(Int64(bitPattern: $0.valueTwo)),
-                                "op": .string($0.comparison.rawValue),
-                            ]
-                        }
-                    )
-                }
-                return .map(entry)
-            }
-        )
-        return .map(map)
-    }
-}
-
-/// Docker's `includes` and `excludes`.
-private struct Condition {
-    var capabilities: [String] = []
-    var architectures: [String] = []
-    var minimumKernel: String?
-
-    init(_ reader: FieldReader?) throws(LunetteError) {
-        guard var reader else { return }
-        capabilities = try reader.strings("caps") ?? []
-        architectures = try reader.strings("arches") ?? []
-        minimumKernel = try reader.string("minKernel")
-    }
-
-    /// Kernels below 5.8 don't run Lunette, so each `minKernel` of Docker's profile (4.8) is met.
-    func allHold(_ granted: [Capability]) -> Bool {
-        let names = granted.map(\.name)
-        return capabilities.allSatisfy { names.contains($0) }
-            && (architectures.isEmpty || architectures.contains(Platform.native.architecture))
-    }
-
-    func anyHolds(_ granted: [Capability]) -> Bool {
-        let names = granted.map(\.name)
-        return capabilities.contains { names.contains($0) } || architectures.contains(Platform.native.architecture) || minimumKernel != nil
-    }
-}
-
-extension FieldReader {
-    /// An operand of a comparison: a uint64; negative numbers are taken by their bits, as Go's readers write them.
-    fileprivate mutating func operand(_ key: String) throws(LunetteError) -> UInt64? {
-        guard let value = value(key) else { return nil }
-        if let number = value.intValue { return UInt64(bitPattern: number) }
-        if let number = value.doubleValue, let whole = UInt64(exactly: number) { return whole }
-        throw failure(key, "expected a whole number, got \(value.kind)")
     }
 }

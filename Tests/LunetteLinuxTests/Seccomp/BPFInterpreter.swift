@@ -7,10 +7,11 @@ struct BPFInterpreter {
     static let x86_64: UInt32 = 0xc000_003e
     static let i386: UInt32 = 0x4000_0003
 
-    enum Verdict: Equatable {
+    enum Verdict: Hashable {
         case allow, killProcess, killThread, trap, log
         case errno(UInt32)
-        case trace
+        case trace(UInt32)
+        case notify
     }
 
     func run(number: UInt32, arguments: [UInt64] = [], architecture: UInt32 = x86_64) -> Verdict? {
@@ -56,7 +57,8 @@ struct BPFInterpreter {
         case 0: .killThread
         case 0x0003_0000: .trap
         case 0x7ffc_0000: .log
-        case 0x7ff0_0000: .trace
+        case 0x7ff0_0000: .trace(value & 0xffff)
+        case 0x7fc0_0000: .notify
         case 0x0005_0000: .errno(value & 0xffff)
         default: nil
         }

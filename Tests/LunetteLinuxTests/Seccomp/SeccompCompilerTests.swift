@@ -1,6 +1,7 @@
 import Foundation
 import LunetteLinux
 import LunetteSpec
+import LunetteTesting
 import Testing
 
 @Suite struct SeccompCompilerTests {
@@ -9,7 +10,7 @@ import Testing
     }
 
     private func verdict(_ filter: BPFInterpreter, _ name: String, _ arguments: UInt64...) throws -> BPFInterpreter.Verdict? {
-        filter.run(number: UInt32(try #require(SeccompCompiler.number(of: name), "\(name) is unknown here")), arguments: arguments)
+        filter.run(number: UInt32(try #require(SeccompABI.native.number(of: name), "\(name) is unknown here")), arguments: arguments)
     }
 
     @Test func everydayCallsPass() throws {
@@ -118,7 +119,7 @@ import Testing
     @Test func theAllowedNumbersAreTheRecordedOnes() throws {
         var lines: [String] = []
         for rule in SeccompProfile.standard.syscalls where rule.action == .allow {
-            for name in rule.names { if let number = SeccompCompiler.number(of: name) { lines.append("\(number) \(name)") } }
+            for name in rule.names { if let number = SeccompABI.native.number(of: name) { lines.append("\(number) \(name)") } }
         }
         let text =
             Set(lines).sorted { Int($0.split(separator: " ")[0])! < Int($1.split(separator: " ")[0])! }.joined(separator: "\n") + "\n"
@@ -129,18 +130,163 @@ import Testing
 
     @Test func actionsAreTheKernelsValues() throws {
         let profile = SeccompProfile(
-            defaultAction: .allow,
+            defaultAction: .allow, defaultErrnoRet: nil,
             syscalls: [
-                .init(["getpid"], .killProcess), .init(["getppid"], .killThread), .init(["getuid"], .trap), .init(["getgid"], .log),
-                .init(["geteuid"], .errno, errno: 13), .init(["getegid"], .errno), .init(["no_such_call"], .killProcess),
+                .init(["getpid"], .killProcess), .init(["getppid"], .killThread), .init(["gettid"], .kill), .init(["getuid"], .trap),
+                .init(["getgid"], .log), .init(["geteuid"], .errno, errno: 13), .init(["getegid"], .errno), .init(["getsid"], .trace),
+                .init(["getpgrp"], .trace, errno: 4711), .init(["getcwd"], .notify), .init(["no_such_call"], .killProcess),
             ]
         )
         let filter = try interpreter(profile)
         let expected: [(String, BPFInterpreter.Verdict)] = [
-            ("getpid", .killProcess), ("getppid", .killThread), ("getuid", .trap), ("getgid", .log), ("geteuid", .errno(13)),
-            ("getegid", .errno(1)),
+            ("getpid", .killProcess), ("getppid", .killThread), ("gettid", .killThread), ("getuid", .trap), ("getgid", .log),
+            ("geteuid", .errno(13)), ("getegid", .errno(1)), ("getsid", .trace(1)), ("getpgrp", .trace(4711)), ("getcwd", .notify),
             ("read", .allow),
         ]
         for (name, verdict) in expected { #expect(try self.verdict(filter, name) == verdict, "\(name)") }
+    }
+
+    @Test(arguments: SeccompProfile.Action.allCases)
+    func everyActionCanBeTheDefault(_ action: SeccompProfile.Action) throws {
+        // A notified default is refused when the profile is read; the compiler has no opinion.
+        let filter = try interpreter(
+            SeccompProfile(
+                defaultAction: action, defaultErrnoRet: action == .errno ? 95 : nil,
+                syscalls: [.init(["read"], action == .allow ? .errno : .allow)]))
+        let expected: [SeccompProfile.Action: BPFInterpreter.Verdict] = [
+            .kill: .killThread, .killThread: .killThread, .killProcess: .killProcess, .trap: .trap, .errno: .errno(95), .trace: .trace(1),
+            .allow: .allow, .log: .log, .notify: .notify,
+        ]
+        // A call below the newest that is named, which would otherwise be absent.
+        let named = try interpreter(
+            SeccompProfile(
+                defaultAction: action, defaultErrnoRet: action == .errno ? 95 : nil,
+                syscalls: [.init(["read", "close_range"], action == .allow ? .errno : .allow)]))
+        #expect(try verdict(named, "getpid") == expected[action])
+        #expect(try verdict(filter, "read") == (action == .allow ? .errno(1) : .allow))
+    }
+
+    // MARK: several conditions
+
+    @Test func conditionsOnDifferentArgumentsMustAllHold() throws {
+        let filter = try interpreter(
+            SeccompProfile(
+                defaultAction: .errno,
+                syscalls: [.init(["socket"], .allow, args: [.init(0, .equal, 16), .init(2, .lessOrEqual, 4)])]))
+        #expect(try verdict(filter, "socket", 16, 3, 4) == .allow)
+        #expect(try verdict(filter, "socket", 16, 3, 5) == .errno(1))
+        #expect(try verdict(filter, "socket", 15, 3, 4) == .errno(1))
+    }
+
+    @Test func conditionsOnOneArgumentAreAlternatives() throws {
+        let either: [SeccompProfile.Argument] = [.init(0, .equal, 1), .init(0, .equal, 2)]
+        let allowing = try interpreter(SeccompProfile(defaultAction: .errno, syscalls: [.init(["socket"], .allow, args: either)]))
+        let denying = try interpreter(
+            SeccompProfile(
+                defaultAction: .errno, syscalls: [.init(["socket"], .allow), .init(["socket"], .errno, errno: 97, args: either)]))
+        for family: UInt64 in [0, 1, 2, 3] {
+            let matches = family == 1 || family == 2
+            #expect(try verdict(allowing, "socket", family) == (matches ? .allow : .errno(1)))
+            #expect(try verdict(denying, "socket", family) == (matches ? .errno(97) : .allow))
+        }
+    }
+
+    @Test func anErrnoThatIsNotGivenIsEPERMWhateverTheDefaultIs() throws {
+        let filter = try interpreter(
+            SeccompProfile(defaultAction: .errno, defaultErrnoRet: 38, syscalls: [.init(["mount"], .errno), .init(["read"], .allow)]))
+        #expect(try verdict(filter, "mount") == .errno(1))
+        #expect(try verdict(filter, "getpid") == .errno(38))
+    }
+
+    // MARK: calls newer than the profile
+
+    @Test func callsNewerThanTheProfileAreAbsent() throws {
+        // statx (332) is the newest that is named.
+        let refusing = SeccompProfile(defaultAction: .errno, syscalls: [.init(["read", "statx"], .allow)])
+        let filter = try interpreter(refusing)
+        #expect(try verdict(filter, "getpid") == .errno(1), "known and refused")
+        for number: UInt32 in [333, 424, 462, 0x3fff_ffff] { #expect(filter.run(number: number) == .errno(38), "\(number)") }
+        #expect(filter.run(number: 0x4000_0000 + 500) == .killProcess, "x32 isn't listed")
+        #expect(filter.run(number: 500, architecture: BPFInterpreter.i386) == .killProcess)
+        for action: SeccompProfile.Action in [.allow, .log] {
+            let open = try interpreter(SeccompProfile(defaultAction: action, syscalls: [.init(["statx"], .errno)]))
+            #expect(open.run(number: 333) == (action == .allow ? .allow : .log))
+        }
+        let tracing = try interpreter(SeccompProfile(defaultAction: .trace, syscalls: [.init(["statx"], .allow)]))
+        #expect(tracing.run(number: 500) == .errno(38))
+    }
+
+    // MARK: ABIs
+
+    private static let three = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]
+
+    @Test(.requires(.architecture("amd64"))) func onlyListedABIsAreJudged() throws {
+        func filter(_ architectures: [String]) throws -> BPFInterpreter {
+            try interpreter(
+                SeccompProfile(
+                    defaultAction: .errno, architectures: architectures, syscalls: [.init(["read", "mmap2", "cachestat"], .allow)]))
+        }
+        let native = try filter([])
+        #expect(native.run(number: 0) == .allow)
+        #expect(native.run(number: 3, architecture: BPFInterpreter.i386) == .killProcess)
+        #expect(native.run(number: 0x4000_0000) == .killProcess)
+        let both = try filter(["SCMP_ARCH_X86"])
+        #expect(both.run(number: 0) == .allow, "the native ABI is judged though it isn't listed")
+        #expect(both.run(number: 3, architecture: BPFInterpreter.i386) == .allow)
+        #expect(both.run(number: 192, architecture: BPFInterpreter.i386) == .allow, "mmap2, which x86_64 doesn't have")
+        #expect(both.run(number: 192) == .errno(1), "its number is another call there")
+        #expect(both.run(number: 4, architecture: BPFInterpreter.i386) == .errno(1))
+        #expect(both.run(number: 0x4000_0000) == .killProcess)
+        let all = try filter(Self.three + ["SCMP_ARCH_S390X"])
+        #expect(all.run(number: 0x4000_0000) == .allow)
+        #expect(all.run(number: 0x4000_0001) == .errno(1))
+        for (number, architecture) in [
+            (451, BPFInterpreter.x86_64), (451, BPFInterpreter.i386), (0x4000_0000 + 451, BPFInterpreter.x86_64),
+        ] {
+            #expect(all.run(number: UInt32(number), architecture: architecture) == .allow, "cachestat")
+            #expect(all.run(number: UInt32(number) + 1, architecture: architecture) == .errno(38), "newer than the profile")
+        }
+    }
+
+    @Test(.requires(.architecture("amd64"))) func refusalsHoldInTheirOwnABIOnly() throws {
+        let filter = try interpreter(
+            SeccompProfile(
+                defaultAction: .errno, architectures: Self.three,
+                syscalls: [
+                    .init(["ioctl", "unlink", "mseal"], .allow), .init(["ioctl"], .errno, errno: 25, args: [.init(1, .equal, 0x5412)]),
+                ]))
+        #expect(filter.run(number: 16, arguments: [0, 0x5412]) == .errno(25))
+        #expect(filter.run(number: 16, arguments: [0, 0x5413]) == .allow)
+        #expect(filter.run(number: 54, arguments: [0, 0x5412], architecture: BPFInterpreter.i386) == .errno(25))
+        #expect(filter.run(number: 54, arguments: [0, 0x5413], architecture: BPFInterpreter.i386) == .allow)
+        #expect(filter.run(number: 514 | 0x4000_0000, arguments: [0, 0x5412]) == .errno(25), "x32 has a number of its own")
+        #expect(filter.run(number: 16, arguments: [0, 0x5412], architecture: BPFInterpreter.i386) == .errno(1), "lchown")
+        #expect(filter.run(number: 462, architecture: BPFInterpreter.i386) == .allow, "mseal, which libseccomp doesn't know")
+    }
+
+    /// Podman's own profile, for three ABIs: each number's verdict is what reading the rules gives.
+    @Test(.requires(.architecture("amd64")), .requires(.file("/usr/share/containers/seccomp.json")))
+    func podmansProfileIsCompiledAsItReads() throws {
+        let document = try JSON.decode(Array(try Data(contentsOf: URL(filePath: "/usr/share/containers/seccomp.json"))), source: "profile")
+        var profile = try SeccompProfile(document, dialect: .engine(Capability.defaults))
+        profile.architectures = Self.three
+        let filter = try interpreter(profile)
+        for abi in SeccompABI.judged(by: profile) {
+            var expected: [UInt32: Set<BPFInterpreter.Verdict>] = [:]
+            for rule in profile.syscalls {
+                for name in rule.names {
+                    guard let number = abi.number(of: name) else { continue }
+                    expected[number, default: []].insert(rule.action == .allow ? .allow : .errno(rule.errnoRet ?? 1))
+                    if !rule.args.isEmpty { expected[number, default: []].insert(.errno(38)) }
+                }
+            }
+            // Reached through socketcall and ipc as well, or through nothing else: libseccomp's matter.
+            let multiplexed: Set<UInt32> = abi == .x86 ? Set([102, 117, 337, 345] + Array(359...373) + Array(393...402)) : []
+            for index: UInt32 in 0...600 where !multiplexed.contains(index) {
+                let number = abi == .x32 ? index | 0x4000_0000 : index
+                let verdict = try #require(filter.run(number: number, architecture: abi.auditArchitecture))
+                #expect((expected[number] ?? [.errno(38)]).contains(verdict), "\(abi) \(index): \(verdict)")
+            }
+        }
     }
 }

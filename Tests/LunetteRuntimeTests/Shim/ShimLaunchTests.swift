@@ -22,6 +22,7 @@ extension LaunchOpcode {
         .runHook: LNT_RUN_HOOK.rawValue, .rootPropagation: LNT_ROOT_PROPAGATION.rawValue, .scheduler: LNT_SCHEDULER.rawValue,
         .ioPriority: LNT_IO_PRIORITY.rawValue, .affinity: LNT_AFFINITY.rawValue, .personality: LNT_PERSONALITY.rawValue,
         .memoryPolicy: LNT_MEMORY_POLICY.rawValue, .startHook: LNT_START_HOOK.rawValue, .handover: LNT_HANDOVER.rawValue,
+        .seccompListener: LNT_SECCOMP_LISTENER.rawValue,
     ]
 }
 

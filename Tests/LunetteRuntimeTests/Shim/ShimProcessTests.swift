@@ -116,6 +116,18 @@ struct ShimProcessTests {
         #expect(try harness.run(plan).stdout == "77\n0\n0027\n123\n")
     }
 
+    /// Found by scripts/dev/fuzz: numbers that the planner never writes, and that the shim must not fall over.
+    @Test func numbersBeyondReasonFailByName() throws {
+        let harness = try ShimHarness()
+        try harness.spawn(harness.plan(["true"]) { $0.rlimits = [ResourceLimit(resource: .max, soft: 1, hard: 1)] })
+        let failure = try harness.failure()
+        #expect(failure.step == .rlimits)
+        #expect(failure.call == "getrlimit" && failure.errno == EINVAL)
+        let logging = try ShimHarness()
+        try logging.spawn(logging.plan(["true"], monitor: MonitorPlan(logMaximumSize: 1, logMaximumFiles: 1 << 60)))
+        #expect(try logging.failure().path == "log_files")
+    }
+
     @Test func theWorkingDirectoryIsMadeAndEntered() throws {
         let harness = try ShimHarness()
         #expect(try harness.run(harness.plan(["pwd"]) { $0.workingDirectory = "/a/b/c" }).stdout == "/a/b/c\n")

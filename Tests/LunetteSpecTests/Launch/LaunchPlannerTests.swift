@@ -70,6 +70,33 @@ import Testing
         )
     }
 
+    @Test func aSeccompListenerIsPlannedWithItsState() throws {
+        var spec = try RuntimeSpec(container: try ContainerSpec(["image": "x"]), image: Self.image, facts: Self.facts())
+        spec.annotations = ["b": "2", "a": "\"1\""]
+        spec.linux.seccomp = .profile(
+            try SeccompProfile(
+                [
+                    "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent.sock", "listenerMetadata": "m\n",
+                    "syscalls": [["names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"]],
+                ], dialect: .oci))
+        var inputs = Self.inputs()
+        // A filter that asks nobody would answer ENOSYS.
+        #expect(throws: LunetteError.self) { try LaunchPlanner.plan(spec, inputs) }
+        let listener = try #require(SeccompListenerPlan(spec, containerID: "c", bundle: "/b", status: .creating))
+        inputs.seccompListener = listener
+        let plan = try LaunchPlanner.plan(spec, inputs)
+        #expect(plan.records.contains { $0.opcode == .seccompListener })
+        let state = listener.before + "7" + listener.between + "7" + listener.after
+        #expect(
+            try JSON.decode(Array(state.utf8), source: "state") == [
+                "ociVersion": .string(RuntimeSpec.version), "fds": ["seccompFd"], "pid": 7, "metadata": "m\n",
+                "state": [
+                    "ociVersion": .string(RuntimeSpec.version), "id": "c", "status": "creating", "pid": 7, "bundle": "/b",
+                    "annotations": ["a": "\"1\"", "b": "2"],
+                ],
+            ])
+    }
+
     @Test func aSharedNamespaceIsJoinedWithItsOwner() throws {
         var facts = Self.facts()
         facts.joins = [.init(.user, path: "/proc/7/ns/user"), .init(.network, path: "/proc/7/ns/net")]

@@ -1,0 +1,84 @@
+import Foundation
+import LunetteLinux
+import LunetteSpec
+
+// libFuzzer's entry for what is read in full Swift. LUNETTE_FUZZ_TARGET: config or seccomp. A crash, a trap or a broken promise is a finding;
+// an error with a path is what bad input is owed.
+
+// SAFETY: set by the first line of the process, read by its one thread.
+nonisolated(unsafe) private var target = ""
+
+private typealias Test = @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
+private typealias Arguments = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
+
+@_silgen_name("LLVMFuzzerRunDriver")
+private func runDriver(_ argc: UnsafeMutablePointer<CInt>, _ argv: UnsafeMutablePointer<Arguments>, _ test: Test) -> CInt
+
+/// What SwiftPM calls an executable's entry; libFuzzer's own main isn't linked then.
+@_cdecl("lunette_fuzz_main")
+public func entry(_ argc: CInt, _ argv: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> CInt {
+    let environment = ProcessInfo.processInfo.environment
+    if let folder = environment["LUNETTE_FUZZ_SEEDS"] {
+        do { try Seeds.write(to: folder) } catch { fatalError("\(error)") }
+        return 0
+    }
+    target = environment["LUNETTE_FUZZ_TARGET"] ?? "config"
+    var (argc, argv) = (argc, argv)
+    return runDriver(&argc, &argv) { data, size in
+        let bytes = Array(UnsafeBufferPointer(start: data, count: size))
+        switch target {
+        case "seccomp": fuzzSeccomp(bytes)
+        default: fuzzConfig(bytes)
+        }
+        return 0
+    }
+}
+
+/// config.json → plan → the shim's bytes. What was read and can be written is read again as the same.
+private func fuzzConfig(_ bytes: [UInt8]) {
+    guard let document = try? JSON.decode(bytes, source: "config.json"), let spec = try? RuntimeSpec(document) else { return }
+    let text = JSON.encode(spec.value)
+    guard let again = try? RuntimeSpec(JSON.decode(Array(text.utf8), source: "itself")) else {
+        fatalError("what was written isn't read: \(text)")
+    }
+    let second = JSON.encode(again.value)
+    if second != text { fatalError("reading and writing isn't stable:\n\(text)\n\(second)") }
+    for inputs in Seeds.inputs {
+        guard let plan = try? LaunchPlanner.plan(spec, inputs) else { continue }
+        guard let encoded = try? plan.encoded() else { continue }
+        precondition(encoded.count.isMultiple(of: 8) && encoded.count <= LaunchEncoder.maximumSize)
+        precondition(!plan.description.isEmpty)
+    }
+}
+
+/// A profile in either dialect → a program that the kernel's own checker would take.
+private func fuzzSeccomp(_ bytes: [UInt8]) {
+    guard let document = try? JSON.decode(bytes, source: "profile") else { return }
+    for dialect: SeccompProfile.Dialect in [.oci, .engine(Capability.defaults)] {
+        guard let profile = try? SeccompProfile(document, dialect: dialect) else { continue }
+        guard let again = try? SeccompProfile(profile.value, dialect: .oci), again.canonicalBytes == profile.canonicalBytes else {
+            fatalError("what was written isn't read as the same: \(JSON.encode(profile.value))")
+        }
+        guard let program = try? SeccompCompiler.compile(profile) else { continue }
+        check(program)
+    }
+}
+
+/// As net/core/filter.c's bpf_check_classic and kernel/seccomp.c's seccomp_check_filter: known instructions, jumps that end inside, a return last.
+private func check(_ program: [UInt8]) {
+    guard let instructions = BPFInstruction.decode(program), (1...BPFInstruction.maximumCount).contains(instructions.count) else {
+        fatalError("the program's size")
+    }
+    for (index, instruction) in instructions.enumerated() {
+        switch instruction.code {
+        case BPFInstruction.Code.loadWord: precondition(instruction.operand < 64 && instruction.operand.isMultiple(of: 4))
+        case BPFInstruction.Code.and, BPFInstruction.Code.return: break
+        case BPFInstruction.Code.jump: precondition(index + 1 + Int(instruction.operand) < instructions.count)
+        case BPFInstruction.Code.jumpEqual, BPFInstruction.Code.jumpGreater, BPFInstruction.Code.jumpGreaterOrEqual,
+            BPFInstruction.Code.jumpSet:
+            precondition(index + 1 + Int(max(instruction.jumpTrue, instruction.jumpFalse)) < instructions.count)
+        default: fatalError("instruction \(index) has code \(instruction.code)")
+        }
+    }
+    precondition(instructions.last!.code == BPFInstruction.Code.return)
+}

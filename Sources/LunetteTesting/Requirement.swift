@@ -23,6 +23,8 @@ public enum Requirement: Sendable, Hashable, CustomStringConvertible {
     case podman
     case skopeo
     case file(String)
+    /// Root, newuidmap, and a build folder that others may enter: what tests of an ordinary user's engine need.
+    case ordinaryUser
 
     public var description: String {
         switch self {
@@ -38,6 +40,7 @@ public enum Requirement: Sendable, Hashable, CustomStringConvertible {
         case .podman: "the command podman"
         case .skopeo: "the command skopeo"
         case .file(let path): path
+        case .ordinaryUser: "root, newuidmap, setpriv, and a build folder that every user may enter"
         }
     }
 
@@ -58,7 +61,22 @@ public enum Requirement: Sendable, Hashable, CustomStringConvertible {
         case .podman: Programs.find("podman") != nil
         case .skopeo: Programs.find("skopeo") != nil
         case .file(let path): access(path, F_OK) == 0
+        case .ordinaryUser:
+            geteuid() == 0 && Programs.find("newuidmap") != nil && Programs.find("setpriv") != nil
+                && Self.everyoneMayReach(LunetteHome.binary)
         }
+    }
+}
+
+extension Requirement {
+    private static func everyoneMayReach(_ path: String) -> Bool {
+        var folder = ""
+        for part in path.split(separator: "/") {
+            folder += "/\(part)"
+            var status = stat()
+            guard stat(folder, &status) == 0, status.st_mode & 0o001 != 0 else { return false }
+        }
+        return true
     }
 }
 

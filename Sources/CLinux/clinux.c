@@ -84,6 +84,8 @@ int lnt_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable) {
   return (int)RESULT(syscall(SYS_capset, &header, data));
 }
 
+uid_t lnt_effective_uid(void) { return geteuid(); }
+
 int lnt_capget(uint64_t *effective, uint64_t *permitted, uint64_t *inheritable) {
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
   struct __user_cap_data_struct data[2];

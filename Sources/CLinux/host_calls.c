@@ -67,6 +67,13 @@ int lnt_host_openat2(int directory, const char *path, uint64_t flags, uint64_t m
     }
 }
 
+int lnt_host_may_write(const char *directory)
+{
+    struct stat status;
+    if (stat(directory, &status) < 0) return -errno;
+    return S_ISDIR(status.st_mode) && faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0;
+}
+
 int lnt_host_close(int fd) { RESULT(close(fd)); }
 int lnt_host_dup(int fd, int minimum) { RESULT(fcntl(fd, F_DUPFD_CLOEXEC, minimum)); }
 int lnt_host_set_cloexec(int fd, int on) { RESULT(fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0)); }

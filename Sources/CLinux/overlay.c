@@ -18,6 +18,7 @@ struct overlay_request {
   const char *lowers;
   size_t count;
   const char *upper, *work;
+  int user_attributes;
   int result;
   int open_count;
   int open[MAXIMUM_DIRECTORIES];
@@ -50,6 +51,12 @@ static int make(struct overlay_request *request) {
     result = add(request, ",upperdir=", request->upper);
     if (result == 0) result = add(request, ",workdir=", request->work);
   }
+  if (result == 0 && request->user_attributes) {
+    static const char option[] = ",userxattr";
+    if (request->length + sizeof option > OPTIONS_SIZE) return -E2BIG;
+    memcpy(request->options + request->length, option, sizeof option);
+    request->length += sizeof option - 1;
+  }
   if (result == 0) result = lnt_overlay_by_number(request->options, request->upper ? request->upper : request->lowers);
   return result;
 }
@@ -61,8 +68,8 @@ static void *run(void *argument) {
   return NULL;
 }
 
-int lnt_host_overlay_by_path(const char *lowers, size_t count, const char *upper, const char *work) {
-  struct overlay_request request = {.lowers = lowers, .count = count, .upper = upper, .work = work};
+int lnt_host_overlay_by_path(const char *lowers, size_t count, const char *upper, const char *work, int user_attributes) {
+  struct overlay_request request = {.lowers = lowers, .count = count, .upper = upper, .work = work, .user_attributes = user_attributes};
   // Signals are for the process's own threads, not for one that stands elsewhere.
   sigset_t all, before;
   sigfillset(&all);

@@ -8,6 +8,8 @@ public final class LunetteHome: Sendable {
     public let root: String
     public let state: String
     public let cleanUp = CleanUp()
+    /// Whose engine it is; nil is root's.
+    public let user: TestUser?
 
     /// The `lunette` that this build made (`LUNETTE_BINARY` names another).
     public static let binary: String = {
@@ -23,13 +25,22 @@ public final class LunetteHome: Sendable {
         return folder.path
     }()
 
-    init() throws {
+    /// - Parameter user: nil takes what `TestUser.isWanted` says.
+    init(user wanted: UserKind? = nil) throws {
         var template = Array("/tmp/l.XXXXXX".utf8CString)
         guard let made = mkdtemp(&template) else { throw CommandFailure("mkdtemp: errno \(errno)") }
         folder = String(cString: made)
         root = "\(folder)/r"
         state = "\(folder)/s"
+        switch wanted ?? (TestUser.isWanted ? .withRange : .root) {
+        case .root: user = nil
+        case .withRange: user = try TestUser(folder: folder, hasRange: true)
+        case .withoutRange: user = try TestUser(folder: folder, hasRange: false)
+        }
     }
+
+    /// The program and what stands in front of it: what a test puts into a line of its own.
+    public var words: [String] { (user?.words ?? []) + [Self.binary] }
 
     /// The environment that moves all state here.
     public var environment: [String: String?] {
@@ -39,7 +50,7 @@ public final class LunetteHome: Sendable {
     /// A `lunette` command on this home, not yet run.
     public func command(_ arguments: [String], environment extra: [String: String?] = [:], input: String? = nil) -> Command {
         Command(
-            [Self.binary] + arguments, environment: environment.merging(extra) { $1 }, workdir: folder, input: input.map { Data($0.utf8) }
+            words + arguments, environment: environment.merging(extra) { $1 }, workdir: folder, input: input.map { Data($0.utf8) }
         )
     }
 
@@ -88,7 +99,7 @@ public final class LunetteHome: Sendable {
     public func leaks() -> [String] {
         let mounts = ((try? String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)) ?? "")
             .split(separator: "\n").filter { $0.contains("\(folder)/") }.map { "mount: \($0)" }
-        return mounts + processes().map { "process \($0.pid): \($0.command)" }
+        return mounts + (user?.processes() ?? []) + processes().map { "process \($0.pid): \($0.command)" }
     }
 
     func tearDown() async -> [String] {
@@ -113,10 +124,14 @@ public final class LunetteHome: Sendable {
     }
 }
 
+/// Whose engine a test talks to.
+public enum UserKind: Sendable, Hashable { case root, withRange, withoutRange }
+
 /// Gives `body` a home of its own and takes it down afterwards.
+/// - Parameter user: whose it is; nil takes what `TestUser.isWanted` says, which is root unless a suite says otherwise.
 /// - Throws: what `body` throws; else a `CommandFailure` that names what was left behind.
-public func withLunette<T>(_ body: (LunetteHome) async throws -> T) async throws -> T {
-    let home = try LunetteHome()
+public func withLunette<T>(_ user: UserKind? = nil, _ body: (LunetteHome) async throws -> T) async throws -> T {
+    let home = try LunetteHome(user: user)
     let result: T
     do {
         result = try await body(home)

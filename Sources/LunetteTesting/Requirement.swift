@@ -26,6 +26,8 @@ public enum Requirement: Sendable, Hashable, CustomStringConvertible {
     case file(String)
     /// The processor, as images name it.
     case architecture(String)
+    /// Root, newuidmap, and a build folder that others may enter: what tests of an ordinary user's engine need.
+    case ordinaryUser
 
     public var description: String {
         switch self {
@@ -42,6 +44,7 @@ public enum Requirement: Sendable, Hashable, CustomStringConvertible {
         case .skopeo: "the command skopeo"
         case .file(let path): path
         case .architecture(let name): "a machine of architecture \(name)"
+        case .ordinaryUser: "root, newuidmap, setpriv, and a build folder that every user may enter"
         }
     }
 
@@ -63,7 +66,22 @@ public enum Requirement: Sendable, Hashable, CustomStringConvertible {
         case .skopeo: Programs.find("skopeo") != nil
         case .file(let path): access(path, F_OK) == 0
         case .architecture(let name): Platform.native.architecture == name
+        case .ordinaryUser:
+            geteuid() == 0 && Programs.find("newuidmap") != nil && Programs.find("setpriv") != nil
+                && Self.everyoneMayReach(LunetteHome.binary)
         }
+    }
+}
+
+extension Requirement {
+    private static func everyoneMayReach(_ path: String) -> Bool {
+        var folder = ""
+        for part in path.split(separator: "/") {
+            folder += "/\(part)"
+            var status = stat()
+            guard stat(folder, &status) == 0, status.st_mode & 0o001 != 0 else { return false }
+        }
+        return true
     }
 }
 

@@ -107,7 +107,9 @@ struct HostSteps {
     private func openOverlay(_ fields: inout Fields) throws(Failure) {
         let slot = try slot(&fields)
         let store = slots[try self.slot(&fields)]
-        let (fd, attributes) = try OverlayStep(fields: &fields, store: store).make()
+        let userAttributes = try Rootless(plan).userAttributes
+        currentStep = LNT_OPEN_OVERLAY.rawValue
+        let (fd, attributes) = try OverlayStep(fields: &fields, store: store, userAttributes: userAttributes).make()
         slots[slot] = fd
         // An upper that the maker may not write gives a read-only overlay without an error (kernel-notes §2).
         var flags: UInt64 = 0

@@ -28,7 +28,7 @@ struct JoinStage {
         currentStep = LNT_NAMESPACES.rawValue
         try check(lnt_setns(container, kinds), "setns", literal("the container's namespaces"))
         var none: gid_t = 0
-        try check(lnt_setgroups(&none, 0), "setgroups")
+        try setGroups(&none, 0)
         try check(lnt_set_ids(0, 0), "setresuid")
         _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
         // The program becomes the shim's own child, so that it outlives this process and the engine, and the shim reaps it.

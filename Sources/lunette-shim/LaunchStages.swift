@@ -52,7 +52,7 @@ struct LaunchStages {
         let size = Int(LNT_SLOTS) * 4
         guard lnt_read(gate, slots, size) == size else { lnt_exit(1) }
         var none: gid_t = 0
-        try check(lnt_setgroups(&none, 0), "setgroups")
+        try setGroups(&none, 0)
         try check(lnt_set_ids(0, 0), "setresuid")
         _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
 

@@ -112,7 +112,10 @@ extension Monitor {
         let shim = lnt_getpid()
         // A user namespace belongs to whoever makes it, and what its processes take (inotify instances and the like) counts against that
         // user's limits as well: made by root, one container could use up the host's own (attack 32).
-        let owner = isOwn ? try firstHostID(fields) : 0
+        let rootless = try Rootless(plan)
+        currentStep = LNT_NAMESPACES.rawValue
+        let owner = isOwn && lnt_effective_uid() == 0 ? try firstHostID(fields) : 0
+        rootless.openUp()
         if owner != 0 { try check(lnt_act_as(owner), "setresuid", literal("the namespace's owner")) }
         // The descriptor table is shared until pid 1 is cloned, so that what the host steps open needn't be sent.
         let pid = lnt_clone3(UInt64(LNT_CLONE_FILES) | (isOwn ? UInt64(LNT_NEWUSER) : 0), nil, Int32(LNT_SIGCHLD), cgroup)
@@ -122,12 +125,12 @@ extension Monitor {
                 cgroups: cgroups, create: create, stdio: stdio, drains: drains, monitor: settings, handover: handover)
             stages.runNamespaceStage()
         }
+        rootless.closeUp()
         let restored = owner != 0 ? lnt_act_as(0) : 0
         holder = try check(pid, "clone3", literal("user namespace"))
         try check(restored, "setresuid", literal("root again"))
         if isOwn {
-            try writeMappings(holder, "uid_map", &fields)
-            try writeMappings(holder, "gid_map", &fields)
+            try rootless.map(holder, &fields)
             userNamespace = try withProcPath(holder, "ns/user") { (path) throws(Failure) in
                 try check(lnt_open(path, 0, 0), "open", literal("ns/user"))
             }

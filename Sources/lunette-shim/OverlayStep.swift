@@ -9,9 +9,11 @@ struct OverlayStep {
     private let attributes: UInt64
     private let uid: UInt32
     private let gid: UInt32
+    private let userAttributes: Bool
 
     // Fields: lower upper work attributes owner_uid owner_gid
-    init(fields: inout Fields, store: Int32) throws(Failure) {
+    init(fields: inout Fields, store: Int32, userAttributes: Bool) throws(Failure) {
+        self.userAttributes = userAttributes
         self.store = store
         lowers = fields
         for _ in 0..<(try fields.count(size: 16)) { _ = try fields.text() }
@@ -57,6 +59,7 @@ struct OverlayStep {
         }
         try check(try add(overlay, literal("upperdir"), upper), "fsconfig", upper)
         try check(try add(overlay, literal("workdir"), work), "fsconfig", work)
+        if userAttributes { try check(lnt_fsconfig_flag(overlay, literal("userxattr")), "fsconfig", literal("userxattr")) }
         try check(lnt_fsconfig_string(overlay, literal("source"), literal("lunette")), "fsconfig", literal("source"))
         try check(lnt_fsconfig_create(overlay), "fsconfig create", upper)
         return try check(lnt_fsmount(overlay, attributes), "fsmount", upper)
@@ -127,6 +130,7 @@ struct OverlayStep {
         try add(upper)
         options.append(",workdir=")
         try add(work)
+        if userAttributes { options.append(",userxattr") }
         // Where it is mounted matters to nobody: a folder of this namespace, which ends with this process.
         var target = TextBuffer(memory + size, capacity: size - 1)
         target.append(UInt64(store))

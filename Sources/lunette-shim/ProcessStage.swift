@@ -172,7 +172,7 @@ struct ProcessStage {
             if bounding & (1 << UInt64(capability)) == 0 { try check(lnt_prctl(Int32(LNT_PR_CAPBSET_DROP), UInt(capability)), "prctl") }
         }
         currentStep = LNT_USER.rawValue
-        try check(lnt_setgroups(user.groups, user.groupCount), "setgroups")
+        try setGroups(user.groups, user.groupCount)
         try check(lnt_prctl(Int32(LNT_PR_SET_KEEPCAPS), 1), "prctl")
         try check(lnt_set_ids(user.uid, user.gid), "setresuid")
         currentStep = LNT_CAPABILITIES.rawValue

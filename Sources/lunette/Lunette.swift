@@ -17,6 +17,7 @@ import LunetteSpec
     }
 
     static func run(_ words: [String], _ settings: Settings) throws(LunetteError) -> Int32 {
+        if settings.inProcess { try UserEngine.enter(settings) }
         guard let first = words.first else {
             if settings.isDryRun, Output.isTerminal(0) {
                 throw LunetteError(.unsupported, "use --dry-run with the REPL: it is for scripts", hint: "lunette --dry-run FILE.lua")
@@ -89,7 +90,9 @@ import LunetteSpec
             guard repl.inside == nil else {
                 throw LunetteError(.unsupported, "use --in: resident code is not in this version")
             }
-            return try Scripts.interactive(repl.global.merged(into: settings), isReadOnly: repl.readOnly)
+            let merged = repl.global.merged(into: settings)
+            if merged.inProcess { try UserEngine.enter(merged) }
+            return try Scripts.interactive(merged, isReadOnly: repl.readOnly)
         }
         guard let command = parsed as? any LunetteCommand else {
             var command = parsed
@@ -97,6 +100,7 @@ import LunetteSpec
             return 0
         }
         let settings = command.global.merged(into: settings)
+        if command.hostsEngine || settings.inProcess { try UserEngine.enter(settings) }
         command.prepare()
         // SAFETY: handed to the one task that uses it from here on; this thread only waits.
         nonisolated(unsafe) let job = command

@@ -4,6 +4,8 @@ import LunetteSpec
 /// A command that talks to the engine.
 protocol LunetteCommand: ParsableCommand {
     var global: GlobalOptions { get }
+    /// Whether the engine runs in this command whatever the options.
+    var hostsEngine: Bool { get }
     /// Called on the main thread before there are others (signal masks).
     func prepare()
     /// - Returns: the exit code.
@@ -12,6 +14,7 @@ protocol LunetteCommand: ParsableCommand {
 
 extension LunetteCommand {
     func run() throws {}
+    var hostsEngine: Bool { false }
     func prepare() {}
 }
 

@@ -16,13 +16,9 @@ struct Settings: Sendable {
     init() {
         let home = Environment["HOME"] ?? "/"
         let isRoot = geteuid() == 0
-        root =
-            Environment["LUNETTE_ROOT"]
-            ?? (isRoot ? "/var/lib/lunette" : (Environment["XDG_DATA_HOME"] ?? home + "/.local/share") + "/lunette")
-        state =
-            Environment["LUNETTE_STATE"]
-            ?? (isRoot ? "/run/lunette" : (Environment["XDG_RUNTIME_DIR"] ?? "/run/user/\(geteuid())") + "/lunette")
-        configuration = Environment["LUNETTE_CONFIG"]
+        root = Environment["LUNETTE_ROOT"] ?? (isRoot ? "/var/lib/lunette" : UserPlaces.root(home: home))
+        state = Environment["LUNETTE_STATE"] ?? (isRoot ? "/run/lunette" : UserPlaces.state(uid: geteuid()))
+        configuration = Environment["LUNETTE_CONFIG"] ?? (isRoot ? nil : UserPlaces.configuration(home: home))
         isVerbose = Environment["LUNETTE_VERBOSE"] == "1"
         makeAbsolute()
     }

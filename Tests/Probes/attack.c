@@ -329,8 +329,8 @@ static int is_contained(void) {
   ssize_t length = fd < 0 ? -1 : read(fd, map, sizeof map - 1);
   if (fd >= 0) close(fd);
   unsigned inside, outside, size;
-  // The first user namespace maps every id to itself.
-  return length > 0 && sscanf(map, "%u %u %u", &inside, &outside, &size) == 3 && outside != 0 && size < 4294967295u;
+  // The first user namespace maps every id to itself; below an ordinary user's engine 0 is that namespace's 0.
+  return length > 0 && sscanf(map, "%u %u %u", &inside, &outside, &size) == 3 && size < 4294967295u;
 }
 
 int main(int argc, char **argv) {

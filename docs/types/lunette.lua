@@ -311,6 +311,8 @@
 ---@field pid integer the engine's
 ---@field kernel string release
 ---@field cgroup_version integer 1 or 2
+---@field rootless boolean whether it is an ordinary user's engine
+---@field not_enforced string[] what this machine or user lacks for every container
 ---@field containers table<string, integer> by status
 ---@field images integer how many
 ---@field stay_reasons string[] why an engine on demand stays

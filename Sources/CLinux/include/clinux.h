@@ -22,6 +22,7 @@ int lnt_wait(pid_t pid, int *status, int block);  // the pid reaped, 0 = none en
 int lnt_prctl(int option, unsigned long argument);
 int lnt_capset(uint64_t effective, uint64_t permitted, uint64_t inheritable);
 int lnt_set_ids(uid_t uid, gid_t gid);  // setresgid, setresuid: real, effective, saved
+uid_t lnt_effective_uid(void);
 int lnt_act_as(uid_t uid);  // the effective uid alone, keeping all capabilities; 0 = root again
 int64_t lnt_namespace_owner(int namespace);  // the uid that a user namespace belongs to
 int lnt_set_fsids(uid_t uid, gid_t gid);

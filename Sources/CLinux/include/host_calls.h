@@ -36,6 +36,7 @@ int64_t lnt_host_seek(int fd, int64_t offset, int whence);
 int lnt_host_truncate(int fd, int64_t size);
 
 /* Files and directories. */
+int lnt_host_may_write(const char *directory);  /* 1: a directory that the caller may make names in */
 int lnt_host_stat(int directory, const char *path, int flags, struct lnt_host_stat *out);
 int lnt_host_statfs(int fd, struct lnt_host_statfs *out);
 int lnt_host_mkdirat(int directory, const char *path, uint32_t mode);
@@ -110,8 +111,9 @@ long lnt_host_flistxattr(int fd, char *buffer, size_t size);
 /* Namespaces and mounts for the engine's own private mount namespace. */
 int lnt_host_unshare(int flags);
 /* A detached overlay by lnt_overlay_by_number, made in a thread with a mount namespace of its own that ends with the call. `lowers` holds `count`
- * absolute paths, top first, each ended by a NUL; `upper` and `work` are NULL for a read-only one. */
-int lnt_host_overlay_by_path(const char *lowers, size_t count, const char *upper, const char *work);
+ * absolute paths, top first, each ended by a NUL; `upper` and `work` are NULL for a read-only one; with
+ * `user_attributes` overlay keeps its marks in user.overlay.*, as it must where a user namespace mounts it. */
+int lnt_host_overlay_by_path(const char *lowers, size_t count, const char *upper, const char *work, int user_attributes);
 int lnt_host_setns(int fd, int flags);
 int lnt_host_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data);
 int lnt_host_umount(const char *target, int flags);

@@ -274,7 +274,14 @@ extension Engine {
                 throw error
             }
         }
+        if IDRangeAllocator.shared != nil, !spec.security.hasUserNamespace {
+            throw LunetteError(
+                .unsupported, "without a user namespace of its own a container would have an ordinary user's engine in its hands",
+                path: "spec.security.user_namespace", hint: "leave it out, or run the engine as root")
+        }
         guard spec.security.hasUserNamespace, record.sharesRangeOf == nil else { return }
+        // Nothing to lease: it is everyone's.
+        if IDRangeAllocator.shared != nil { return }
         let range = try await state.promiseRange(reserved: reservedRanges)
         promised.range = range
         record.idRange = range

@@ -158,7 +158,7 @@ extension Engine {
             root = .layers(image.snapshotPaths)
             config = image.config
         }
-        var range = record.idRange
+        var range = record.idRange ?? IDRangeAllocator.shared
         var shared: ProcessIdentity?
         if let other = record.sharesRangeOf {
             guard let sharer = await state.containers[other], sharer.state.isAlive,
@@ -168,7 +168,7 @@ extension Engine {
                     .invalidState, "the container whose namespaces \(record.name) shares does not run", target: record.name,
                     hint: "start it first")
             }
-            range = sharer.idRange
+            range = sharer.idRange ?? IDRangeAllocator.shared
             shared = run.initProcess
         }
         var request = CreateRequest(id: record.id, spec: spec, image: config?.config, root: root, idRange: range)

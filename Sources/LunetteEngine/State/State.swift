@@ -313,6 +313,7 @@ actor State {
     /// Keeps the lowest free id range.
     /// - Throws: `resource_exhausted`.
     func promiseRange(reserved: [IDRange], count: UInt32 = IDRangeAllocator.size) throws(LunetteError) -> IDRange {
+        if let shared = IDRangeAllocator.shared { return shared }
         let taken = containers.values.compactMap(\.idRange) + promisedRanges
         guard let range = IDRangeAllocator.choose(taken: taken, reserved: reserved, count: count) else {
             throw LunetteError(.resourceExhausted, "no range of \(count) ids is free", hint: "remove containers that are no longer used")

@@ -46,11 +46,13 @@ extension Engine {
             counts[word] = .int((counts[word]?.intValue ?? 0) + 1)
         }
         let commits = await state.commits
+        let limits = await blocking { UserLimits.read() }
         return [
             "version": .string(LunetteVersion.current), "api": .int(Int64(APIRegistry.version)), "root": .string(configuration.root),
             "state": .string(configuration.state), "pid": .int(Int64(getpid())),
             "kernel": .string(readSmallFile("/proc/sys/kernel/osrelease")?.trimmed ?? ""),
-            "cgroup_version": .int(readSmallFile("/sys/fs/cgroup/cgroup.controllers") == nil ? 1 : 2), "containers": .map(counts),
+            "cgroup_version": .int(readSmallFile("/sys/fs/cgroup/cgroup.controllers") == nil ? 1 : 2), "rootless": .bool(limits.isRootless),
+            "not_enforced": .array(limits.notEnforced.map(Value.string)), "containers": .map(counts),
             "images": .int(Int64(try await images.list().count)), "volumes": .int(Int64(await state.volumes.count)),
             "stay_reasons": .array(await stayReasons().map(Value.string)), "started_at": .double(startedAt),
             "sessions": .int(Int64(sessionCount)),

@@ -54,7 +54,8 @@ struct MergedView {
     private func isOpaque(_ layer: Directory, _ path: String) throws(LunetteError) -> Bool {
         let folder = try atBorder("open \(displayable(path))") { () throws(SystemCallError) in try layer.openDirectory(path) }
         var value: UInt8 = 0
-        return lnt_host_fgetxattr(folder.descriptor.number, "trusted.overlay.opaque", &value, 1) == 1 && value == UInt8(ascii: "y")
+        let name = UserNamespace.current.overlayAttributes + "opaque"
+        return lnt_host_fgetxattr(folder.descriptor.number, name, &value, 1) == 1 && value == UInt8(ascii: "y")
     }
 
     /// Follows the links of a path inside the image; what doesn't exist is taken as it is written.

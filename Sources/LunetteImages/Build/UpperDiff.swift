@@ -65,7 +65,7 @@ struct UpperDiff {
 
     private func overlayAttribute(_ fd: Int32, _ name: String, _ path: String) throws(LunetteError) -> UInt8? {
         var value = [UInt8](repeating: 0, count: 4096)
-        let size = lnt_host_fgetxattr(fd, "trusted.overlay.\(name)", &value, value.count)
+        let size = lnt_host_fgetxattr(fd, UserNamespace.current.overlayAttributes + name, &value, value.count)
         return size > 0 ? value[0] : nil
     }
 }

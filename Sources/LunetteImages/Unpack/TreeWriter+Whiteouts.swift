@@ -46,7 +46,7 @@ extension TreeWriter {
     }
 
     func setOpaque(_ folder: Int32, _ path: EntryPath) throws(LunetteError) {
-        let result = lnt_host_fsetxattr(folder, "trusted.overlay.opaque", "y", 1)
+        let result = lnt_host_fsetxattr(folder, UserNamespace.current.overlayAttributes + "opaque", "y", 1)
         if result < 0 { throw failure("make opaque", path, -result) }
     }
 

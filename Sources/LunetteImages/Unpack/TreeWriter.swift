@@ -47,6 +47,8 @@ final class TreeWriter {
             switch errno {
             case ErrorNumber.noSpace, ErrorNumber.quota:
                 "the disk is full: free some space (lunette system prune), or keep the state elsewhere with --root"
+            case ErrorNumber.invalid where !UserNamespace.current.isInitial && call == "chown":
+                "your engine has the ids 0 to \(Int64(UserNamespace.current.uids.count) - 1); /etc/subuid and /etc/subgid give more (docs/rootless.md)"
             case ErrorNumber.readOnly: "the state directory is on a read-only file system: choose another with --root"
             default: nil
             }
@@ -297,6 +299,11 @@ final class TreeWriter {
             throw refuse(path.text, "is the device 0:0, which would hide a lower layer's file")
         }
         let parent = try parent(of: path)
+        if type != 0o010000, !UserNamespace.current.isInitial {
+            // Only the machine's root makes device nodes; a container gets its own /dev in any case (docs/rootless.md).
+            try unlink(parent, path)
+            return
+        }
         // Device nodes come along: a container's root is mounted nodev, so they open for nobody.
         var made = lnt_host_mknodat(parent, path.name, type | entry.mode, entry.device_major, entry.device_minor)
         if made == -ErrorNumber.exists {

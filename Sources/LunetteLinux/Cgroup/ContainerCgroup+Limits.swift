@@ -26,6 +26,10 @@ extension ContainerCgroup {
     package func apply(_ limits: CgroupLimits) throws(LunetteError) -> [String] { try apply(CgroupRequest(limits), .report) }
 
     private func apply(_ request: CgroupRequest, _ missing: MissingLimit) throws(LunetteError) -> [String] {
+        if directories.isEmpty, missing == .report {
+            // One line for all: there is nowhere to write any of them.
+            return ["no limit is enforced: this user was given no cgroup (docs/rootless.md)"]
+        }
         var writer = CgroupWriter(self, missing)
         switch version {
         case .v1: try writer.applyV1(request)

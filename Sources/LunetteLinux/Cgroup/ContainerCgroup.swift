@@ -92,7 +92,9 @@ package struct ContainerCgroup: Sendable, Equatable {
             }
             try freezer.write("freezer.state", frozen ? "FROZEN" : "THAWED")
         case .v2:
-            guard let directory = directories.first else { return }
+            guard let directory = directories.first else {
+                throw SystemCallError("freeze cgroup", "the container has none", errno: ErrorNumber.notSupported)
+            }
             try directory.write("cgroup.freeze", frozen ? "1" : "0")
         }
     }
@@ -113,7 +115,7 @@ package struct ContainerCgroup: Sendable, Equatable {
                 try directory.write("cgroup.kill", "1")
             } else {
                 // Frozen, nobody forks away between the listing and the signal, and no pid in the list is anybody else's.
-                let canFreeze = directory("freezer")?.has("freezer.state") == true || version == .v2
+                let canFreeze = directory("freezer")?.has("freezer.state") == true || version == .v2 && !directories.isEmpty
                 if canFreeze { try setFrozen(true) }
                 for pid in processes() { _ = lnt_host_kill(pid, 9) }
                 if canFreeze { try setFrozen(false) }

@@ -4,6 +4,7 @@ internal import CLinux
 package enum DetachedOverlay {
     private static let nosuid: UInt64 = 0x2
     private static let nodev: UInt64 = 0x4
+    private static var usesUserAttributes: Bool { !UserNamespace.current.isInitial }
 
     /// - Parameters:
     ///   - lowers: directories, top first.
@@ -34,6 +35,7 @@ package enum DetachedOverlay {
             }
         }
         let label = label(lowers, upper)
+        if usesUserAttributes { try check(lnt_fsconfig_flag(context.number, "userxattr"), "fsconfig", "userxattr") }
         try check(lnt_fsconfig_string(context.number, "source", "lunette"), "fsconfig", "source")
         try check(lnt_fsconfig_create(context.number), "mount overlay of", label)
         let mount = FileDescriptor(owning: try check(lnt_fsmount(context.number, nodev | nosuid), "fsmount", label))
@@ -44,7 +46,7 @@ package enum DetachedOverlay {
     package static func makeByPath(lowers: [String], upper: (upper: String, work: String)? = nil) throws(SystemCallError) -> Directory {
         let label = label(lowers, upper)
         let list = lowers.joined(separator: "\0")
-        let made = lnt_host_overlay_by_path(list, lowers.count, upper?.upper, upper?.work)
+        let made = lnt_host_overlay_by_path(list, lowers.count, upper?.upper, upper?.work, usesUserAttributes ? 1 : 0)
         let mount = FileDescriptor(owning: try check(made, "mount overlay of", label))
         try check(lnt_mount_setattr(mount.number, "", 0x1000, nodev | nosuid, 0, 0, -1), "mount_setattr", label)
         return Directory(mount, label: label)

@@ -23,6 +23,13 @@ package enum IDRangeAllocator {
     /// Ids from 2^31 on are refused by some programs and file systems, so ranges end there.
     package static let limit: UInt64 = 1 << 31
 
+    /// In an ordinary user's engine every container has the user's ids as they are: what is on disk can't be shifted there (docs/rootless.md).
+    /// nil for the machine's root, who gives each container a range of its own.
+    package static var shared: IDRange? {
+        let namespace = UserNamespace.current
+        return namespace.isInitial ? nil : IDRange(first: 0, count: namespace.uids.count)
+    }
+
     /// The lowest free range.
     /// - Parameters:
     ///   - taken: ranges of our containers.

@@ -38,8 +38,15 @@ package struct UnixSocket: Sendable {
         UnixSocket(FileDescriptor(owning: try check(lnt_host_unix_listen(path, kind.rawValue, mode, backlog), "listen on", path)))
     }
 
+    /// A path longer than a socket's address (107 bytes) is reached through its open directory.
     package static func connect(_ path: String, kind: Kind) throws(SystemCallError) -> UnixSocket {
-        UnixSocket(FileDescriptor(owning: try check(lnt_host_unix_connect(path, kind.rawValue), "connect to", path)))
+        guard path.utf8.count > 107, let slash = path.lastIndex(of: "/") else {
+            return UnixSocket(FileDescriptor(owning: try check(lnt_host_unix_connect(path, kind.rawValue), "connect to", path)))
+        }
+        let folder = try Directory(String(path[..<slash]))
+        let short = "/proc/self/fd/\(folder.descriptor.number)\(path[slash...])"
+        let connected = withExtendedLifetime(folder) { lnt_host_unix_connect(short, kind.rawValue) }
+        return UnixSocket(FileDescriptor(owning: try check(connected, "connect to", path)))
     }
 
     package static func pair(kind: Kind) throws(SystemCallError) -> (UnixSocket, UnixSocket) {

@@ -18,6 +18,8 @@ struct MachineFacts: Sendable {
 
     private static var canRaiseLimits: Bool {
         let resource: UInt64 = 1 << 24
+        // In a namespace of a user's own it is there and says nothing.
+        guard UserNamespace.current.isInitial else { return false }
         let line = readSmallFile("/proc/self/status")?.split(separator: "\n").first { $0.hasPrefix("CapEff:") }
         return line.flatMap { UInt64($0.dropFirst(7).trimmed, radix: 16) }.map { $0 & resource != 0 } ?? false
     }
@@ -46,6 +48,7 @@ extension ContainerRuntime {
             stateDirectory: places.run,
             throttledProcessors: machine.throttledProcessors, hardLimits: machine.hardLimits,
             cgroupsPath: "/\(Cgroups.parent)/\(cgroups.name(request.id))")
+        if !userNamespace.isInitial { facts.idMappings = (userNamespace.uids.identity, userNamespace.gids.identity) }
         for mount in request.mounts {
             guard let source = mount.sources.first, mount.sources.count == 1 else {
                 throw LunetteError(.unsupported, "mounting an image isn't built yet", path: "mounts[\(mount.index + 1)]")

@@ -26,7 +26,14 @@ extension ContainerRuntime {
             containerID: request.id, root: try root(request, places), cgroupsV1: cgroup.version == .v1 ? cgroup.paths : [],
             cgroupV2: cgroup.version == .v2 ? cgroup.paths.first : nil, joinedIDBase: request.idRange?.first, seccompProgram: program.bytes,
             seccompFlags: program.flags, keepsStdinOpen: request.spec.hasStdin)
-        input.cgroupView = cgroup.version == .v2 ? .v2 : .v1(cgroup.directories.map { $0.controllers.joined(separator: ",") })
+        // Without a cgroup of its own, the container would see its user's.
+        input.cgroupView =
+            cgroup.directories.isEmpty
+            ? .none : cgroup.version == .v2 ? .v2 : .v1(cgroup.directories.map { $0.controllers.joined(separator: ",") })
+        if !userNamespace.isInitial {
+            input.rootless = RootlessPlan(usesUserAttributes: true, keepsGroups: userNamespace.isSingle)
+            input.mapsTrees = false
+        }
         input.monitor = MonitorPlan(
             initProcess: request.spec.hasInit, logMaximumSize: UInt64(clamping: request.spec.log.maximumSize),
             logMaximumFiles: UInt64(clamping: request.spec.log.maximumFiles), oomEvents: cgroup.outOfMemoryFile)

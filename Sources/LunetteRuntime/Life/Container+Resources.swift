@@ -22,7 +22,7 @@ extension Container {
 
     /// Figures of now, as `c:stats()` returns them: bytes, seconds, counts.
     package func stats() async throws(LunetteError) -> Value {
-        let figures = await blocking { [cgroup] in cgroup.statistics() }
+        let figures = await blocking { [self] in cgroup.directories.isEmpty ? statisticsOfProcesses() : cgroup.statistics() }
         return figures.value(time: SystemClock.now)
     }
 
@@ -40,7 +40,7 @@ extension Container {
     /// The container's processes as `c:processes()` returns them, read from the host, running nothing inside.
     package func processes() async throws(LunetteError) -> Value {
         let own = record.initProcess?.pid
-        return await blocking { [cgroup] in .array(cgroup.processes().compactMap { Self.describe($0, own) }) }
+        return await blocking { [self] in .array(processIDs().compactMap { Self.describe($0, own) }) }
     }
 
     private static func describe(_ pid: Int32, _ own: Int32?) -> Value? {

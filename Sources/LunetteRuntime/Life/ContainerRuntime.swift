@@ -8,6 +8,8 @@ package final class ContainerRuntime: Sendable {
     let cgroups: Cgroups
     let shimPath: String
     let machine: MachineFacts
+    /// An ordinary user's engine stands in one of its own.
+    let userNamespace = UserNamespace.current
     /// Compiled filters are kept below the root by their profile's digest.
     let seccomp: SeccompCompiler
     private let shim = Mutex<FileDescriptor?>(nil)
@@ -23,18 +25,11 @@ package final class ContainerRuntime: Sendable {
     }
 
     /// Finds the shim, detects cgroups, makes the `containers` directories.
-    /// - Throws: `not_found` when there is no shim; `unsupported` when the kernel lacks what a container needs, by name;
-    ///   `invalid_argument` when the state directory's path is too long for a socket.
+    /// - Throws: `not_found` when there is no shim; `unsupported` when the kernel lacks what a container needs, by name.
     package static func open(_ configuration: RuntimeConfiguration) async throws(LunetteError) -> ContainerRuntime {
-        // <state>/containers/<64 digits>/shim.sock must fit into sockaddr_un, 107 bytes.
-        guard configuration.state.utf8.count <= 20 || configuration.state.utf8.count + "/containers//shim.sock".utf8.count + 64 <= 107
-        else {
-            throw LunetteError(
-                .invalidArgument, "the state directory's path is too long for unix sockets (at most 21 bytes): \(configuration.state)",
-                hint: "choose a shorter --state")
-        }
         return try await blocking { () throws(LunetteError) in
-            guard let layout = CgroupLayout.detect() else {
+            let namespace = UserNamespace.current
+            guard let layout = namespace.isInitial ? CgroupLayout.detect() : .prepared(for: namespace) else {
                 throw LunetteError(.unsupported, "find cgroups: no cgroup file system is mounted", hint: "mount cgroup2 on /sys/fs/cgroup")
             }
             let shimPath = try ShimBinary.find(configuration.shimPath)

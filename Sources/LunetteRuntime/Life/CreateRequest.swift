@@ -58,7 +58,7 @@ package struct CreateRequest: Sendable {
 package struct RuntimeConfiguration: Sendable {
     /// `--root`: `containers/<id>/{upper,work,log*}` live here.
     package var root: String
-    /// `--state`: `containers/<id>/{plan,shim.sock,exit,hosts,hostname,resolv.conf}` live here. At most 60 bytes long.
+    /// `--state`: `containers/<id>/{plan,shim.sock,exit,hosts,hostname,resolv.conf}` live here.
     package var state: String
     /// nil = `LUNETTE_SHIM`, beside the running program, then `../lib/lunette`.
     package var shimPath: String?

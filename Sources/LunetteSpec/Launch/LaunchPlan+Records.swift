@@ -38,6 +38,7 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
     case oomScore = 3
     case openTree = 4
     case openOverlay = 5
+    case rootless = 6
     case moveNetworkDevice = 8
     case hostname = 10
     case domainname = 11
@@ -91,6 +92,7 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
         case .oomScore: "oom-score"
         case .openTree: "open-tree"
         case .openOverlay: "open-overlay"
+        case .rootless: "rootless"
         case .moveNetworkDevice: "move-network-device"
         case .hostname: "hostname"
         case .domainname: "domainname"
@@ -172,6 +174,7 @@ extension LaunchStep {
                     ("attributes", .flags(plan.attributes.rawValue, plan.attributes.words)),
                     ("owner_uid", .number(UInt64(plan.ownerUID))), ("owner_gid", .number(UInt64(plan.ownerGID))),
                 ])
+        case .rootless(let plan): plan.record
         case .moveNetworkDevice(let name, let newName):
             LaunchRecord(opcode: .moveNetworkDevice, fields: [("name", .text(name)), ("new_name", .text(newName))])
         case .setTimeOffsets(let lines): LaunchRecord(opcode: .timeOffsets, fields: [("lines", .texts(lines))])

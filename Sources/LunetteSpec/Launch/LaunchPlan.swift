@@ -47,6 +47,9 @@ package enum LaunchStep: Sendable, Hashable {
     /// Moves an interface of the host's network namespace into the container's, addresses included.
     case moveNetworkDevice(name: String, newName: String)
 
+    /// Says that an ordinary user is at work, and what that changes.
+    case rootless(RootlessPlan)
+
     // Namespace phase: inside the new namespaces, while the host phase goes on.
 
     case setHostname(String)

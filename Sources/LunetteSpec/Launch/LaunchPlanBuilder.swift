@@ -13,10 +13,11 @@ struct LaunchPlanBuilder {
     }
 
     private var hasUserNamespace: Bool { spec.linux.namespace(.user) != nil }
-    private var mapping: TreePlan.Mapping { hasUserNamespace ? .container : .none }
+    private var mapping: TreePlan.Mapping { hasUserNamespace && inputs.mapsTrees ? .container : .none }
 
     mutating func build() throws(LunetteError) {
         hostSteps.append(.namespaces(try namespaces()))
+        if let rootless = inputs.rootless { hostSteps.append(.rootless(rootless)) }
         if !inputs.cgroupsV1.isEmpty || inputs.cgroupV2 != nil { hostSteps.append(.joinCgroups(v1: inputs.cgroupsV1, v2: inputs.cgroupV2)) }
         if let score = spec.process?.oomScoreAdj { hostSteps.append(.setOOMScore(Int(score))) }
         try addRoot()
@@ -136,7 +137,7 @@ struct LaunchPlanBuilder {
             root = try slot()
             // What is mounted below it can't always be id-mapped (proc, NFS), so it stays behind then. Another runtime's caller has given
             // the folder to the container's ids already, and decides by device rules which nodes may be opened.
-            let isMapped = hasUserNamespace && !isHandover
+            let isMapped = hasUserNamespace && !isHandover && inputs.mapsTrees
             hostSteps.append(
                 .openTree(
                     TreePlan(

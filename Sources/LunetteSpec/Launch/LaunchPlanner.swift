@@ -39,6 +39,10 @@ package struct LaunchInputs: Sendable, Hashable {
     /// Capabilities that whoever launches has to give, by number. What it lacks can't be granted outside a user namespace and is left out,
     /// as config.md asks ("Runtimes SHOULD NOT fail"); `LaunchPlanner.ungranted` names it.
     package var grantable = UInt64.max
+    /// nil for the machine's root.
+    package var rootless: RootlessPlan?
+    /// Whether trees of the host can be id-mapped: only by the machine's root.
+    package var mapsTrees = true
 
     package init(
         containerID: String, root: Root, cgroupsV1: [String] = [], cgroupV2: String? = nil, cgroupView: CgroupView = .none,

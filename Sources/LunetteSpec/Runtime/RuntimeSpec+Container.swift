@@ -18,6 +18,13 @@ package struct HostFacts: Sendable, Hashable {
     /// Namespaces of other containers, by path (`/proc/PID/ns/net`) or a word for a descriptor that the planner is told of.
     package var joins: [RuntimeSpec.LinuxSection.Namespace]
     package var cgroupsPath: String?
+    /// The maps of the container's user namespace where they aren't `idRange`'s one line: an ordinary user's ids.
+    package var idMappings: (uid: [IDMapping], gid: [IDMapping])? {
+        get { mappings.map { ($0.uid, $0.gid) } }
+        set { mappings = newValue.map { Mappings(uid: $0.uid, gid: $0.gid) } }
+    }
+    private struct Mappings: Sendable, Hashable { var uid, gid: [IDMapping] }
+    private var mappings: Mappings?
     /// Numbers of the devices that the spec asks for, by source path.
     package var devices: [String: RuntimeSpec.LinuxSection.Device]
 
@@ -72,7 +79,13 @@ extension RuntimeSpec {
                 result[index].options.removeAll { $0 == "ro" }
             }
         }
-        let mapping = container.security.hasUserNamespace ? ["idmap"] : []
+        if let groups = facts.idMappings?.gid,
+            !groups.contains(where: { $0.containerID <= 5 && UInt64($0.containerID) + UInt64($0.size) > 5 })
+        {
+            // With one id only there is no group tty to give a terminal to.
+            for index in result.indices where result[index].type == "devpts" { result[index].options.removeAll { $0 == "gid=5" } }
+        }
+        let mapping = container.security.hasUserNamespace && facts.idMappings == nil ? ["idmap"] : []
         if let folder = facts.stateDirectory {
             // Not id-mapped: the runtime gives them to the container's root by its id on the host.
             for name in ["hosts", "hostname", "resolv.conf"] where !container.mounts.contains(where: { $0.target == "/etc/\(name)" }) {
@@ -132,6 +145,7 @@ extension RuntimeSpec.LinuxSection {
             if joined(.user) == nil {
                 uidMappings = [IDMapping(containerID: 0, hostID: range.lowerBound, size: UInt32(range.count))]
                 gidMappings = uidMappings
+                if let own = facts.idMappings { (uidMappings, gidMappings) = own }
             }
         }
         namespaces += [

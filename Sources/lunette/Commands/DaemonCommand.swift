@@ -15,6 +15,7 @@ struct DaemonCommand: LunetteCommand {
     @Option(help: ArgumentHelp("Seconds to linger on demand.", valueName: "seconds")) var linger = 5.0
     @OptionGroup var global: GlobalOptions
 
+    var hostsEngine: Bool { true }
     func prepare() { SignalRelay.block() }
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {

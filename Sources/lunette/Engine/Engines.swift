@@ -7,6 +7,7 @@ import LunetteSpec
 /// Makes the connectors that commands and scripts reach an engine by.
 enum Engines {
     static func connector(_ settings: Settings) async throws(LunetteError) -> any EngineConnector {
+        try UserPlaces.verify(settings)
         if settings.inProcess { return try await open(settings) }
         return EngineClient(state: settings.state, start: EngineStart(arguments: settings.arguments))
     }

@@ -53,6 +53,7 @@ enum Scripts {
     }
 
     private static func connector(_ settings: Settings) throws(LunetteError) -> any EngineConnector {
+        try UserPlaces.verify(settings)
         // The usual way does nothing before the first call; an engine of our own has to be opened.
         guard settings.inProcess else { return EngineClient(state: settings.state, start: EngineStart(arguments: settings.arguments)) }
         return try Blocking.wait { () async -> Result<any EngineConnector, LunetteError> in

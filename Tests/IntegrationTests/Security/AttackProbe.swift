@@ -61,6 +61,8 @@ extension LunetteHome {
             echo 'root:x:0:0:root:/root:/bin/sh' > \(root)/etc/passwd; echo 'root:x:0:' > \(root)/etc/group
             """
         ).run()
+        // An ordinary user's root folder is that user's.
+        if let user { try await Command("chown", "-R", "\(user.uid):\(user.uid)", root).run() }
         return root
     }
 

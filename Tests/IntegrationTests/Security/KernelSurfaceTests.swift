@@ -175,7 +175,7 @@ struct KernelSurfaceTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             let probe = try await AttackProbe.shared.path()
-            let line = "\(LunetteHome.binary) run --rm -t -v \(probe):/attack:ro \(image) /attack terminal"
+            let line = "\(home.words.joined(separator: " ")) run --rm -t -v \(probe):/attack:ro \(image) /attack terminal"
             let text = try await Command(["script", "-qec", line, "/dev/null"], environment: home.environment).run().text
             let answers = LunetteHome.answers(text.replacingOccurrences(of: "\r", with: "").components(separatedBy: "\n"))
             for name in ["tiocsti", "tiocsti-upper-bits", "tioclinux"] { #expect(answers[name] == "1", "\(name): \(text)") }
@@ -216,7 +216,7 @@ struct KernelSurfaceTests {
             try await home.stopEngine()
             let probe = try await AttackProbe.shared.path()
             let run = ["run", "--rm", "--security-opt", "seccomp=unconfined", "-v", "\(probe):/attack:ro", image]
-            let line = [LunetteHome.binary] + run + ["/attack", "keys", "SERIAL", "lunette-canary"]
+            let line = home.words + run + ["/attack", "keys", "SERIAL", "lunette-canary"]
             let finished = try await Command(["python3", "-c", program] + line, environment: home.environment).run()
             let answers = LunetteHome.answers(finished.lines)
             #expect(answers["own"] == "ok", "\(finished.text)")

@@ -40,7 +40,7 @@ struct LaunchAttackTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             let probe = try await AttackProbe.shared.path()
-            let line = "\(LunetteHome.binary) run --rm -v \(probe):/attack:ro \(image) /attack files"
+            let line = "\(home.words.joined(separator: " ")) run --rm -v \(probe):/attack:ro \(image) /attack files"
             // The client, and the engine that it starts, are given open folders of the host.
             let finished = try await Command(["bash", "-c", "exec 3</ 7</etc 9</root 40</proc; \(line)"], environment: home.environment)
                 .run()

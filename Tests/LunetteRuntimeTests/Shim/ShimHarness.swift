@@ -22,6 +22,8 @@ final class ShimHarness {
     private var nextID: UInt32 = 1
     /// On the shim's command line, which its stages share.
     var name = "test"
+    /// What stands in front of the shim: absolute path first. Descriptors pass through it.
+    var wrapper: [String] = []
 
     /// Makes a store with one layer that holds busybox, and the folders that an engine would make.
     init() throws {
@@ -152,7 +154,8 @@ final class ShimHarness {
         let folders = try [state, container].map { path in
             FileDescriptor(owning: try Self.checked(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path))
         }
-        var request = SpawnRequest(.path(Self.program), arguments: ["lunette-shim", name])
+        let words = wrapper + (wrapper.isEmpty ? ["lunette-shim"] : [Self.program]) + [name]
+        var request = SpawnRequest(.path(wrapper.first ?? Self.program), arguments: words)
         request.descriptors = [nil, nil, nil, plan, theirs.descriptor] + folders + passed
         shim = try LunetteLinux.spawn(request)
         control = try ours.descriptor.duplicate().release()

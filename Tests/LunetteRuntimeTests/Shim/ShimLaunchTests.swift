@@ -7,7 +7,8 @@ import Testing
 extension LaunchOpcode {
     static let headerNumbers: [LaunchOpcode: UInt32] = [
         .namespaces: LNT_NAMESPACES.rawValue, .joinCgroups: LNT_JOIN_CGROUPS.rawValue, .oomScore: LNT_OOM_SCORE.rawValue,
-        .openTree: LNT_OPEN_TREE.rawValue, .openOverlay: LNT_OPEN_OVERLAY.rawValue, .hostname: LNT_HOSTNAME.rawValue,
+        .openTree: LNT_OPEN_TREE.rawValue, .openOverlay: LNT_OPEN_OVERLAY.rawValue,
+        .rootless: LNT_ROOTLESS.rawValue, .hostname: LNT_HOSTNAME.rawValue,
         .domainname: LNT_DOMAINNAME.rawValue, .raiseLoopback: LNT_RAISE_LOOPBACK.rawValue, .attachRoot: LNT_ATTACH_ROOT.rawValue,
         .makeDirectory: LNT_MAKE_DIRECTORY.rawValue, .makeSymlink: LNT_MAKE_SYMLINK.rawValue, .mount: LNT_MOUNT.rawValue,
         .attach: LNT_ATTACH.rawValue, .mountAttributes: LNT_MOUNT_ATTRIBUTES.rawValue, .writeSysctl: LNT_WRITE_SYSCTL.rawValue,

@@ -189,6 +189,8 @@ enum ResultRecords {
                 APIField("state", .path, "where passing state is", required: true),
                 APIField("pid", .integer, "the engine's", required: true),
                 APIField("kernel", .string, "release", required: true), APIField("cgroup_version", .integer, "1 or 2", required: true),
+                APIField("rootless", .boolean, "whether it is an ordinary user's engine", required: true),
+                APIField("not_enforced", .list(.string), "what this machine or user lacks for every container", required: true),
                 APIField("containers", .map(.integer), "by status", required: true),
                 APIField("images", .integer, "how many", required: true),
                 APIField("stay_reasons", .list(.string), "why an engine on demand stays", required: true),

@@ -13,6 +13,8 @@ struct ProcessStage {
     /// Without an init nothing else ties the program to the shim.
     let diesWithParent: Bool
     let handover: HandoverSettings
+    /// A plan without arguments has no program: this process stays and holds the namespaces (a pod).
+    var mayHold = false
 
     /// Doesn't return: executes, or reports why not.
     mutating func run() -> Never {
@@ -48,7 +50,9 @@ struct ProcessStage {
         // The kernel forgets the death signal with every change of ids. A shim that died before this line shows at the gate.
         if diesWithParent { try check(lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL)), "prctl") }
         lnt_umask(mode_t(mask))
-        let program = try findProgram()
+        let isEmpty = try isWithoutProgram()
+        let holds = mayHold && isEmpty
+        let program = holds ? literal("") : try findProgram()
         let argv = try pointers(LNT_ARGUMENTS, extra: nil)
         let envp = try pointers(LNT_ENVIRONMENT, extra: homeVariable(user))
 
@@ -73,6 +77,7 @@ struct ProcessStage {
             currentStep = LNT_NO_NEW_PRIVILEGES.rawValue
             try check(lnt_prctl(Int32(LNT_PR_SET_NO_NEW_PRIVS), 1), "prctl")
         }
+        if holds { return try hold(gate, loadsSeccomp: noNewPrivileges) }
         lnt_reset_signals()
         if noNewPrivileges { try loadSeccomp() }
         currentStep = LNT_EXECUTE.rawValue
@@ -178,7 +183,7 @@ struct ProcessStage {
         try check(lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0), "prctl")
     }
 
-    private func loadSeccomp() throws(Failure) {
+    func loadSeccomp() throws(Failure) {
         var fields = try plan.fields(LNT_SECCOMP)
         let program = try fields.bytes()
         let flags = try fields.word()

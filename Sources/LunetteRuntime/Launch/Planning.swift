@@ -26,6 +26,7 @@ extension ContainerRuntime {
             containerID: request.id, root: try root(request, places), cgroupsV1: cgroup.version == .v1 ? cgroup.paths : [],
             cgroupV2: cgroup.version == .v2 ? cgroup.paths.first : nil, joinedIDBase: request.idRange?.first, seccompProgram: program.bytes,
             seccompFlags: program.flags, keepsStdinOpen: request.spec.hasStdin)
+        input.holdsNamespaces = request.spec.isPod
         input.cgroupView = cgroup.version == .v2 ? .v2 : .v1(cgroup.directories.map { $0.controllers.joined(separator: ",") })
         input.monitor = MonitorPlan(
             initProcess: request.spec.hasInit, logMaximumSize: UInt64(clamping: request.spec.log.maximumSize),
@@ -41,6 +42,7 @@ extension ContainerRuntime {
     private func root(_ request: CreateRequest, _ places: ContainerPlaces) throws(LunetteError) -> LaunchInputs.Root {
         switch request.root {
         case .directory(let path): return .directory(.path(path))
+        case .empty: return .directory(.path("\(places.storage)/root"))
         case .layers(let layers):
             // One detached, id-mapped clone of the engine's root serves layers, upper and work: all are named below it.
             let prefix = configuration.root + "/"

@@ -22,19 +22,13 @@ extension Container {
 
     /// Figures of now, as `c:stats()` returns them: bytes, seconds, counts.
     package func stats() async throws(LunetteError) -> Value {
-        let figures = await blocking { [cgroup] in cgroup.statistics() }
-        return figures.value(time: SystemClock.now)
-    }
-
-    /// Changes limits of the running container. Absent fields stay.
-    package func update(_ resources: CgroupLimits) async throws(LunetteError) {
-        try await blocking { [cgroup, id] () throws(LunetteError) in
-            do throws(LunetteError) { _ = try cgroup.apply(resources) } catch {
-                var failure = error
-                failure.message = "update the limits of container \(id): \(failure.message)"
-                throw failure
-            }
+        let (figures, pressure) = await blocking { [cgroup] in (cgroup.statistics(), cgroup.pressure()) }
+        var value = figures.value(time: SystemClock.now).mapValue ?? [:]
+        if !pressure.isEmpty {
+            value["pressure"] = .map(
+                pressure.reduce(into: ValueMap()) { $0[$1.key] = ["some": .double($1.value.some), "full": .double($1.value.full)] })
         }
+        return .map(value)
     }
 
     /// The container's processes as `c:processes()` returns them, read from the host, running nothing inside.
@@ -56,8 +50,8 @@ extension Container {
             separator: "\0", omittingEmptySubsequences: true)
         // A program can write anything there; what is shown must not move the cursor.
         // Our init is the shim's binary and has its command line.
-        let isOurInit = pid == own && stat.command == "lunette-init"
-        let command = isOurInit ? "lunette-init" : arguments.isEmpty ? "[\(stat.command)]" : arguments.joined(separator: " ")
+        let isOurInit = pid == own && ["lunette-init", "lunette-pod"].contains(stat.command)
+        let command = isOurInit ? stat.command : arguments.isEmpty ? "[\(stat.command)]" : arguments.joined(separator: " ")
         let ticks = 100.0
         var value: ValueMap = [
             "pid": .int(Int64(pid)), "container_pid": .int(numbers("NSpid").last ?? Int64(pid)), "parent_pid": .int(Int64(stat.parent)),

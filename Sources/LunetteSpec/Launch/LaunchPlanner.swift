@@ -37,6 +37,8 @@ package struct LaunchInputs: Sendable, Hashable {
     /// Capabilities that whoever launches has to give, by number. What it lacks can't be granted outside a user namespace and is left out,
     /// as config.md asks ("Runtimes SHOULD NOT fail"); `LaunchPlanner.ungranted` names it.
     package var grantable = UInt64.max
+    /// No program: the container's only process is the shim's own, which waits (a pod). The plan's arguments are empty then.
+    package var holdsNamespaces = false
 
     package init(
         containerID: String, root: Root, cgroupsV1: [String] = [], cgroupV2: String? = nil, cgroupView: CgroupView = .none,
@@ -115,7 +117,7 @@ package enum LaunchPlanner {
 
     private static func process(_ spec: RuntimeSpec, _ inputs: LaunchInputs) throws(LunetteError) -> ProcessPlan {
         guard let section = spec.process else { throw LunetteError(.invalidArgument, "is required", path: "process") }
-        guard !section.args.isEmpty else {
+        guard !section.args.isEmpty || inputs.holdsNamespaces else {
             throw LunetteError(.invalidArgument, "is required: the program and its arguments", path: "process.args")
         }
         var plan = processPlan(section, program: inputs.seccompProgram, flags: inputs.seccompFlags)

@@ -67,6 +67,13 @@ enum ResultRecords {
                 APIField("memory", .map(.number), "`used`, `limit`, `cache`, `peak` bytes", required: true),
                 APIField("pids", .map(.number), "`current`, `limit`", required: true),
                 APIField("io", .map(.number), "`read`, `written` bytes", required: true),
+                APIField("pressure", .map(.any), "cgroup v2: `cpu`, `memory`, `io`: percent of the last 10 s, `some` and `full`"),
+            ]),
+        APIRecord(
+            "FileChange", "a file that differs from the image's", open: true,
+            [
+                APIField("path", .string, "absolute, in the container", required: true),
+                APIField("change", .choice(["added", "changed", "removed"]), "what became of it", required: true),
             ]),
         APIRecord(
             "ProcessInfo", "one process", open: true,

@@ -3,7 +3,9 @@
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -172,7 +174,7 @@ int lnt_set_terminal_size(int fd, unsigned rows, unsigned columns) {
 int lnt_make_controlling_terminal(int fd) { return RESULT(ioctl(fd, TIOCSCTTY, 0)); }
 
 _Static_assert(sizeof(struct lnt_poll) == sizeof(struct pollfd), "lnt_poll is pollfd");
-_Static_assert(LNT_IN == POLLIN && LNT_OUT == POLLOUT && LNT_ERR == POLLERR && LNT_HUP == POLLHUP, "lnt_poll's events are poll's");
+_Static_assert(LNT_IN == POLLIN && LNT_PRI == POLLPRI && LNT_OUT == POLLOUT && LNT_ERR == POLLERR && LNT_HUP == POLLHUP, "lnt_poll's events are poll's");
 
 int lnt_wait_ready(struct lnt_poll *list, size_t count, int64_t milliseconds) {
   int result;
@@ -194,3 +196,20 @@ int lnt_next_signal(int fd) {
 }
 
 int lnt_kill(pid_t pid, int signal) { return RESULT(kill(pid, signal)); }
+
+int lnt_watch_v1(int file, const char *control) {
+  int events = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (events < 0) return -errno;
+  int fd = open(control, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) {
+    int error = errno;
+    close(events);
+    return -error;
+  }
+  char line[64];
+  int size = snprintf(line, sizeof line, "%d %d", events, file);
+  int result = write(fd, line, (size_t)size) == size ? events : -errno;
+  if (result < 0) close(events);
+  close(fd);
+  return result;
+}

@@ -24,6 +24,7 @@ public final class Engine: EngineConnector {
     let images: any ImageHost
     let plugins: Plugins
     let volumes: Volumes
+    let execWaits = ExecWaits()
     let startedAt: Double
     /// Other people's id ranges, read once.
     let reservedRanges: [IDRange]

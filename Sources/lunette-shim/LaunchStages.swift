@@ -99,6 +99,7 @@ struct LaunchStages {
         var stage = ProcessStage(
             plan: plan, gate: gate, stdio: stdio, root: root, createsWorkingDirectory: true, makesConsole: true,
             diesWithParent: diesWithParent, handover: handover)
+        stage.mayHold = !handover.isOn
         stage.run()
     }
 

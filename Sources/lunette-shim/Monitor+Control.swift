@@ -150,6 +150,11 @@ extension Monitor {
             if target.process > 0 { execs.closeInput(target.process) } else { closeStdin() }
             done(fd, id, 0)
             return 0
+        case LNT_MSG_OOM_POLICY.rawValue:
+            guard let policy = request.read(lnt_signal.self) else { break }
+            outOfMemory.endsGroup = policy.everyone != 0
+            done(fd, id, 0)
+            return 0
         case LNT_MSG_RESIZE.rawValue:
             guard let size = request.read(lnt_resize.self) else { break }
             let master = size.process > 0 ? execs.terminal(size.process) : terminal

@@ -278,6 +278,7 @@ extension Monitor {
         guard isGateOpen, state == LNT_IS_CREATED else { return }  // otherwise the wait for the process tells
         marks.5 = lnt_clock_monotonic()
         state = LNT_IS_RUNNING
+        watchOutOfMemory(plan)
         plan?.unmap()
         plan = nil
         tellStateToAll(LNT_MSG_STARTED)

@@ -61,6 +61,7 @@ final class Monitor {
     var status: Int32 = 0
     var hasStatus = false
     var oomKills: UInt64 = 0
+    var outOfMemory = OutOfMemoryWatch()
     var startedAt: UInt64 = 0
     var endedAt: UInt64 = 0
     var failureRecord = lnt_failure()
@@ -69,7 +70,7 @@ final class Monitor {
     let polls: UnsafeMutablePointer<lnt_poll>
     let pollTargets: UnsafeMutablePointer<PollTarget>
 
-    enum PollKind { case signals, listening, connection, gate, lifeline, stream, sink, input, exec }
+    enum PollKind { case signals, listening, connection, gate, lifeline, stream, sink, input, exec, memory }
     struct PollTarget {
         var kind: PollKind
         var index: Int
@@ -118,6 +119,7 @@ final class Monitor {
         for index in 0..<connections.count { add(connections[index], Int32(LNT_IN), .connection, index) }
         add(gate, Int32(LNT_IN), .gate)
         add(lifeline, Int32(LNT_IN), .lifeline)
+        add(outOfMemory.fd, outOfMemory.events, .memory)
         var isWaitingForTerminal = false
         for index in 0..<relay.streamCount where relay.streams[index].isUsed && relay.streams[index].length == 0 {
             add(relay.streams[index].fd, Int32(LNT_IN), .stream, index)
@@ -137,9 +139,11 @@ final class Monitor {
             }
         }
         execs.eachGate { add($0, Int32(LNT_IN), .exec, $1) }
-        _ = lnt_wait_ready(polls, count, isWaitingForTerminal || releaseDeadline > 0 ? 200 : -1)
+        let pause: Int64 = isWaitingForTerminal || releaseDeadline > 0 ? 200 : -1
+        _ = lnt_wait_ready(polls, count, outOfMemory.isBusy ? OutOfMemoryWatch.pause : pause)
         for index in 0..<count where polls[index].revents != 0 { dispatch(pollTargets[index], polls[index].fd) }
         if isWaitingForTerminal { for index in 0..<relay.streamCount where relay.streams[index].length > 0 { pump(index) } }
+        if outOfMemory.isBusy { lookAtOutOfMemory() }
         closeFinishedInput()
         execs.settle(self)
     }
@@ -161,6 +165,7 @@ final class Monitor {
             if relay.sinks[target.index].isUsed { pump(Int(relay.sinks[target.index].stream)) }
         case .input: if relay.inputs[target.index].isUsed { relay.pumpInput(target.index) }
         case .exec: execs.readGate(target.index, self)
+        case .memory: outOfMemorySaid()
         }
     }
 

@@ -13,6 +13,8 @@ struct ProcessStage {
     /// Without an init nothing else ties the program to the shim.
     let diesWithParent: Bool
     let handover: HandoverSettings
+    /// A plan without arguments has no program: this process stays and holds the namespaces (a pod).
+    var mayHold = false
 
     /// Doesn't return: executes, or reports why not.
     mutating func run() -> Never {
@@ -49,7 +51,9 @@ struct ProcessStage {
         // The kernel forgets the death signal with every change of ids. A shim that died before this line shows at the gate.
         if diesWithParent { try check(lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL)), "prctl") }
         lnt_umask(mode_t(mask))
-        let program = try findProgram()
+        let isEmpty = try isWithoutProgram()
+        let holds = mayHold && isEmpty
+        let program = holds ? literal("") : try findProgram()
         let argv = try pointers(LNT_ARGUMENTS, extra: nil)
         let envp = try pointers(LNT_ENVIRONMENT, extra: homeVariable(user))
 
@@ -73,6 +77,7 @@ struct ProcessStage {
         if notifies { lnt_reset_signals() }
         try runStartHooks()
         if !raises { try setLimits(plan, pid: 0) }
+        if holds { return try hold(gate, noNewPrivileges: noNewPrivileges) }
         if !notifies { try confine(noNewPrivileges, notifies) }
         currentStep = LNT_EXECUTE.rawValue
         try check(lnt_execve(program, argv, envp), "execve", program)
@@ -187,7 +192,7 @@ struct ProcessStage {
         try check(lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0), "prctl")
     }
 
-    private func loadSeccomp(_ notifies: Bool) throws(Failure) {
+    func loadSeccomp(_ notifies: Bool) throws(Failure) {
         var fields = try plan.fields(LNT_SECCOMP)
         let program = try fields.bytes()
         let flags = try fields.word()

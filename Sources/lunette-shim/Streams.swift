@@ -93,6 +93,11 @@ struct Relay {
             _ = lnt_close(fd)
             return
         }
+        // A client whose engine died asks again through the next one, with the same pipe: it has it all already.
+        for index in 0..<sinkCount where sinks[index].isUsed && sinks[index].stream == Int32(stream) && isSame(sinks[index].fd, fd) {
+            _ = lnt_close(fd)
+            return
+        }
         for index in 0..<Self.sinkLimit where !sinks[index].isUsed {
             var sink = Sink(isUsed: true, fd: fd, stream: Int32(stream), position: streams[stream].length, hasBackPressure: hasBackPressure)
             var status = lnt_file_status()
@@ -102,7 +107,7 @@ struct Relay {
                 sink.isTerminal = kind == UInt32(LNT_S_IFCHR)
                 if kind == UInt32(LNT_S_IFIFO) || kind == UInt32(LNT_S_IFCHR) {
                     // A description of our own, so that O_NONBLOCK doesn't change the client's.
-                    let own = reopen(fd)
+                    let own = reopen(fd, Int32(LNT_O_WRONLY))
                     if own >= 0 {
                         _ = lnt_close(fd)
                         sink.fd = own
@@ -118,17 +123,38 @@ struct Relay {
         _ = lnt_close(fd)
     }
 
-    private func reopen(_ fd: Int32) -> Int32 {
+    private func isSame(_ left: Int32, _ right: Int32) -> Bool {
+        var (first, second) = (lnt_file_status(), lnt_file_status())
+        guard lnt_fstat(left, &first) == 0, lnt_fstat(right, &second) == 0 else { return false }
+        return first.mode & UInt32(LNT_S_IFMT) == UInt32(LNT_S_IFIFO) && first.inode == second.inode && first.device == second.device
+    }
+
+    private func reopen(_ fd: Int32, _ access: Int32) -> Int32 {
         withUnsafeTemporaryAllocation(byteCount: 32, alignment: 8) { bytes in
             var path = TextBuffer(bytes.baseAddress!, capacity: 31)
             path.append("/proc/self/fd/")
             path.append(UInt64(fd))
-            return lnt_open(path.terminate(), Int32(LNT_O_WRONLY) | Int32(LNT_O_NONBLOCK) | Int32(LNT_O_NOCTTY), 0)
+            return lnt_open(path.terminate(), access | Int32(LNT_O_NONBLOCK) | Int32(LNT_O_NOCTTY), 0)
         }
     }
 
     /// Feeds a program's stdin from a client's descriptor. `destination` becomes the relay's own unless a relay feeds it already.
-    mutating func feed(_ source: Int32, to destination: Int32, process: UInt32, keepsOpen: Bool) {
+    mutating func feed(_ given: Int32, to destination: Int32, process: UInt32, keepsOpen: Bool) {
+        for index in 0..<inputCount where inputs[index].isUsed && inputs[index].process == process && isSame(inputs[index].source, given) {
+            _ = lnt_close(given)
+            return
+        }
+        var source = given
+        var status = lnt_file_status()
+        let kind = lnt_fstat(given, &status) == 0 ? status.mode & UInt32(LNT_S_IFMT) : 0
+        if kind == UInt32(LNT_S_IFIFO) || kind == UInt32(LNT_S_IFCHR) {
+            // A description of our own that never blocks: who else reads the same pipe may have taken what poll saw.
+            let own = reopen(given, Int32(LNT_O_RDONLY))
+            if own >= 0 {
+                _ = lnt_close(given)
+                source = own
+            }
+        }
         for index in 0..<Self.inputLimit where !inputs[index].isUsed {
             inputs[index] = Input(isUsed: true, source: source, destination: destination, process: process, keepsOpen: keepsOpen)
             inputCount = max(inputCount, index + 1)

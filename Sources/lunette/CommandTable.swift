@@ -12,6 +12,7 @@ enum CommandTable {
                 ResumeCommand.self, ExecCommand.self, AttachCommand.self, LogsCommand.self, WaitCommand.self, RemoveCommand.self,
                 PSCommand.self,
                 InspectCommand.self, StatsCommand.self, TopCommand.self, UpdateCommand.self, RenameCommand.self, CopyCommand.self,
+                DiffCommand.self,
             ]
         ),
         (
@@ -32,7 +33,7 @@ enum CommandTable {
 
     /// The contract's commands of later versions: told apart from typos.
     private static let later = [
-        "diff", "commit", "port", "login", "logout", "network", "service", "job", "node", "script", "scheduler", "secret", "config",
+        "commit", "login", "logout", "network", "service", "job", "node", "script", "scheduler", "secret", "config",
         "project",
         "compose", "sandbox", "plan", "apply", "test", "reload",
     ]
@@ -48,7 +49,22 @@ enum CommandTable {
         }
     }
 
+    /// Those of which more can be said.
+    private static let reasons: [String: (String, String)] = [
+        "port": ("published ports aren't built yet", "they come with networks; use --network host, or container:NAME"),
+        "checkpoint": (
+            "saving processes isn't built, Debian's CRIU can't do it on this kernel",
+            "stop the container and start it again: its files and volumes stay"
+        ),
+        "restore": (
+            "restoring processes isn't built, Debian's CRIU can't do it on this kernel",
+            "stop the container and start it again: its files and volumes stay"
+        ),
+        "commit": ("making an image of a container isn't built yet", "\"lunette build\" makes images, \"lunette cp\" takes files out"),
+    ]
+
     static func unknown(_ name: String) -> LunetteError {
+        if let (why, hint) = reasons[name] { return LunetteError(.unsupported, "run the command \(name): \(why)", hint: hint) }
         if later.contains(name) {
             return LunetteError(.unsupported, "run the command \(name): not built yet", hint: "\"lunette --help\" lists what there is")
         }

@@ -25,18 +25,22 @@ import Testing
         try await withRunning { fixture, container, host in
             try put("\(host)/tree/deep/file", "content")
             #expect(symlink("/etc/shadow", "\(host)/tree/link") == 0)
-            try await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/tree", to: "/tmp")
-            try await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/tree/.", to: "/tmp/renamed")
+            try await fixture.runtime.copyIn(
+                id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: "\(host)/tree", to: "/tmp")
+            try await fixture.runtime.copyIn(
+                id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: "\(host)/tree/.", to: "/tmp/renamed")
             // On disk the ids are the container's own: what belongs to its root belongs to 0.
             let upper = try Directory("\(fixture.folder)/r/containers/c1/upper")
             let file = try #require(try upper.openDirectory("tmp/tree/deep").status("file"))
             #expect(file.uid == 0 && file.gid == 0 && file.permissions == 0o640)
             #expect(try upper.exists("tmp"))
             #expect(try upper.openDirectory("tmp/renamed").exists("deep"))
-            try await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: "/tmp/tree", to: "\(host)/back")
+            try await fixture.runtime.copyOut(
+                id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: "/tmp/tree", to: "\(host)/back")
             #expect(try Directory("\(host)/back/deep").read("file") == Array("content".utf8))
             #expect(try Directory("\(host)/back").status("link")?.kind == .symbolicLink)
-            try await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: "/etc/hostname", to: host)
+            try await fixture.runtime.copyOut(
+                id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: "/etc/hostname", to: host)
             #expect(try Directory(host).read("hostname") == Array("c1\n".utf8))
         }
     }
@@ -47,8 +51,10 @@ import Testing
             _ = try await container.exit()
             #expect(await fixture.runtime.reap(id: "c1", ReapOptions(storage: false)).isClean)
             try put("\(host)/file", "stopped")
-            try await fixture.runtime.copyIn(id: "c1", container: nil, layers: [fixture.layer], from: "\(host)/file", to: "/etc/new")
-            try await fixture.runtime.copyOut(id: "c1", container: nil, layers: [fixture.layer], from: "/etc", to: "\(host)/etc")
+            try await fixture.runtime.copyIn(
+                id: "c1", container: nil, files: CopyFiles(name: "c1", layers: [fixture.layer]), from: "\(host)/file", to: "/etc/new")
+            try await fixture.runtime.copyOut(
+                id: "c1", container: nil, files: CopyFiles(name: "c1", layers: [fixture.layer]), from: "/etc", to: "\(host)/etc")
             #expect(try Directory("\(host)/etc").read("new") == Array("stopped".utf8))
             #expect(try Directory("\(host)/etc").exists("passwd"))
             let again = try await fixture.runtime.create(fixture.request("c1", ["cat", "/etc/new"]))
@@ -71,13 +77,16 @@ import Testing
             #expect(try await exec.exit().code == 0)
             try put("\(host)/evil", "evil")
             await #expect(throws: LunetteError.self) {
-                try await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/evil", to: "/escape/canary")
+                try await fixture.runtime.copyIn(
+                    id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: "\(host)/evil", to: "/escape/canary")
             }
             // The link itself is replaced, not what it names.
-            try await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/evil", to: "/up")
+            try await fixture.runtime.copyIn(
+                id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: "\(host)/evil", to: "/up")
             #expect(try Directory(host).read("canary") == Array("untouched".utf8))
             await #expect(throws: LunetteError.self) {
-                try await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: "/escape/canary", to: "\(host)/stolen")
+                try await fixture.runtime.copyOut(
+                    id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: "/escape/canary", to: "\(host)/stolen")
             }
             // Attack 34: the kernel's own links, which lead where no path does.
             for magic in [
@@ -85,15 +94,19 @@ import Testing
                 "/proc/1/cwd/../\(host)/canary",
             ] {
                 await #expect(throws: LunetteError.self, "\(magic)") {
-                    try await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: magic, to: "\(host)/stolen")
+                    try await fixture.runtime.copyOut(
+                        id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: magic, to: "\(host)/stolen")
                 }
                 // Refused, or written inside.
-                try? await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/evil", to: magic)
+                try? await fixture.runtime.copyIn(
+                    id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: "\(host)/evil", to: magic)
                 #expect(try Directory(host).read("canary") == Array("untouched".utf8), "\(magic)")
             }
             // A link that stays inside is followed.
-            try await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/evil", to: "/inside/here")
-            try await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: "/etc/here", to: "\(host)/here")
+            try await fixture.runtime.copyIn(
+                id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: "\(host)/evil", to: "/inside/here")
+            try await fixture.runtime.copyOut(
+                id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: "/etc/here", to: "\(host)/here")
             #expect(try Directory(host).read("here") == Array("evil".utf8))
         }
     }
@@ -112,8 +125,10 @@ import Testing
                     ]), container: fixture.request("c1", ["x"]).spec, image: ImageProcessConfig()))
             for _ in 0..<300 {
                 // Each may fail or work, inside.
-                try? await fixture.runtime.copyIn(id: "c1", container: container, layers: [], from: "\(host)/evil", to: "/race/file")
-                try? await fixture.runtime.copyOut(id: "c1", container: container, layers: [], from: "/race/file", to: "\(host)/out")
+                try? await fixture.runtime.copyIn(
+                    id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: "\(host)/evil", to: "/race/file")
+                try? await fixture.runtime.copyOut(
+                    id: "c1", container: container, files: CopyFiles(name: "c1", layers: []), from: "/race/file", to: "\(host)/out")
             }
             #expect(try Directory("\(host)/secret").read("file") == Array("secret".utf8))
             #expect(try Directory("\(host)/secret").entries() == ["file"])

@@ -73,10 +73,9 @@ import Testing
             #expect(figures["memory"]?["limit"]?.intValue == 64 << 20)
             #expect(figures["memory"]?["used"]?.intValue ?? 0 > 0)
             #expect(figures["cpu"]?["used"]?.doubleValue ?? 0 > 0)
-            var limits = CgroupLimits()
-            limits.memory = 128 << 20
-            limits.memorySwap = 256 << 20
-            try await container.update(limits)
+            let notEnforced = try await container.update(
+                from: ResourceSpec(memory: 64 << 20), to: ResourceSpec(memory: 128 << 20, memorySwap: 256 << 20))
+            #expect(notEnforced == [])
             #expect(try await container.stats()["memory"]?["limit"]?.intValue == 128 << 20)
         }
     }

@@ -87,6 +87,7 @@
 ---@field mounts? lunette.Mount[] volumes, host folders, tmpfs
 ---@field readonly_rootfs? boolean its root can't be written
 ---@field network? string|string[] `"none"`, `"host"`, `"container:NAME"` or networks
+---@field pod? boolean|string true: no image and no program, namespaces for others to share; a name: that pod's `network` and `ipc`
 ---@field pid? string `"host"` or `"container:NAME"`
 ---@field ipc? string `"host"` or `"container:NAME"`
 ---@field publish? (string|lunette.PublishedPort)[] ports to open on the host
@@ -143,6 +144,11 @@
 ---@field oom_killed boolean the kernel killed it for want of memory
 ---@field reason "exited"|"signal"|"oom"|"seccomp"|"time_limit"|"start_failed"|"stopped"|"hook"|"lost" why; `lost`: its shim was killed, so nobody saw the program's own status
 ---@field finished_at number when
+
+---A file that differs from the image's.
+---@class lunette.FileChange
+---@field path string absolute, in the container
+---@field change "added"|"changed"|"removed" what became of it
 
 ---A file on the host.
 ---@class lunette.FileTarget
@@ -402,6 +408,10 @@ function container_handle:exec(args, options) end
 ---@param options { rows: integer, columns: integer, exec?: string }
 function container_handle:resize(options) end
 
+---Leave an exec running whose end a call waits for: that call returns.
+---@param options { exec: string }
+function container_handle:detach(options) end
+
 ---Connect to a running container's streams until they end.
 ---@param options? { logs?: boolean }
 ---@return lunette.Exit
@@ -420,12 +430,14 @@ function container_handle:follow_logs(options) end
 ---Copy a host file or folder into a container.
 ---@param source string the host's path
 ---@param destination string the path in the container
-function container_handle:copy_in(source, destination) end
+---@param options? { archive?: boolean, follow_link?: boolean }
+function container_handle:copy_in(source, destination, options) end
 
 ---Copy a file or folder out of a container.
 ---@param source string the path in the container
 ---@param destination string the host's path
-function container_handle:copy_out(source, destination) end
+---@param options? { archive?: boolean, follow_link?: boolean }
+function container_handle:copy_out(source, destination, options) end
 
 ---Read a running container's counters.
 ---@return lunette.Stats
@@ -434,6 +446,16 @@ function container_handle:stats() end
 ---List a running container's processes.
 ---@return lunette.ProcessInfo[]
 function container_handle:processes() end
+
+---List what a container changed in its image's files.
+---@return lunette.FileChange[]
+function container_handle:diff() end
+
+---Save a running container's processes; not built.
+function container_handle:checkpoint() end
+
+---Bring saved processes back; not built.
+function container_handle:restore() end
 
 ---Move a container to a state of its lifecycle.
 ---@param state string the state
@@ -661,6 +683,11 @@ function lunette.container.exec(container, args, options) end
 ---@param options { rows: integer, columns: integer, exec?: string }
 function lunette.container.resize(container, options) end
 
+---Leave an exec running whose end a call waits for: that call returns.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@param options { exec: string }
+function lunette.container.detach(container, options) end
+
 ---Connect to a running container's streams until they end.
 ---@param container lunette.container the container: a handle, name, id or a unique prefix of it
 ---@param options? { logs?: boolean }
@@ -683,13 +710,15 @@ function lunette.container.follow_logs(container, options) end
 ---@param container lunette.container the container: a handle, name, id or a unique prefix of it
 ---@param source string the host's path
 ---@param destination string the path in the container
-function lunette.container.copy_in(container, source, destination) end
+---@param options? { archive?: boolean, follow_link?: boolean }
+function lunette.container.copy_in(container, source, destination, options) end
 
 ---Copy a file or folder out of a container.
 ---@param container lunette.container the container: a handle, name, id or a unique prefix of it
 ---@param source string the path in the container
 ---@param destination string the host's path
-function lunette.container.copy_out(container, source, destination) end
+---@param options? { archive?: boolean, follow_link?: boolean }
+function lunette.container.copy_out(container, source, destination, options) end
 
 ---Read a running container's counters.
 ---@param container lunette.container the container: a handle, name, id or a unique prefix of it
@@ -700,6 +729,19 @@ function lunette.container.stats(container) end
 ---@param container lunette.container the container: a handle, name, id or a unique prefix of it
 ---@return lunette.ProcessInfo[]
 function lunette.container.processes(container) end
+
+---List what a container changed in its image's files.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+---@return lunette.FileChange[]
+function lunette.container.diff(container) end
+
+---Save a running container's processes; not built.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+function lunette.container.checkpoint(container) end
+
+---Bring saved processes back; not built.
+---@param container lunette.container the container: a handle, name, id or a unique prefix of it
+function lunette.container.restore(container) end
 
 ---Move a container to a state of its lifecycle.
 ---@param container lunette.container the container: a handle, name, id or a unique prefix of it

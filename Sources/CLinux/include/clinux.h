@@ -147,12 +147,14 @@ struct lnt_poll {
   int16_t events;
   int16_t revents;
 };
-enum { LNT_IN = 1, LNT_OUT = 4, LNT_ERR = 8, LNT_HUP = 16 };  // POLLIN…
+enum { LNT_IN = 1, LNT_PRI = 2, LNT_OUT = 4, LNT_ERR = 8, LNT_HUP = 16 };  // POLLIN…
 // poll(2), again after EINTR; milliseconds < 0 = for ever
 int lnt_wait_ready(struct lnt_poll *list, size_t count, int64_t milliseconds);
 int lnt_signalfd_all(void);      // blocks every signal; a non-blocking descriptor that tells of them
 int lnt_next_signal(int fd);     // its number, 0 = none waiting
 int lnt_kill(pid_t pid, int signal);
+// cgroup v1: an eventfd (close-on-exec, non-blocking) that counts what `file` (memory.oom_control) has to tell, registered by writing to `control`.
+int lnt_watch_v1(int file, const char *control);
 uint64_t lnt_clock_realtime(void);   // ns
 uint64_t lnt_clock_monotonic(void);  // ns
 // Offset of the first such byte, or -1.

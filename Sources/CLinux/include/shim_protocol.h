@@ -39,6 +39,7 @@ enum lnt_message_type {
   LNT_MSG_QUERY = 8,    // answered with STATE
   LNT_MSG_CONTINUE = 10,   // answers HOOKS: the launch goes on
   LNT_MSG_CLOSE_STDIN = 9,  // lnt_signal with process set: closes the program's stdin
+  LNT_MSG_OOM_POLICY = 10,  // lnt_signal: everyone = 1: an out-of-memory kill ends all (cgroup v1; v2's kernel does it by itself)
   // events
   LNT_MSG_STATE = 32,         // lnt_state
   LNT_MSG_CREATED = 33,       // lnt_state
@@ -51,6 +52,7 @@ enum lnt_message_type {
   LNT_MSG_EXEC_FAILED = 40,   // lnt_failure
   LNT_MSG_HOOKS = 42,         // lnt_state: the namespaces exist, prestart and createRuntime hooks are due (handover only)
   LNT_MSG_SINK_DROPPED = 41,  // lnt_exec_event: an attached sink lagged or vanished
+  LNT_MSG_OUT_OF_MEMORY = 42,  // lnt_oom: the kernel killed in the container for want of memory, and something still runs
 };
 
 struct lnt_message {
@@ -131,6 +133,12 @@ struct lnt_exit {
   uint64_t oom_kills;
   uint64_t started_at;
   uint64_t ended_at;
+};
+
+struct lnt_oom {
+  struct lnt_message message;
+  uint64_t kills;       // of this launch
+  uint64_t ends_group;  // 1 = the shim ends the others
 };
 
 struct lnt_exec_event {

@@ -21,6 +21,7 @@ extension Engine {
             changes.events = [
                 event("container.renamed", record, call, name: name, fields: ["old_name": .string(record.name)])
             ]
+            changes.containers = await state.sharers(of: id, renamed: name)
             let now = clock.now()
             do throws(LunetteError) {
                 try await state.update(id, .desired, extra: changes) { record in
@@ -74,61 +75,109 @@ extension Engine {
         return .null
     }
 
-    /// The caller holds the target.
+    /// The caller holds the target. A limit that the kernel refuses changes nothing.
     func update(_ record: ContainerRecord, to spec: ContainerSpec, _ call: Call) async throws(LunetteError) -> ContainerRecord {
         let old = try ContainerSpec(record.spec)
+        var notEnforced = record.notEnforced
         if old.resources != spec.resources, record.state.isAlive {
-            try await live(record).update(CgroupLimits(spec.resources))
+            let limits = try await named(record) { () async throws(LunetteError) in
+                try await live(record).update(from: old.resources, to: spec.resources)
+            }
+            // Devices are no limit and stay as they were told of at the start.
+            notEnforced = record.notEnforced.filter { $0.hasPrefix("the device list") } + spec.notEnforced + limits
+            faultPoint("update.applied")
         }
+        let changed = Self.changes(from: record.spec, to: spec.value)
         var changes = Changes()
         changes.outcomes = [call.outcome(.null)]
         var merged = record.spec.mapValue ?? [:]
-        for key in ["resources", "labels", "restart"] { merged[key] = spec.value[key] }
+        for key in Self.updatable { merged[key] = spec.value[key] }
         var requested = record.requested.mapValue ?? [:]
-        for key in ["resources", "labels", "restart"] { requested[key] = spec.value[key] }
+        for key in Self.updatable { requested[key] = spec.value[key] }
         var updated = record
         updated.spec = .map(merged)
-        changes.events = [event("container.updated", updated, call)]
-        let (newSpec, newRequested, now) = (Value.map(merged), Value.map(requested), clock.now())
-        return try await state.update(record.id, .desired, extra: changes) { record in
-            record.spec = newSpec
-            record.requested = newRequested
-            record.state.policy = RestartPolicy(spec.restart)
-            record.remember("updated", at: now)
+        changes.events = [event("container.updated", updated, call, fields: ["changed": .array(changed.map(Value.string))])]
+        let (newSpec, newRequested, now, lacking) = (Value.map(merged), Value.map(requested), clock.now(), notEnforced)
+        do throws(LunetteError) {
+            return try await state.update(record.id, .desired, extra: changes) { record in
+                record.spec = newSpec
+                record.requested = newRequested
+                record.notEnforced = lacking
+                record.state.policy = RestartPolicy(spec.restart)
+                record.remember("updated", changed.joined(separator: ", "), at: now)
+            }
+        } catch {
+            // What isn't stored shall not hold either.
+            if old.resources != spec.resources, record.state.isAlive {
+                do throws(LunetteError) { _ = try await live(record).update(from: spec.resources, to: old.resources) } catch let undoing {
+                    var failure = error
+                    failure.causes.append(undoing)
+                    throw failure
+                }
+            }
+            throw error
+        }
+    }
+
+    private static let updatable = ["resources", "labels", "restart"]
+
+    /// The fields that differ, by name: `resources.memory`, `labels.app`, `restart`.
+    private static func changes(from old: Value, to new: Value) -> [String] {
+        updatable.flatMap { key -> [String] in
+            let (before, after) = (old[key], new[key])
+            if before == after { return [] }
+            guard key != "restart" else { return [key] }
+            let names = Set((before?.mapValue ?? [:]).keys).union((after?.mapValue ?? [:]).keys).sorted()
+            return names.filter { before?[$0] != after?[$0] }.map { "\(key).\(displayable($0, limit: 64))" }
+        }
+    }
+
+    /// A failure of the runtime's, which knows only ids, under the container's name.
+    private func named<T: Sendable>(
+        _ record: ContainerRecord, _ body: () async throws(LunetteError) -> T
+    ) async throws(LunetteError) -> T {
+        do throws(LunetteError) { return try await body() } catch {
+            var error = error
+            error.message = error.message.replacing(record.id, with: record.name)
+            if error.target == record.id { error.target = record.name }
+            throw error
         }
     }
 
     // MARK: Files
 
     func copyIntoContainer(_ call: Call) async throws(LunetteError) -> Value {
-        let (record, source, destination) = try await copyArguments(call)
+        let (record, files, source, destination) = try await copyArguments(call)
         try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
             try await host.copyIn(
-                id: record.id, container: await supervisor.container(record.id), layers: try await layers(of: record), from: source,
-                to: destination)
+                id: record.id, container: await supervisor.container(record.id), files: files, from: source, to: destination)
         }
         return .null
     }
 
     func copyOutOfContainer(_ call: Call) async throws(LunetteError) -> Value {
-        let (record, source, destination) = try await copyArguments(call)
+        let (record, files, source, destination) = try await copyArguments(call)
         try await host.copyOut(
-            id: record.id, container: await supervisor.container(record.id), layers: try await layers(of: record), from: source,
-            to: destination)
+            id: record.id, container: await supervisor.container(record.id), files: files, from: source, to: destination)
         return .null
     }
 
-    private func copyArguments(_ call: Call) async throws(LunetteError) -> (ContainerRecord, String, String) {
+    private func copyArguments(_ call: Call) async throws(LunetteError) -> (ContainerRecord, CopyFiles, String, String) {
         var arguments = try call.arguments()
         let word = try arguments.target("container")
         let source = try arguments.required("source")
         let destination = try arguments.required("destination")
+        let keepsOwners = try arguments.bool("archive") ?? false
+        let followsLink = try arguments.bool("follow_link") ?? false
         try arguments.finish()
-        return (try await state.container(word), source, destination)
-    }
-
-    private func layers(of record: ContainerRecord) async throws(LunetteError) -> [String] {
-        guard let image = record.image else { return [] }
-        return try await images.get(image.id).snapshotPaths
+        let record = try await state.container(word)
+        if record.isPod {
+            throw LunetteError(
+                .unsupported, "copy files of \(record.name): a pod has none", target: record.name, hint: "name one of its containers")
+        }
+        var files = CopyFiles(name: record.name, layers: [], keepsOwners: keepsOwners, followsLink: followsLink)
+        if let image = record.image { files.layers = try await images.get(image.id).snapshotPaths }
+        files.rootfs = record.spec["rootfs"]?.stringValue
+        return (record, files, source, destination)
     }
 }

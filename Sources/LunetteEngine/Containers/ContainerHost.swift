@@ -13,12 +13,13 @@ protocol ContainerHost: Sendable {
         id: String, _ options: LogOptions, onEntry: @escaping @Sendable (LogEntry) async throws(LunetteError) -> Void
     ) async throws(LunetteError)
     func copyIn(
-        id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String) async throws(LunetteError)
+        id: String, container: (any LiveContainer)?, files: CopyFiles, from source: String, to target: String) async throws(LunetteError)
     func copyOut(
-        id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String) async throws(LunetteError)
+        id: String, container: (any LiveContainer)?, files: CopyFiles, from source: String, to target: String) async throws(LunetteError)
     /// Fills an empty directory with what an image's layers have at a path, owners kept.
     /// - Returns: whether there was anything.
     func copyUp(layers: [String], from target: String, to directory: String) async throws(LunetteError) -> Bool
+    func changes(id: String, name: String, layers: [String], hidden: Set<String>) async throws(LunetteError) -> [FileChange]
     /// The launch plan in its printable form.
     func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String
     /// Gives back what all containers share, when none is left. The engine's last call.
@@ -48,9 +49,11 @@ protocol LiveContainer: Sendable {
     func resize(rows: UInt16, columns: UInt16, exec: String?) async throws(LunetteError)
     func pause() async throws(LunetteError)
     func resume() async throws(LunetteError)
+    func whenOutOfMemory(_ body: @escaping @Sendable (OutOfMemoryNews) -> Void)
     func stats() async throws(LunetteError) -> Value
     func processes() async throws(LunetteError) -> Value
-    func update(_ resources: CgroupLimits) async throws(LunetteError)
+    /// All of it or nothing; see `Container.update`.
+    func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [String]
 }
 
 /// One more process in a container.
@@ -97,21 +100,25 @@ struct RuntimeHost: ContainerHost {
     ) async throws(LunetteError) { try await runtime.readLog(id: id, options, onEntry: onEntry) }
 
     func copyIn(
-        id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String
+        id: String, container: (any LiveContainer)?, files: CopyFiles, from source: String, to target: String
     ) async throws(LunetteError) {
-        try await runtime.copyIn(id: id, container: container as? Container, layers: layers, from: source, to: target)
+        try await runtime.copyIn(id: id, container: container as? Container, files: files, from: source, to: target)
     }
 
     func copyOut(
-        id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String
+        id: String, container: (any LiveContainer)?, files: CopyFiles, from source: String, to target: String
     ) async throws(LunetteError) {
-        try await runtime.copyOut(id: id, container: container as? Container, layers: layers, from: source, to: target)
+        try await runtime.copyOut(id: id, container: container as? Container, files: files, from: source, to: target)
     }
 }
 
 extension RuntimeHost {
     func copyUp(layers: [String], from target: String, to directory: String) async throws(LunetteError) -> Bool {
         try await runtime.copyUp(layers: layers, from: target, to: directory)
+    }
+
+    func changes(id: String, name: String, layers: [String], hidden: Set<String>) async throws(LunetteError) -> [FileChange] {
+        try await runtime.changes(id: id, name: name, layers: layers, hidden: hidden)
     }
 
     func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String { try await runtime.describeLaunch(request).plan }
@@ -131,5 +138,6 @@ extension ExitRecord {
         self.init(
             code: Int(exit.code), signal: exit.signal, oomKilled: exit.oomKilled, reason: reason, finishedAt: exit.finishedAt,
             message: exit.launchFailure?.message)
+        oomKills = Int(exit.oomKills)
     }
 }

@@ -34,7 +34,7 @@ struct ContainerRecord: Sendable, Hashable {
     var image: ImageIdentity?
     var state: ContainerState
     let createdAt: Double
-    /// Nil when the spec asks for no user namespace, or when the range is another container's.
+    /// Nil when the spec asks for no user namespace. Containers that share namespaces have the same.
     var idRange: IDRange?
     /// The last twenty things that happened, oldest first.
     var history: [HistoryEntry] = []
@@ -48,7 +48,9 @@ struct ContainerRecord: Sendable, Hashable {
     var run: Value?
     /// The request of its last start that was committed: a ledger row of another one is a start that a dead engine left half told.
     var startRequest: String?
-    /// The container whose namespaces, and so whose id range, it shares.
+    /// Whose namespaces it shares: ids of containers by `network`, `pid`, `ipc`.
+    var shares: [String: String] = [:]
+    /// The container at the end of that chain, whose user namespace and id range all of them have.
     var sharesRangeOf: String?
     /// The spec's stop signal, else the image's.
     var stopSignal: Int32?

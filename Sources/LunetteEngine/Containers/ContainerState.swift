@@ -18,6 +18,8 @@ struct ContainerState: Sendable, Hashable {
         case started(pid: Int32)
         case startFailed(message: String, code: Int)
         case exited(ExitRecord)
+        /// The kernel killed for want of memory, and something still runs; `kills` counts since the start.
+        case outOfMemory(kills: Int)
         case paused, resumed
         /// A user wants it stopped: `always` remembers, restarts pending are called off.
         case stopRequested
@@ -54,6 +56,8 @@ struct ContainerState: Sendable, Hashable {
     /// A user stopped it: `always` leaves it alone until a user starts it.
     var stoppedByUser = false
     var isStopping = false
+    /// Out-of-memory kills of this run that were told of.
+    var oomKills = 0
     var timeLimitPassed = false
     /// A restart waits for its back-off until then (unix seconds).
     var restartAt: Double?
@@ -80,7 +84,7 @@ struct ContainerState: Sendable, Hashable {
 
         case .started(let pid):
             try require(!isAlive && status != .creating, "is \(status.rawValue)")
-            (status, self.pid, startedAt, exit, restartAt) = (.running, pid, now, nil, nil)
+            (status, self.pid, startedAt, exit, restartAt, oomKills) = (.running, pid, now, nil, nil, 0)
             return hasTimeLimit ? [.emit("container.started"), .armTimeLimit] : [.emit("container.started")]
 
         case .startFailed(let message, let code):
@@ -96,7 +100,14 @@ struct ContainerState: Sendable, Hashable {
             } else if isStopping, record.reason == .signal || record.reason == .exited {
                 record.reason = .stopped
             }
-            return ended(record, now: now, emitting: record.oomKilled ? [.emit("container.oom")] : [])
+            let isNews = record.oomKilled && (record.oomKills > oomKills || oomKills == 0)
+            oomKills = max(oomKills, record.oomKills)
+            return ended(record, now: now, emitting: isNews ? [.emit("container.oom")] : [])
+
+        case .outOfMemory(let kills):
+            guard isAlive, kills > oomKills else { return [] }
+            oomKills = kills
+            return [.emit("container.oom")]
 
         case .paused:
             try require(status == .running, "is \(status.rawValue)")

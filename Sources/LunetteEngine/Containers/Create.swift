@@ -132,6 +132,7 @@ extension Engine {
             }
             let image = try await image(of: spec)
             if let image { try addImageVolumes(image, to: &spec) }
+            if spec.isPod, spec.hostname == nil, let name = spec.name, Names.isHostname(name) { spec.hostname = name }
             try checkBinds(spec)
             var record = ContainerRecord(
                 id: id, name: spec.name!, spec: spec.value, image: image.map { self.identity(of: $0, as: spec) }, createdAt: clock.now(),
@@ -264,22 +265,21 @@ extension Engine {
         return Signal.term.number
     }
 
-    /// An id range of its own, or that of the container whose namespaces it shares (the kernel ties namespaces to their user namespace).
+    /// An id range of its own, or that of the containers whose namespaces it shares (the kernel ties namespaces to their user namespace).
     private func chooseIDs(_ record: inout ContainerRecord, _ spec: ContainerSpec, _ promised: inout Promised) async throws(LunetteError) {
-        for (field, mode) in [("network", spec.network), ("pid", spec.pid), ("ipc", spec.ipc)] {
-            guard case .container(let name) = mode else { continue }
-            do throws(LunetteError) { record.sharesRangeOf = try await state.container(name).id } catch {
-                var error = error
-                error.path = "spec.\(field)"
-                throw error
-            }
+        if let shared = try await state.promiseSharing(spec) {
+            record.shares = shared.containers
+            record.sharesRangeOf = shared.root
+            record.idRange = shared.range
+            promised.range = shared.range
+            return
         }
         if IDRangeAllocator.shared != nil, !spec.security.hasUserNamespace {
             throw LunetteError(
                 .unsupported, "without a user namespace of its own a container would have an ordinary user's engine in its hands",
                 path: "spec.security.user_namespace", hint: "leave it out, or run the engine as root")
         }
-        guard spec.security.hasUserNamespace, record.sharesRangeOf == nil else { return }
+        guard spec.security.hasUserNamespace else { return }
         // Nothing to lease: it is everyone's.
         if IDRangeAllocator.shared != nil { return }
         let range = try await state.promiseRange(reserved: reservedRanges)

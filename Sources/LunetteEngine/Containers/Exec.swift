@@ -44,7 +44,11 @@ extension Engine {
             await supervisor.watch(exec: process, key: "\(record.id)/\(process.id)")
             return ["pid": .int(Int64(process.pid))]
         }
-        let exit = try await wait(for: process, timeout: timeout, record, call)
+        guard let exit = try await wait(for: process, timeout: timeout, record, call) else {
+            // Its caller left it running.
+            await supervisor.watch(exec: process, key: "\(record.id)/\(process.id)")
+            return ["pid": .int(Int64(process.pid))]
+        }
         var result: ValueMap = ["code": .int(Int64(exit.code))]
         result["signal"] = exit.signal.map(Value.string)
         if checks, exit.code != 0 {
@@ -66,12 +70,15 @@ extension Engine {
     }
 
     /// Waits for an exec's end.
+    /// - Returns: nil when its caller left it running (`container.detach`).
     /// - Throws: `timeout` after killing it; `cancelled`, likewise.
     private func wait(
         for process: any LiveExec, timeout: Double?, _ record: ContainerRecord, _ call: Call
-    ) async throws(LunetteError) -> ContainerExit {
-        enum Outcome: Sendable { case ended(Result<ContainerExit, LunetteError>), timedOut, cancelled }
+    ) async throws(LunetteError) -> ContainerExit? {
+        enum Outcome: Sendable { case ended(Result<ContainerExit, LunetteError>), timedOut, cancelled, left }
         let race = Race<Outcome>()
+        execWaits.add(call.request.id) { race.finish(.left) }
+        defer { execWaits.remove(call.request.id) }
         let waiting = Task {
             do throws(LunetteError) { race.finish(.ended(.success(try await process.exit()))) } catch {
                 race.finish(.ended(.failure(error)))
@@ -89,6 +96,10 @@ extension Engine {
         }
         timer.cancel()
         if case .ended(let result) = outcome { return try result.get() }
+        if case .left = outcome {
+            waiting.cancel()
+            return nil
+        }
         do throws(LunetteError) { try await process.kill(signal: Signal.kill.number) } catch {
             // It ended in this moment, or the shim is lost, and the process with it.
         }
@@ -99,6 +110,20 @@ extension Engine {
                 .timeout, "the command in \(record.name) did not end within \(timeout ?? 0) s and was killed", target: record.name)
         }
         throw LunetteError(.cancelled, "\(call.request.function) was cancelled", operation: call.request.function)
+    }
+
+    /// Leaves an exec running that its caller waits for: the waiting call returns, the process stays.
+    func detachFromExec(_ call: Call) async throws(LunetteError) -> Value {
+        var arguments = try call.arguments()
+        let word = try arguments.target("container")
+        let exec = try arguments.required("exec")
+        try arguments.finish()
+        let record = try await state.container(word)
+        guard execWaits.leave(exec) else {
+            throw LunetteError(
+                .notFound, "nobody waits for an exec \(displayable(exec, limit: 80)) in \(record.name)", target: record.name)
+        }
+        return .null
     }
 
     /// The image's own defaults; nil for a `rootfs`.

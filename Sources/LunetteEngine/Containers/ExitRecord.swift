@@ -16,6 +16,8 @@ struct ExitRecord: Sendable, Hashable {
     /// `SIGKILL`; nil when the process returned.
     var signal: String?
     var oomKilled = false
+    /// How many processes of the container the kernel killed for want of memory.
+    var oomKills = 0
     var reason: Reason
     /// Unix seconds.
     var finishedAt: Double
@@ -27,6 +29,7 @@ struct ExitRecord: Sendable, Hashable {
         map["finished_at"] = .double(finishedAt)
         map["signal"] = signal.map(Value.string)
         map["message"] = message.map(Value.string)
+        if oomKills > 0 { map["oom_kills"] = .int(Int64(oomKills)) }
         return .map(map)
     }
 
@@ -46,6 +49,7 @@ struct ExitRecord: Sendable, Hashable {
             reason: (value["reason"]?.stringValue).flatMap(Reason.init) ?? .lost, finishedAt: value["finished_at"]?.doubleValue ?? 0,
             message: value["message"]?.stringValue
         )
+        oomKills = Int(value["oom_kills"]?.intValue ?? 0)
     }
 
     /// Whether `on_failure` counts this as a failure.

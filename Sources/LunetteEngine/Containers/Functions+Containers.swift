@@ -38,6 +38,10 @@ extension Functions {
 
     static let containerInside: [String: Function] = [
         "container.exec": .reading { engine, call, _ async throws(LunetteError) in try await engine.execInContainer(call) },
+        "container.detach": .reading { engine, call, _ async throws(LunetteError) in try await engine.detachFromExec(call) },
+        "container.checkpoint": .reading { engine, call, _ async throws(LunetteError) in try await engine.refuseCheckpoint(call) },
+        "container.restore": .reading { engine, call, _ async throws(LunetteError) in try await engine.refuseCheckpoint(call) },
+        "container.diff": .reading { engine, call, _ async throws(LunetteError) in try await engine.changedFiles(call) },
         "container.resize": .reading { engine, call, _ async throws(LunetteError) in try await engine.resizeContainer(call) },
         "container.attach": .reading { engine, call, _ async throws(LunetteError) in try await engine.attachContainer(call) },
         "container.logs": .reading { engine, call, _ async throws(LunetteError) in try await engine.readLogs(call) },

@@ -23,15 +23,10 @@ extension Engine {
                 .invalidState, "remove container \(record.name): it is \(record.state.status.rawValue)", target: record.name,
                 hint: "stop it first, or remove it with force")
         }
-        let sharers = await state.containers.values.filter { $0.sharesRangeOf == record.id && $0.state.isAlive }.map(\.name).sorted()
-        guard sharers.isEmpty else {
-            throw LunetteError(
-                .invalidState, "remove container \(record.name): \(sharers.joined(separator: ", ")) shares its namespaces",
-                target: record.name,
-                hint: "stop those first")
-        }
+        try await refuseWhileShared(record, force: force)
         try await ask("container.remove", record, call, fields: ["force": .bool(force)])
         try call.checkCancellation()
+        if force { try await removeMembers(of: record, removesVolumes: removesVolumes, call) }
         if record.state.isAlive {
             let (stopping, effects) = try await state.apply(.stopRequested, to: record.id)
             await supervisor.carryOut(effects, stopping)

@@ -148,6 +148,7 @@ extension Engine {
         var config: ImageConfig?
         switch spec.root {
         case .rootfs(let path): root = .directory(path)
+        case .none: root = .empty
         case .image(let name):
             guard let image = try await images.find(record.image?.id ?? name) else {
                 throw LunetteError(
@@ -158,23 +159,9 @@ extension Engine {
             root = .layers(image.snapshotPaths)
             config = image.config
         }
-        var range = record.idRange ?? IDRangeAllocator.shared
-        var shared: ProcessIdentity?
-        if let other = record.sharesRangeOf {
-            guard let sharer = await state.containers[other], sharer.state.isAlive,
-                let run = sharer.run.flatMap(LunetteRuntime.ContainerRecord.init(value:))
-            else {
-                throw LunetteError(
-                    .invalidState, "the container whose namespaces \(record.name) shares does not run", target: record.name,
-                    hint: "start it first")
-            }
-            range = sharer.idRange ?? IDRangeAllocator.shared
-            shared = run.initProcess
-        }
-        var request = CreateRequest(id: record.id, spec: spec, image: config?.config, root: root, idRange: range)
-        if case .container = spec.network { request.joinNetworkOf = shared }
-        if case .container = spec.ipc { request.joinIPCOf = shared }
-        if case .container = spec.pid { request.joinPIDOf = shared }
+        var request = CreateRequest(
+            id: record.id, spec: spec, image: config?.config, root: root, idRange: record.idRange ?? IDRangeAllocator.shared)
+        try await join(record, &request)
         // A terminal stays when its user leaves: the end of the keys isn't a hang-up.
         request.io = ProcessIO(
             stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr, keepsStdinOpen: spec.hasTerminal, size: streams.size)

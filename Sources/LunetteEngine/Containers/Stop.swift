@@ -20,6 +20,7 @@ extension Engine {
 
     /// - Returns: how it ended; nil when it never ran. The caller holds the target.
     func stop(_ record: ContainerRecord, grace: Double, _ call: Call) async throws(LunetteError) -> ExitRecord? {
+        try await stopMembers(of: record, grace: grace, call)
         let (stopping, effects) = try await state.apply(.stopRequested, to: record.id, note: ("stop", nil), durability: .desired)
         await supervisor.carryOut(effects, stopping)
         faultPoint("stop.committed")

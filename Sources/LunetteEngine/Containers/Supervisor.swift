@@ -21,6 +21,8 @@ actor Supervisor {
     private var restarts: [String: Task<Void, Never>] = [:]
     private var timeLimits: [String: Task<Void, Never>] = [:]
     private var removals: [String: Task<Void, Never>] = [:]
+    /// Tell of out-of-memory kills that a container survives.
+    private var memoryWatches: [String: Task<Void, Never>] = [:]
     /// Detached execs, by container and exec: each is waited for, so that what the runtime keeps of it goes when it ends.
     private var execs: [String: Task<Void, Never>] = [:]
     private var isShuttingDown = false
@@ -46,6 +48,11 @@ actor Supervisor {
     /// Watches a container that runs until it ends.
     func watch(_ id: String, _ container: any LiveContainer, effects: [ContainerState.Effect], record: ContainerRecord) {
         live[id] = container
+        // Only the newest counts: it says how many there were.
+        let (news, continuation) = AsyncStream<OutOfMemoryNews>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        container.whenOutOfMemory { continuation.yield($0) }
+        memoryWatches[id]?.cancel()
+        memoryWatches[id] = Task { for await item in news { await outOfMemory(id, item) } }
         watchers[id] = Task {
             do throws(LunetteError) {
                 let exit = try await container.exit()
@@ -65,13 +72,25 @@ actor Supervisor {
     private func ended(_ id: String, _ exit: ExitRecord) async {
         if isShuttingDown { return }
         watchers[id] = nil
+        memoryWatches.removeValue(forKey: id)?.cancel()
         live[id] = nil
         do throws(LunetteError) {
             let (record, effects) = try await state.apply(.exited(exit), to: id, note: ("exited", exit.reason.rawValue))
             carryOut(effects, record)
+            await state.noteEnd(of: id)
         } catch {
             // Removed under our hands, or the database failed: the exit record on disk stays, the next engine reads it.
             if error.code != .notFound { await state.note(degraded: "its exit couldn't be stored: \(error.message)", id) }
+        }
+    }
+
+    private func outOfMemory(_ id: String, _ news: OutOfMemoryNews) async {
+        do throws(LunetteError) {
+            _ = try await state.apply(
+                .outOfMemory(kills: Int(news.kills)), to: id,
+                note: ("oom", "\(news.kills) killed" + (news.endsGroup ? ", ending the others" : "")))
+        } catch {
+            // It ended in this moment, and its exit tells the same.
         }
     }
 
@@ -129,6 +148,7 @@ actor Supervisor {
     /// Forgets a container that is being removed: watchers and timers end.
     func forget(_ id: String) async {
         watchers.removeValue(forKey: id)?.cancel()
+        memoryWatches.removeValue(forKey: id)?.cancel()
         restarts.removeValue(forKey: id)?.cancel()
         timeLimits.removeValue(forKey: id)?.cancel()
         live[id] = nil
@@ -188,6 +208,7 @@ actor Supervisor {
         isShuttingDown = true
         for task in watchers.values { task.cancel() }
         for task in execs.values { task.cancel() }
+        for task in memoryWatches.values { task.cancel() }
         for task in restarts.values { task.cancel() }
         for task in timeLimits.values { task.cancel() }
         for task in Array(removals.values) { await task.value }

@@ -109,7 +109,11 @@ extension Database {
                         INSERT INTO containers (id, name, id_base, record) VALUES (?, ?, ?, ?)
                         ON CONFLICT (id) DO UPDATE SET name = excluded.name, id_base = excluded.id_base, record = excluded.record
                         """
-                ).execute(arguments: [record.id, record.name, record.idRange.map { Int64($0.first) }, Data(record.encoded)])
+                ).execute(arguments: [
+                    record.id, record.name,
+                    // One range, one owner: who shares namespaces has another's.
+                    record.sharesRangeOf == nil ? record.idRange.map { Int64($0.first) } : nil, Data(record.encoded),
+                ])
             }
             for id in changes.removedContainers {
                 try db.cachedStatement(sql: "DELETE FROM containers WHERE id = ?").execute(arguments: [id])

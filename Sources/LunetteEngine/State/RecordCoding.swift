@@ -21,6 +21,7 @@ extension ContainerRecord {
         if let image { map["image"] = ["reference": .string(image.reference), "digest": .string(image.digest), "id": .string(image.id)] }
         if let idRange { map["id_range"] = [.int(Int64(idRange.first)), .int(Int64(idRange.count))] }
         map["exit"] = state.exit?.value
+        if state.oomKills > 0 { map["oom_kills"] = .int(Int64(state.oomKills)) }
         map["pid"] = state.pid.map { .int(Int64($0)) }
         map["started_at"] = state.startedAt.map(Value.double)
         map["restart_at"] = state.restartAt.map(Value.double)
@@ -30,6 +31,7 @@ extension ContainerRecord {
         map["start_request"] = startRequest.map(Value.string)
         if !requested.isNull { map["requested"] = requested }
         map["shares_range_of"] = sharesRangeOf.map(Value.string)
+        if !shares.isEmpty { map["shares"] = .strings(shares) }
         map["stop_signal"] = stopSignal.map { .int(Int64($0)) }
         if !history.isEmpty { map["history"] = .array(history.map(\.value)) }
         if !profile.isEmpty { map["profile"] = .array(profile.map { [.string($0.phase), .int(Int64($0.microseconds))] }) }
@@ -48,6 +50,7 @@ extension ContainerRecord {
         state.status = status
         state.pid = (value["pid"]?.intValue).flatMap { Int32(exactly: $0) }
         state.exit = ExitRecord(value: value["exit"])
+        state.oomKills = Int(value["oom_kills"]?.intValue ?? 0)
         state.startedAt = value["started_at"]?.doubleValue
         state.restartAt = value["restart_at"]?.doubleValue
         state.restarts = Int(value["restarts"]?.intValue ?? 0)
@@ -77,6 +80,7 @@ extension ContainerRecord {
         startRequest = value["start_request"]?.stringValue
         requested = value["requested"] ?? .null
         sharesRangeOf = value["shares_range_of"]?.stringValue
+        for (kind, id) in value["shares"]?.mapValue ?? [:] { shares[kind] = id.stringValue }
         stopSignal = (value["stop_signal"]?.intValue).flatMap { Int32(exactly: $0) }
         history = (value["history"]?.arrayValue ?? []).compactMap { entry in
             guard let time = entry["time"]?.doubleValue, let what = entry["what"]?.stringValue else { return nil }

@@ -178,6 +178,10 @@ actor State {
         for case .emit(let name) in effects {
             var fields = fields
             if let exit = record.state.exit, name == "container.exited" || name == "container.oom" { fields["exit"] = exit.value }
+            if name == "container.oom" {
+                fields["kills"] = .int(Int64(record.state.oomKills))
+                fields["policy"] = record.spec["resources"]?["oom"]
+            }
             if !record.labels.isEmpty { fields["labels"] = .map(record.labels) }
             changes.events.append(
                 PendingEvent(
@@ -321,6 +325,9 @@ actor State {
         promisedRanges.insert(range)
         return range
     }
+
+    /// Keeps a range that another container has already, for one that shares it.
+    func keep(range: IDRange) { promisedRanges.insert(range) }
 
     func withdraw(name: String, kind: String) { promisedNames.remove("\(kind)/\(name)") }
     func withdraw(range: IDRange) { promisedRanges.remove(range) }

@@ -7,6 +7,8 @@ package struct TreeCopy {
         case keep
         /// Everything belongs to these.
         case all(uid: UInt32, gid: UInt32)
+        /// As in the source, by the numbers of another user namespace: so much is added. What falls out of its range is its root's.
+        case shifted(uid: Int64, gid: Int64)
     }
 
     private let ownership: Ownership
@@ -152,7 +154,16 @@ package struct TreeCopy {
         switch ownership {
         case .keep: (uid, gid)
         case .all(let uid, let gid): (uid, gid)
+        case .shifted(let byUID, let byGID): (Self.shift(uid, byUID), Self.shift(gid, byGID))
         }
+    }
+
+    /// Ranges have 65,536 ids; without a user namespace nothing is added.
+    private static func shift(_ id: UInt32, _ offset: Int64) -> UInt32 {
+        if offset == 0 { return id }
+        let inside = offset > 0 ? Int64(id) : Int64(id) + offset
+        let isInRange = (0..<65536).contains(inside)
+        return offset > 0 ? UInt32(clamping: offset + (isInRange ? inside : 0)) : isInRange ? UInt32(inside) : 0
     }
 
     /// Owner first (the kernel drops setuid bits at a change of owner), then mode, then times.

@@ -10,8 +10,8 @@ struct ContainerRoot {
     let gid: UInt32
 
     /// The view of a running container's pid 1, through `/proc/PID/root`. Blocks.
-    static func running(_ container: Container) throws(LunetteError) -> ContainerRoot {
-        let gone = LunetteError(.invalidState, "container \(container.id) isn't running any more", target: container.id)
+    static func running(_ container: Container, name: String) throws(LunetteError) -> ContainerRoot {
+        let gone = LunetteError(.invalidState, "container \(name) isn't running any more", target: container.id)
         guard let process = container.record.initProcess else { throw gone }
         let path = "/proc/\(process.pid)"
         do throws(SystemCallError) {
@@ -22,7 +22,7 @@ struct ContainerRoot {
             let gid = base(readSmallFile("\(path)/gid_map"))
             // Compared after everything was opened: all of it is this container's.
             guard process.isAlive else { throw SystemCallError("find process", "\(process.pid)", errno: ErrorNumber.noProcess) }
-            return ContainerRoot(directory: Directory(root, label: container.id), uid: uid, gid: gid)
+            return ContainerRoot(directory: Directory(root, label: name), uid: uid, gid: gid)
         } catch {
             if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.noProcess { throw gone }
             throw error.lunette
@@ -39,13 +39,49 @@ struct ContainerRoot {
     }
 
     /// A stopped container's layers and upper, mounted nowhere. Ids are those on disk, which are the container's own. Blocks.
-    static func stopped(_ places: ContainerPlaces, layers: [String]) throws(LunetteError) -> ContainerRoot {
+    static func stopped(_ places: ContainerPlaces, layers: [String], name: String) throws(LunetteError) -> ContainerRoot {
         try atBorder(
-            "open the files of container \(places.id)",
+            "open the files of container \(name)",
             { () throws(SystemCallError) in
+                let store = try Directory(making: places.storage)
+                // One that never started has no upper yet; the start takes it as it finds it.
+                for folder in ["upper", "work"] where try !store.exists(folder) {
+                    let made = try store.makeDirectory(folder)
+                    if folder == "upper" { try check(lnt_host_fchmod(made.descriptor.number, 0o755), "chmod", made.label) }
+                }
                 let root = try DetachedOverlay.make(lowers: layers, upper: ("\(places.storage)/upper", "\(places.storage)/work"))
-                return ContainerRoot(directory: root, uid: 0, gid: 0)
+                return ContainerRoot(directory: Directory(root.descriptor, label: name), uid: 0, gid: 0)
             })
+    }
+
+    /// The folder of a stopped container that has no image. Blocks.
+    static func folder(_ path: String, name: String) throws(LunetteError) -> ContainerRoot {
+        try atBorder(
+            "open the files of container \(name)",
+            { () throws(SystemCallError) in
+                ContainerRoot(directory: Directory(try Directory(path).descriptor, label: name), uid: 0, gid: 0)
+            })
+    }
+
+    /// What a link leads to, all of it inside the root; the copy keeps the link's own name.
+    func behindLink(_ path: String, _ newName: String) throws(SystemCallError) -> ContainerRuntime.Source {
+        var path = path
+        for _ in 0..<40 {
+            let (parent, name) = try parent(of: path)
+            guard name != "." else { return .contents(parent) }
+            guard let status = try parent.status(name) else { throw SystemCallError("find", path, errno: ErrorNumber.noEntry) }
+            guard status.kind == .symbolicLink else { return .entry(parent, name, as: newName) }
+            var buffer = [CChar](repeating: 0, count: 4097)
+            let count = try check(lnt_host_readlinkat(parent.descriptor.number, name, &buffer, 4096), "read link", path)
+            let target = String(decoding: buffer.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            if target.hasPrefix("/") {
+                path = target
+            } else {
+                let above = path.split(separator: "/").dropLast().joined(separator: "/")
+                path = "/\(above)/\(target)"
+            }
+        }
+        throw SystemCallError("follow links", path, errno: ErrorNumber.loop)
     }
 
     /// A path of the container's, taken apart: the open parent and the last name. Links are the container's own and lead nowhere else.

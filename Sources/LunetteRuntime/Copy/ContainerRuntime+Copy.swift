@@ -7,22 +7,26 @@ extension ContainerRuntime {
     ///
     /// Everything belongs to the container's root; modes and times are kept. A source that ends in `/.` means its contents.
     /// - Parameters:
-    ///   - container: the running container, nil when it is stopped: then `layers` (top first) and its upper are used.
+    ///   - container: the running container, nil when it is stopped: then the layers of `files` and its upper are used.
     ///   - source: absolute host path.
     ///   - target: path in the container.
     /// - Throws: `not_found`, `already_exists` (a file where a directory must go), `io`.
     package func copyIn(
-        id: String, container: Container?, layers: [String], from source: String, to target: String
+        id: String, container: Container?, files: CopyFiles, from source: String, to target: String
     ) async throws(LunetteError) {
         try ContainerPlaces.validate(id: id)
+        try Self.validate(files, source, target)
         try await blocking { [self] () throws(LunetteError) in
-            let root = try root(id, container, layers)
+            let root = try root(id, container, files)
             try atBorder(
-                "copy \(source) to \(id):\(target)",
+                "copy \(source) to \(files.name):\(target)",
                 { () throws(SystemCallError) in
-                    let from = try Self.hostSource(source)
+                    let from = try Self.hostSource(source, follow: files.followsLink)
                     try withFileSystemIDs(uid: root.uid, gid: root.gid) { () throws(SystemCallError) in
-                        var copy = TreeCopy(ownership: .all(uid: root.uid, gid: root.gid), keepsAttributes: false)
+                        let ownership: TreeCopy.Ownership =
+                            files.keepsOwners
+                            ? .shifted(uid: Int64(root.uid), gid: Int64(root.gid)) : .all(uid: root.uid, gid: root.gid)
+                        var copy = TreeCopy(ownership: ownership, keepsAttributes: false)
                         try Self.copy(from, to: try Self.containerTarget(root, target), target.hasSuffix("/"), &copy)
                     }
                 })
@@ -31,13 +35,14 @@ extension ContainerRuntime {
 
     /// Copies a file or directory of a container to the host, where it belongs to the engine's user.
     package func copyOut(
-        id: String, container: Container?, layers: [String], from source: String, to target: String
+        id: String, container: Container?, files: CopyFiles, from source: String, to target: String
     ) async throws(LunetteError) {
         try ContainerPlaces.validate(id: id)
+        try Self.validate(files, source, target)
         try await blocking { [self] () throws(LunetteError) in
-            let root = try root(id, container, layers)
+            let root = try root(id, container, files)
             try atBorder(
-                "copy \(id):\(source) to \(target)",
+                "copy \(files.name):\(source) to \(target)",
                 { () throws(SystemCallError) in
                     let from: Source
                     if Self.meansContents(source) {
@@ -45,9 +50,17 @@ extension ContainerRuntime {
                     } else {
                         let (parent, name) = try root.parent(of: source)
                         guard try parent.exists(name) else { throw SystemCallError("find", source, errno: ErrorNumber.noEntry) }
-                        from = name == "." ? .contents(parent) : .entry(parent, name)
+                        if name == "." {
+                            from = .contents(parent)
+                        } else if files.followsLink, try parent.status(name)?.kind == .symbolicLink {
+                            from = try root.behindLink(source, name)
+                        } else {
+                            from = .entry(parent, name, as: name)
+                        }
                     }
-                    var copy = TreeCopy(ownership: .all(uid: 0, gid: 0), keepsAttributes: false)
+                    let ownership: TreeCopy.Ownership =
+                        files.keepsOwners ? .shifted(uid: -Int64(root.uid), gid: -Int64(root.gid)) : .all(uid: 0, gid: 0)
+                    var copy = TreeCopy(ownership: ownership, keepsAttributes: false)
                     try Self.copy(from, to: try Self.hostTarget(target), target.hasSuffix("/"), &copy)
                 })
         }
@@ -77,15 +90,23 @@ extension ContainerRuntime {
         }
     }
 
-    private func root(_ id: String, _ container: Container?, _ layers: [String]) throws(LunetteError) -> ContainerRoot {
-        if let container, container.knownExit == nil { return try .running(container) }
-        return try .stopped(ContainerPlaces(configuration, id: id), layers: layers)
+    private func root(_ id: String, _ container: Container?, _ files: CopyFiles) throws(LunetteError) -> ContainerRoot {
+        if let container, container.knownExit == nil { return try .running(container, name: files.name) }
+        if let rootfs = files.rootfs { return try .folder(rootfs, name: files.name) }
+        return try .stopped(ContainerPlaces(configuration, id: id), layers: files.layers, name: files.name)
+    }
+
+    private static func validate(_ files: CopyFiles, _ source: String, _ target: String) throws(LunetteError) {
+        for (path, word) in [(source, "source"), (target, "destination")] where path.isEmpty {
+            throw LunetteError(.invalidArgument, "copy files of \(files.name): the path is empty", path: word, hint: "\"/\" is all of it")
+        }
     }
 
     // MARK: the two sides
 
-    private enum Source {
-        case entry(Directory, String)
+    enum Source {
+        /// One entry, and the name that its copy gets where it has none of its own.
+        case entry(Directory, String, as: String)
         case contents(Directory)
     }
 
@@ -97,13 +118,23 @@ extension ContainerRuntime {
 
     private static func meansContents(_ path: String) -> Bool { path == "." || path.hasSuffix("/.") }
 
-    private static func hostSource(_ path: String) throws(SystemCallError) -> Source {
+    private static func hostSource(_ path: String, follow: Bool) throws(SystemCallError) -> Source {
         // The host's own paths are the caller's word: links in them count as the caller sees them.
         if meansContents(path) || path == "/" { return .contents(try hostDirectory(path)) }
         let (parent, name) = split(path)
         let directory = try hostDirectory(parent)
         guard try directory.exists(name) else { throw SystemCallError("find", path, errno: ErrorNumber.noEntry) }
-        return .entry(directory, name)
+        if follow, try directory.status(name)?.kind == .symbolicLink {
+            // The kernel's own way behind the link, as the caller sees it: what is open says where it is.
+            let flags = OpenFlags([.path])
+            let behind = FileDescriptor(owning: try check(lnt_host_openat(-100, path, Int32(flags.rawValue), 0), "open", path))
+            var buffer = [CChar](repeating: 0, count: 4097)
+            let count = try check(lnt_host_readlinkat(-100, "/proc/self/fd/\(behind.number)", &buffer, 4096), "read link", path)
+            let real = String(decoding: buffer.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let (realParent, realName) = split(real)
+            return .entry(try hostDirectory(realParent), realName, as: name)
+        }
+        return .entry(directory, name, as: name)
     }
 
     private static func hostTarget(_ path: String) throws(SystemCallError) -> Target {
@@ -142,16 +173,43 @@ extension ContainerRuntime {
 
     private static func copy(_ source: Source, to target: Target, _ wantsDirectory: Bool, _ copy: inout TreeCopy) throws(SystemCallError) {
         switch (source, target) {
-        case (.entry(let from, let name), .into(let to)): try copy.copy(name, of: from, to: to, as: name)
-        case (.entry(let from, let name), .named(let to, let newName)):
+        case (.entry(let from, let name, let newName), .into(let to)): try copy.copy(name, of: from, to: to, as: newName)
+        case (.entry(let from, let name, _), .named(let to, let newName)):
+            let isDirectory = try from.status(name)?.kind == .directory
             // `dir/` that isn't there: a file has nowhere to go, a directory becomes it.
-            if wantsDirectory, try from.status(name)?.kind != .directory {
+            if wantsDirectory, !isDirectory {
                 throw SystemCallError("find directory", "\(to.label)/\(newName)", errno: ErrorNumber.noEntry)
+            }
+            if isDirectory, let there = try to.status(newName), there.kind != .directory {
+                throw SystemCallError("put a folder in place of the file", "\(to.label)/\(newName)", errno: ErrorNumber.exists)
             }
             try copy.copy(name, of: from, to: to, as: newName)
         case (.contents(let from), .into(let to)): try copy.copyContents(of: from, to: to)
         case (.contents(let from), .named(let to, let newName)):
-            try copy.copyContents(of: from, to: try to.makeDirectory(newName, mode: 0o755))
+            // It is the source under another name: owner, mode and times come along.
+            try copy.copyContents(of: from, to: try to.makeDirectory(newName, mode: 0o755), includingItself: true)
         }
+    }
+}
+
+/// Where a container's files are, and how they are to be copied.
+package struct CopyFiles: Sendable {
+    /// For messages.
+    package var name: String
+    /// An image's layers, top first.
+    package var layers: [String]
+    /// A folder used instead of an image.
+    package var rootfs: String?
+    /// Owners come along, by the container's numbers.
+    package var keepsOwners: Bool
+    /// A source that is a link means what it leads to.
+    package var followsLink: Bool
+
+    package init(name: String, layers: [String], rootfs: String? = nil, keepsOwners: Bool = false, followsLink: Bool = false) {
+        self.name = name
+        self.layers = layers
+        self.rootfs = rootfs
+        self.keepsOwners = keepsOwners
+        self.followsLink = followsLink
     }
 }

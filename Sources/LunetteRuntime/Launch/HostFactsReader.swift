@@ -42,6 +42,7 @@ extension ContainerRuntime {
         switch request.root {
         case .layers: rootPath = "\(places.storage)/merged"
         case .directory(let path): rootPath = path
+        case .empty: rootPath = "\(places.storage)/root"
         }
         var facts = HostFacts(
             containerID: request.id, idRange: request.idRange.map { $0.first..<UInt32($0.end) }, rootPath: rootPath,
@@ -64,10 +65,10 @@ extension ContainerRuntime {
     /// Namespaces of other containers, the user namespace first: sharing one implies sharing it.
     func joins(_ request: CreateRequest) -> [(RuntimeSpec.LinuxSection.NamespaceKind, ProcessIdentity)] {
         let shared: [(RuntimeSpec.LinuxSection.NamespaceKind, ProcessIdentity?)] = [
+            (.user, request.idRange == nil ? nil : request.joinUserOf ?? request.joinNetworkOf ?? request.joinIPCOf ?? request.joinPIDOf),
             (.network, request.joinNetworkOf), (.ipc, request.joinIPCOf), (.pid, request.joinPIDOf),
         ]
-        let joins = shared.compactMap { kind, process in process.map { (kind, $0) } }
-        return joins.first.map { [(.user, $0.1)] + joins } ?? []
+        return shared.compactMap { kind, process in process.map { (kind, $0) } }
     }
 
     private static func device(_ device: DeviceSpec) throws(LunetteError) -> RuntimeSpec.LinuxSection.Device {

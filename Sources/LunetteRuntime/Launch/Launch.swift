@@ -11,6 +11,8 @@ struct LaunchInput: Sendable {
     var passed: [FileDescriptor] = []
     var cgroup: ContainerCgroup
     var degraded: [String] = []
+    /// Whether the shim ends all processes when the kernel kills one for want of memory (cgroup v1).
+    var endsGroupOnOOM = false
 }
 
 /// A shim at work on its plan.
@@ -70,6 +72,12 @@ extension ContainerRuntime {
             })
         let status: ShimStatus
         do throws(LunetteError) {
+            if input.endsGroupOnOOM {
+                // Before any START on the same socket, so no program runs without it.
+                try await connection.post { request in
+                    packet(lnt_signal(message: header(LNT_MSG_OOM_POLICY, request), signal: 0, process: 0, everyone: 1, zero: 0))
+                }
+            }
             if let launched {
                 // Said while namespaces and mounts are being made, the way back and forth at the gate is saved.
                 try await launched(shim.record)

@@ -34,6 +34,7 @@ extension ContainerRuntime {
             input.rootless = RootlessPlan(usesUserAttributes: true, keepsGroups: userNamespace.isSingle)
             input.mapsTrees = false
         }
+        input.holdsNamespaces = request.spec.isPod
         input.monitor = MonitorPlan(
             initProcess: request.spec.hasInit, logMaximumSize: UInt64(clamping: request.spec.log.maximumSize),
             logMaximumFiles: UInt64(clamping: request.spec.log.maximumFiles), oomEvents: cgroup.outOfMemoryFile)
@@ -48,6 +49,7 @@ extension ContainerRuntime {
     private func root(_ request: CreateRequest, _ places: ContainerPlaces) throws(LunetteError) -> LaunchInputs.Root {
         switch request.root {
         case .directory(let path): return .directory(.path(path))
+        case .empty: return .directory(.path("\(places.storage)/root"))
         case .layers(let layers):
             // One detached, id-mapped clone of the engine's root serves layers, upper and work: all are named below it.
             let prefix = configuration.root + "/"

@@ -61,11 +61,17 @@ extension ContainerRuntime {
                     try check(lnt_host_fchmod(upper.descriptor.number, 0o755), "chmod", upper.label)
                     _ = try store.makeDirectory("work")
                 }
+                if case .empty = request.root {
+                    let root = try store.makeDirectory("root", mode: 0o755)
+                    try check(lnt_host_fchmod(root.descriptor.number, 0o755), "chmod", root.label)
+                }
             }
             let cgroup = try cgroups.create(request.id)
             var limits = CgroupLimits(spec.linux.resources)
-            limits.killGroupOnOOM = request.spec.resources.oom == .group ? true : nil
+            // v1's group kill is the shim's, see `Container.endsGroupOnOOM`.
+            limits.killGroupOnOOM = request.spec.resources.oom == .group && cgroup.version == .v2 ? true : nil
             input.degraded = request.spec.notEnforced + (try cgroup.apply(limits))
+            input.endsGroupOnOOM = request.spec.resources.oom == .group && cgroup.version == .v1
             faultPoint("create.cgroups")
             return (input, hasNewStorage)
         } catch {

@@ -26,17 +26,6 @@ extension Container {
         return figures.value(time: SystemClock.now)
     }
 
-    /// Changes limits of the running container. Absent fields stay.
-    package func update(_ resources: CgroupLimits) async throws(LunetteError) {
-        try await blocking { [cgroup, id] () throws(LunetteError) in
-            do throws(LunetteError) { _ = try cgroup.apply(resources) } catch {
-                var failure = error
-                failure.message = "update the limits of container \(id): \(failure.message)"
-                throw failure
-            }
-        }
-    }
-
     /// The container's processes as `c:processes()` returns them, read from the host, running nothing inside.
     package func processes() async throws(LunetteError) -> Value {
         let own = record.initProcess?.pid
@@ -56,8 +45,8 @@ extension Container {
             separator: "\0", omittingEmptySubsequences: true)
         // A program can write anything there; what is shown must not move the cursor.
         // Our init is the shim's binary and has its command line.
-        let isOurInit = pid == own && stat.command == "lunette-init"
-        let command = isOurInit ? "lunette-init" : arguments.isEmpty ? "[\(stat.command)]" : arguments.joined(separator: " ")
+        let isOurInit = pid == own && ["lunette-init", "lunette-pod"].contains(stat.command)
+        let command = isOurInit ? stat.command : arguments.isEmpty ? "[\(stat.command)]" : arguments.joined(separator: " ")
         let ticks = 100.0
         var value: ValueMap = [
             "pid": .int(Int64(pid)), "container_pid": .int(numbers("NSpid").last ?? Int64(pid)), "parent_pid": .int(Int64(stat.parent)),

@@ -50,6 +50,8 @@ package struct ContainerExit: Sendable, Equatable {
     /// `SIGKILL`; nil when it returned.
     package var signal: String?
     package var oomKilled: Bool
+    /// How many processes the kernel killed for want of memory in this run, the program or others.
+    package var oomKills: Int64 = 0
     package var reason: Reason
     /// Unix seconds.
     package var finishedAt: Double

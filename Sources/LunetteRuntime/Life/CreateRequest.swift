@@ -9,6 +9,8 @@ package struct CreateRequest: Sendable {
         case layers([String])
         /// A host directory, used as it is (`rootfs=`).
         case directory(String)
+        /// An empty folder of the container's own, for one that runs nothing (a pod).
+        case empty
     }
 
     /// A mount of the spec whose source the engine resolved (volume driver's path, image's layers).
@@ -38,6 +40,8 @@ package struct CreateRequest: Sendable {
     package var idRange: IDRange?
     /// Containers whose namespaces are joined (`network = "container:x"`): their pid 1.
     package var joinNetworkOf: ProcessIdentity?
+    /// Set with any of the others: whose user namespace owns them. Not joined when there is no id range.
+    package var joinUserOf: ProcessIdentity?
     package var joinIPCOf: ProcessIdentity?
     package var joinPIDOf: ProcessIdentity?
     /// A client's own descriptors for a foreground run, handed over at `start()`.

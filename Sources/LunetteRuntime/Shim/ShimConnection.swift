@@ -20,6 +20,9 @@ final class ShimConnection: Sendable {
         var status: ShimStatus?
         var watch: Poller.Watch?
         var isClosed = false
+        var onOutOfMemory: (@Sendable (OutOfMemoryNews) -> Void)?
+        /// The newest that came before anybody listened.
+        var missedOutOfMemory: OutOfMemoryNews?
     }
 
     let id: String
@@ -50,6 +53,16 @@ final class ShimConnection: Sendable {
             return state.isClosed
         }
         if isClosed { watch.cancel() }
+    }
+
+    /// Calls `body` on the poller's thread whenever the kernel killed for want of memory and something still runs; at once for what was missed.
+    func whenOutOfMemory(_ body: @escaping @Sendable (OutOfMemoryNews) -> Void) {
+        let missed = state.withLock { state in
+            state.onOutOfMemory = body
+            defer { state.missedOutOfMemory = nil }
+            return state.missedOutOfMemory
+        }
+        if let missed { body(missed) }
     }
 
     var status: ShimStatus? { state.withLock { $0.status } }
@@ -119,6 +132,12 @@ final class ShimConnection: Sendable {
         case .execExited(let request, _, let exit): finish(request, .success(exit))
         case .execFailed(let request, _, let failure):
             finish(request, .failure(failure.error(operation: "container.exec", target: id, reason: errnoText(failure.errno))))
+        case .outOfMemory(let news):
+            let listener = state.withLock { state in
+                if state.onOutOfMemory == nil { state.missedOutOfMemory = news }
+                return state.onOutOfMemory
+            }
+            listener?(news)
         case .sinkDropped, .unknown: break
         }
     }

@@ -14,6 +14,7 @@ enum ShimMessage: Sendable {
     case execExited(request: UInt32, process: UInt32, ContainerExit)
     case execFailed(request: UInt32, process: UInt32, LaunchFailure)
     case sinkDropped(process: UInt32, stream: UInt32)
+    case outOfMemory(OutOfMemoryNews)
     case unknown(UInt32)
 
     /// nil when the packet is shorter than what its type says.
@@ -53,6 +54,9 @@ enum ShimMessage: Sendable {
                         ContainerExit(status: raw.status, oomKills: 0, finishedAt: Double(raw.time) / 1e9))
                 default: .sinkDropped(process: raw.process, stream: raw.stream)
                 }
+        case LNT_MSG_OUT_OF_MEMORY:
+            guard let raw = load(lnt_oom.self, bytes) else { return nil }
+            self = .outOfMemory(OutOfMemoryNews(kills: Int64(clamping: raw.kills), endsGroup: raw.ends_group != 0))
         default: self = .unknown(head.type)
         }
     }
@@ -119,6 +123,7 @@ extension ContainerExit {
         self.init(
             code: wait.code, signal: wait.signal.map { Signal(number: Int64($0))?.name ?? "SIG\($0)" }, oomKilled: wasOutOfMemory,
             reason: reason, finishedAt: finishedAt)
+        self.oomKills = oomKills
     }
 
     /// Reads the shim's `exit` file.

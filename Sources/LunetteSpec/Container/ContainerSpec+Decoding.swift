@@ -5,7 +5,8 @@ extension ContainerSpec {
     /// - Throws: `invalid_argument` with the field's path and the nearest known name; `unsupported` for what is known but not built.
     public init(_ value: Value, path: String = "") throws(LunetteError) {
         var reader = try FieldReader(value, path: path)
-        self.init(try Self.root(&reader))
+        let pod = reader.value("pod")
+        self.init(try Self.root(&reader, isPod: pod?.boolValue == true))
         try readProcess(&reader)
         try readFileSystems(&reader)
         try readNamespaces(&reader)
@@ -16,13 +17,50 @@ extension ContainerSpec {
             _ = try FieldReader(oci, path: reader.path(of: "oci"))
             self.oci = oci
         }
+        try joinPod(pod, reader)
         try reader.finish()
         try validateTogether(reader)
     }
 
-    private static func root(_ reader: inout FieldReader) throws(LunetteError) -> Root {
+    /// `pod = true` makes a pod, `pod = "NAME"` shares the pod's network and ipc.
+    private mutating func joinPod(_ pod: Value?, _ reader: FieldReader) throws(LunetteError) {
+        switch pod {
+        case nil, .null?, .bool(false)?: return
+        case .bool(true)?: try refuseProgram(reader)
+        case .string(let name)?:
+            if !Digest.isHex(name) { try Names.validate(name, kind: "container", path: reader.path(of: "pod")) }
+            for (field, mode) in [("network", network), ("ipc", ipc)] where mode != .own && mode != .container(name) {
+                throw reader.failure("pod", "can't stand beside \(field): the pod's is shared", hint: "leave \(field) out")
+            }
+            (network, ipc) = (.container(name), .container(name))
+        case let value?: throw reader.failure("pod", "expected true or a pod's name, got \(value.kind)")
+        }
+    }
+
+    /// What a pod has no use for, because it runs nothing.
+    private mutating func refuseProgram(_ reader: FieldReader) throws(LunetteError) {
+        let meant = [
+            ("entrypoint", entrypoint != nil), ("args", !args.isEmpty), ("env", !env.isEmpty), ("workdir", workdir != nil),
+            ("user", user != nil), ("tty", hasTerminal), ("stdin", hasStdin), ("mounts", !mounts.isEmpty), ("devices", !devices.isEmpty),
+            ("rlimits", !rlimits.isEmpty), ("oci", oci != nil),
+        ]
+        if let (field, _) = meant.first(where: \.1) {
+            throw reader.failure(field, "a pod runs no program", hint: "give it to the containers that share the pod's namespaces")
+        }
+        for (field, mode) in [("network", network), ("pid", pid), ("ipc", ipc)] {
+            if case .container = mode { throw reader.failure(field, "a pod has namespaces of its own, for others to share") }
+        }
+        (hasInit, isRootReadonly) = (false, true)
+    }
+
+    private static func root(_ reader: inout FieldReader, isPod: Bool) throws(LunetteError) -> Root {
         let image = try reader.string("image")
         let rootfs = try reader.string("rootfs")
+        if isPod {
+            if image != nil { throw reader.failure("image", "a pod runs no program, so it has no image") }
+            if rootfs != nil { throw reader.failure("rootfs", "a pod runs no program, so it has no files") }
+            return .none
+        }
         switch (image, rootfs) {
         case (let image?, nil):
             // An id, or the start of one, names an image too; anything else must be a reference.
@@ -146,14 +184,6 @@ extension ContainerSpec {
             throw reader.failure("args", "a rootfs has no program of its own: args are required")
         }
         if entrypoint == [], args.isEmpty, oci == nil { throw reader.failure("args", "an empty entrypoint leaves nothing to run") }
-        // Sharing namespaces means sharing the user namespace that owns them (kernel: EACCES on mqueue and sysfs otherwise).
-        let shared = [network, pid, ipc].compactMap { mode in if case .container(let name) = mode { name } else { nil } }
-        if let first = shared.first {
-            guard shared.allSatisfy({ $0 == first }) else { throw reader.failure("ipc", "all shared namespaces must be of one container") }
-            guard security.hasUserNamespace else {
-                throw reader.failure("security.user_namespace", "can't be off for a container that shares another's namespaces")
-            }
-        }
         if security.hasUserNamespace, let user, user.largestID >= 65536 {
             throw reader.failure("user", "\(user) is outside the container's 65536 ids")
         }

@@ -6,6 +6,7 @@ extension ContainerSpec {
         switch root {
         case .image(let reference): map["image"] = .string(reference)
         case .rootfs(let path): map["rootfs"] = .string(path)
+        case .none: map["pod"] = true
         }
         if let entrypoint { map["entrypoint"] = .array(entrypoint.map(Value.string)) }
         map["args"] = .array(args.map(Value.string))

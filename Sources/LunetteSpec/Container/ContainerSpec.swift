@@ -9,7 +9,12 @@ public struct ContainerSpec: Hashable, Sendable {
         case image(String)
         /// A folder of the host that stands as it is.
         case rootfs(String)
+        /// Nothing: the container holds a pod's namespaces and runs no program (docs/pods.md).
+        case none
     }
+
+    /// Whether it is a pod sandbox: it holds namespaces for others.
+    public var isPod: Bool { root == .none }
 
     public var name: String?
     public var root: Root

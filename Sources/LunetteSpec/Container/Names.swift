@@ -67,15 +67,17 @@ public enum Names {
     }
 
     /// A host name: labels of letters, digits and `-`, 64 bytes at most (the kernel's `__NEW_UTS_LEN`).
-    static func validateHostname(_ name: String, path: String) throws(LunetteError) {
+    package static func isHostname(_ name: String) -> Bool {
         let labels = name.split(separator: ".", omittingEmptySubsequences: false)
-        let fits =
-            (1...64).contains(name.utf8.count)
+        return (1...64).contains(name.utf8.count)
             && labels.allSatisfy { label in
                 !label.isEmpty && label.first != "-" && label.last != "-"
                     && label.utf8.allSatisfy { isAlphanumeric($0) || "-_".utf8.contains($0) }
             }
-        guard fits else {
+    }
+
+    static func validateHostname(_ name: String, path: String) throws(LunetteError) {
+        guard isHostname(name) else {
             throw LunetteError(
                 .invalidArgument, "\"\(displayable(name, limit: 80))\" is not a host name", path: path,
                 hint: "letters, digits, \"-\" and \".\", 64 at most")

@@ -201,9 +201,11 @@ struct LaunchPlanBuilder {
             throw LunetteError(
                 .unsupported, "mounts are always private to the container: \(propagation.word) isn't built", path: "\(path).options")
         }
-        guard options.data.isEmpty else {
+        // Flags of a file system as a whole; mount(2) passes over them, too, when it binds.
+        let foreign = options.data.first { !isHandover || !MountOptions.superblockFlags.contains($0.key) || $0.value != nil }
+        if let foreign {
             throw LunetteError(
-                .invalidArgument, "\"\(displayable(options.data[0].text, limit: 60))\" means nothing for a bind mount",
+                .invalidArgument, "\"\(displayable(foreign.text, limit: 60))\" means nothing for a bind mount",
                 path: "\(path).options")
         }
         let mapping: TreePlan.Mapping

@@ -43,6 +43,8 @@ package struct LaunchInputs: Sendable, Hashable {
     package var rootless: RootlessPlan?
     /// Whether trees of the host can be id-mapped: only by the machine's root.
     package var mapsTrees = true
+    /// No program: the container's only process is the shim's own, which waits (a pod). The plan's arguments are empty then.
+    package var holdsNamespaces = false
 
     package init(
         containerID: String, root: Root, cgroupsV1: [String] = [], cgroupV2: String? = nil, cgroupView: CgroupView = .none,
@@ -122,7 +124,7 @@ package enum LaunchPlanner {
 
     private static func process(_ spec: RuntimeSpec, _ inputs: LaunchInputs) throws(LunetteError) -> ProcessPlan {
         guard let section = spec.process else { throw LunetteError(.invalidArgument, "is required", path: "process") }
-        guard !section.args.isEmpty else {
+        guard !section.args.isEmpty || inputs.holdsNamespaces else {
             throw LunetteError(.invalidArgument, "is required: the program and its arguments", path: "process.args")
         }
         var plan = processPlan(section, program: inputs.seccompProgram, flags: inputs.seccompFlags)

@@ -26,6 +26,8 @@ struct MountOptions {
     /// What says nothing beyond the kernel's own way, what only mount(8) reads, and mount(2)'s I_VERSION, which fsconfig(2) has no word for.
     private static let ignored: Set<String> = ["defaults", "silent", "loud", "iversion", "noiversion"]
 
+    static let superblockFlags: Set<String> = ["sync", "dirsync", "lazytime", "mand", "nomand"]
+
     init(_ options: [String], path: String) throws(LunetteError) {
         for option in options {
             if Self.ignored.contains(option) { continue }

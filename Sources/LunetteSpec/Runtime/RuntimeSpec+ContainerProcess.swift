@@ -5,13 +5,14 @@ extension RuntimeSpec.ProcessSection {
         terminal = container.hasTerminal
         env = Self.environment(container, image, hostname: hostname)
         user = try Self.user(container, image)
-        capabilities = Capabilities(container.security.capabilities)
+        capabilities = Capabilities(container.isPod ? [] : container.security.capabilities)
         noNewPrivileges = container.security.hasNoNewPrivileges
         rlimits = Self.limits(container, facts)
     }
 
     /// An entrypoint of the spec's own drops the image's arguments as well; without one, the spec's arguments replace the image's.
     private static func arguments(_ container: ContainerSpec, _ image: ImageProcessConfig?) throws(LunetteError) -> [String] {
+        if container.isPod { return [] }
         let result: [String]
         if let entrypoint = container.entrypoint {
             result = entrypoint + container.args

@@ -8,8 +8,16 @@ extension ContainerOptions {
     /// - Throws: `invalid_argument` for a flag that can't be read, `unsupported` for one of a later version.
     func spec(_ words: [String]) throws(LunetteError) -> ValueMap {
         try later.refuse()
+        if newPod, pod != nil {
+            throw LunetteError(.invalidArgument, "use --new-pod with --pod: a pod is in no other", hint: "leave one of them out")
+        }
         var spec = ValueMap()
-        spec["image"] = .string(words[0])
+        if newPod {
+            spec["pod"] = true
+        } else {
+            spec["image"] = .string(words[0])
+        }
+        if let pod { spec["pod"] = .string(pod) }
         if words.count > 1 { spec["args"] = .array(words.dropFirst().map(Value.string)) }
         if let name { spec["name"] = .string(name) }
         if let entrypoint {
@@ -74,6 +82,8 @@ extension ContainerOptions {
         if let cpuShares { resources["cpu_shares"] = .int(Int64(cpuShares)) }
         if let cpusetCpus { resources["cpuset"] = .string(cpusetCpus) }
         if let pidsLimit { resources["pids"] = .int(Int64(pidsLimit == 0 ? -1 : pidsLimit)) }
+        if let cpusetMems { resources["cpuset_memory"] = .string(cpusetMems) }
+        if let oom { resources["oom"] = .string(oom) }
         if let blkioWeight { resources["io_weight"] = .int(Int64(blkioWeight)) }
         if let shmSize { resources["shm_size"] = .string(shmSize) }
         if !resources.isEmpty { spec["resources"] = .map(resources) }

@@ -21,6 +21,8 @@ struct ContainerOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Processors' worth of time (1.5).", valueName: "number")) var cpus: Double?
     @Option(name: .joined("c"), help: ArgumentHelp("Weight against others.", valueName: "number")) var cpuShares: Int?
     @Option(help: ArgumentHelp("Processors it may use (0-1,3).", valueName: "list")) var cpusetCpus: String?
+    @Option(help: ArgumentHelp("Memory nodes it may use.", valueName: "list")) var cpusetMems: String?
+    @Option(help: ArgumentHelp("Who is ended when memory runs out: process or group.", valueName: "whom")) var oom: String?
     @Option(help: ArgumentHelp("Processes and threads it may have; -1 is no limit.", valueName: "number")) var pidsLimit: Int?
     @Option(help: ArgumentHelp("Weight for block devices, 10 to 1000.", valueName: "number")) var blkioWeight: Int?
     @Option(help: ArgumentHelp("Size of /dev/shm.", valueName: "size")) var shmSize: String?
@@ -40,6 +42,8 @@ struct ContainerOptions: ParsableArguments {
     @Option(help: ArgumentHelp("\"host\": without ids of its own.", valueName: "mode")) var userns: String?
     @Option(help: ArgumentHelp("container:NAME shares its processes.", valueName: "mode")) var pid: String?
     @Option(help: ArgumentHelp("container:NAME shares its IPC.", valueName: "mode")) var ipc: String?
+    @Option(help: ArgumentHelp("Share this pod's network and IPC.", valueName: "name")) var pod: String?
+    @Flag(help: "Be a pod: no image, no program, namespaces for others to share.") var newPod = false
     @Option(help: ArgumentHelp("Name server.", valueName: "address")) var dns: [String] = []
     @Option(
         help: ArgumentHelp("seccomp=FILE|unconfined, no-new-privileges[=false], systempaths=unconfined.", valueName: "option"))

@@ -15,9 +15,11 @@ struct CreateCommand: PassthroughCommand {
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        let words = try Words.image(words, command: "create")
+        let words = try options.newPod ? Words.none(words, command: "create") : Words.image(words, command: "create")
         let spec = try options.spec(words)
-        try await ImagePull.ensure(words[0], when: options.pull, platform: options.platform, quiet: quiet, client)
+        if let image = words.first {
+            try await ImagePull.ensure(image, when: options.pull, platform: options.platform, quiet: quiet, client)
+        }
         let handle = try await client.call("container.create", ["spec": .map(spec)])
         try CIDFile.write(handle, to: cidfile)
         Output.print(handle["id"]?.stringValue ?? "")

@@ -27,7 +27,11 @@ struct StartCommand: LunetteCommand {
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         guard attach || interactive else {
-            return await call("container.start", for: container, client)
+            let start = InOrder(client, "container.start", names: container)
+            return await forEach(container, client) { (name) throws(LunetteError) in
+                try await start.call(name)
+                return name
+            }
         }
         guard container.count == 1 else { throw LunetteError(.invalidArgument, "start: only one container can be attached to") }
         let info = try await client.call("container.inspect", ["container": .string(container[0])])
@@ -140,16 +144,60 @@ struct RemoveCommand: LunetteCommand {
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        let (force, volumes) = (force, volumes)
+        let force = force
+        let removal = InOrder(client, "container.remove", ["force": .bool(force), "volumes": .bool(volumes)], names: container)
         return await forEach(container, client) { (name) throws(LunetteError) in
-            do throws(LunetteError) {
-                _ = try await client.call(
-                    "container.remove", ["container": .string(name), "force": .bool(force), "volumes": .bool(volumes)])
-            } catch  where force && error.code == .notFound {
+            do throws(LunetteError) { try await removal.call(name) } catch  where force && error.code == .notFound {
                 return nil
             }
             return name
         }
+    }
+}
+
+/// Calls a function for containers that may need each other: one that fails because of others that are named as well is tried again after them.
+/// Whoever shares another's namespaces is removed before it, and started after it, in whatever order they are named.
+private actor InOrder {
+    private let client: Client
+    private let function: String
+    private let arguments: ValueMap
+    private let names: [String]
+    private var tasks: [String: Task<LunetteError?, Never>] = [:]
+
+    init(_ client: Client, _ function: String, _ arguments: ValueMap = [:], names: [String]) {
+        self.client = client
+        self.function = function
+        self.arguments = arguments
+        self.names = names
+    }
+
+    func call(_ name: String) async throws(LunetteError) {
+        let task = tasks[name] ?? Task { await attempt(name) }
+        tasks[name] = task
+        if let failure = await task.value { throw failure }
+    }
+
+    private func attempt(_ name: String) async -> LunetteError? {
+        do throws(LunetteError) {
+            try await once(name)
+            return nil
+        } catch {
+            let others = (error.details?["sharers"]?.arrayValue ?? []).compactMap(\.stringValue) + [error.details?["owner"]?.stringValue ?? ""]
+            let first = others.filter { names.contains($0) && $0 != name }
+            guard !first.isEmpty else { return error }
+            for other in first {
+                // Its failure is told at its own place.
+                do throws(LunetteError) { try await call(other) } catch { continue }
+            }
+            do throws(LunetteError) { try await once(name) } catch { return error }
+            return nil
+        }
+    }
+
+    private func once(_ name: String) async throws(LunetteError) {
+        var arguments = arguments
+        arguments["container"] = .string(name)
+        _ = try await client.call(function, arguments)
     }
 }
 
@@ -178,8 +226,14 @@ struct UpdateCommand: LunetteCommand {
     @Option(help: ArgumentHelp("Processors' worth of time.", valueName: "number")) var cpus: Double?
     @Option(name: .joined("c"), help: ArgumentHelp("Weight against others.", valueName: "number")) var cpuShares: Int?
     @Option(help: ArgumentHelp("Processors it may use.", valueName: "list")) var cpusetCpus: String?
-    @Option(help: ArgumentHelp("Processes and threads it may have.", valueName: "number")) var pidsLimit: Int?
+    @Option(help: ArgumentHelp("Memory nodes it may use.", valueName: "list")) var cpusetMems: String?
+    @Option(help: ArgumentHelp("Microseconds of each period, instead of --cpus; -1 is no limit.", valueName: "number")) var cpuQuota: Int64?
+    @Option(help: ArgumentHelp("Microseconds (100000).", valueName: "number")) var cpuPeriod: Int64?
+    @Option(help: ArgumentHelp("Weight for block devices, 10 to 1000.", valueName: "number")) var blkioWeight: Int?
+    @Option(help: ArgumentHelp("Processes and threads it may have; -1 is no limit.", valueName: "number")) var pidsLimit: Int?
+    @Option(help: ArgumentHelp("Who is ended when memory runs out: process or group.", valueName: "whom")) var oom: String?
     @Option(name: .joined("l"), help: ArgumentHelp("Set a label; NAME= empties it.", valueName: "name=value")) var label: [String] = []
+    @Option(help: ArgumentHelp("Take a label away.", valueName: "name")) var labelRm: [String] = []
     @Option(help: ArgumentHelp("no, on-failure[:N], always.", valueName: "policy")) var restart: String?
     @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
@@ -193,13 +247,43 @@ struct UpdateCommand: LunetteCommand {
         if let cpuShares { resources["cpu_shares"] = .int(Int64(cpuShares)) }
         if let cpusetCpus { resources["cpuset"] = .string(cpusetCpus) }
         if let pidsLimit { resources["pids"] = .int(Int64(pidsLimit == 0 ? -1 : pidsLimit)) }
+        if let cpusetMems { resources["cpuset_memory"] = .string(cpusetMems) }
+        if let blkioWeight { resources["io_weight"] = .int(Int64(blkioWeight)) }
+        if let oom { resources["oom"] = .string(oom) }
+        if let quota = try CPUQuota.cpus(quota: cpuQuota, period: cpuPeriod, beside: cpus) { resources["cpus"] = quota }
         var arguments = ValueMap()
         if !resources.isEmpty { arguments["resources"] = .map(resources) }
-        if !label.isEmpty { arguments["labels"] = .map(try Pairs.read(label, option: "--label", valueMayMiss: true)) }
+        var labels = label.isEmpty ? [:] : try Pairs.read(label, option: "--label", valueMayMiss: true)
+        for name in labelRm { labels[name] = .null }
+        if !labels.isEmpty { arguments["labels"] = .map(labels) }
         if let restart { arguments["restart"] = try RestartOption.read(restart) }
         guard !arguments.isEmpty else {
             throw LunetteError(.invalidArgument, "update: nothing to change", hint: "see \"lunette update --help\"")
         }
         return await call("container.update", for: container, with: arguments, client)
+    }
+}
+
+/// Docker's older way to say how much processor time: a quota of each period.
+enum CPUQuota {
+    /// - Returns: processors' worth of time; null for no limit; nil when nothing was given.
+    static func cpus(quota: Int64?, period: Int64?, beside cpus: Double?) throws(LunetteError) -> Value? {
+        guard quota != nil || period != nil else { return nil }
+        guard cpus == nil else {
+            throw LunetteError(
+                .invalidArgument, "use --cpus with --cpu-quota or --cpu-period: they say the same",
+                hint: "leave --cpus, or both others, out")
+        }
+        guard let quota else {
+            throw LunetteError(
+                .invalidArgument, "use --cpu-period without --cpu-quota: a period alone limits nothing", hint: "give --cpus or --cpu-quota")
+        }
+        let period = period ?? 100_000
+        guard (1000...1_000_000).contains(period), quota == -1 || quota >= 1000 else {
+            throw LunetteError(
+                .invalidArgument, "use --cpu-quota \(quota) --cpu-period \(period): the kernel takes 1000 to 1000000, and quotas from 1000",
+                hint: "--cpus 1.5 says it in processors")
+        }
+        return quota == -1 ? .null : .double(Double(quota) / Double(period))
     }
 }

@@ -67,7 +67,7 @@ enum ContainerRow {
     /// What the usual columns are made of.
     static let shown: [Value] = [
         "id", "name", "status", "state", "exit", "created_at", "started_at", "image", "spec.entrypoint", "spec.args", "spec.rootfs",
-        "spec.image",
+        "spec.image", "spec.pod",
     ]
 
     static func row(_ record: Value, noTrunc: Bool) -> Listing.Row {
@@ -126,6 +126,7 @@ enum ContainerRow {
             let hex = digest[digest.index(after: colon)...]
             return noTrunc ? String(hex) : String(hex.prefix(12))
         }
+        if record["spec"]?["pod"]?.boolValue == true { return "(pod)" }
         return record["spec"]?["rootfs"]?.stringValue ?? record["spec"]?["image"]?.stringValue ?? ""
     }
 

@@ -23,9 +23,11 @@ struct RunCommand: PassthroughCommand {
     func prepare() { if !detach { SignalRelay.block() } }
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        let words = try Words.image(words, command: "run")
+        let words = try options.newPod ? Words.none(words, command: "run") : Words.image(words, command: "run")
         let spec = try options.spec(words)
-        try await ImagePull.ensure(words[0], when: options.pull, platform: options.platform, quiet: quiet, client)
+        if let image = words.first {
+            try await ImagePull.ensure(image, when: options.pull, platform: options.platform, quiet: quiet, client)
+        }
         if detach {
             let handle = try await client.call("container.run", ["spec": .map(spec)])
             try CIDFile.write(handle, to: cidfile)
@@ -54,6 +56,15 @@ struct RunCommand: PassthroughCommand {
 enum Words {
     static func image(_ words: [String], command: String) throws(LunetteError) -> [String] {
         try check(words, command: command, what: "an image")
+    }
+
+    /// A pod has no image and runs nothing.
+    static func none(_ words: [String], command: String) throws(LunetteError) -> [String] {
+        guard let first = words.first else { return [] }
+        if first.hasPrefix("-") { return try check(words, command: command, what: "a pod's option") }
+        throw LunetteError(
+            .invalidArgument, "\(command) --new-pod: a pod has no image and runs no program, so \"\(first)\" has no place",
+            hint: "run \(first) with --pod NAME afterwards")
     }
 
     /// A word with a dash in first place is an option that nobody knows: parsing stopped there.

@@ -72,7 +72,7 @@ struct StatsCommand: LunetteCommand {
             let listing = Listing(
                 columns: [
                     .init("CONTAINER ID", "ID"), .init("NAME", "Name"), .init("CPU %", "CPUPerc"), .init("MEM USAGE / LIMIT", "MemUsage"),
-                    .init("MEM %", "MemPerc"), .init("BLOCK I/O", "BlockIO"), .init("PIDS", "PIDs"),
+                    .init("MEM %", "MemPerc"), .init("NET I/O", "NetIO"), .init("BLOCK I/O", "BlockIO"), .init("PIDS", "PIDs"),
                 ], rows: rows)
             if isLive {
                 var text = "\u{1b}[H\u{1b}[2J"
@@ -129,7 +129,8 @@ struct StatsCommand: LunetteCommand {
                 "ID": id, "Name": record["name"]?.stringValue ?? "", "Container": id, "CPUPerc": Quantity.decimal(percent, 2) + "%",
                 "MemUsage": Quantity.binarySize(Int64(used)) + " / " + (limit.map { Quantity.binarySize(Int64(min($0, 9e18))) } ?? "-"),
                 "MemPerc": limit.map { $0 > 0 ? Quantity.decimal(used / $0 * 100, 2) + "%" : "-" } ?? "-",
-                "BlockIO": size(record["io"]?["read"]) + " / " + size(record["io"]?["written"]),
+                // No network of one's own is counted yet.
+                "NetIO": "-", "BlockIO": size(record["io"]?["read"]) + " / " + size(record["io"]?["written"]),
                 "PIDs": String(Int64(record["pids"]?["current"]?.doubleValue ?? 0)),
             ], record: record, name: id)
     }
@@ -140,10 +141,20 @@ struct TopCommand: LunetteCommand {
         commandName: "top", _superCommandName: "lunette", abstract: "List a container's processes.")
 
     @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
-    @Argument(help: "Name or id.", completion: Live.containers) var container: String
+    @Argument(help: "Name or id.", completion: Live.containers) var words: [String] = []
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        guard let container = words.first else {
+            throw LunetteError(
+                .unsupported, "show the live screen: not built yet",
+                hint: "\"lunette stats\" shows all containers, \"lunette top NAME\" one's processes")
+        }
+        guard words.count == 1 else {
+            throw LunetteError(
+                .invalidArgument, "top \(Text.safe(words.joined(separator: " "))): one container, and no options of ps",
+                hint: "nothing is run to look into a container; \"--format\" chooses the columns")
+        }
         let records = try await client.call("container.processes", ["container": .string(container)]).arrayValue ?? []
         let rows = records.map { record in
             let pid = record["pid"]?.intValue.map(String.init) ?? "-"
@@ -151,6 +162,8 @@ struct TopCommand: LunetteCommand {
                 cells: [
                     "User": record["user"]?.stringValue ?? "-", "PID": pid,
                     "Inside": record["container_pid"]?.intValue.map(String.init) ?? "-",
+                    "PPID": record["parent_pid"]?.intValue.map(String.init) ?? "-", "State": record["state"]?.stringValue ?? "-",
+                    "Threads": record["threads"]?.intValue.map(String.init) ?? "-",
                     "Started": record["started_at"]?.doubleValue.map(Quantity.ago) ?? "-",
                     "Memory": record["memory"]?.intValue.map(Quantity.binarySize) ?? "-",
                     "Time": record["cpu"]?.doubleValue.map { Quantity.decimal($0, 2) + "s" } ?? "-",
@@ -159,7 +172,8 @@ struct TopCommand: LunetteCommand {
         }
         try Listing(
             columns: [
-                .init("USER", "User"), .init("PID", "PID"), .init("INSIDE", "Inside"), .init("STARTED", "Started"),
+                .init("USER", "User"), .init("PID", "PID"), .init("PPID", "PPID"), .init("INSIDE", "Inside"), .init("S", "State"),
+                .init("STARTED", "Started"),
                 .init("MEMORY", "Memory"),
                 .init("TIME", "Time"), .init("COMMAND", "Command"),
             ], rows: rows
@@ -251,41 +265,4 @@ struct HookList: LunetteCommand {
         ).print(format: format, quiet: quiet)
         return 0
     }
-}
-
-struct CopyCommand: LunetteCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "cp", _superCommandName: "lunette", abstract: "Copy between a container and the host.",
-        usage: "lunette cp CONTAINER:PATH PATH\n       lunette cp PATH CONTAINER:PATH")
-
-    @Argument(help: "CONTAINER:PATH, or a path here.") var source: String
-    @Argument(help: "A path here, or CONTAINER:PATH.") var destination: String
-    @OptionGroup var global: GlobalOptions
-
-    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        switch (Self.inside(source), Self.inside(destination)) {
-        case (let from?, nil):
-            _ = try await client.call(
-                "container.copy_out",
-                ["container": .string(from.0), "source": .string(from.1), "destination": .string(Self.host(destination))])
-        case (nil, let to?):
-            _ = try await client.call(
-                "container.copy_in", ["container": .string(to.0), "source": .string(Self.host(source)), "destination": .string(to.1)])
-        default:
-            throw LunetteError(
-                .invalidArgument, "copy \(source) to \(destination): exactly one of them is CONTAINER:PATH",
-                hint: "a host path with a colon is written ./…")
-        }
-        return 0
-    }
-
-    /// `NAME:PATH`; a slash or dot before the colon makes it a host path, as in Docker.
-    private static func inside(_ text: String) -> (String, String)? {
-        guard let colon = text.firstIndex(of: ":"), colon > text.startIndex else { return nil }
-        let name = text[..<colon]
-        if name.contains("/") || name.hasPrefix(".") { return nil }
-        return (String(name), String(text[text.index(after: colon)...]))
-    }
-
-    private static func host(_ path: String) -> String { APIRegistry.absolutePath(path, directory: workingDirectory()) }
 }

@@ -75,6 +75,7 @@ final class Attachment: Sendable {
             TerminalMode.restore()
             exit.cancel()
             waiting.cancel()
+            Self.say("detached")
             return 0
         }
         let result = try await waiting.value.get()
@@ -120,13 +121,23 @@ final class Attachment: Sendable {
         await detach.opened()
         if relay.isDetached {
             TerminalMode.restore()
+            if function == "container.exec" {
+                // Said first, so that the end of our call doesn't end the command; one that has just ended needs it no more.
+                _ = try? await client.call("container.detach", resize)
+            }
             work.cancel()
+            Self.say("detached")
             return 0
         }
         let result = try await work.value.get()
         relay.closeFiles()
         await relay.drained(patience: 10)
         return ContainerExit.code(result)
+    }
+
+    /// On a line of its own: the program's last one is hardly ever at its end.
+    private static func say(_ word: String) {
+        if Output.isTerminal(2) { Output.write(2, Array("\r\n\(word)\r\n".utf8)) }
     }
 
     private func takeTerminal() throws(LunetteError) {

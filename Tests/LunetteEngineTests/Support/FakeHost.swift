@@ -69,12 +69,13 @@ final class FakeHost: ContainerHost {
     }
 
     func copyIn(
-        id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String
+        id: String, container: (any LiveContainer)?, files: CopyFiles, from source: String, to target: String
     ) async throws(LunetteError) {}
     func copyOut(
-        id: String, container: (any LiveContainer)?, layers: [String], from source: String, to target: String
+        id: String, container: (any LiveContainer)?, files: CopyFiles, from source: String, to target: String
     ) async throws(LunetteError) {}
     func copyUp(layers: [String], from target: String, to directory: String) async throws(LunetteError) -> Bool { false }
+    func changes(id: String, name: String, layers: [String], hidden: Set<String>) async throws(LunetteError) -> [FileChange] { [] }
     func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String { "plan of \(request.spec.name ?? "")" }
 }
 
@@ -137,7 +138,8 @@ final class FakeContainer: LiveContainer {
     func resume() async throws(LunetteError) { state.withLock { $0.isPaused = false } }
     func stats() async throws(LunetteError) -> Value { ["time": 1] }
     func processes() async throws(LunetteError) -> Value { .array([]) }
-    func update(_ resources: CgroupLimits) async throws(LunetteError) {}
+    func whenOutOfMemory(_ body: @escaping @Sendable (OutOfMemoryNews) -> Void) {}
+    func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [String] { [] }
 }
 
 /// Ends at once, except `sleep`, which waits for its SIGKILL.

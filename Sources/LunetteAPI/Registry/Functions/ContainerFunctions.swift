@@ -157,6 +157,10 @@ enum ContainerFunctions {
             mutates: false, waits: false, errors: [.invalidState],
             example: "lunette.container.get(\"web\"):resize { rows = 24, columns = 80 }"),
         method(
+            "detach", "leave an exec running whose end a call waits for: that call returns",
+            [APIField("exec", .string, "the request id of the exec", required: true)], mutates: false, waits: false,
+            example: "lunette.try(function() lunette.container.get(\"web\"):detach { exec = \"0\" } end)"),
+        method(
             "attach", "connect to a running container's streams until they end",
             [stdio, APIField("logs", .boolean, "first send what the log holds", default: "false")], returns: .record("Exit"),
             mutates: false,
@@ -174,6 +178,8 @@ enum ContainerFunctions {
             [
                 APIField("source", .path, "the host's path", required: true),
                 APIField("destination", .string, "the path in the container", required: true),
+                APIField("archive", .boolean, "owners come along, by the container's numbers", default: "false"),
+                APIField("follow_link", .boolean, "a source that is a link means what it leads to", default: "false"),
             ],
             positional: ["source", "destination"], errors: [.denied],
             example: "lunette.container.get(\"web\"):copy_in(\"index.html\", \"/srv/index.html\")"),
@@ -182,6 +188,8 @@ enum ContainerFunctions {
             [
                 APIField("source", .string, "the path in the container", required: true),
                 APIField("destination", .path, "the host's path", required: true),
+                APIField("archive", .boolean, "owners come along, by the container's numbers", default: "false"),
+                APIField("follow_link", .boolean, "a source that is a link means what it leads to", default: "false"),
             ],
             positional: ["source", "destination"], mutates: false, errors: [.denied],
             example: "lunette.container.get(\"web\"):copy_out(\"/srv/index.html\", \"copy.html\")"),
@@ -195,6 +203,15 @@ enum ContainerFunctions {
             "processes", "list a running container's processes", returns: .list(.record("ProcessInfo")), mutates: false,
             errors: [.invalidState],
             example: "for _, p in ipairs(lunette.container.get(\"web\"):processes()) do print(p.pid, p.command) end"),
+        method(
+            "diff", "list what a container changed in its image's files", returns: .list(.record("FileChange")), mutates: false,
+            example: "for _, f in ipairs(lunette.container.get(\"web\"):diff()) do print(f.change, f.path) end"),
+        method(
+            "checkpoint", "save a running container's processes; not built", mutates: false, errors: [.unsupported],
+            example: "lunette.try(function() lunette.container.get(\"web\"):checkpoint() end)"),
+        method(
+            "restore", "bring saved processes back; not built", mutates: false, errors: [.unsupported],
+            example: "lunette.try(function() lunette.container.get(\"web\"):restore() end)"),
         method(
             "transition", "move a container to a state of its lifecycle", [APIField("state", .string, "the state", required: true)],
             positional: ["state"], errors: [.unsupported, .invalidState], example: "lunette.container.get(\"web\"):transition \"draining\""),

@@ -73,6 +73,12 @@ enum ResultRecords {
                 ),
             ]),
         APIRecord(
+            "FileChange", "a file that differs from the image's", open: true,
+            [
+                APIField("path", .string, "absolute, in the container", required: true),
+                APIField("change", .choice(["added", "changed", "removed"]), "what became of it", required: true),
+            ]),
+        APIRecord(
             "ProcessInfo", "one process", open: true,
             [
                 APIField("pid", .integer, "as the host sees it", required: true),

@@ -24,6 +24,9 @@ enum SpecRecords {
                 APIField(
                     "network", .union([.string, .list(.string)]), "`\"none\"`, `\"host\"`, `\"container:NAME\"` or networks",
                     default: "\"none\""),
+                APIField(
+                    "pod", .union([.boolean, .string]),
+                    "true: no image and no program, namespaces for others to share; a name: that pod's `network` and `ipc`"),
                 APIField("pid", .string, "`\"host\"` or `\"container:NAME\"`", default: "its own"),
                 APIField("ipc", .string, "`\"host\"` or `\"container:NAME\"`", default: "its own"),
                 APIField("publish", .list(.union([.string, .record("PublishedPort")])), "ports to open on the host"),

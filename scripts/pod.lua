@@ -1,6 +1,6 @@
 #!/usr/bin/env lunette
--- A pod in one minute: a web server and a sidecar that share network, ipc and processes. The sidecar
--- asks the server over 127.0.0.1 and counts its processes; then the pod goes, with what is in it.
+-- A pod in one minute: a web server and a sidecar that share network, ipc and processes. The
+-- sidecar reads a page over 127.0.0.1 and sees its process; then the pod goes, with its members.
 -- Needs root and the package busybox-static. See docs/pods.md.
 local lunette = require "lunette"
 local image, container, volume, fs = lunette.image, lunette.container, lunette.volume, lunette.fs
@@ -24,13 +24,17 @@ local function build()
     error("no busybox at " .. BUSYBOX .. ": install Debian's busybox-static, or name another", 0)
   end
   return image.build {
-    tag = IMAGE, from = "scratch", copy = { { from = BUSYBOX, to = "/bin/busybox", mode = "0755" } },
-    run = { { "/bin/busybox", "mkdir", "-p", "/tmp", "/www" }, { "/bin/busybox", "--install", "-s", "/bin" } },
+    tag = IMAGE, from = "scratch",
+    copy = { { from = BUSYBOX, to = "/bin/busybox", mode = "0755" } },
+    run = {
+      { "/bin/busybox", "mkdir", "-p", "/tmp", "/www" },
+      { "/bin/busybox", "--install", "-s", "/bin" },
+    },
   }
 end
 
 local function run()
-  -- The pod itself: no image and no program, only namespaces, and one small process that holds them.
+  -- The pod itself: no image and no program, only namespaces and one small process to hold them.
   local pod = container.run { name = POD, pod = true }
   say("pod       %s, process %d", POD, pod:inspect().pid)
 
@@ -38,7 +42,10 @@ local function run()
   local pages = { { type = "volume", source = VOLUME, target = "/www" } }
   local server = container.run {
     name = POD .. "-server", image = IMAGE, pod = POD, pid = "container:" .. POD, mounts = pages,
-    args = { "sh", "-c", "echo hello from the pod > /www/index.html && exec httpd -f -p 8080 -h /www" },
+    args = { "sh", "-c", [[
+      echo hello from the pod > /www/index.html
+      exec httpd -f -p 8080 -h /www
+    ]] },
   }
   local sidecar = container.run {
     name = POD .. "-sidecar", image = IMAGE, pod = POD, pid = "container:" .. POD, mounts = pages,

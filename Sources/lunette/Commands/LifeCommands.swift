@@ -182,7 +182,8 @@ private actor InOrder {
             try await once(name)
             return nil
         } catch {
-            let others = (error.details?["sharers"]?.arrayValue ?? []).compactMap(\.stringValue) + [error.details?["owner"]?.stringValue ?? ""]
+            var others = (error.details?["sharers"]?.arrayValue ?? []).compactMap(\.stringValue)
+            if let owner = error.details?["owner"]?.stringValue { others.append(owner) }
             let first = others.filter { names.contains($0) && $0 != name }
             guard !first.isEmpty else { return error }
             for other in first {
@@ -227,7 +228,7 @@ struct UpdateCommand: LunetteCommand {
     @Option(name: .joined("c"), help: ArgumentHelp("Weight against others.", valueName: "number")) var cpuShares: Int?
     @Option(help: ArgumentHelp("Processors it may use.", valueName: "list")) var cpusetCpus: String?
     @Option(help: ArgumentHelp("Memory nodes it may use.", valueName: "list")) var cpusetMems: String?
-    @Option(help: ArgumentHelp("Microseconds of each period, instead of --cpus; -1 is no limit.", valueName: "number")) var cpuQuota: Int64?
+    @Option(help: ArgumentHelp("Microseconds of each period; -1 is no limit.", valueName: "number")) var cpuQuota: Int64?
     @Option(help: ArgumentHelp("Microseconds (100000).", valueName: "number")) var cpuPeriod: Int64?
     @Option(help: ArgumentHelp("Weight for block devices, 10 to 1000.", valueName: "number")) var blkioWeight: Int?
     @Option(help: ArgumentHelp("Processes and threads it may have; -1 is no limit.", valueName: "number")) var pidsLimit: Int?

@@ -109,7 +109,7 @@ import Testing
             (["pid": "x"], "pid"),
             (["network": "container:../x"], "network"), (["dns": ["a b"]], "dns[1]"), (["user": 65536], "user"),
             (["entrypoint": []], "args"),
-            (["network": "container:a", "ipc": "container:b"], "ipc"), (["oci": 5], "oci"),
+            (["pod": 5], "pod"), (["pod": "a", "network": "host"], "pod"), (["oci": 5], "oci"),
         ] as [(Value, String)])
     func wrongFieldsAreNamed(_ change: Value, _ path: String) {
         let error = failure { () throws(LunetteError) in _ = try ContainerSpec((["image": "x"] as Value).merged(with: change)) }

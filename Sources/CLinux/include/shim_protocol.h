@@ -39,7 +39,7 @@ enum lnt_message_type {
   LNT_MSG_QUERY = 8,    // answered with STATE
   LNT_MSG_CONTINUE = 10,   // answers HOOKS: the launch goes on
   LNT_MSG_CLOSE_STDIN = 9,  // lnt_signal with process set: closes the program's stdin
-  LNT_MSG_OOM_POLICY = 10,  // lnt_signal: everyone = 1: an out-of-memory kill ends all (cgroup v1; v2's kernel does it by itself)
+  LNT_MSG_OOM_POLICY = 11,  // lnt_signal: everyone = 1: an out-of-memory kill ends all (cgroup v1; v2's kernel does it by itself)
   // events
   LNT_MSG_STATE = 32,         // lnt_state
   LNT_MSG_CREATED = 33,       // lnt_state
@@ -52,7 +52,7 @@ enum lnt_message_type {
   LNT_MSG_EXEC_FAILED = 40,   // lnt_failure
   LNT_MSG_HOOKS = 42,         // lnt_state: the namespaces exist, prestart and createRuntime hooks are due (handover only)
   LNT_MSG_SINK_DROPPED = 41,  // lnt_exec_event: an attached sink lagged or vanished
-  LNT_MSG_OUT_OF_MEMORY = 42,  // lnt_oom: the kernel killed in the container for want of memory, and something still runs
+  LNT_MSG_OUT_OF_MEMORY = 43,  // lnt_oom: the kernel killed in the container for want of memory, and something still runs
 };
 
 struct lnt_message {

@@ -67,7 +67,8 @@ package final class SeccompCompiler: Sendable {
             throw LunetteError(.internal, "libseccomp refuses the default action", path: "\(path).defaultAction")
         }
         defer { seccomp_release(context) }
-        try require(seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, 0x8000_0000), "refuse other architectures", path)  // SCMP_ACT_KILL_PROCESS
+        // SCMP_ACT_KILL_PROCESS.
+        try require(seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, 0x8000_0000), "refuse other architectures", path)
         // A tree over the numbers (2) instead of a chain: at the load the kernel tries the filter on every number, which took 0.6 ms.
         try require(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2), "order the calls as a tree", path)
         let abis = SeccompABI.judged(by: profile)

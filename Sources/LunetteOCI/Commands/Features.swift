@@ -65,7 +65,8 @@ enum FeatureList {
         ]
         let propagations = ["private", "slave", "shared", "unbindable"]
         let others = [
-            "bind", "rbind", "idmap", "ridmap", "tmpcopyup", "defaults", "async", "sync", "dirsync", "lazytime", "nolazytime", "mand", "nomand",
+            "bind", "rbind", "idmap", "ridmap", "tmpcopyup", "defaults", "async", "sync", "dirsync", "lazytime", "nolazytime", "mand",
+            "nomand",
             "iversion", "noiversion", "silent", "loud", "remount",
         ]
         return (attributes + attributes.map { "r" + $0 } + propagations + propagations.map { "r" + $0 } + others).sorted()

@@ -64,7 +64,8 @@ struct Creation {
         let cgroup = try CgroupPlan(bundle.spec, id: request.id, invocation.global)
         let planned = try LaunchPreparation(
             id: request.id, bundle: bundle, cgroup: cgroup.record.cgroup, terminal: terminal,
-            preservedDescriptors: request.preservedDescriptors, keepsKeyring: request.joinsNoKeyring, store: invocation.store, log: invocation.log
+            preservedDescriptors: request.preservedDescriptors, keepsKeyring: request.joinsNoKeyring, store: invocation.store,
+            log: invocation.log
         ).plan()
 
         guard let creator = ProcessIdentity.of(pid: getpid()) else {

@@ -16,7 +16,8 @@ enum Privileges {
         }
         let missing = LaunchPlanner.ungranted(section, in: spec, grantable: grantable)
         if !missing.isEmpty {
-            log.warn("process.capabilities: lunette-oci itself lacks them, so they are left out: \(missing.map(\.name).joined(separator: ", "))")
+            log.warn(
+                "process.capabilities: lunette-oci itself lacks them, so they are left out: \(missing.map(\.name).joined(separator: ", "))")
         }
     }
 }

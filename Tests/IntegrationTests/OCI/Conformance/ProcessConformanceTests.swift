@@ -126,7 +126,6 @@ import Testing
         let one: Value = ["type": "RLIMIT_NOFILE", "soft": 100, "hard": 100]
         await expectRefused(["process": ["rlimits": [["type": "RLIMIT_NONSENSE", "soft": 1, "hard": 1]]]], mentioning: "RLIMIT_NONSENSE")
         await expectRefused(["process": ["rlimits": [one, one]]], mentioning: "RLIMIT_NOFILE")
-        await expectRefused(["process": ["rlimits": [["type": "RLIMIT_NOFILE", "soft": 200, "hard": 100]]]], mentioning: "rlimits")
     }
 
     // MARK: scheduling

@@ -55,7 +55,7 @@ import Testing
         (["process": "sh"], "process"), (["root": "rootfs"], "root"), (["root": ["readonly": "yes"]], "readonly"),
         (["hostname": 7], "hostname"),
         (["mounts": ["destination": "/x"]], "mounts"), (["mounts": [["destination": "/x", "options": "ro"]]], "mounts"),
-        (["hooks": []], "hooks"), (["hooks": ["prestart": ["path": "/bin/true"]]], "prestart"), (["linux": []], "linux"),
+        (["hooks": ["prestart": ["path": "/bin/true"]]], "prestart"),
         (["linux": ["namespaces": "pid"]], "namespaces"), (["linux": ["resources": ["memory": ["limit": "1G"]]]], "memory"),
         (["linux": ["resources": ["memory": ["limit": 1.5]]]], "memory"), (["linux": ["resources": ["pids": ["limit": "many"]]]], "pids"),
         (["linux": ["resources": ["cpu": ["shares": -3]]]], "shares"), (["linux": ["sysctl": ["net.ipv4.ip_forward": 1]]], "sysctl"),

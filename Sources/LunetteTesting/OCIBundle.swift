@@ -208,6 +208,8 @@ public final class OCIBundle: Sendable {
         let processes = names.compactMap { pid_t($0) }.filter { $0 != getpid() }.compactMap { pid -> String? in
             // A process that is gone has none of these.
             let command = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
+            // Empty: it has ended already, and whoever is its parent will look some time.
+            if command.isEmpty { return nil }
             let line = String(decoding: command, as: UTF8.self).replacingOccurrences(of: "\0", with: " ")
             let place = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/root")) ?? ""
             let cgroup = String(decoding: FileManager.default.contents(atPath: "/proc/\(pid)/cgroup") ?? Data(), as: UTF8.self)
@@ -246,7 +248,7 @@ public final class OCIBundle: Sendable {
 
 /// Gives `body` a bundle of its own and takes it and its container away afterwards.
 /// - Throws: what `body` throws; else a `CommandFailure` that names what was left behind.
-public func withBundle<T>(_ runtime: OCIRuntime = .underTest, _ body: (OCIBundle) async throws -> T) async throws -> T {
+public func withBundle<T>(on runtime: OCIRuntime = .underTest, _ body: (OCIBundle) async throws -> T) async throws -> T {
     let bundle = try await OCIBundle(runtime: runtime)
     let result: T
     do {
@@ -261,12 +263,16 @@ public func withBundle<T>(_ runtime: OCIRuntime = .underTest, _ body: (OCIBundle
 }
 
 /// Finds cgroups by name, in every hierarchy.
-enum CgroupFolders {
-    static func named(_ id: String) -> [String] {
-        guard let all = FileManager.default.enumerator(atPath: "/sys/fs/cgroup") else { return [] }
+public enum CgroupFolders {
+    /// - Returns: the folders whose name has `id` in it.
+    public static func named(_ id: String) -> [String] {
         var found: [String] = []
-        for case let name as String in all where (name as NSString).lastPathComponent.contains(id) {
-            found.append("/sys/fs/cgroup/\(name)")
+        // As deep as runtimes and drivers nest them.
+        for depth in 0..<5 {
+            var matches = glob_t()
+            defer { globfree(&matches) }
+            guard glob("/sys/fs/cgroup/\(String(repeating: "*/", count: depth))*\(id)*", GLOB_ONLYDIR, nil, &matches) == 0 else { continue }
+            for index in 0..<Int(matches.gl_pathc) { matches.gl_pathv[index].map { found.append(String(cString: $0)) } }
         }
         return found
     }

@@ -6,8 +6,18 @@ import Glibc
 /// The suites of `Tests/IntegrationTests/OCI` run on whichever it is: runc and crun prove that a test can pass, and that what it asks is the specification's.
 public struct OCIRuntime: Sendable {
     public let path: String
+    /// What runs it, before its own command line: `unshare` gives it namespaces that aren't this machine's.
+    public let prefix: [String]
 
-    public init(path: String) { self.path = path }
+    public init(path: String, prefix: [String] = []) {
+        self.path = path
+        self.prefix = prefix
+    }
+
+    /// The same, in mount, network, ipc and uts namespaces of its own: for configurations that share "the runtime's".
+    public var apart: OCIRuntime {
+        OCIRuntime(path: path, prefix: ["unshare", "--mount", "--propagation", "private", "--net", "--ipc", "--uts", "--"])
+    }
 
     public static let underTest: OCIRuntime = {
         let named = ProcessInfo.processInfo.environment["LUNETTE_OCI_RUNTIME"] ?? ""
@@ -24,6 +34,6 @@ public struct OCIRuntime: Sendable {
     /// - Parameter root: its `--root`, the folder that holds its containers' states.
     public func command(root: String, _ arguments: [String], environment: [String: String?] = [:], workdir: String? = nil) -> Command {
         // runc and crun take cgroupfs unless told otherwise, and so do we: no systemd runs where tests run.
-        Command([path, "--root", root] + arguments, environment: environment, workdir: workdir)
+        Command(prefix + [path, "--root", root] + arguments, environment: environment, workdir: workdir)
     }
 }

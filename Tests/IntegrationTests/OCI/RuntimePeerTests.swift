@@ -72,7 +72,7 @@ import Testing
                 """
             try Data(wrapper.utf8).write(to: URL(fileURLWithPath: "\(folder)/\(name)"))
             try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: "\(folder)/\(name)")
-            let theirs = try await withBundle(OCIRuntime(path: "\(folder)/\(name)")) { try await walk($0) }
+            let theirs = try await withBundle(on: OCIRuntime(path: "\(folder)/\(name)")) { try await walk($0) }
             #expect(ours == theirs, "\(name)")
         }
     }

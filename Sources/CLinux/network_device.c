@@ -10,7 +10,6 @@
 #include <net/if.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -95,7 +94,7 @@ static int list(int fd, unsigned index, struct address *out) {
   }
 }
 
-static int restore(int fd, unsigned index, int was_up, const struct address *addresses, int count) {
+static int restore(int fd, unsigned index, const struct address *addresses, int count) {
   for (int number = 0; number < count; number++) {
     struct request request = {
         .header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifaddrmsg)), .nlmsg_type = RTM_NEWADDR, .nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL},
@@ -109,22 +108,11 @@ static int restore(int fd, unsigned index, int was_up, const struct address *add
     int result = acknowledged(fd, &request);
     if (result < 0) return result;
   }
-  if (!was_up) return 0;
   struct request request = {
       .header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)), .nlmsg_type = RTM_NEWLINK},
       .link = {.ifi_index = (int)index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP},
   };
   return acknowledged(fd, &request);
-}
-
-static int flags_of(const char *name) {
-  struct ifreq request = {0};
-  memcpy(request.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
-  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -errno;
-  int result = ioctl(fd, SIOCGIFFLAGS, &request) < 0 ? -errno : (unsigned short)request.ifr_flags;
-  close(fd);
-  return result;
 }
 
 // The index that an interface has behind the descriptor of another namespace; *fd is an rtnetlink socket there.
@@ -175,8 +163,10 @@ int lnt_move_network_device(const char *name, const char *new_name, int netns) {
   static struct address addresses[MOST_ADDRESSES];
   unsigned index = if_nametoindex(name);
   if (index == 0) return -ENODEV;
-  int flags = flags_of(name);
-  if (flags < 0) return flags;
+  // The kernel moves first and names then: a name that is taken there must be found out before.
+  int taken = -1, found = enter(netns, new_name, &taken);
+  if (taken >= 0) close(taken);
+  if (found != -ENODEV) return found < 0 ? found : -EEXIST;
   int fd = rtnetlink();
   if (fd < 0) return fd;
   int count = list(fd, index, addresses);
@@ -194,7 +184,7 @@ int lnt_move_network_device(const char *name, const char *new_name, int netns) {
   if (result < 0) return result;
   int there = -1;
   result = enter(netns, new_name, &there);
-  if (result >= 0) result = restore(there, (unsigned)result, flags & IFF_UP, addresses, count);
+  if (result >= 0) result = restore(there, (unsigned)result, addresses, count);
   if (there >= 0) close(there);
   return result;
 }

@@ -216,7 +216,15 @@ extension Monitor {
         while case (_, var fields)? = plan.next(&walk, from: LNT_MOVE_NETWORK_DEVICE, through: LNT_MOVE_NETWORK_DEVICE) {
             let name = try fields.text()
             let newName = try fields.text()
-            try check(lnt_move_network_device(name, newName, namespace), "rtnetlink", name)
+            let result = lnt_move_network_device(name, newName, namespace)
+            guard result < 0 else { continue }
+            guard let memory = lnt_map_anonymous(4096) else { throw failure("mmap", errno: Int32(LNT_ENOMEM)) }
+            // Two names of fifteen bytes at most.
+            var text = TextBuffer(memory, capacity: 4095)
+            text.append(name)
+            text.append(" as ")
+            text.append(newName)
+            throw failure("rtnetlink", errno: -result, text.terminate())
         }
     }
 

@@ -6,7 +6,7 @@ from operation import Operation
 CLEAN = "gone $N"
 PODMAN, DOCKER = ("podman",), ("docker",)
 PRIMARY = {"podman": "the primary group is always among the supplementary ones (CVE-2022-36109)"}
-SIGNALS = dict.fromkeys(PODMAN + DOCKER, "no signal is ignored; runc leaves 32 as its caller had it")
+RESET = dict.fromkeys(PODMAN + DOCKER, "no signal is ignored; runc leaves 32 as its caller had it")
 UNGRANTED = {"docker": "capabilities that the runtime itself lacks are left out with a warning, as the runtime-spec asks; runc fails"}
 
 RUN = [
@@ -180,7 +180,7 @@ IDENTITY = [
     Operation("/proc/self/limits", "run --rm $I cat /proc/self/limits"),
     Operation("the process has no fds but its three", "run --rm $I sh -c 'ls /proc/self/fd | grep -vE \"^(0|1|2|3)$\" | wc -l'", out="0"),
     Operation("its own session and no parent to see", "run --rm $I sh -c 'awk \"{ print \\$1, \\$4, \\$5, \\$6 }\" /proc/1/stat'"),
-    Operation("signals: none is blocked or ignored", "run --rm $I grep -E '^Sig(Blk|Ign)' /proc/1/status", differs=SIGNALS),
+    Operation("signals: none is blocked or ignored", "run --rm $I grep -E '^Sig(Blk|Ign)' /proc/1/status", differs=RESET),
 ]
 
 SECCOMP = [

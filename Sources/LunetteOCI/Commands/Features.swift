@@ -26,7 +26,7 @@ enum FeatureList {
                     "operators": [
                         "SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ",
                     ],
-                    "archs": .array(SeccompABI.runnable.map { .string($0.rawValue) }),
+                    "archs": .array(SeccompABI.allCases.map { .string($0.rawValue) }),
                     "knownFlags": [
                         "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
                         "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",

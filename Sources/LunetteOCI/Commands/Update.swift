@@ -47,12 +47,12 @@ enum ResourceChange {
                 { () throws(SystemCallError) in
                     try FileDescriptor.opening(file).readAll(limit: Bundle.configLimit)
                 })
-            return try RuntimeSpec.Resources(try JSON.decode(bytes, source: displayable(file, limit: 200)))
+            return try RuntimeSpec.Resources(try JSON.decode(bytes, source: displayable(file, limit: 200)), path: "resources")
         }
         for name in ["l3-cache-schema", "mem-bw-schema"] where options.value(name) != nil {
             throw LunetteError(.unsupported, "--\(name): Intel RDT isn't built")
         }
-        return try RuntimeSpec.Resources(try value(options))
+        return try RuntimeSpec.Resources(try value(options), path: "resources")
     }
 
     /// In the config's own form, so that one reader checks both.

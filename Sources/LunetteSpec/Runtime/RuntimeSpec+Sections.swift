@@ -6,12 +6,3 @@ extension RuntimeSpec.ProcessSection {
         try self.init(reading: &reader)
     }
 }
-
-extension RuntimeSpec.Resources {
-    /// Reads a resources section that stands alone, as `update` gets it.
-    /// - Throws: `invalid_argument` with the field's path.
-    package init(_ value: Value) throws(LunetteError) {
-        var reader = try FieldReader(value, path: "resources")
-        try self.init(reading: &reader)
-    }
-}

@@ -46,6 +46,7 @@ package struct RuntimeSpec: Sendable, Hashable {
         domainname = try reader.string("domainname")
         for var table in try reader.tables("mounts") { mounts.append(try MountEntry(reading: &table)) }
         annotations = try reader.texts("annotations")
+        if annotations[""] != nil { throw reader.failure("annotations", "an annotation's name is empty") }
         if var table = try reader.table("linux") { linux = try LinuxSection(reading: &table) }
         if var table = try reader.table("hooks") { hooks = try Hooks(reading: &table) }
         if annotations.removeValue(forKey: Self.standardSeccompAnnotation) == "default", linux.seccomp == nil { linux.seccomp = .standard }

@@ -57,7 +57,10 @@ import Testing
     @Test(arguments: [
         ("contai", ["container"]), ("container.li", ["container.list"]), ("lunette.vol", ["lunette.volume"]),
         ("x = json.d", ["json.decode"]),
-        ("container.re", ["container.remove", "container.rename", "container.resize", "container.restart", "container.restore", "container.resume"]),
+        (
+            "container.re",
+            ["container.remove", "container.rename", "container.resize", "container.restart", "container.restore", "container.resume"]
+        ),
         ("nothing.x", []), (":ta", [":tasks"]),
     ])
     func namesAreCompleted(_ text: String, _ expected: [String]) {

@@ -18,6 +18,7 @@ package enum FaultPoints {
         "remove.cgroups", "remove.committed", "remove.killed", "remove.reaped", "remove.rundir", "remove.upper",
         "start.committed", "start.copied-up", "start.created", "start.ledger", "start.prepared", "start.running", "start.sent",
         "stop.committed", "stop.killed", "stop.signalled",
+        "update.applied",
         "volume.create.ledger", "volume.create.made", "volume.remove.committed",
     ]
 

@@ -92,6 +92,12 @@ package struct UnixSocket: Sendable {
         let dontWait: Int32 = 0x40
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
             result = lnt_host_receive(socket, buffer.baseAddress, count, &numbers, &room, &truncated, wait ? 0 : dontWait)
+            // A peer that goes with something of ours unread says so once, before what it had still said: a shim whose launch failed at once
+            // has not read START. What comes next is that, or the end.
+            if -result == Int(ErrorNumber.connectionReset) {
+                room = Int32(LNT_HOST_MAX_FDS)
+                result = lnt_host_receive(socket, buffer.baseAddress, count, &numbers, &room, &truncated, wait ? 0 : dontWait)
+            }
             initialized = max(0, min(result, count))
         }
         if -result == Int(ErrorNumber.again) { return nil }

@@ -7,6 +7,8 @@ public actor CProbe {
     public static let container = CProbe("oci-probe")
     /// What becomes of system calls under a filter, and the program that answers notified ones (seccomp.c).
     public static let seccomp = CProbe("seccomp")
+    /// What a hostile program tries (attack.c); it refuses to run outside a user namespace.
+    public static let attack = CProbe("attack")
 
     private let name: String
     private var made: Task<String, any Error>?

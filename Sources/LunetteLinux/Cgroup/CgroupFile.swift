@@ -34,6 +34,7 @@ package struct CgroupFile: Sendable, Equatable {
     /// The words of a file of names (`cgroup.controllers`).
     func words(_ name: String) -> Set<String> { Set((read(name) ?? "").split(whereSeparator: \.isWhitespace).map(String.init)) }
 
+    /// Whether the directory is there and is a cgroup.
     package var exists: Bool { has("cgroup.procs") }
 
     /// Lets the container see its own limits: inside, a cgroup's owner is nobody, and the way to it is walked with the container's rights when

@@ -5,8 +5,10 @@ package struct CgroupOwnership: Sendable, Equatable {
     /// Absolute paths, parents before children.
     package var made: [String]
 
+    /// - Parameter made: in the order in which they were made.
     package init(made: [String] = []) { self.made = made }
 
+    /// For a record; `init(_:)` reads it back.
     package var value: Value { .array(made.map(Value.string)) }
 
     /// Reads what `value` gave; anything else owns nothing.

@@ -2,10 +2,13 @@ package import LunetteSpec
 
 /// How long processes stood still for want of a resource: one of v2's pressure files. Source: the kernel's Documentation/accounting/psi.rst.
 package struct Pressure: Sendable, Equatable {
+    /// The part of the time in which tasks waited.
     package struct Share: Sendable, Equatable {
         /// Percent of the last 10, 60 and 300 seconds.
         package var average10: Double
+        /// Percent of the last minute.
         package var average60: Double
+        /// Percent of the last five minutes.
         package var average300: Double
         /// Microseconds since the cgroup was made.
         package var total: Int64

@@ -6,10 +6,12 @@ package import LunetteSpec
 /// No lock is needed between those who make cgroups below one parent: everybody looks after making a directory whether it has what it needs,
 /// and mends its parents when not; a parent that was just removed with its last child is made again.
 package struct CgroupSite: Sendable, Equatable {
+    /// The hierarchies that it is in.
     package let layout: CgroupLayout
     /// Names below the root of each hierarchy.
     package let components: [String]
 
+    /// Names a place; nothing is looked at or made.
     package init(layout: CgroupLayout, components: [String]) {
         self.layout = layout
         self.components = components

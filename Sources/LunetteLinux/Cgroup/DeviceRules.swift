@@ -5,8 +5,10 @@ package import LunetteSpec
 package struct DeviceRules: Sendable, Equatable {
     package typealias Rule = CgroupLimits.DeviceRule
 
+    /// In their order: each kind of access is decided by the last that names it.
     package var rules: [Rule]
 
+    /// - Parameter rules: a later one outweighs those before it.
     package init(_ rules: [Rule]) { self.rules = rules }
 
     /// The rules of a runtime spec. One for all devices of a type `a` with less than every number and access is one for both kinds.

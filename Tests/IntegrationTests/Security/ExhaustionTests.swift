@@ -17,7 +17,7 @@ struct ExhaustionTests {
     @Test func aForkBombStaysWithinItsLimit() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let probe = try await AttackProbe.shared.path()
+            let probe = try await CProbe.attack.path()
             try await home.lunette(
                 "run", "-d", "--name", "bomb", "--pids-limit", "64", "--cpus", "0.2", "-v", "\(probe):/attack:ro", image, "/attack",
                 "fork-bomb")
@@ -57,7 +57,7 @@ struct ExhaustionTests {
     @Test func zombiesAreReaped() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let probe = try await AttackProbe.shared.path()
+            let probe = try await CProbe.attack.path()
             try await home.lunette("run", "-d", "--name", "c", "-v", "\(probe):/attack:ro", image, "/attack", "zombies", "200")
             try await eventually("the zombies' end") {
                 // The children of `zombies` itself are its own to wait for; the grandchildren are init's.
@@ -87,7 +87,7 @@ struct ExhaustionTests {
     func whatIsUsedUpIsTheContainersOwn(_ what: String) async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let probe = try await AttackProbe.shared.path()
+            let probe = try await CProbe.attack.path()
             for name in ["one", "other"] {
                 try await home.lunette("run", "-d", "--name", name, "-v", "\(probe):/attack:ro", image, "/attack", "exhaust", what)
                 // Each gets as much as the other, and there is an end.

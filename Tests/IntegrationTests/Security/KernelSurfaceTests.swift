@@ -77,7 +77,7 @@ struct KernelSurfaceTests {
                 "/sys/fs/cgroup/memory/cgroup.procs", "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/cgroup.procs", "/proc/1/oom_score_adj_x",
             ]
             let image = try await home.load(.busybox)
-            let probe = try await AttackProbe.shared.path()
+            let probe = try await CProbe.attack.path()
             let finished = try await home.command(["run", "--rm", "-v", "\(probe):/attack:ro", image, "/attack", "write"] + paths).run()
             for (name, answer) in LunetteHome.answers(finished.lines) { #expect(answer != "ok", "\(name)") }
         }
@@ -94,7 +94,7 @@ struct KernelSurfaceTests {
                 "/dev/kvm", "/dev/fuse",
             ]
             let image = try await home.load(.busybox)
-            let probe = try await AttackProbe.shared.path()
+            let probe = try await CProbe.attack.path()
             let finished = try await home.command(["run", "--rm", "-v", "\(probe):/attack:ro", image, "/attack", "read"] + paths).run()
             let answers = LunetteHome.answers(finished.lines)
             #expect(answers.count == paths.count)
@@ -174,7 +174,7 @@ struct KernelSurfaceTests {
     func nothingTypesIntoATerminal() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let probe = try await AttackProbe.shared.path()
+            let probe = try await CProbe.attack.path()
             let line = "\(home.words.joined(separator: " ")) run --rm -t -v \(probe):/attack:ro \(image) /attack terminal"
             let text = try await Command(["script", "-qec", line, "/dev/null"], environment: home.environment).run().text
             let answers = LunetteHome.answers(text.replacingOccurrences(of: "\r", with: "").components(separatedBy: "\n"))
@@ -185,7 +185,7 @@ struct KernelSurfaceTests {
     @Test func aSetuidProgramGainsNothing() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let probe = try await AttackProbe.shared.path()
+            let probe = try await CProbe.attack.path()
             let script = """
                 local lunette = require 'lunette'
                 lunette.image.build { tag = 'lunette.test/setuid:1', from = '\(image)', copy = { { from = '\(probe)', to = '/attack', mode = '4755' } } }
@@ -214,7 +214,7 @@ struct KernelSurfaceTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             try await home.stopEngine()
-            let probe = try await AttackProbe.shared.path()
+            let probe = try await CProbe.attack.path()
             let run = ["run", "--rm", "--security-opt", "seccomp=unconfined", "-v", "\(probe):/attack:ro", image]
             let line = home.words + run + ["/attack", "keys", "SERIAL", "lunette-canary"]
             let finished = try await Command(["python3", "-c", program] + line, environment: home.environment).run()

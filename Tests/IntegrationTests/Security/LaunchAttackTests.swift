@@ -11,7 +11,7 @@ struct LaunchAttackTests {
         let hashes = try await Command("sha256sum", LunetteHome.binary, shim).run().text
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let probe = try await AttackProbe.shared.path()
+            let probe = try await CProbe.attack.path()
             // Told to run its own interpreter, the joining process becomes one of the container's: it may be traced then, but not changed.
             for (name, words) in [("true", ["WRITABLE", "FOLDER", "TRACED"]), ("/evil", ["WRITABLE", "FOLDER"])] {
                 try await home.lunette(
@@ -39,7 +39,7 @@ struct LaunchAttackTests {
     @Test func noDescriptorLeaksIn() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let probe = try await AttackProbe.shared.path()
+            let probe = try await CProbe.attack.path()
             let line = "\(home.words.joined(separator: " ")) run --rm -v \(probe):/attack:ro \(image) /attack files"
             // The client, and the engine that it starts, are given open folders of the host.
             let finished = try await Command(["bash", "-c", "exec 3</ 7</etc 9</root 40</proc; \(line)"], environment: home.environment)

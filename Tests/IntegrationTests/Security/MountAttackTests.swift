@@ -9,7 +9,7 @@ struct MountAttackTests {
     @Test func whatLiesOnAVolumeGivesNoPower() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let probe = try await AttackProbe.shared.path()
+            let probe = try await CProbe.attack.path()
             try await home.lunette("volume", "create", "data")
             try await home.lunette(
                 "run", "--rm", "-v", "data:/data", "-v", "\(probe):/attack:ro", image, "sh", "-c",

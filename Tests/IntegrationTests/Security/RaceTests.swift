@@ -132,7 +132,7 @@ extension LunetteHome {
         _ options: String..., prepare: String, _ one: String, _ other: String, during body: () async throws -> Void
     ) async throws {
         let image = try await load(.busybox)
-        let probe = try await AttackProbe.shared.path()
+        let probe = try await CProbe.attack.path()
         let line = "\(prepare); exec /attack swap /shared/\(one) /shared/\(other)"
         try await command(
             ["run", "-d", "--name", "racer", "-v", "\(probe):/attack:ro"] + options + [image, "sh", "-c", line]

@@ -1,32 +1,6 @@
 import Foundation
 import LunetteTesting
 
-/// The hostile program of Tests/Probes, compiled once a test run.
-actor AttackProbe {
-    static let shared = AttackProbe()
-    private var made: Task<String, any Error>?
-
-    /// - Returns: the path of the static binary.
-    func path() async throws -> String {
-        if let made { return try await made.value }
-        let task = Task {
-            let source = "\(LunetteHome.package)/Tests/Probes/attack.c"
-            let version = try await Command("sha256sum", source).run().text.prefix(12)
-            let folder = "\(LunetteHome.package)/.build/test-probes"
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            let binary = "\(folder)/attack-\(version)"
-            if !FileManager.default.fileExists(atPath: binary) {
-                let temporary = "\(binary).\(getpid())"
-                try await Command("gcc", "-O1", "-static", "-Wall", "-Wextra", "-Werror", "-o", temporary, source).run()
-                rename(temporary, binary)
-            }
-            return binary
-        }
-        made = task
-        return try await task.value
-    }
-}
-
 extension LunetteHome {
     /// Runs the probe in a container of its own.
     /// - Parameters:
@@ -35,7 +9,7 @@ extension LunetteHome {
     /// - Returns: what it said, by the first word of each line.
     func attack(_ arguments: String..., options: [String] = []) async throws -> [String: String] {
         let image = try await load(.busybox)
-        let probe = try await AttackProbe.shared.path()
+        let probe = try await CProbe.attack.path()
         let finished = try await command(["run", "--rm", "-v", "\(probe):/attack:ro"] + options + [image, "/attack"] + arguments).run(
             timeout: .seconds(120))
         return Self.answers(finished.lines)

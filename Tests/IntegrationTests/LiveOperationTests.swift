@@ -43,7 +43,8 @@ struct LiveOperationTests {
             #expect(info["labels"] as? [String: String] == ["a": "b"])
             let last = (info["history"] as? [[String: Any]])?.last
             #expect(last?["what"] as? String == "updated")
-            #expect((last?["detail"] as? String ?? "").contains("resources.memory"), "\(last ?? [:])")
+            let detail = last?["detail"] as? String ?? ""
+            #expect(detail.contains("resources.memory"))
 
             // A limit that is taken away is none, not what it was.
             try await home.script(
@@ -162,14 +163,17 @@ struct LiveOperationTests {
                     ]
                 ).run()
             }
+            // "=b:" is the session b; "b" alone may also be a window whose name begins so.
             func screen(_ session: String) async throws -> String {
-                try await Command(tmux + ["capture-pane", "-p", "-t", session]).run().text
+                try await Command(tmux + ["capture-pane", "-p", "-t", "=\(session):"]).run().text
             }
             func type(_ session: String, _ keys: String...) async throws {
-                try await Command(tmux + ["send-keys", "-t", session] + keys).run()
+                try await Command(tmux + ["send-keys", "-t", "=\(session):"] + keys).run()
             }
             func shows(_ session: String, _ text: String) async throws {
-                try await eventually("\(session) shows \(text)", within: .seconds(20)) { try await screen(session).contains(text) }
+                do {
+                    try await eventually("\(session) shows \(text)", within: .seconds(20)) { try await screen(session).contains(text) }
+                } catch { throw CommandFailure("\(error):\n\(try await screen(session))") }
             }
             try await open("a", (100, 30), "run -it --name shell \(image) sh")
             try await shows("a", "/ #")
@@ -177,7 +181,7 @@ struct LiveOperationTests {
             try await type("b", "echo both-$((1+1))", "Enter")
             try await shows("a", "both-2")
             try await shows("b", "both-2")
-            try await Command(tmux + ["resize-window", "-t", "b", "-x", "71", "-y", "19"]).run()
+            try await Command(tmux + ["resize-window", "-t", "=b:", "-x", "71", "-y", "19"]).run()
             try await eventually("the new size arrives", within: .seconds(20)) {
                 try await type("b", "stty size", "Enter")
                 return try await screen("b").contains("19 71")

@@ -17,7 +17,7 @@ extension Command {
             throw LunetteError(.invalidState, "read the figures of container \(container.id): container not running", target: container.id)
         }
         if invocation.options.flag("stats") {
-            try printOut(JSON.encode(EventStatistics.event(container)))
+            try printOut(JSON.encode(figures(container)))
             return 0
         }
         return try follow(container, seconds)
@@ -32,6 +32,11 @@ extension Command {
         return seconds
     }
 
+    /// In runc's form, which containerd's shim and cAdvisor read.
+    private static func figures(_ container: Container) -> Value {
+        ["type": "stats", "id": .string(container.id), "data": container.record.cgroup.cgroup.eventData()]
+    }
+
     /// Until the container ends.
     private static func follow(_ container: Container, _ seconds: Double) throws(LunetteError) -> Int32 {
         let cgroup = container.record.cgroup.cgroup
@@ -40,7 +45,7 @@ extension Command {
         let memory = try? cgroup.events()
         var kills = cgroup.outOfMemoryKills()
         while true {
-            try printOut(JSON.encode(EventStatistics.event(container)))
+            try printOut(JSON.encode(figures(container)))
             let deadline = SystemClock.monotonic + seconds
             while true {
                 let left = deadline - SystemClock.monotonic
@@ -57,38 +62,5 @@ extension Command {
                 if list[0].revents != 0 { return 0 }
             }
         }
-    }
-}
-
-/// The figures in the form of runc's `events`, which containerd's shim and cAdvisor once read.
-enum EventStatistics {
-    static func event(_ container: Container) -> Value {
-        ["type": "stats", "id": .string(container.id), "data": data(container.record.cgroup.cgroup.statistics())]
-    }
-
-    static func data(_ figures: CgroupStatistics) -> Value {
-        func nanoseconds(_ seconds: Double) -> Value { .int(Int64(seconds * 1e9)) }
-        var usage: ValueMap = ["usage": .int(figures.memoryUsage), "failcnt": 0]
-        if let limit = figures.memoryLimit { usage["limit"] = .int(limit) }
-        if let peak = figures.memoryPeak { usage["max"] = .int(peak) }
-        var memory: ValueMap = ["usage": .map(usage), "cache": .int(max(0, figures.memoryUsage - figures.memoryWorkingSet))]
-        if let swap = figures.swapUsage { memory["swap"] = ["usage": .int(swap), "failcnt": 0] }
-        var pids: ValueMap = ["current": .int(figures.processes)]
-        if let limit = figures.processLimit { pids["limit"] = .int(limit) }
-        return [
-            "cpu": [
-                "usage": [
-                    "total": nanoseconds(figures.cpuSeconds), "user": nanoseconds(figures.cpuUserSeconds),
-                    "kernel": nanoseconds(figures.cpuSystemSeconds),
-                ],
-                "throttling": ["throttledPeriods": .int(figures.throttledPeriods), "throttledTime": nanoseconds(figures.throttledSeconds)],
-            ],
-            "memory": .map(memory), "pids": .map(pids),
-            "blkio": [
-                "ioServiceBytesRecursive": [
-                    ["op": "Read", "value": .int(figures.readBytes)], ["op": "Write", "value": .int(figures.writtenBytes)],
-                ]
-            ],
-        ]
     }
 }

@@ -202,7 +202,7 @@ final class ShimConnection: Sendable {
     @discardableResult
     func request(_ descriptors: [FileDescriptor] = [], _ build: (UInt32) -> [UInt8]) async throws(LunetteError) -> UInt32 {
         let reply = OneShot<Result<UInt32, LunetteError>>()
-        let id = try register { state, id in state.replies[id] = reply }
+        let id = try await register { state, id in state.replies[id] = reply }
         return try await finish(reply, id, build(id), descriptors)
     }
 
@@ -210,7 +210,7 @@ final class ShimConnection: Sendable {
     func exec(_ descriptors: [FileDescriptor], _ build: (UInt32) -> [UInt8]) async throws(LunetteError) -> Exec {
         let reply = OneShot<Result<UInt32, LunetteError>>()
         let exec = Exec()
-        let id = try register { state, id in
+        let id = try await register { state, id in
             state.replies[id] = reply
             state.execs[id] = exec
         }
@@ -223,11 +223,11 @@ final class ShimConnection: Sendable {
 
     /// Sends without waiting for an answer.
     func post(_ descriptors: [FileDescriptor] = [], _ build: (UInt32) -> [UInt8]) async throws(LunetteError) {
-        let id = try register { _, _ in }
+        let id = try await register { _, _ in }
         try await send(build(id), descriptors)
     }
 
-    private func register(_ body: (inout State, UInt32) -> Void) throws(LunetteError) -> UInt32 {
+    private func register(_ body: (inout State, UInt32) -> Void) async throws(LunetteError) -> UInt32 {
         let id = state.withLock { state -> UInt32? in
             guard !state.isClosed else { return nil }
             let id = state.nextID
@@ -235,8 +235,16 @@ final class ShimConnection: Sendable {
             body(&state, id)
             return id
         }
-        guard let id else { throw lostShim() }
+        guard let id else { throw await lastWord() }
         return id
+    }
+
+    /// Why a request found nobody: what the shim said before it went, which may still be on its way to us. A launch that fails at once
+    /// is over before START is sent.
+    private func lastWord() async -> LunetteError {
+        await closed.value()
+        if case .failure(let said)? = started.known { return said }
+        return lostShim()
     }
 
     private func finish(
@@ -257,7 +265,7 @@ final class ShimConnection: Sendable {
             do throws(SystemCallError) {
                 if try socket.send(bytes, descriptors: descriptors, wait: false) != nil { return }
             } catch {
-                if error.errno == ErrorNumber.brokenPipe || error.errno == ErrorNumber.connectionReset { throw lostShim() }
+                if error.errno == ErrorNumber.brokenPipe || error.errno == ErrorNumber.connectionReset { throw await lastWord() }
                 throw error.lunette
             }
             try await Poller.shared.wait(for: socket.descriptor, .writable)

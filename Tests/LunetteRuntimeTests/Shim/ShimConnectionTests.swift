@@ -18,6 +18,18 @@ import Testing
         connection.close()
     }
 
+    /// The same when START comes later still: to a socket that nobody holds.
+    @Test(arguments: [false, true]) func aFailureIsHeardThoughARequestCameTooLate(afterItWasRead: Bool) async throws {
+        let (ours, gone) = try Self.shimThatFailed()
+        #expect(gone)
+        let connection = ShimConnection(ours, id: "x")
+        try connection.open { _ in }
+        if afterItWasRead { await connection.closed.value() }
+        let failure = await #expect(throws: LunetteError.self) { try await connection.post { _ in [1, 2, 3, 4] } }
+        #expect(failure?.errno == 13 && failure?.message.contains("/somewhere") == true, "\(String(describing: failure))")
+        connection.close()
+    }
+
     /// Our end of a connection whose other end has said that it failed and is closed, with a request of ours in its hands.
     private static func shimThatFailed() throws -> (UnixSocket, Bool) {
         let (ours, theirs) = try UnixSocket.pair(kind: .packet)

@@ -324,7 +324,56 @@ def case_density(bench):
     density.case(bench, rootfs(bench), IMAGE)
 
 
-CASES = {"start": case_start, "shim": case_shim, "unpack": case_unpack, "cli": case_cli, "oci": case_oci, "density": case_density}
+def case_sandbox(bench):
+    """`lunette-sandbox -- true` against bubblewrap with the same namespaces and the same mounts, as an ordinary user and as root."""
+    folder = tempfile.mkdtemp(prefix="l.sandbox.", dir="/var/tmp")
+    os.makedirs(folder + "/bin")
+    os.makedirs(folder + "/tree")
+    for name in ("lunette", "lunette-sandbox", "lunette-shim"):
+        shutil.copy(os.path.join(bench.options.bin, name), f"{folder}/bin/{name}")
+    for path in (folder, folder + "/bin"):
+        os.chmod(path, 0o755)
+    rows = []
+    try:
+        for who, prefix in (("user", ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"]), ("root", [])):
+            os.chown(folder + "/tree", *(2 * [54321 if prefix else 0]))
+            start = [*prefix, "env", "-i", "-C", folder + "/tree", f"HOME={folder}", "PATH=/usr/bin:/bin"]
+            ours = [f"{folder}/bin/lunette-sandbox", "--allow-write", ".", "--"]
+            seen = subprocess.run([*start, *ours, "cat", "/proc/self/mountinfo"], text=True, capture_output=True, check=True).stdout
+            mounts = sorted(line.split()[4] for line in seen.splitlines())
+            files = [path for path in mounts if path.startswith(("/usr", "/etc", "/bin", "/lib", "/sbin"))]
+            peer = ["bwrap", "--unshare-all", "--new-session", "--die-with-parent", "--proc", "/proc", "--dev", "/dev"]
+            for path in files:
+                peer += ["--ro-bind", path, path]
+            for name in ("bin", "sbin", "lib", "lib64"):
+                if os.path.islink("/" + name):
+                    peer += ["--symlink", "usr/" + name, "/" + name]
+            for path in ("/dev/shm", "/tmp", "/var/tmp", folder):
+                peer += ["--tmpfs", path]
+            peer += ["--bind", folder + "/tree", folder + "/tree", "--chdir", folder + "/tree"]
+            programs = {
+                "bubblewrap": [*peer, "/bin/true"], "lunette-sandbox": [*ours, "/bin/true"],
+                "lunette sandbox": [f"{folder}/bin/lunette", "sandbox", *ours[1:], "/bin/true"],
+                "lunette-sandbox, no landlock": [*ours[:-1], "--no-landlock", "--", "/bin/true"],
+            }
+            times, order = {name: [] for name in programs}, random.Random(1)
+            for _ in range(bench.options.rounds):
+                for name in order.sample(list(programs), len(programs)):
+                    taken, failure = bench.spawned(start, programs[name])
+                    if failure:
+                        raise SystemExit(f"{name} as {who}: {failure}")
+                    times[name] += taken
+            peer_median = median(times["bubblewrap"])
+            for name, taken in times.items():
+                rows.append([f"{name}, {who}, {len(mounts)} mounts", len(taken), ms(median(taken)), ms(percentile(taken, 0.99)),
+                             f"{median(taken) / peer_median:.2f}"])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    table("sandbox: spawn to exit of /bin/true, equal namespaces and mounts (aim: lunette-sandbox ≤ 1.5 × bubblewrap)",
+          ["", "runs", "median ms", "p99 ms", "× bubblewrap"], rows)
+
+
+CASES = {"start": case_start, "shim": case_shim, "unpack": case_unpack, "cli": case_cli, "oci": case_oci, "density": case_density, "sandbox": case_sandbox}
 
 
 def main():

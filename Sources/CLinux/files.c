@@ -33,6 +33,7 @@ int lnt_renameat2(int from, const char *from_path, int to, const char *to_path, 
 }
 int lnt_unlinkat(int dir, const char *path, int flags) { return RESULT(unlinkat(dir, path, flags)); }
 int lnt_linkat(int from, const char *from_path, int to, const char *to_path, int flags) { return RESULT(linkat(from, from_path, to, to_path, flags)); }
+int lnt_fchmod(int fd, mode_t mode) { return RESULT(fchmod(fd, mode)); }
 int lnt_fchown(int fd, uid_t uid, gid_t gid) { return RESULT(fchown(fd, uid, gid)); }
 ssize_t lnt_read(int fd, void *into, size_t size) { return RETRIED(read(fd, into, size)); }
 ssize_t lnt_pread(int fd, void *into, size_t size, int64_t offset) { return RETRIED(pread(fd, into, size, offset)); }

@@ -274,6 +274,8 @@ int lnt_host_wait_pidfd(int pidfd, int block, int *status)
     return 0;
 }
 
+char *const *lnt_host_environment(void) { return environ; }
+
 int lnt_host_ignore_sigpipe(void)
 {
     struct sigaction action = { .sa_handler = SIG_IGN };

@@ -16,6 +16,8 @@ enum GateMessage {
     /// From pid 1: the runtime's own hooks are due. `proceed` answers it.
     static let hooks: UInt32 = 105
     static let proceed: UInt32 = 106
+    /// With the descriptor of an attended program's notifications.
+    static let watch: UInt32 = 107
 }
 
 /// GO's content: where the trees are (the descriptor table is shared at that time).

@@ -22,6 +22,11 @@ struct HostSteps {
             default: throw failure("decode", errno: Int32(LNT_EPROTO))
             }
         }
+        walk = plan.start()
+        let layer = PrivateLayerStep(slots: slots, isUnprivileged: plan.has(LNT_TREES_INSIDE))
+        while case (_, var fields)? = plan.next(&walk, from: LNT_OPEN_PRIVATE_LAYER, through: LNT_OPEN_PRIVATE_LAYER) {
+            try layer.make(&fields)
+        }
     }
 
     private func setOOMScore(_ fields: inout Fields) throws(Failure) {

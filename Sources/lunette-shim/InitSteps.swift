@@ -27,7 +27,8 @@ struct InitSteps {
         var walk = plan.start()
         while case (let opcode, var fields)? = plan.next(&walk, from: LNT_ATTACH_ROOT, through: LNT_LAST_INIT_STEP) {
             switch opcode {
-            case LNT_ATTACH_ROOT.rawValue: try attachRoot(&fields)
+            case LNT_ATTACH_ROOT.rawValue: try attachRoot(try tree(&fields))
+            case LNT_MAKE_ROOT.rawValue: try attachRoot(try RootStep.make(&fields))
             case LNT_MAKE_DIRECTORY.rawValue: try makeDirectory(&fields)
             case LNT_MAKE_SYMLINK.rawValue: try makeSymlink(&fields)
             case LNT_MOUNT.rawValue: try mount(&fields)
@@ -62,14 +63,14 @@ struct InitSteps {
         return slots[Int(number)]
     }
 
-    private mutating func attachRoot(_ fields: inout Fields) throws(Failure) {
+    private mutating func attachRoot(_ tree: Int32) throws(Failure) {
         try check(lnt_mount(nil, literal("/"), nil, UInt(LNT_MS_REC) | UInt(LNT_MS_PRIVATE), nil), "mount private", literal("/"))
         // Taken while the host's /dev can still be seen, through this namespace's own copy of it.
         let null = try openNullDevice(Int32(LNT_O_PATH) | Int32(LNT_O_NOFOLLOW))
         nullTree = try check(
             lnt_open_tree(null, literal(""), UInt32(LNT_OPEN_TREE_CLONE) | UInt32(LNT_AT_EMPTY_PATH)), "open_tree", literal("/dev/null"))
         _ = lnt_close(null)
-        root = ContainerRoot(fd: try tree(&fields))
+        root = ContainerRoot(fd: tree)
         try check(
             lnt_move_mount(root.fd, literal(""), Int32(LNT_AT_FDCWD), literal("/"), UInt32(LNT_MOVE_FROM_EMPTY)), "move_mount", literal("/")
         )

@@ -13,6 +13,7 @@ struct LaunchStages {
     let joinCount: Int
     let cgroups: CgroupJoin
     let create: UInt64
+    let treesInside: TreesInside?
     var stdio: Stdio
     /// What an init that outlives its shim reads away.
     let drains: (Int32, Int32)
@@ -53,11 +54,14 @@ struct LaunchStages {
         guard lnt_read(gate, slots, size) == size else { lnt_exit(1) }
         var none: gid_t = 0
         try setGroups(&none, 0)
-        try check(lnt_set_ids(0, 0), "setresuid")
+        // Inside, an ordinary user is who it is outside.
+        if treesInside == nil { try check(lnt_set_ids(0, 0), "setresuid") }
+        try treesInside?.open(slots)
         _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
 
         // The cgroup namespace is made after the join, so that its root is the container's cgroup (kernel-notes §2).
-        let flags = UInt64(LNT_CLONE_PARENT) | UInt64(LNT_NEWNS) | create & (UInt64(LNT_NEWPID) | UInt64(LNT_NEWCGROUP))
+        let mounts = treesInside == nil ? UInt64(LNT_NEWNS) : 0
+        let flags = UInt64(LNT_CLONE_PARENT) | mounts | create & (UInt64(LNT_NEWPID) | UInt64(LNT_NEWCGROUP))
         let pid = try check(lnt_clone3(flags, nil, 0, -1), "clone3", literal("pid, mount, cgroup"))
         if pid == 0 { runInitStage() }
         var born = BornMessage(pid: pid)

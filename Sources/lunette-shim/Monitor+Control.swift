@@ -186,6 +186,7 @@ extension Monitor {
     }
 
     private func send(_ request: lnt_signal) -> Int32 {
+        if request.everyone == 2 { return signalGroup(request.signal) }
         if request.everyone != 0 {
             guard request.signal == Int32(LNT_SIGKILL) else { return Int32(LNT_EINVAL) }
             return initHandle < 0 ? Int32(LNT_ESRCH) : -lnt_pidfd_send_signal(initHandle, request.signal)
@@ -194,7 +195,7 @@ extension Monitor {
         return handle < 0 ? Int32(LNT_ESRCH) : -lnt_pidfd_send_signal(handle, request.signal)
     }
 
-    private func abort() {
+    func abort() {
         isAborted = true
         isReleased = true
         if state == LNT_LAUNCHING {

@@ -11,7 +11,7 @@ extension Monitor {
         self.plan = plan
         handover = try HandoverSettings(plan: plan)
         // Bound before anything else exists, so that whoever adopts a half-made container finds its shim.
-        if !handover.isOn {
+        if !handover.isOn, !plan.has(LNT_ATTENDED) {
             listening = try check(lnt_listen_at(Handed.stateFolder, literal("shim.sock"), 8), "bind", literal("shim.sock"))
         }
         settings = try MonitorSettings(plan: plan)
@@ -58,6 +58,10 @@ extension Monitor {
         stdio.rows = try fields.word()
         stdio.columns = try fields.word()
         if stdio.terminal { return (-1, -1) }
+        if settings.attended.isOn {
+            stdio = try settings.attended.streams()
+            return (-1, -1)
+        }
         let out = try Monitor.pipe()
         let error = try Monitor.pipe()
         (stdio.output, stdio.error) = (out.write, error.write)
@@ -116,13 +120,15 @@ extension Monitor {
         currentStep = LNT_NAMESPACES.rawValue
         let owner = isOwn && lnt_effective_uid() == 0 ? try firstHostID(fields) : 0
         rootless.openUp()
+        let treesInside = TreesInside(plan)
         if owner != 0 { try check(lnt_act_as(owner), "setresuid", literal("the namespace's owner")) }
         // The descriptor table is shared until pid 1 is cloned, so that what the host steps open needn't be sent.
         let pid = lnt_clone3(UInt64(LNT_CLONE_FILES) | (isOwn ? UInt64(LNT_NEWUSER) : 0), nil, Int32(LNT_SIGCHLD), cgroup)
         if pid == 0 {
             var stages = LaunchStages(
                 plan: plan, shim: shim, gate: childGate, lifeline: lifeline, slots: slots, joins: joins, joinCount: count,
-                cgroups: cgroups, create: create, stdio: stdio, drains: drains, monitor: settings, handover: handover)
+                cgroups: cgroups, create: create, treesInside: treesInside, stdio: stdio, drains: drains,
+                monitor: settings, handover: handover)
             stages.runNamespaceStage()
         }
         rootless.closeUp()
@@ -135,7 +141,9 @@ extension Monitor {
                 try check(lnt_open(path, 0, 0), "open", literal("ns/user"))
             }
         }
-        try HostSteps(plan: plan, slots: slots, holder: holder, userNamespace: userNamespace).run()
+        if treesInside == nil {
+            try HostSteps(plan: plan, slots: slots, holder: holder, userNamespace: userNamespace).run()
+        }
         marks.2 = lnt_clock_monotonic()
         currentStep = LNT_NAMESPACES.rawValue
         let sent = lnt_send(gate, slots, Int(LNT_SLOTS) * 4, nil, 0, 0)
@@ -173,6 +181,7 @@ extension Monitor {
                     try notifying.receive(record, received, plan, container: 0)
                     if notifying.isDelivered, notifying.mayRun(plan) { try becomeCreated() }
                 } catch { fail(error) }
+            case MemoryLayout<WatchMessage>.size: watch(received)
             case 0: return gateClosed()
             default: break
             }

@@ -98,6 +98,7 @@ final class Monitor {
     func run() -> Never {
         do throws(Failure) { try launch() } catch { fail(error) }
         while true {
+            endUnattended()
             // Before the first turn too: what failed before any process was made leaves nothing that would end a wait.
             leaveIfDone()
             turn()
@@ -263,7 +264,7 @@ final class Monitor {
         _ = relay.finish(0, log: log) { process, which in tellDropped(process, which) }
         var event = exitEvent()
         tellAll(&event, MemoryLayout<lnt_exit>.size)
-        if !isAborted || startedAt > 0 { ExitRecord(directory: Handed.stateFolder).write(event) }
+        if !settings.attended.isOn, !isAborted || startedAt > 0 { ExitRecord(directory: Handed.stateFolder).write(event) }
     }
 
     func exitEvent() -> lnt_exit {
@@ -291,7 +292,7 @@ final class Monitor {
         failureRecord.message.type = LNT_MSG_FAILED.rawValue
         takeDown()
         tellAll(&failureRecord, MemoryLayout<lnt_failure>.size)
-        if !isAborted, !handover.isOn { ExitRecord(directory: Handed.stateFolder).write(failureRecord) }
+        if !isAborted, !handover.isOn, !settings.attended.isOn { ExitRecord(directory: Handed.stateFolder).write(failureRecord) }
     }
 
     /// Kills and reaps what a launch has made; the kernel ends the rest of a pid namespace with its first process.

@@ -11,11 +11,13 @@ struct MonitorSettings {
     var oomEvents: Int32 = -1
     /// Kills counted before this launch.
     var oomBefore: UInt64 = 0
+    var attended = Attended()
 
     init() {}
 
     // Fields: container init shim_death log log_size log_files oom_events
     init(plan: Plan) throws(Failure) {
+        attended = try Attended(plan: plan)
         var fields = try plan.fields(LNT_MONITOR)
         _ = try fields.text()
         initProcess = try fields.flag()

@@ -46,7 +46,10 @@ struct ProcessStage {
         try setExecutionDomain(plan)
         let notifies = plan.has(LNT_SECCOMP_LISTENER)
         // Without no_new_privs only CAP_SYS_ADMIN may load a filter, so that must happen before capabilities go.
-        if !noNewPrivileges { try loadSeccomp(notifies) }
+        if !noNewPrivileges {
+            try LandlockStep(plan: plan).apply()
+            try loadSeccomp(notifies)
+        }
         try become(user)
         // The kernel forgets the death signal with every change of ids. A shim that died before this line shows at the gate.
         if diesWithParent { try check(lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL)), "prctl") }
@@ -90,7 +93,11 @@ struct ProcessStage {
             try check(lnt_prctl(Int32(LNT_PR_SET_NO_NEW_PRIVS), 1), "prctl")
         }
         lnt_reset_signals()
-        if noNewPrivileges { try loadSeccomp(notifies) }
+        if noNewPrivileges {
+            try LandlockStep(plan: plan).apply()
+            try Attended.listen(plan, gate: gate)
+            try loadSeccomp(notifies)
+        }
     }
 
     /// Moves what the program keeps to 3 and on, the gate behind it, and closes everything above.

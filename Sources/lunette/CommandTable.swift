@@ -24,6 +24,7 @@ enum CommandTable {
             ]
         ),
         ("More", [VolumeCommand.self, PluginCommand.self, HookCommand.self, EventsCommand.self, SystemCommand.self]),
+        ("Sandboxes", [SandboxCommand.self]),
         ("Lunette", [REPLCommand.self, CheckCommand.self, DaemonCommand.self, VersionCommand.self, CompletionCommand.self]),
     ]
 
@@ -35,7 +36,7 @@ enum CommandTable {
     private static let later = [
         "commit", "login", "logout", "network", "service", "job", "node", "script", "scheduler", "secret", "config",
         "project",
-        "compose", "sandbox", "plan", "apply", "test", "reload",
+        "compose", "plan", "apply", "test", "reload",
     ]
 
     static func command(_ name: String) -> (any ParsableCommand.Type)? {

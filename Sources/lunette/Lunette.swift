@@ -70,6 +70,8 @@ import LunetteSpec
 
     private static func command(_ name: String, _ words: [String], _ settings: Settings) throws(LunetteError) -> Int32 {
         guard let type = CommandTable.command(name) else { throw CommandTable.unknown(name) }
+        // Its words are read by itself: on the way of every sandbox there is no parser and nothing of the engine.
+        if name == "sandbox", !settings.isDryRun { return try SandboxCommand.run(words) }
         if settings.isDryRun {
             throw LunetteError(
                 .unsupported, "use --dry-run with the command \(name): it is for scripts",

@@ -1,4 +1,5 @@
 import ArgumentParser
+import LunetteSandbox
 import LunetteSpec
 import Testing
 
@@ -15,6 +16,13 @@ import Testing
     @Test(arguments: ["run --help", "run -it --help", "create --help", "exec --help", "help run", "ps --help"])
     func helpIsGivenThoughTheRestIsTheProgramsOwn(line: String) throws {
         #expect(try Lunette.run(line.split(separator: " ").map(String.init), Settings()) == 0)
+    }
+
+    /// Help and completion come from the parser's definitions, what is understood from the sandbox's own table.
+    @Test func optionsOfSandboxAreTheSameForCompletionAndForTheCommand() {
+        let completed = Set(CommandTable.options(of: "sandbox")).subtracting(["--help", "--"])
+        let understood = Set(SandboxArguments.options.map { $0.names[0] }).subtracting(["--help"])
+        #expect(completed == understood)
     }
 
     @Test func psShowsWhatTheImageRuns() {

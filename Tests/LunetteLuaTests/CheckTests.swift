@@ -23,7 +23,7 @@ import Testing
         #expect(problems.first?.message.contains(message) == true, "\(problems)")
     }
 
-    @Test(arguments: ["hello.lua", "redis.lua"])
+    @Test(arguments: ["hello.lua", "redis.lua", "sandboxed-make.lua"])
     func theScriptsThatShipPass(_ name: String) throws {
         let folder = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
         #expect(try ScriptChecker.problems(path: "/\(folder)/scripts/\(name)") == [])

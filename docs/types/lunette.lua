@@ -65,6 +65,7 @@
 ---@field ports any[] published ports
 ---@field mounts any[] mounts as made
 ---@field history any[] earlier states
+---@field landlock? table<string, integer> with rules: `abi`, the kernel's version of Landlock, 0 for none
 ---@field degraded string[] what does not hold as asked, and why
 ---@field start_profile? table<string, number> seconds by phase of the last start
 ---@field launch_plan? string the plan's printable form, when asked for
@@ -185,6 +186,17 @@
 ---@field platform string `os/architecture`
 ---@field labels table<string, string> marks
 
+---What Landlock leaves; each list restricts its own kind, what isn't named is left to the other layers.
+---@class lunette.Landlock
+---@field read? string[] paths that are read, and executed unless `execute` is given
+---@field write? string[] paths that are changed as well
+---@field execute? string[] paths that are executed; nothing else is then
+---@field ioctl? string[] devices that take ioctl
+---@field connect? integer[] TCP ports that may be connected to
+---@field bind? integer[] TCP ports that may be listened on
+---@field scope? ("abstract_socket"|"signal")[] what of processes outside stays out of reach
+---@field required? boolean refuse to start where the kernel can't hold all of it
+
 ---How a container's log is kept.
 ---@class lunette.Log
 ---@field max_size? number|string a file is rotated at this size
@@ -282,6 +294,17 @@
 ---@field backoff? lunette.Backoff the wait between attempts
 ---@field max_attempts? integer give up after this many in a row
 
+---How a sandboxed command ended.
+---@class lunette.SandboxResult
+---@field code integer exit code; 128 + n by signal n
+---@field signal? string `"SIGKILL"`; absent when it exited
+---@field stdout? string what it wrote, when captured
+---@field stderr? string what it wrote, when captured
+---@field truncated? boolean more than 16 MiB was written; the rest was dropped
+---@field oom_killed? boolean it ran out of memory
+---@field denied table<string, any>[] with `report`: `{ action, path, rule }` for what was asked for outside the rules
+---@field not_enforced string[] limits that nothing holds here
+
 ---What a container may do.
 ---@class lunette.Security
 ---@field user_namespace? boolean its own ids
@@ -291,7 +314,7 @@
 ---@field no_new_privileges? boolean set-id programs gain nothing
 ---@field masked_paths? string[] paths hidden from it
 ---@field readonly_paths? string[] paths it can't write
----@field landlock? table<string, any> file rules
+---@field landlock? lunette.Landlock a further layer over files, TCP ports and other processes
 ---@field apparmor? string profile
 ---@field selinux? string label
 
@@ -842,6 +865,13 @@ function lunette.system.prune(options) end
 ---Answer.
 ---@return lunette.Pong
 function lunette.system.ping() end
+
+lunette.sandbox = {}
+
+---Run one command that sees and changes only what is allowed; no image, no engine.
+---@param options { args: string[], allow_read?: string[], allow_write?: string[], private?: string[], hide?: string[], tmpfs?: string[], devices?: string[], preset?: "system"|"none", network?: "none"|"host", allow_connect?: integer[], allow_bind?: integer[], env?: table<string, string>, inherit_env?: boolean|string[], workdir?: string, hostname?: string, resources?: lunette.Resources, timeout?: number|string, seccomp?: "default"|"unconfined"|string|table<string, any>, landlock?: boolean, report?: boolean, check?: boolean, stdin?: string|lunette.FileTarget, stdout?: "capture"|"inherit"|"null"|lunette.FileTarget, stderr?: "capture"|"inherit"|"null"|lunette.FileTarget }
+---@return lunette.SandboxResult
+function lunette.sandbox.run(options) end
 
 ---Call a handler before something is done: it may amend or deny it.
 ---@param event string what is about to happen (`container.create`)

@@ -5,7 +5,9 @@
 #include <sys/types.h>
 
 #include "constants.h"
+#include "landlock.h"
 #include "launch_plan.h"
+#include "notify.h"
 #include "shim_protocol.h"
 
 // --- processes and namespaces
@@ -77,6 +79,7 @@ int lnt_renameat2(int from, const char *from_path, int to, const char *to_path, 
 int lnt_unlinkat(int dir, const char *path, int flags);
 int lnt_linkat(int from, const char *from_path, int to, const char *to_path, int flags);
 int lnt_fchown(int fd, uid_t uid, gid_t gid);
+int lnt_fchmod(int fd, mode_t mode);
 ssize_t lnt_read(int fd, void *into, size_t size);
 ssize_t lnt_pread(int fd, void *into, size_t size, int64_t offset);
 ssize_t lnt_write(int fd, const void *from, size_t size);

@@ -78,6 +78,8 @@ int lnt_host_kill(int pid, int signal);
 /* Reaps the child behind `pidfd`; 0 = reaped (raw wait status in *status), -EAGAIN = still running. */
 int lnt_host_wait_pidfd(int pidfd, int block, int *status);
 int lnt_host_ignore_sigpipe(void);
+/* environ(7). */
+char *const *lnt_host_environment(void);
 int lnt_host_prctl(int option, unsigned long a, unsigned long b);
 int lnt_host_close_range(unsigned first, unsigned last, unsigned flags);
 

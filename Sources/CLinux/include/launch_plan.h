@@ -58,6 +58,7 @@ enum lnt_opcode {
   LNT_RUN_HOOK = 36,
   LNT_ROOT_PROPAGATION = 37,
   LNT_LAST_INIT_STEP = 39,  // no record: where the init phase ends
+  LNT_MAKE_ROOT = 31,
   LNT_ARGUMENTS = 40,
   LNT_ENVIRONMENT = 41,
   LNT_WORKING_DIRECTORY = 42,
@@ -68,6 +69,7 @@ enum lnt_opcode {
   LNT_NO_NEW_PRIVILEGES = 47,
   LNT_SECCOMP = 48,
   LNT_STDIO = 49,
+  LNT_LANDLOCK = 50,
   LNT_SCHEDULER = 51,
   LNT_IO_PRIORITY = 52,
   LNT_AFFINITY = 53,
@@ -77,6 +79,9 @@ enum lnt_opcode {
   LNT_SECCOMP_LISTENER = 58,
   LNT_MONITOR = 60,
   LNT_HANDOVER = 61,
+  LNT_TREES_INSIDE = 62,
+  LNT_OPEN_PRIVATE_LAYER = 63,
+  LNT_ATTENDED = 64,
   // Stages that no record asks for, but that can fail.
   LNT_SET_UP = 80,
   LNT_TERMINAL = 81,

@@ -53,6 +53,7 @@ enum lnt_message_type {
   LNT_MSG_HOOKS = 42,         // lnt_state: the namespaces exist, prestart and createRuntime hooks are due (handover only)
   LNT_MSG_SINK_DROPPED = 41,  // lnt_exec_event: an attached sink lagged or vanished
   LNT_MSG_OUT_OF_MEMORY = 43,  // lnt_oom: the kernel killed in the container for want of memory, and something still runs
+  LNT_MSG_LISTENER = 44,      // lnt_message with one descriptor: seccomp notifications of an attended program (record `attended`)
 };
 
 struct lnt_message {
@@ -84,7 +85,8 @@ struct lnt_signal {
   struct lnt_message message;
   int32_t signal;
   uint32_t process;
-  uint32_t everyone;  // 1 = every process of the container (init included); the program's end is then reported as usual
+  // 1 = every process of the container (init included); the program's end is then reported as usual. 2 = the program's process group.
+  uint32_t everyone;
   uint32_t zero;
 };
 

@@ -32,7 +32,7 @@ extension Engine {
 struct ContainerFields {
     static let all = [
         "id", "name", "status", "state", "spec", "labels", "health", "restarts", "created_at", "ports", "mounts", "history", "image",
-        "networks", "pid", "exit", "started_at", "restart_at", "degraded", "not_enforced", "start_profile", "id_range", "actor",
+        "networks", "pid", "exit", "started_at", "restart_at", "degraded", "not_enforced", "start_profile", "id_range", "actor", "landlock",
     ]
 
     /// Each field with the parts of it that are wanted; none: all of it.
@@ -102,6 +102,7 @@ struct ContainerFields {
         case "start_profile": return record.profile.isEmpty ? nil : .map(ValueMap(phases: record.profile))
         case "id_range": return record.idRange.map { ["first": .int(Int64($0.first)), "count": .int(Int64($0.count))] }
         case "actor": return record.actor.value
+        case "landlock": return record.spec["security"]?["landlock"].map { _ in ["abi": .int(Int64(Landlock.abi))] }
         default: return nil
         }
     }

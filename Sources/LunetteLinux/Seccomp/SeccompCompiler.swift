@@ -29,7 +29,14 @@ package final class SeccompCompiler: Sendable {
     /// - Throws: `invalid_argument` for a profile that can't be compiled; `internal` when libseccomp fails. A cache that can't be written is no error.
     package func program(for spec: RuntimeSpec) throws(LunetteError) -> SeccompProgram {
         guard let seccomp = spec.linux.seccomp else { return .none }
-        let capabilities = spec.process?.capabilities?.bounding ?? []
+        return try program(seccomp, capabilities: spec.process?.capabilities?.bounding ?? [])
+    }
+
+    /// The program of a profile for a process that has these capabilities.
+    /// - Throws: as above.
+    package func program(
+        _ seccomp: RuntimeSpec.LinuxSection.Seccomp, capabilities: [Capability]
+    ) throws(LunetteError) -> SeccompProgram {
         // libseccomp's version takes part: a newer one may compile the same profile differently.
         let version = seccomp_version().map { "\($0.pointee.major).\($0.pointee.minor).\($0.pointee.micro)" } ?? "?"
         let key: String

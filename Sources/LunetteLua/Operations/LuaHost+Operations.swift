@@ -58,6 +58,7 @@ extension LuaHost {
             return .results([.array(APIRegistry.optionNames(of: arguments.text(0), at: keys).map(Value.string))])
         case "check.result": return .results([checkResult(arguments.text(0))])
         case "check.call": return .results([checkCall(arguments[0])])
+        case "sandbox.run": return try runSandbox(arguments[0])
         case "module": return .results([try moduleSource(arguments.text(0))])
         default:
             if operation.hasPrefix("fs.") { return try fileOperation(operation, arguments[0].arrayValue ?? []) }

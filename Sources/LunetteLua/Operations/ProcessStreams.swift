@@ -22,7 +22,7 @@ final class ProcessStreams: @unchecked Sendable {
     init?(
         for function: APIFunction, _ request: APIRequest, directory: String, onChunk: (@Sendable (Value) -> Void)?
     ) throws(LunetteError) {
-        guard function.name == "container.exec" || function.name == "container.attach", case .map(var map) = request.arguments else {
+        guard ["container.exec", "container.attach", "sandbox.run"].contains(function.name), case .map(var map) = request.arguments else {
             return nil
         }
         arguments = request.arguments

@@ -43,7 +43,19 @@ extension ContainerRuntime {
             input.joins.append(.init(kind: kind.cloneFlag, source: .passed(passed.count)))
             passed.append(try Self.openNamespace(kind, of: process))
         }
-        return LaunchInput(id: request.id, plan: try LaunchPlanner.plan(spec, input), passed: passed, cgroup: cgroup)
+        var plan = try LaunchPlanner.plan(spec, input)
+        plan.process.landlock = try Self.landlock(request.spec)
+        return LaunchInput(id: request.id, plan: plan, passed: passed, cgroup: cgroup)
+    }
+
+    /// - Throws: `unsupported` when all of it must hold and this kernel can't.
+    static func landlock(_ spec: ContainerSpec) throws(LunetteError) -> LandlockPlan? {
+        guard let landlock = spec.security.landlock else { return nil }
+        if landlock.isRequired, let missing = landlock.notEnforced(abi: Landlock.abi).first {
+            throw LunetteError(
+                .unsupported, "not enforced: \(missing)", path: "security.landlock", hint: "leave out required to run without that part")
+        }
+        return landlock.plan
     }
 
     private func root(_ request: CreateRequest, _ places: ContainerPlaces) throws(LunetteError) -> LaunchInputs.Root {
@@ -113,11 +125,13 @@ extension Container {
             let spec = try RuntimeSpec(container: bare, image: request.image, facts: facts)
             let program = try runtime.seccomp.program(for: spec)
             let size = request.io.size
-            return try LaunchPlanner.exec(
+            var plan = try LaunchPlanner.exec(
                 request.spec, in: spec, seccompProgram: program.bytes, seccompFlags: program.flags,
                 cgroupsV1: cgroup.version == .v1 ? cgroup.paths : [],
                 cgroupV2: cgroup.version == .v2 ? cgroup.paths.first : nil, hasStdin: request.io.stdin != nil, rows: size?.rows ?? 0,
                 columns: size?.columns ?? 0)
+            plan.process.landlock = try ContainerRuntime.landlock(request.container)
+            return plan
         }
         return try await exec(plan, id: request.id, request.io)
     }

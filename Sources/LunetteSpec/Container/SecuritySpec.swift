@@ -22,6 +22,8 @@ public struct SecuritySpec: Hashable, Sendable {
     /// Nil takes the default list.
     public var maskedPaths: [String]?
     public var readonlyPaths: [String]?
+    /// Nil without Landlock.
+    public var landlock: LandlockSpec?
 
     public init() {
         hasUserNamespace = true
@@ -61,12 +63,12 @@ public struct SecuritySpec: Hashable, Sendable {
         hasNoNewPrivileges = try reader.bool("no_new_privileges") ?? true
         maskedPaths = try reader.absolutePaths("masked_paths")
         readonlyPaths = try reader.absolutePaths("readonly_paths")
-        if reader.value("landlock") != nil { throw reader.unsupported("landlock", "Landlock rules aren't built yet") }
+        if var table = try reader.table("landlock") { landlock = try LandlockSpec(reading: &table) }
         try reader.finish()
         if isPrivileged, seccomp == .standard { seccomp = .unconfined }
     }
 
-    private static func seccomp(_ value: Value, _ reader: FieldReader) throws(LunetteError) -> Seccomp {
+    static func seccomp(_ value: Value, _ reader: FieldReader) throws(LunetteError) -> Seccomp {
         switch value {
         case .string("default"): return .standard
         case .string("unconfined"): return .unconfined
@@ -89,6 +91,7 @@ public struct SecuritySpec: Hashable, Sendable {
         case .profile(let profile): map["seccomp"] = profile
         }
         map["no_new_privileges"] = .bool(hasNoNewPrivileges)
+        if let landlock { map["landlock"] = landlock.value }
         if let maskedPaths { map["masked_paths"] = .array(maskedPaths.map(Value.string)) }
         if let readonlyPaths { map["readonly_paths"] = .array(readonlyPaths.map(Value.string)) }
         return .map(map)

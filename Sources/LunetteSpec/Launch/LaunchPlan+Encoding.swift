@@ -74,6 +74,12 @@ package enum LaunchEncoder {
                 append(join.kind.rawValue, to: &out)
                 try append(.source(join.source), named: name, of: record, to: &out)
             }
+        case .rules(let rules):
+            append(UInt64(rules.count), to: &out)
+            for rule in rules {
+                append(rule.rights, to: &out)
+                try append(rule.on, named: name, of: record, to: &out)
+            }
         case .source(.path(let path)):
             append(0, to: &out)
             try append(path, named: name, of: record, to: &out)

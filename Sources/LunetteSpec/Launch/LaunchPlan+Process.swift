@@ -21,6 +21,8 @@ package struct ProcessPlan: Sendable, Hashable {
     package var seccompFlags: UInt64
     /// Who answers the calls that the program notifies; nil when it notifies none.
     package var seccompListener: SeccompListenerPlan?
+    /// Nil without Landlock.
+    package var landlock: LandlockPlan?
     /// A pty of the container's own; stdout and stderr are then one stream.
     package var terminal: Bool
     package var terminalRows: UInt16

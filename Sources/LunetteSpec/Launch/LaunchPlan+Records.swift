@@ -17,6 +17,8 @@ package struct LaunchRecord: Sendable, Hashable {
         case joins([NamespacePlan.Join])
         /// Number of a passed descriptor + 1 (0 = by path), then the path.
         case source(HostSource)
+        /// Of Landlock: rights, and what they are on.
+        case rules([LandlockPlan.Rule])
     }
 
     package var opcode: LaunchOpcode
@@ -59,6 +61,7 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
     case awaitHooks = 35
     case runHook = 36
     case rootPropagation = 37
+    case makeRoot = 31
     case arguments = 40
     case environment = 41
     case workingDirectory = 42
@@ -69,6 +72,7 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
     case noNewPrivileges = 47
     case seccomp = 48
     case stdio = 49
+    case landlock = 50
     case scheduler = 51
     case ioPriority = 52
     case affinity = 53
@@ -78,6 +82,9 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
     case seccompListener = 58
     case monitor = 60
     case handover = 61
+    case treesInside = 62
+    case openPrivateLayer = 63
+    case attended = 64
     /// Stages of the shim that no record of a plan asks for, but that can fail.
     case setUp = 80
     case terminal = 81
@@ -113,6 +120,7 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
         case .awaitHooks: "await-hooks"
         case .runHook: "hook"
         case .rootPropagation: "root-propagation"
+        case .makeRoot: "make-root"
         case .arguments: "arguments"
         case .environment: "environment"
         case .workingDirectory: "working-directory"
@@ -132,6 +140,10 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
         case .seccompListener: "seccomp-listener"
         case .monitor: "monitor"
         case .handover: "handover"
+        case .landlock: "landlock"
+        case .treesInside: "trees-inside"
+        case .openPrivateLayer: "open-private-layer"
+        case .attended: "attended"
         case .setUp: "set-up"
         case .terminal: "terminal"
         case .keyring: "session-keyring"
@@ -144,8 +156,8 @@ package enum LaunchOpcode: UInt16, Sendable, Hashable, CaseIterable {
         case 1...9: .host
         case 10...19: .namespace
         case 20...39: .`init`
+        case 62, 63, 80: .host
         case 60...79: .monitor
-        case 80: .host
         default: .process
         }
     }
@@ -183,6 +195,9 @@ extension LaunchStep {
         case .runHook(let plan): plan.record(.runHook)
         case .setRootPropagation(let propagation):
             LaunchRecord(opcode: .rootPropagation, fields: [("to", .flags(propagation.rawValue, [propagation.word]))])
+        case .treesInside: LaunchRecord(opcode: .treesInside, fields: [])
+        case .openPrivateLayer(let plan): plan.record
+        case .makeRoot(let plan): plan.record
         case .setHostname(let name): LaunchRecord(opcode: .hostname, fields: [("name", .text(name))])
         case .setDomainname(let name): LaunchRecord(opcode: .domainname, fields: [("name", .text(name))])
         case .raiseLoopback: LaunchRecord(opcode: .raiseLoopback, fields: [])
@@ -293,7 +308,7 @@ extension ProcessPlan {
         ] + (seccompListener.map { [$0.record] } ?? []) + [
             LaunchRecord(opcode: .environment, fields: [("list", .texts(environment))]),
             LaunchRecord(opcode: .arguments, fields: [("list", .texts(arguments))]),
-        ] + scheduling.records + startHooks.map { $0.record(.startHook) }
+        ] + (landlock.map { [$0.record] } ?? []) + scheduling.records + startHooks.map { $0.record(.startHook) }
     }
 
     private func hexadecimal(_ set: UInt64) -> LaunchRecord.Field { .flags(set, ["0x" + String(set, radix: 16)]) }
@@ -311,7 +326,7 @@ extension LaunchPlan {
                     ("log", .number(monitor.log ? 1 : 0)), ("log_size", .number(monitor.logMaximumSize)),
                     ("log_files", .number(monitor.logMaximumFiles)), ("oom_events", .optionalText(monitor.oomEvents)),
                 ])
-        ] + (handover.map { [$0.record] } ?? [])
+        ] + (handover.map { [$0.record] } ?? []) + (attended.map { [$0.record] } ?? [])
     }
 }
 

@@ -42,6 +42,7 @@ extension LaunchRecord.Field {
         case .limits(let list): list.isEmpty
         case .joins(let list): list.isEmpty
         case .source: false
+        case .rules(let list): list.isEmpty
         }
     }
 
@@ -59,6 +60,7 @@ extension LaunchRecord.Field {
             list.map { "\($0.resource):\(Self.limit($0.soft)):\(Self.limit($0.hard))" }.joined(separator: ",")
         case .joins(let list): "[" + list.map { "\($0.kind.words.joined()):\(Self.source($0.source))" }.joined(separator: " ") + "]"
         case .source(let source): Self.quoted(Self.source(source))
+        case .rules(let list): "[" + list.map(Self.rule).joined(separator: " ") + "]"
         }
     }
 
@@ -73,6 +75,7 @@ extension LaunchRecord.Field {
         case .pairs(let list): .array(list.map { .string($0.text) })
         case .joins(let list): .array(list.map { .string("\($0.kind.words.joined()):\(Self.source($0.source))") })
         case .source(let source): .string(Self.source(source))
+        case .rules(let list): .array(list.map { .string(Self.rule($0)) })
         }
     }
 
@@ -82,6 +85,8 @@ extension LaunchRecord.Field {
         case .passed(let number): "passed:\(number)"
         }
     }
+
+    private static func rule(_ rule: LandlockPlan.Rule) -> String { "\(quoted(rule.on)):\(rule.words.joined(separator: ","))" }
 
     private static func limit(_ number: UInt64) -> String { number == .max ? "unlimited" : String(number) }
 

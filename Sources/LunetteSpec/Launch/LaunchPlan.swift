@@ -10,6 +10,8 @@ package struct LaunchPlan: Sendable, Hashable {
     package var monitor: MonitorPlan
     /// Given: lunette-shim leaves once the container is made; see `HandoverPlan`.
     package var handover: HandoverPlan?
+    /// A sandbox: nil for a container.
+    package var attended: AttendedPlan?
 
     package init(
         containerID: String, steps: [LaunchStep], process: ProcessPlan, monitor: MonitorPlan = MonitorPlan(), handover: HandoverPlan? = nil
@@ -49,6 +51,10 @@ package enum LaunchStep: Sendable, Hashable {
 
     /// Says that an ordinary user is at work, and what that changes.
     case rootless(RootlessPlan)
+    /// The shim may open no trees on the host: the first process does this phase, inside its own user and mount namespace.
+    case treesInside
+    /// Makes a private writable layer over a tree in a slot, after every tree is open.
+    case openPrivateLayer(PrivateLayerPlan)
 
     // Namespace phase: inside the new namespaces, while the host phase goes on.
 
@@ -63,6 +69,8 @@ package enum LaunchStep: Sendable, Hashable {
 
     /// Moves the tree in the slot onto `/`. First of the init steps.
     case attachRoot(TreeSlot)
+    /// Makes a tmpfs the root instead.
+    case makeRoot(MakeRootPlan)
     case makeDirectory(path: String, mode: UInt32)
     case makeSymlink(path: String, target: String)
     /// Mounts a new file system (proc, sysfs, tmpfs, devpts, mqueue, cgroup, cgroup2).

@@ -455,6 +455,12 @@ ANSWERS(lnt_unlinkat, (int dir, const char *path, int flags), text(path))
 ANSWERS(lnt_linkat, (int from, const char *from_path, int to, const char *to_path, int flags),
         text(from_path); text(to_path))
 ANSWERS(lnt_fchown, (int fd, uid_t uid, gid_t gid),)
+ANSWERS(lnt_fchmod, (int fd, mode_t mode),)
+int lnt_landlock_abi(void) { return byte() % 8; }
+OPENS(lnt_landlock_create, (uint64_t files, uint64_t network, uint64_t scopes),)
+ANSWERS(lnt_landlock_allow_path, (int ruleset, int fd, uint64_t access),)
+ANSWERS(lnt_landlock_allow_port, (int ruleset, uint64_t port, uint64_t access),)
+ANSWERS(lnt_landlock_restrict, (int ruleset),)
 ANSWERS(lnt_fsync, (int fd),)
 ANSWERS(lnt_ftruncate, (int fd, int64_t size),)
 OPENS(lnt_memfd_create, (const char *name, unsigned flags), text(name))

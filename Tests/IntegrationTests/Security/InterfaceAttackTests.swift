@@ -96,22 +96,6 @@ struct InterfaceAttackTests {
         }
     }
 
-    /// What can't be enforced yet is refused, never run without.
-    @Test func landlockRulesAreRefusedUntilTheyHold() async throws {
-        try await withLunette { home in
-            let image = try await home.load(.busybox)
-            let script = """
-                local lunette = require 'lunette'
-                for _, rules in ipairs { {}, { read = { '/' } } } do
-                  local ok, problem = lunette.try(lunette.container.run, { image = '\(image)', args = { 'true' }, security = { landlock = rules } })
-                  print(ok, problem.code)
-                end
-                """
-            #expect(try await home.script(script).lines == Array(repeating: "false\tunsupported", count: 2))
-            #expect(try await home.lunette("ps", "-aq").lines.isEmpty)
-        }
-    }
-
     /// CVE-2022-23648, CVE-2020-1726: a volume's place is a link to the host, and the volume gets what the image has there.
     @Test func anImagesVolumeThatIsALinkCopiesNothingOfTheHost() async throws {
         let canary = try Canary()

@@ -6,6 +6,8 @@ import Testing
 
 extension LaunchOpcode {
     static let headerNumbers: [LaunchOpcode: UInt32] = [
+        .makeRoot: LNT_MAKE_ROOT.rawValue, .landlock: LNT_LANDLOCK.rawValue, .attended: LNT_ATTENDED.rawValue,
+        .treesInside: LNT_TREES_INSIDE.rawValue, .openPrivateLayer: LNT_OPEN_PRIVATE_LAYER.rawValue,
         .namespaces: LNT_NAMESPACES.rawValue, .joinCgroups: LNT_JOIN_CGROUPS.rawValue, .oomScore: LNT_OOM_SCORE.rawValue,
         .openTree: LNT_OPEN_TREE.rawValue, .openOverlay: LNT_OPEN_OVERLAY.rawValue,
         .rootless: LNT_ROOTLESS.rawValue, .hostname: LNT_HOSTNAME.rawValue,

@@ -121,7 +121,7 @@ import Testing
         arguments: [
             (["health": ["exec": ["true"]]], "health"), (["lifecycle": "x"], "lifecycle"), (["network": "web"], "network"),
             (["network": ["a", "b"]], "network"),
-            (["publish": ["80:80"]], "publish"), (["security": ["landlock": [:]]], "security.landlock"),
+            (["publish": ["80:80"]], "publish"),
             (["resources": ["storage": "1GiB"]], "resources.storage"),
             (["mounts": [["type": "image", "source": "x", "target": "/x"]]], "mounts[1].type"), (["pid": "host"], "pid"),
             (["mounts": [["type": "volume", "source": "x", "target": "/x", "fork": true]]], "mounts[1].fork"),

@@ -24,6 +24,7 @@ enum ResultRecords {
                 APIField("ports", .list(.any), "published ports", required: true),
                 APIField("mounts", .list(.any), "mounts as made", required: true),
                 APIField("history", .list(.any), "earlier states", required: true),
+                APIField("landlock", .map(.integer), "with rules: `abi`, the kernel's version of Landlock, 0 for none"),
                 APIField("degraded", .list(.string), "what does not hold as asked, and why", required: true),
                 APIField("start_profile", .map(.number), "seconds by phase of the last start"),
                 APIField("launch_plan", .string, "the plan's printable form, when asked for"),
@@ -49,6 +50,20 @@ enum ResultRecords {
                 APIField("stderr", .string, "what it wrote, when captured"),
                 APIField("truncated", .boolean, "more than 16 MiB was written; the rest was dropped"),
                 APIField("pid", .integer, "with `detach`, and then alone: its process on the host"),
+            ]),
+        APIRecord(
+            "SandboxResult", "how a sandboxed command ended", open: true,
+            [
+                APIField("code", .integer, "exit code; 128 + n by signal n", required: true),
+                APIField("signal", .string, "`\"SIGKILL\"`; absent when it exited"),
+                APIField("stdout", .string, "what it wrote, when captured"),
+                APIField("stderr", .string, "what it wrote, when captured"),
+                APIField("truncated", .boolean, "more than 16 MiB was written; the rest was dropped"),
+                APIField("oom_killed", .boolean, "it ran out of memory"),
+                APIField(
+                    "denied", .list(.map(.any)), "with `report`: `{ action, path, rule }` for what was asked for outside the rules",
+                    required: true),
+                APIField("not_enforced", .list(.string), "limits that nothing holds here", required: true),
             ]),
         APIRecord(
             "LogLine", "one line of a log; Lua's iterator gives `data`", open: true,

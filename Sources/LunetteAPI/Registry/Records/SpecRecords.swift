@@ -95,9 +95,22 @@ enum SpecRecords {
                 APIField("no_new_privileges", .boolean, "set-id programs gain nothing", default: "true"),
                 APIField("masked_paths", .list(.string), "paths hidden from it", default: "the default list"),
                 APIField("readonly_paths", .list(.string), "paths it can't write", default: "the default list"),
-                APIField("landlock", .map(.any), "file rules"),
+                APIField("landlock", .record("Landlock"), "a further layer over files, TCP ports and other processes"),
                 APIField("apparmor", .string, "profile"),
                 APIField("selinux", .string, "label"),
+            ]),
+        APIRecord(
+            "Landlock", "what Landlock leaves; each list restricts its own kind, what isn't named is left to the other layers",
+            [
+                APIField("read", .list(.string), "paths that are read, and executed unless `execute` is given"),
+                APIField("write", .list(.string), "paths that are changed as well"),
+                APIField("execute", .list(.string), "paths that are executed; nothing else is then"),
+                APIField("ioctl", .list(.string), "devices that take ioctl", default: "all of its own"),
+                APIField("connect", .list(.integer), "TCP ports that may be connected to"),
+                APIField("bind", .list(.integer), "TCP ports that may be listened on"),
+                APIField(
+                    "scope", .list(.choice(["abstract_socket", "signal"])), "what of processes outside stays out of reach"),
+                APIField("required", .boolean, "refuse to start where the kernel can't hold all of it", default: "false"),
             ]),
         APIRecord(
             "Capabilities", "changes to the default capability list",

@@ -362,7 +362,7 @@ host.set_error(false, setmetatable({ code = "cancelled", message = "interrupted"
 host.set_error(true, setmetatable({ code = "resource_exhausted", message = "the code ran longer than it may" }, core.Error))
 
 -- Entries whose module is loaded when they are first called.
-local entry_modules = { hook = "hooks", check = "check", repl_line = "repl", complete = "repl",
+local entry_modules = { policy = "plugin", hook = "hooks", check = "check", repl_line = "repl", complete = "repl",
   repl_watch = "repl", repl_tasks = "repl", repl_events = "repl", repl_is_statement = "repl" }
 setmetatable(entries, {
   __index = function(_, name)

@@ -93,6 +93,18 @@ function core.entries.call_plugin(what)
   end)
 end
 
+-- {source, name}: runs a policy file, which returns a table of plain values.
+function core.entries.policy(what)
+  local f, problem = load(what.source, what.name, "t")
+  if not f then fail("invalid_argument", problem) end
+  local result = f()
+  if type(result) ~= "table" then
+    fail("invalid_argument", "returned " .. type(result) .. ", not the table of a sandbox",
+      { hint = "return { allow_write = { \"build\" } }" })
+  end
+  return result
+end
+
 function core.entries.cancel_plugin_call(what)
   local t = running[what.reply]
   if t then cancel(t, "cancelled", "the call was cancelled") end

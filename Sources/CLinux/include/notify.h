@@ -1,0 +1,33 @@
+// Seccomp notifications (seccomp_unotify(2)), used to observe which paths a program asks for. Every call goes on as it would have.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+enum lnt_path_intent { LNT_INTENT_READ = 0, LNT_INTENT_WRITE = 1, LNT_INTENT_EXECUTE = 2, LNT_INTENT_OPEN = 3, LNT_INTENT_OPEN_HOW = 4, LNT_INTENT_CONNECT = 5 };
+
+// A call that takes a path: which arguments hold the folder's descriptor (-1 = the working folder), the path and the flags (-1 = none).
+struct lnt_path_call {
+  int32_t number;
+  int8_t folder;
+  int8_t path;
+  int8_t flags;
+  int8_t intent;
+};
+// The calls of this machine's ABI; *count of them.
+const struct lnt_path_call *lnt_path_calls(size_t *count);
+// The AUDIT_ARCH_* value of this machine's own ABI.
+uint32_t lnt_native_architecture(void);
+
+struct lnt_notification {
+  uint64_t id;
+  int32_t pid;
+  int32_t number;
+  uint64_t arguments[6];
+};
+// -ENOENT when the caller has been killed meanwhile; -EAGAIN when nothing waits.
+int lnt_notification_receive(int listener, struct lnt_notification *out);
+// Whether the caller still waits: what was read of its memory before is its own.
+int lnt_notification_is_valid(int listener, uint64_t id);
+int lnt_notification_continue(int listener, uint64_t id);
+// Reads another process's memory up to `size` bytes, as far as pages are there, or with `is_text` to the page of its NUL; the count.
+int64_t lnt_read_memory(int32_t pid, uint64_t address, void *into, size_t size, int is_text);

@@ -1,0 +1,169 @@
+internal import CLinux
+internal import Glibc
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// Something that was asked for outside the rules.
+package struct DeniedAccess: Sendable, Hashable {
+    /// `read`, `write`, `execute`, `connect`.
+    package var action: String
+    package var path: String
+    /// The flag that would allow it.
+    package var flag: String
+    /// The field of a policy that would, and its value.
+    package var rule: (field: String, value: String)
+
+    package static func == (left: DeniedAccess, right: DeniedAccess) -> Bool { left.action == right.action && left.path == right.path }
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(action)
+        hasher.combine(path)
+    }
+
+    /// `denied: read /home/x/.netrc (hint: --allow-read /home/x/.netrc)`.
+    package var line: String { "denied: \(action) \(displayable(path)) (hint: \(flag) \(displayable(rule.value)))" }
+}
+
+/// Listens to seccomp notifications and notes which paths a program asks for that lie outside the rules, as far as they exist on the host.
+///
+/// It observes and decides nothing: every call goes on, and mounts and Landlock answer it. So what a program changes in its memory between
+/// the look and the call (seccomp_unotify(2)) can make a report wrong, and nothing else. Reads as the calling user, outside.
+final class AccessReport {
+    var listener: FileDescriptor?
+    private(set) var denied: [DeniedAccess] = []
+    private let spec: SandboxSpec
+    private let view: SandboxView
+    private let calls: [Int32: [lnt_path_call]]
+    private static let limit = 200
+
+    init(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
+        self.spec = spec
+        view = try SandboxView(spec, facts)
+        var count = 0
+        let table = lnt_path_calls(&count)!
+        calls = Dictionary(grouping: (0..<count).map { table[$0] }, by: \.number)
+    }
+
+    /// Answers everything that waits.
+    func serve() {
+        guard let listener else { return }
+        var notification = lnt_notification()
+        let result = lnt_notification_receive(listener.number, &notification)
+        if result == -ENOENT || result == -EINTR { return }
+        guard result == 0 else {
+            // The last process that has the filter is gone.
+            self.listener = nil
+            return
+        }
+        let found = look(notification)
+        // Only what was read while the caller still waited is its own.
+        if lnt_notification_is_valid(listener.number, notification.id) != 0 {
+            for access in found where denied.count < Self.limit && !denied.contains(access) { denied.append(access) }
+        }
+        _ = lnt_notification_continue(listener.number, notification.id)
+    }
+
+    private func look(_ notification: lnt_notification) -> [DeniedAccess] {
+        (calls[notification.number] ?? []).compactMap { call in
+            let arguments = withUnsafeBytes(of: notification.arguments) { Array($0.bindMemory(to: UInt64.self)) }
+            if call.intent == Int8(LNT_INTENT_CONNECT.rawValue) { return connection(notification.pid, arguments[1], Int(arguments[2])) }
+            guard let text = string(notification.pid, arguments[Int(call.path)]), !text.isEmpty else { return nil }
+            let folder = call.folder < 0 ? Int32(-100) : Int32(truncatingIfNeeded: arguments[Int(call.folder)])
+            guard let path = absolute(text, notification.pid, folder) else { return nil }
+            var intent = Int32(call.intent)
+            if intent == Int32(LNT_INTENT_OPEN.rawValue) {
+                intent = opens(UInt64(arguments[Int(call.flags)]))
+            } else if intent == Int32(LNT_INTENT_OPEN_HOW.rawValue) {
+                var flags: UInt64 = 0
+                guard lnt_read_memory(notification.pid, arguments[Int(call.flags)], &flags, 8, 0) > 0 else { return nil }
+                intent = opens(flags)
+            }
+            return judge(path, intent, notification.pid)
+        }
+    }
+
+    private func opens(_ flags: UInt64) -> Int32 {
+        let writes = flags & 3 != 0 || flags & UInt64(O_TRUNC) != 0 || flags & UInt64(O_CREAT) != 0
+        return Int32(writes ? LNT_INTENT_WRITE.rawValue : LNT_INTENT_READ.rawValue)
+    }
+
+    private func judge(_ path: String, _ intent: Int32, _ pid: Int32) -> DeniedAccess? {
+        for own in ["/proc", "/dev"] where ContainerPath.isWithin(path, own) { return nil }
+        let access = view.access(to: path)
+        if view.hidden.contains(where: { ContainerPath.isWithin(path, $0) }) { return nil }
+        guard intent == Int32(LNT_INTENT_WRITE.rawValue) else {
+            // There outside and not inside. A folder in memory covers one of the host's, and what the program made in it is its own.
+            if let access, !access.isMemory { return nil }
+            guard exists(path), !exists("/proc/\(pid)/root\(path)") else { return nil }
+            let action = intent == Int32(LNT_INTENT_EXECUTE.rawValue) ? "execute" : "read"
+            return DeniedAccess(action: action, path: path, flag: "--allow-read", rule: ("allow_read", path))
+        }
+        if let access, access != .read { return nil }
+        // What is to be made needs its folder.
+        var target = path
+        if !exists(path) {
+            guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return nil }
+            target = String(path[..<slash])
+            guard exists(target) else { return nil }
+        }
+        return DeniedAccess(action: "write", path: path, flag: "--allow-write", rule: ("allow_write", target))
+    }
+
+    private func connection(_ pid: Int32, _ address: UInt64, _ length: Int) -> DeniedAccess? {
+        var bytes = [UInt8](repeating: 0, count: max(2, min(length, 128)))
+        let got = Int(lnt_read_memory(pid, address, &bytes, bytes.count, 0))
+        guard got >= 8 else { return nil }
+        let family = Int32(bytes[0]) | Int32(bytes[1]) << 8
+        if family == AF_UNIX {
+            guard bytes[2] == UInt8(ascii: "/") else { return nil }
+            let path = String(decoding: bytes[2..<got].prefix { $0 != 0 }, as: UTF8.self)
+            guard let normal = normal(path), view.access(to: normal) == nil, exists(normal) else { return nil }
+            return DeniedAccess(action: "connect", path: normal, flag: "--allow-read", rule: ("allow_read", normal))
+        }
+        guard spec.network == .none, family == AF_INET || family == AF_INET6 else { return nil }
+        let port = Int(bytes[2]) << 8 | Int(bytes[3])
+        var host = ""
+        if family == AF_INET {
+            if bytes[4] == 127 { return nil }
+            host = bytes[4..<8].map(String.init).joined(separator: ".")
+        } else {
+            guard got >= 24, bytes[8..<24] != [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] else { return nil }
+            host =
+                "["
+                + stride(from: 8, to: 24, by: 2).map { String(Int(bytes[$0]) << 8 | Int(bytes[$0 + 1]), radix: 16) }.joined(separator: ":")
+                + "]"
+        }
+        return DeniedAccess(action: "connect", path: "\(host):\(port)", flag: "--network", rule: ("network", "host"))
+    }
+
+    // MARK: Paths
+
+    private func string(_ pid: Int32, _ address: UInt64) -> String? {
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        guard lnt_read_memory(pid, address, &bytes, bytes.count, 1) > 0, let end = bytes.firstIndex(of: 0) else { return nil }
+        return String(decoding: bytes[..<end], as: UTF8.self)
+    }
+
+    private func absolute(_ text: String, _ pid: Int32, _ folder: Int32) -> String? {
+        if text.hasPrefix("/") { return normal(text) }
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let link = folder == -100 ? "/proc/\(pid)/cwd" : "/proc/\(pid)/fd/\(folder)"
+        let count = lnt_host_readlinkat(-100, link, &buffer, buffer.count - 1)
+        guard count > 0, buffer[0] == 0x2f else { return nil }
+        return normal(String(decoding: buffer.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self) + "/" + text)
+    }
+
+    /// By its text alone: good enough to tell people what to allow.
+    private func normal(_ text: String) -> String? {
+        guard text.hasPrefix("/") else { return nil }
+        var parts: [Substring] = []
+        for part in text.split(separator: "/") where part != "." {
+            if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+        }
+        return "/" + parts.joined(separator: "/")
+    }
+
+    private func exists(_ path: String) -> Bool {
+        var status = lnt_host_stat()
+        return lnt_host_stat(-100, path, AT_SYMLINK_NOFOLLOW, &status) == 0
+    }
+}

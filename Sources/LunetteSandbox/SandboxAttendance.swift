@@ -1,0 +1,191 @@
+internal import CLinux
+internal import Glibc
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// One sandbox under way: its shim, and the socket that keeps it alive.
+final class SandboxAttendance {
+    private let socket: UnixSocket
+    private let child: ProcessDescriptor
+    private let spec: SandboxSpec
+    private let report: AccessReport?
+    private var deadline: Double?
+    private var exit: SandboxExit?
+    private var failure: LunetteError?
+    private var isEnding = false
+    private var interrupts = 0
+
+    init(_ plan: [UInt8], _ streams: SandboxRun.Streams, _ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
+        self.spec = spec
+        report = spec.reportsDenied ? try AccessReport(spec, facts) : nil
+        deadline = spec.timeout.map { SystemClock.monotonic + $0 }
+        let path = try ShimBinary.find(nil)
+        do throws(SystemCallError) {
+            let memory = try SealedMemory.make("lunette-plan", plan)
+            let (ours, theirs) = try UnixSocket.pair(kind: .packet)
+            // By path, not from sealed memory: in the sandbox the only process that runs from it is pid 1, which can't be looked into (attack 1).
+            var request = SpawnRequest(.path(path), arguments: ["lunette-shim", "sandbox"])
+            // 5 and 6 are folders of a container; a sandbox has none.
+            request.descriptors = [streams.input, streams.output, streams.error, memory, theirs.descriptor, nil, nil]
+            child = try spawn(request)
+            socket = ours
+            var start = lnt_attach()
+            start.message.type = LNT_MSG_START.rawValue
+            start.message.id = 1
+            try send(start)
+        } catch {
+            var failure = error.lunette
+            failure.message = "start the sandbox: \(failure.message)"
+            throw failure
+        }
+    }
+
+    private func send<T: BitwiseCopyable>(_ message: T) throws(SystemCallError) {
+        try socket.send(withUnsafeBytes(of: message) { Array($0) })
+    }
+
+    /// Waits for the end of everything.
+    func wait(signals: Int32, cancel: Int32) throws(LunetteError) -> SandboxExit {
+        while exit == nil, failure == nil {
+            var polls = [
+                pollfd(fd: socket.descriptor.number, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: cancel, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: report?.listener?.number ?? -1, events: Int16(POLLIN), revents: 0),
+            ]
+            let left = deadline.map { max(0, $0 - SystemClock.monotonic) }
+            // Rounded up: waking early would turn once more for nothing.
+            let milliseconds = left.map { Int32(min(($0 * 1000).rounded(.up), 1e9)) } ?? -1
+            let count = poll(&polls, 4, milliseconds)
+            if count < 0, errno != EINTR { throw LunetteError(.io, "wait for the sandbox: \(errnoText(errno))", errno: errno) }
+            if let deadline, SystemClock.monotonic >= deadline { timeOut() }
+            if count <= 0 { continue }
+            if polls[3].revents != 0 { report?.serve() }
+            if polls[0].revents != 0 { receive() }
+            if polls[1].revents != 0 { passOn(signals) }
+            if polls[2].revents != 0, !isEnding { end() }
+        }
+        try finish()
+        if let failure { throw failure }
+        var exit = exit!
+        exit.denied = report?.denied ?? []
+        return exit
+    }
+
+    private func timeOut() {
+        deadline = nil
+        isTimedOut = true
+        end()
+    }
+    private var isTimedOut = false
+
+    /// Kills every process of the sandbox.
+    private func end() {
+        isEnding = true
+        signal(SIGKILL, everyone: 1)
+    }
+
+    private func signal(_ number: Int32, everyone: UInt32) {
+        var request = lnt_signal()
+        request.message.type = LNT_MSG_SIGNAL.rawValue
+        request.message.id = 2
+        request.signal = number
+        request.everyone = everyone
+        do throws(SystemCallError) { try send(request) } catch {
+            // The shim is gone, and the program with it: the socket tells that next.
+        }
+        if isEnding, everyone == 1, !isRunning { abort() }
+    }
+    private var isRunning = false
+
+    /// What isn't running yet has no process to kill.
+    private func abort() {
+        var request = lnt_message()
+        request.type = LNT_MSG_ABORT.rawValue
+        request.id = 3
+        // As above.
+        do throws(SystemCallError) { try send(request) } catch {}
+    }
+
+    private func passOn(_ signals: Int32) {
+        while true {
+            let number = lnt_next_signal(signals)
+            if number == 0 { return }
+            if [SIGCHLD, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGURG, SIGPIPE].contains(number) { continue }
+            if number == SIGINT || number == SIGTERM { interrupts += 1 }
+            // Whoever asks a third time means it.
+            if interrupts >= 3 { end() } else { signal(number, everyone: 2) }
+        }
+    }
+
+    private func receive() {
+        let message: UnixSocket.Message?
+        do throws(SystemCallError) { message = try socket.receiveLastWords(upTo: Int(LNT_MESSAGE_MAXIMUM), wait: false) } catch {
+            failure = error.lunette
+            return
+        }
+        guard let message else { return }
+        guard let head = Self.load(lnt_message.self, message.bytes) else {
+            failure = LunetteError(.io, "wait for the sandbox: its monitor is gone", hint: "was lunette-shim killed?")
+            return
+        }
+        switch lnt_message_type(head.type) {
+        case LNT_MSG_STATE:
+            guard let state = Self.load(lnt_state.self, message.bytes), state.version == UInt32(LNT_SHIM_VERSION) else {
+                failure = LunetteError(
+                    .internal, "lunette-shim speaks another version", hint: "install lunette and lunette-shim from one release")
+                return
+            }
+        case LNT_MSG_STARTED: isRunning = true
+        case LNT_MSG_LISTENER: report?.listener = message.descriptors.first
+        case LNT_MSG_EXITED:
+            guard let raw = Self.load(lnt_exit.self, message.bytes) else { return }
+            let name = raw.signal == 0 ? nil : Signal(number: Int64(raw.signal))?.name ?? "SIG\(raw.signal)"
+            exit = SandboxExit(code: isTimedOut ? 124 : raw.code, signal: name, isTimedOut: isTimedOut)
+            exit?.isOutOfMemory = raw.oom_kills > 0 && raw.code != 0
+        case LNT_MSG_FAILED:
+            if isTimedOut {
+                exit = SandboxExit(code: 124, signal: "SIGKILL", isTimedOut: true)
+            } else if isEnding {
+                exit = SandboxExit(code: 137, signal: "SIGKILL")
+            } else if let raw = LaunchFailure(packet: message.bytes) {
+                failure = SandboxFailure.error(raw, spec)
+            }
+        default: break
+        }
+    }
+
+    /// Lets the shim go and waits until it has: then no process, no mount and no namespace of the sandbox is left.
+    private func finish() throws(LunetteError) {
+        socket.descriptor.close()
+        report?.listener = nil
+        if !child.waitForExit(milliseconds: 10_000) { _ = try atBorder(nil, { () throws(SystemCallError) in try child.signal(SIGKILL) }) }
+        _ = try atBorder("wait for lunette-shim", { () throws(SystemCallError) in try child.reap(block: true) })
+    }
+
+    private static func load<T: BitwiseCopyable>(_: T.Type, _ bytes: [UInt8]) -> T? {
+        guard bytes.count >= MemoryLayout<T>.size else { return nil }
+        return bytes.withUnsafeBytes { $0.loadUnaligned(as: T.self) }
+    }
+}
+
+/// What a step of the launch that failed means for somebody who wanted a sandbox.
+enum SandboxFailure {
+    static func error(_ failure: LaunchFailure, _ spec: SandboxSpec) -> LunetteError {
+        var error = failure.error(operation: "sandbox.run", target: spec.args.first ?? "", reason: errnoText(failure.errno))
+        error.target = nil
+        switch (failure.step, failure.call, failure.errno) {
+        case (.namespaces, "clone3", EPERM), (.namespaces, "clone3", ENOSPC), (.namespaces, "open", EACCES), (.namespaces, "write", EPERM):
+            error.code = .unsupported
+            error.hint =
+                "ordinary users may make no user namespaces here: see /proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"
+        case (.mount, _, EPERM) where failure.path == "/proc":
+            error.hint = "parts of /proc are masked where this runs (another container?): a fresh one can't be mounted here"
+        case (.execute, _, ENOENT):
+            error.hint = "the program must lie in a folder that the sandbox sees: --allow-read FOLDER"
+        case (.openTree, _, EACCES): error.hint = "the rule's path can't be reached by this user"
+        default: break
+        }
+        return error
+    }
+}

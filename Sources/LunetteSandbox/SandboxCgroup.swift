@@ -1,0 +1,88 @@
+internal import Glibc
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// The cgroup of one sandbox: only in the hierarchies that its limits need, since each costs a start its share.
+struct SandboxCgroup {
+    let cgroup: ContainerCgroup
+
+    /// Makes the cgroup that the spec's limits ask for, and notes in `facts` how they are held.
+    /// - Returns: nil when there is nothing to hold or nobody to hold it; the reason is in `facts.limits`.
+    /// - Throws: what the kernel refuses of a limit.
+    static func make(_ spec: SandboxSpec, _ facts: inout SandboxFacts) throws(LunetteError) -> SandboxCgroup? {
+        let resources = spec.resources
+        // An ordinary user's tasks are counted by the kernel in the user namespace; only root needs a cgroup for them.
+        let tasks = resources.pids ?? (facts.uid == 0 ? ResourceSpec.defaultPids : -1)
+        let needed = controllers(resources, tasks)
+        guard !needed.isEmpty else { return nil }
+        guard facts.isPrivileged else {
+            facts.limits = .none("no cgroup is delegated to this user")
+            return nil
+        }
+        guard var layout = CgroupLayout.detect() else {
+            facts.limits = .none("no cgroup file system is mounted")
+            return nil
+        }
+        if layout.version == .v1 {
+            layout.hierarchies = layout.hierarchies.filter { !needed.isDisjoint(with: $0.controllers) }
+            guard !layout.hierarchies.isEmpty else {
+                facts.limits = .none("none of the cgroup controllers is mounted")
+                return nil
+            }
+        }
+        // Told apart from containers by a scope that no engine has, and from each other by pid and time.
+        let cgroups = Cgroups(layout: layout, scope: "sandbox")
+        sweep(cgroups)
+        let cgroup: ContainerCgroup
+        do throws(LunetteError) { cgroup = try cgroups.create("s\(getpid())-\(UInt64(SystemClock.monotonic * 1e6))") } catch {
+            // A read-only or foreign cgroup tree: said, not hidden, and no reason to run nothing.
+            guard error.code == .denied else { throw error }
+            facts.limits = .none(error.message)
+            return nil
+        }
+        do throws(LunetteError) { facts.degraded = try cgroup.apply(limits(resources, tasks)) } catch {
+            _ = cgroup.remove(patience: 0)
+            throw error
+        }
+        facts.limits = .cgroup(
+            v1: cgroup.joinPathsV1, v2: cgroup.joinPathV2, oomEvents: resources.memory == nil ? nil : cgroup.outOfMemoryFile)
+        return SandboxCgroup(cgroup: cgroup)
+    }
+
+    /// Removes what killed callers left: their sandboxes ended with them, and an empty cgroup stayed.
+    private static func sweep(_ cgroups: Cgroups) {
+        for id in cgroups.ids() {
+            guard let pid = Int32(id.dropFirst().prefix { $0 != "-" }), pid > 0, kill(pid, 0) != 0, errno == ESRCH else { continue }
+            // What can't be removed now is somebody else's sweep's.
+            _ = cgroups.container(id).remove(patience: 0)
+        }
+    }
+
+    private static func controllers(_ resources: ResourceSpec, _ tasks: Int64) -> Set<String> {
+        var needed: Set<String> = []
+        if resources.memory != nil { needed.insert("memory") }
+        if resources.cpus != nil || resources.cpuShares != nil { needed.insert("cpu") }
+        if resources.cpuset != nil { needed.insert("cpuset") }
+        if resources.ioWeight != nil { needed.insert("blkio") }
+        if tasks > 0 { needed.insert("pids") }
+        return needed
+    }
+
+    private static func limits(_ resources: ResourceSpec, _ tasks: Int64) -> CgroupLimits {
+        var limits = CgroupLimits()
+        limits.memory = resources.memory
+        // As Docker: a memory limit alone allows as much swap again.
+        limits.memorySwap = resources.memorySwap ?? resources.memory.map { $0 < 0 ? -1 : $0 * 2 }
+        limits.memoryReservation = resources.memoryReservation
+        limits.cpus = resources.cpus
+        limits.cpuShares = resources.cpuShares
+        limits.cpuset = resources.cpuset
+        limits.ioWeight = resources.ioWeight
+        if tasks > 0 { limits.pids = tasks }
+        if resources.oom == .group { limits.killGroupOnOOM = true }
+        return limits
+    }
+
+    /// Removes it; nothing runs in it any more.
+    func remove() -> [SystemCallError] { cgroup.remove() }
+}

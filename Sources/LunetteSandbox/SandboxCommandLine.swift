@@ -1,0 +1,72 @@
+internal import CLinux
+internal import Glibc
+package import LunetteSpec
+
+/// `lunette sandbox`: from words to an exit code.
+package enum SandboxCommandLine {
+    /// - Parameters:
+    ///   - words: behind `sandbox`.
+    ///   - policy: reads a policy file: the table that it returns.
+    /// - Returns: the program's exit code; 128+n by signal; 124 when the time ran out.
+    /// - Throws: what kept it from running; the caller prints it and leaves with 125, or `details.exit_code` (126, 127).
+    package static func run(
+        _ words: [String], directory: String, policy: (String) throws(LunetteError) -> Value
+    ) throws(LunetteError) -> Int32 {
+        let arguments = try SandboxArguments(words)
+        if arguments.wantsHelp {
+            write(1, help)
+            return 0
+        }
+        let table = try arguments.policy.map(policy)
+        let home = SandboxFactsReader.homeFolder()
+        let spec = try arguments.spec(policy: table, directory: directory, home: home)
+        let sandbox = try SandboxRun(spec, directory: directory)
+        if arguments.explains {
+            for line in try sandbox.explanation() { write(spec.args.isEmpty ? 1 : 2, line + "\n") }
+            if spec.args.isEmpty { return 0 }
+        }
+        let streams = try SandboxRun.Streams.inherited()
+        // Blocked before anything runs: a Ctrl-C in between is passed on, not lost and not ours.
+        let signals = lnt_signalfd_all()
+        if signals < 0 { throw LunetteError(.io, "listen for signals", errno: -signals) }
+        let exit = try sandbox.run(streams, signals: signals)
+        for words in exit.notEnforced { write(2, "lunette: warning: \(words)\n") }
+        if exit.isTimedOut { write(2, "lunette: the sandbox was killed after \(spec.timeout ?? 0) s\n") }
+        if exit.isOutOfMemory { write(2, "lunette: the sandbox ran out of memory\n") }
+        for access in exit.denied { write(2, access.line + "\n") }
+        return exit.code
+    }
+
+    package static var help: String {
+        var text = """
+            Run one command that sees and changes only what it is allowed. No image, no engine; ordinary users may.
+
+            USAGE: lunette sandbox [POLICY.lua] [OPTIONS] [--] COMMAND [ARGUMENTS…]
+
+            Without a rule for paths the working folder may be written and nothing else of the user's is seen. /tmp and the home folder are
+            empty and in memory; the network is none; variables are a clean set. A policy is a Lua file that returns the table of sandbox.run;
+            flags add to it.
+
+            OPTIONS:
+
+            """
+        for option in SandboxArguments.options {
+            let head = option.names.joined(separator: ", ") + (option.value.map { " \($0)" } ?? "")
+            text += "  " + head + String(repeating: " ", count: max(1, 34 - head.count)) + option.help + "\n"
+        }
+        return text
+            + "\nEXIT CODES: the command's; 128+n by signal n; 124 time ran out; 125 no sandbox; 126 not executable; 127 not found.\n"
+    }
+
+    private static func write(_ fd: Int32, _ text: String) {
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(fd, $0.baseAddress, $0.count) }
+            if count < 0 {
+                if errno == EINTR { continue }
+                return
+            }
+            rest = rest.dropFirst(count)
+        }
+    }
+}

@@ -1,0 +1,125 @@
+internal import CLinux
+internal import Glibc
+internal import LunetteLinux
+package import LunetteSpec
+
+/// Asks the machine what a sandbox's plan needs to know. Reads only; every call blocks.
+package enum SandboxFactsReader {
+    private static let administrator: UInt64 = 1 << 21  // CAP_SYS_ADMIN
+
+    /// - Throws: `invalid_argument` or `denied` when a rule's path can't be looked at. A path that isn't there is left out of `found`.
+    package static func read(_ spec: SandboxSpec, directory: String) throws(LunetteError) -> SandboxFacts {
+        let uid = geteuid()
+        let environment = ownEnvironment()
+        let home = environment["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "/"
+        var facts = SandboxFacts(
+            directory: directory, home: resolved(home) ?? home, userName: environment["USER"] ?? environment["LOGNAME"] ?? "uid\(uid)",
+            uid: uid,
+            gid: getegid(), isPrivileged: uid == 0 && hasCapability(administrator))
+        facts.environment = environment
+        if spec.preset == .system { facts.system = system(spec) }
+        for text in spec.allowRead + spec.allowWrite + spec.privateWrite + spec.hide {
+            let path = SandboxPath.absolute(text, directory: directory, home: facts.home)
+            if let found = try find(path) { facts.found[text] = found }
+        }
+        for text in spec.devices {
+            let path = SandboxPath.absolute(text, directory: directory, home: facts.home)
+            guard let found = try find(path) else {
+                throw LunetteError(.notFound, "\(displayable(text)): there is no such device", path: "devices")
+            }
+            facts.devices.append(found)
+        }
+        facts.landlockABI = Int(max(0, lnt_landlock_abi()))
+        for resource in [UInt32(2), 6] {
+            var limit = rlimit()
+            if getrlimit(__rlimit_resource_t(resource), &limit) == 0 { facts.hardLimits[resource] = UInt64(limit.rlim_max) }
+        }
+        return facts
+    }
+
+    private static func system(_ spec: SandboxSpec) -> [SandboxFacts.SystemEntry] {
+        var entries: [SandboxFacts.SystemEntry] = []
+        let files = SandboxFacts.systemFiles + (spec.network == .host ? SandboxFacts.networkFiles : [])
+        for path in SandboxFacts.systemFolders {
+            var status = lnt_host_stat()
+            guard lnt_host_stat(-100, path, AT_SYMLINK_NOFOLLOW, &status) == 0 else { continue }
+            switch FileKind(rawValue: status.mode & 0o170000) {
+            case .symbolicLink?: if let target = link(path) { entries.append(.link(path: path, target: target)) }
+            case .directory?: entries.append(.tree(path: path, kind: .directory))
+            default: break
+            }
+        }
+        for path in files {
+            var status = lnt_host_stat()
+            // Links are followed: what is bound is what they lead to.
+            guard lnt_host_stat(-100, path, 0, &status) == 0 else { continue }
+            switch FileKind(rawValue: status.mode & 0o170000) {
+            case .directory?: entries.append(.tree(path: path, kind: .directory))
+            case .regular?: entries.append(.tree(path: path, kind: .file))
+            default: break
+            }
+        }
+        return entries
+    }
+
+    /// Looks a path up as the calling user.
+    /// - Returns: nil when nothing is there.
+    package static func find(_ path: String) throws(LunetteError) -> SandboxFacts.Found? {
+        guard let real = resolved(path) else {
+            let error = errno
+            if error == ENOENT || error == ENOTDIR { return nil }
+            throw LunetteError(errorCode(forErrno: error), "look up \(displayable(path)): \(errnoText(error))", errno: error)
+        }
+        var status = lnt_host_stat()
+        let result = lnt_host_stat(-100, real, 0, &status)
+        guard result == 0 else {
+            throw LunetteError(errorCode(forErrno: -result), "look up \(displayable(path)): \(errnoText(-result))", errno: -result)
+        }
+        switch FileKind(rawValue: status.mode & 0o170000) {
+        case .directory?: return .init(path: real, kind: .directory)
+        case .regular?: return .init(path: real, kind: .file)
+        case .characterDevice?:
+            return .init(path: real, kind: .characterDevice(major: status.rdev_major, minor: status.rdev_minor))
+        default: return .init(path: real, kind: .other)
+        }
+    }
+
+    /// Without symbolic links; nil with errno set.
+    static func resolved(_ path: String) -> String? {
+        guard let real = realpath(path, nil) else { return nil }
+        defer { free(real) }
+        return String(cString: real)
+    }
+
+    private static func link(_ path: String) -> String? {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let count = lnt_host_readlinkat(-100, path, &buffer, buffer.count - 1)
+        return count > 0 ? String(decoding: buffer.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
+    }
+
+    private static func hasCapability(_ bit: UInt64) -> Bool {
+        var (effective, permitted, inheritable): (UInt64, UInt64, UInt64) = (0, 0, 0)
+        return lnt_capget(&effective, &permitted, &inheritable) == 0 && effective & bit != 0
+    }
+
+    static func ownEnvironment() -> [String: String] {
+        var result: [String: String] = [:]
+        var entry = lnt_host_environment()
+        while let pointer = entry, let text = pointer.pointee {
+            let line = String(cString: text)
+            if let equals = line.firstIndex(of: "="), equals != line.startIndex {
+                result[String(line[..<equals])] = String(line[line.index(after: equals)...])
+            }
+            entry = pointer + 1
+        }
+        return result
+    }
+}
+
+extension SandboxFactsReader {
+    /// Where `~` leads, without symbolic links; `/` for who has none.
+    static func homeFolder() -> String {
+        let home = ownEnvironment()["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "/"
+        return resolved(home) ?? home
+    }
+}

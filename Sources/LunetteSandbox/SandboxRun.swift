@@ -1,0 +1,122 @@
+internal import CLinux
+internal import Glibc
+package import LunetteLinux
+package import LunetteSpec
+
+/// How a sandboxed program ended.
+package struct SandboxExit: Sendable, Equatable {
+    /// The program's exit code, 128+n by signal, 124 when the time ran out.
+    package var code: Int32
+    /// `SIGKILL`.
+    package var signal: String?
+    package var isTimedOut = false
+    package var isOutOfMemory = false
+    /// What was asked for outside the rules, when that was to be reported.
+    package var denied: [DeniedAccess] = []
+    /// Limits that were asked for and that nothing holds here, in words.
+    package var notEnforced: [String] = []
+}
+
+/// Runs one command in a sandbox and waits for its end: plans, spawns lunette-shim, attends it. One thread; every call blocks.
+///
+///     this process                    lunette-shim
+///       │ spawn: 0 1 2 the program's, 3 plan, 4 socket
+///       │ START ───────────────────────► │ namespaces, trees, program
+///       │ ◄───────────────────── STARTED │   or FAILED: the error that the user sees
+///       │ ◄──────────────────── LISTENER │   when denied accesses are reported
+///       │ SIGNAL ──────────────────────► │
+///       │ ◄────────────────────── EXITED │
+///       │ the socket's end: the shim and whatever it still holds go
+package struct SandboxRun: Sendable {
+    package let spec: SandboxSpec
+    package private(set) var facts: SandboxFacts
+    private let directory: String
+
+    /// 0, 1 and 2 of the program; nil is /dev/null.
+    package struct Streams: Sendable {
+        package var input: FileDescriptor?
+        package var output: FileDescriptor?
+        package var error: FileDescriptor?
+        package init(input: FileDescriptor?, output: FileDescriptor?, error: FileDescriptor?) {
+            self.input = input
+            self.output = output
+            self.error = error
+        }
+
+        /// The caller's own.
+        package static func inherited() throws(LunetteError) -> Streams {
+            func own(_ number: Int32) throws(LunetteError) -> FileDescriptor? {
+                // A closed stream is as good as /dev/null.
+                if fcntl(number, F_GETFD) < 0 { return nil }
+                return try atBorder("hand on descriptor \(number)", { () throws(SystemCallError) in try .duplicate(of: number) })
+            }
+            return Streams(input: try own(0), output: try own(1), error: try own(2))
+        }
+    }
+
+    /// Asks the machine what the plan needs. Nothing is made yet.
+    /// - Throws: `invalid_argument` and `not_found` for rules that make no sense here.
+    package init(_ spec: SandboxSpec, directory: String) throws(LunetteError) {
+        self.spec = spec
+        self.directory = directory
+        facts = try SandboxFactsReader.read(spec, directory: directory)
+        facts.seccompProgram = try SandboxFilter.program(spec, facts)
+        if spec.reportsDenied { facts.listenerProgram = SandboxFilter.listener() }
+    }
+
+    /// What holds what (`--explain`).
+    /// - Throws: as `run` for a spec that can't be planned.
+    package func explanation() throws(LunetteError) -> [String] {
+        var facts = facts
+        if let cgroup = try SandboxCgroup.make(spec, &facts) { _ = cgroup.remove() }
+        return try SandboxExplanation.lines(spec, facts)
+    }
+
+    /// Runs the command to its end.
+    /// - Parameters:
+    ///   - signals: a descriptor of `lnt_signalfd_all`: what comes there is passed on to the program's process group; -1 for none.
+    ///   - cancel: readable when everything shall end at once; -1 for none.
+    /// - Throws: what kept the program from running; `details.exit_code` is 126 or 127 when it was the program itself.
+    package func run(_ streams: Streams, signals: Int32 = -1, cancel: Int32 = -1) throws(LunetteError) -> SandboxExit {
+        var facts = facts
+        // The plan once before anything is made, so that what can be refused is.
+        _ = try SandboxPlanner.plan(spec, facts)
+        let cgroup = try SandboxCgroup.make(spec, &facts)
+        let attendance: SandboxAttendance
+        do throws(LunetteError) {
+            let plan = try SandboxPlanner.plan(spec, facts).encoded()
+            attendance = try SandboxAttendance(plan, streams, spec, facts)
+        } catch {
+            _ = cgroup?.remove()
+            throw error
+        }
+        let outcome: Result<SandboxExit, LunetteError>
+        do throws(LunetteError) { outcome = .success(try attendance.wait(signals: signals, cancel: cancel)) } catch {
+            outcome = .failure(error)
+        }
+        // Nothing runs any more: the shim has gone. What can't be removed says so, unless there is worse to say.
+        let leftovers = cgroup?.remove() ?? []
+        var exit = try outcome.get()
+        if let first = leftovers.first { throw first.lunette }
+        exit.notEnforced = Self.notEnforced(spec, facts)
+        return exit
+    }
+
+    /// Limits that the user named and nothing holds for the sandbox as a whole.
+    static func notEnforced(_ spec: SandboxSpec, _ facts: SandboxFacts) -> [String] {
+        guard case .none(let reason) = facts.limits else { return facts.degraded }
+        var words: [String] = []
+        if spec.resources.memory != nil {
+            words.append(
+                facts.uid == 0
+                    ? "memory is not enforced: \(reason)" : "memory is enforced for each process, not for all together: \(reason)")
+        }
+        if spec.resources.cpus != nil { words.append("cpus is not enforced: \(reason)") }
+        if spec.resources.cpuset != nil { words.append("cpuset is not enforced: \(reason)") }
+        if spec.resources.pids != nil, facts.uid == 0 { words.append("pids is not enforced: \(reason)") }
+        if (spec.connectPorts != nil || spec.bindPorts != nil) && (!spec.hasLandlock || facts.landlockABI < 4) {
+            words.append("ports are not enforced: Landlock ABI 4 (Linux 6.7) is needed")
+        }
+        return words
+    }
+}

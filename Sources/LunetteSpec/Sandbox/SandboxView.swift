@@ -1,0 +1,156 @@
+/// What a sandbox sees of the file system: rules, put in order. Parents come before what lies in them, so that the narrower rule stands on top.
+package struct SandboxView: Sendable, Hashable {
+    package enum Access: Sendable, Hashable {
+        case read, write, layer, memory(size: Int64?, mode: UInt32)
+        package var isMemory: Bool { if case .memory = self { true } else { false } }
+    }
+
+    package struct Item: Sendable, Hashable {
+        package var path: String
+        package var kind: SandboxFacts.Kind
+        package var access: Access
+    }
+
+    package private(set) var system: [SandboxFacts.SystemEntry] = []
+    package private(set) var items: [Item] = []
+    /// Rules that were given by a path with symbolic links in it.
+    package private(set) var links: [(path: String, target: String)] = []
+    package private(set) var hidden: [String] = []
+    package private(set) var workdir = "/"
+
+    package static func == (left: SandboxView, right: SandboxView) -> Bool { left.items == right.items && left.hidden == right.hidden }
+    package func hash(into hasher: inout Hasher) { hasher.combine(items) }
+
+    /// - Throws: `not_found` and `invalid_argument` with the rule's path.
+    package init(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
+        var byPath: [String: Item] = [:]
+        // The wider access of two for one path wins: "read this, write that" says both on purpose.
+        for (key, rules, access) in [
+            ("allow_read", spec.allowRead, Access.read), ("private", spec.privateWrite, .layer), ("allow_write", spec.allowWrite, .write),
+        ] {
+            for (index, text) in rules.enumerated() {
+                let place = "\(key)[\(index + 1)]"
+                guard let found = facts.found[text] else {
+                    throw LunetteError(
+                        .notFound, "\(displayable(text)): there is nothing of this name", path: place,
+                        hint: access == .write ? "make it first: mkdir -p \(displayable(text))" : nil)
+                }
+                try Self.check(found, place)
+                if access == .layer, found.kind != .directory {
+                    throw LunetteError(.invalidArgument, "\(displayable(text)) is no folder", path: place)
+                }
+                byPath[found.path] = Item(path: found.path, kind: found.kind, access: access)
+                let given = SandboxPath.absolute(text, directory: facts.directory, home: facts.home)
+                if let normal = try? ContainerPath.normalise(given), normal != found.path { links.append((normal, found.path)) }
+            }
+        }
+        if spec.preset == .system {
+            for entry in facts.system {
+                // A rule for the same path, or for a folder around it, says it all.
+                let path = entry.path
+                if !byPath.values.contains(where: { ContainerPath.isWithin(path, $0.path) && $0.path != "/" }) { system.append(entry) }
+            }
+        }
+        func addMemory(_ path: String, _ size: Int64?, mode: UInt32) {
+            if byPath.values.contains(where: { ContainerPath.isWithin(path, $0.path) }) { return }
+            byPath[path] = Item(path: path, kind: .directory, access: .memory(size: size, mode: mode))
+        }
+        addMemory("/tmp", nil, mode: 0o1777)
+        addMemory("/var/tmp", nil, mode: 0o1777)
+        // A home that is empty: programs find one, and nothing that lies in the real one.
+        if facts.home != "/", (try? ContainerPath.normalise(facts.home)) == facts.home, !ContainerPath.isWithin("/usr", facts.home) {
+            addMemory(facts.home, nil, mode: 0o700)
+        }
+        for (index, tmpfs) in spec.tmpfs.enumerated() {
+            let path = try ContainerPath.normalise(
+                SandboxPath.absolute(tmpfs.path, directory: facts.directory, home: facts.home), path: "tmpfs[\(index + 1)]")
+            try Self.check(.init(path: path, kind: .directory), "tmpfs[\(index + 1)]")
+            byPath[path] = Item(path: path, kind: .directory, access: .memory(size: tmpfs.size, mode: 0o1777))
+        }
+        items = byPath.values.sorted { $0.path.split(separator: "/").lexicographicallyPrecedes($1.path.split(separator: "/")) }
+        for (index, text) in spec.hide.enumerated() {
+            let path = try ContainerPath.normalise(
+                facts.found[text]?.path ?? SandboxPath.absolute(text, directory: facts.directory, home: facts.home),
+                path: "hide[\(index + 1)]")
+            guard path != "/" else { throw LunetteError(.invalidArgument, "the root can't be hidden", path: "hide[\(index + 1)]") }
+            hidden.append(path)
+        }
+        try setWorkdir(spec, facts)
+    }
+
+    private mutating func setWorkdir(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
+        if let wanted = spec.workdir {
+            workdir = try ContainerPath.normaliseWorkingDirectory(
+                SandboxPath.absolute(wanted, directory: facts.directory, home: facts.home), path: "workdir")
+            return
+        }
+        workdir = [facts.directory, facts.home].first { sees($0) } ?? "/"
+    }
+
+    /// Whether a path of the host is there inside, as far as rules say.
+    package func sees(_ path: String) -> Bool { access(to: path) != nil }
+
+    /// The access that the narrowest rule gives; nil when no rule covers the path.
+    package func access(to path: String) -> Access? {
+        if hidden.contains(where: { ContainerPath.isWithin(path, $0) }) { return nil }
+        if let item = items.last(where: { ContainerPath.isWithin(path, $0.path) }) { return item.access }
+        for case .tree(let tree, _) in system where ContainerPath.isWithin(path, tree) { return .read }
+        for case .link(let link, _) in system where ContainerPath.isWithin(path, link) { return .read }
+        return nil
+    }
+
+    /// What a sandbox makes itself can't be a rule's.
+    private static func check(_ found: SandboxFacts.Found, _ place: String) throws(LunetteError) {
+        let path = found.path
+        if path == "/" {
+            throw LunetteError(
+                .unsupported, "the whole file system is no sandbox", path: place,
+                hint: "name the folders that are needed, such as /opt or /srv/data")
+        }
+        if ContainerPath.isWithin(path, "/proc") {
+            throw LunetteError(.invalidArgument, "/proc is the sandbox's own", path: place)
+        }
+        if ContainerPath.isWithin(path, "/dev") {
+            throw LunetteError(
+                .invalidArgument, "/dev is the sandbox's own", path: place,
+                hint: "name a device: devices = { \"/dev/kvm\" }, --dev /dev/kvm")
+        }
+    }
+
+    // MARK: Landlock
+
+    /// The same rules once more, in a layer that doesn't know of mounts.
+    func landlock(_ spec: SandboxSpec, _ facts: SandboxFacts) -> LandlockPlan {
+        typealias Rights = LandlockPlan.FileRights
+        var plan = LandlockPlan(handledFiles: .all, scopes: [.abstractSocket, .signal])
+        // To list folders gives nothing away that isn't mounted here.
+        plan.paths.append(.init(path: "/", .readDirectory))
+        for case .tree(let path, _) in system { plan.paths.append(.init(path: path, .readAndExecute)) }
+        plan.paths.append(.init(path: "/proc", .read))
+        plan.paths.append(.init(path: "/dev", [.readFile, .writeFile, .readDirectory, .truncate, .deviceIoctl]))
+        plan.paths.append(.init(path: "/dev/shm", Rights.write.union(.read)))
+        for item in items {
+            switch item.access {
+            case .read: plan.paths.append(.init(path: item.path, .readAndExecute))
+            case .write, .layer, .memory: plan.paths.append(.init(path: item.path, Rights.write.union(.readAndExecute)))
+            }
+        }
+        if let ports = spec.connectPorts {
+            plan.handledPorts.insert(.connect)
+            plan.ports += ports.map { .init(port: $0, .connect) }
+        }
+        if let ports = spec.bindPorts {
+            plan.handledPorts.insert(.bind)
+            plan.ports += ports.map { .init(port: $0, .bind) }
+        }
+        return plan
+    }
+}
+
+extension SandboxFacts.SystemEntry {
+    package var path: String {
+        switch self {
+        case .tree(let path, _), .link(let path, _): path
+        }
+    }
+}

@@ -1,0 +1,268 @@
+import Foundation
+import LunetteTesting
+import Testing
+
+/// `lunette sandbox` and `sandbox.run` as people use them.
+@Suite(.requires(.root, .userNamespaces, .seccomp, .command("setpriv"), .command("cc")))
+struct SandboxTests {
+    @Test(.requires(.command("make")), arguments: SandboxCaller.allCases)
+    func makeBuildsATreeAndOnlyTheTreeIsWritten(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            try Data("hello: hello.c\n\tcc -o hello hello.c\n".utf8).write(to: URL(fileURLWithPath: "\(place.tree)/Makefile"))
+            try Data("int main(void) { return 42; }\n".utf8).write(to: URL(fileURLWithPath: "\(place.tree)/hello.c"))
+            try await place.sandbox("--", "make", expecting: 0)
+            #expect(try await place.command(["\(place.tree)/hello"]).run(expecting: nil).code == 42)
+            let status = try FileManager.default.attributesOfItem(atPath: "\(place.tree)/hello")
+            #expect(status[.ownerAccountID] as? UInt32 == caller.uid)
+            let line = "touch \(place.home)/made \(place.outside)/made /usr/made /etc/made /made; echo done"
+            #expect(try await place.sandbox("--", "sh", "-c", line).text == "done")
+            for path in ["\(place.home)/made", "\(place.outside)/made", "/usr/made", "/etc/made", "/made"] {
+                #expect(!FileManager.default.fileExists(atPath: path), "\(path)")
+            }
+        }
+    }
+
+    @Test(arguments: SandboxCaller.allCases)
+    func theExitCodeIsTheProgramsAndOursAreTold(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            #expect(try await place.sandbox("--", "sh", "-c", "exit 7").code == 7)
+            #expect(try await place.sandbox("--", "sh", "-c", "kill -TERM $$").code == 143)
+            #expect(try await place.sandbox("--", "no-such-program").code == 127)
+            #expect(try await place.sandbox("--", "/etc/passwd").code == 126)
+            let timedOut = try await place.sandbox("--timeout", "200ms", "--", "sleep", "600")
+            #expect(timedOut.code == 124)
+            #expect(timedOut.errorText.contains("was killed after 0.2 s"))
+            let typo = try await place.sandbox("--alow-read", "x", "--", "true")
+            #expect(typo.code == 125)
+            #expect(typo.errorText.contains("did you mean \"--allow-read\"?"))
+            let absent = try await place.sandbox("--allow-read", "/no/such", "--", "true")
+            #expect(absent.code == 125)
+            #expect(absent.errorText == "lunette: allow_read[1]: /no/such: there is nothing of this name")
+        }
+    }
+
+    @Test(arguments: SandboxCaller.allCases)
+    func streamsAreTheCallers(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            let line =
+                "echo given | \(place.folder)/bin/lunette sandbox -- sh -c 'cat; echo told >&2; echo again > /dev/stdout' 2> err | cat; cat err"
+            let finished = try await place.plain(line)
+            #expect(finished.lines == ["given", "again", "told"])
+        }
+    }
+
+    @Test(arguments: SandboxCaller.allCases)
+    func rulesSayWhatIsSeenAndTheNarrowerOneWins(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            try await place.command(["sh", "-c", "mkdir -p sub deep/er; echo key > sub/key; echo one > file; echo two > deep/er/two"]).run()
+            let line = """
+                cat sub/key; echo changed > file; echo changed > deep/er/two; echo new > deep/new; cat deep/er/two; cat deep/new
+                """
+            let finished = try await place.sandbox(
+                "--allow-read", ".", "--hide", "sub", "--private", "deep", "--", "sh", "-c", line)
+            #expect(finished.lines == ["changed", "new"])
+            #expect(place.contents("\(place.tree)/file") == "one\n")
+            #expect(place.contents("\(place.tree)/deep/er/two") == "two\n", "a private layer changed what lies below it")
+            #expect(place.contents("\(place.tree)/deep/new") == nil)
+            #expect(place.contents("\(place.tree)/sub/key") == "key\n")
+            // A read-only rule inside a writable one, as for a repository's own folder.
+            try await place.sandbox("--allow-write", ".", "--allow-read", "sub", "--", "sh", "-c", "echo x > sub/key; echo x > file")
+            #expect(place.contents("\(place.tree)/sub/key") == "key\n")
+            #expect(place.contents("\(place.tree)/file") == "x\n")
+        }
+    }
+
+    @Test(arguments: SandboxCaller.allCases)
+    func variablesAreACleanSet(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            var command = place.command(["\(place.folder)/bin/lunette", "sandbox", "--env", "A=1", "--env", "KEEP", "--", "env"])
+            command.environment["SECRET_TOKEN"] = "hidden"
+            command.environment["KEEP"] = "kept"
+            let names = Set(try await command.run().lines.compactMap { $0.split(separator: "=").first.map(String.init) })
+            #expect(names.isSuperset(of: ["A", "KEEP", "HOME", "PATH", "TMPDIR", "USER"]))
+            #expect(!names.contains("SECRET_TOKEN"))
+        }
+    }
+
+    @Test func aFolderThatWouldBeEverythingIsNoDefault() async throws {
+        try await withSandboxPlace(.user) { place in
+            var command = place.command(["\(place.folder)/bin/lunette", "sandbox", "--", "true"])
+            for folder in [place.home, place.folder, "/", "/usr"] {
+                command.workdir = folder
+                let refused = try await command.run(expecting: nil)
+                #expect(refused.code == 125, "\(folder)")
+                #expect(refused.errorText.contains("--allow-write"), "\(folder): \(refused.errorText)")
+            }
+        }
+    }
+
+    @Test func aPolicyIsMergedWithFlags() async throws {
+        try await withSandboxPlace(.user) { place in
+            let policy = "return { allow_write = { '.' }, env = { FROM = 'policy', BOTH = 'policy' }, resources = { pids = 40 } }"
+            try Data(policy.utf8).write(to: URL(fileURLWithPath: "\(place.tree)/policy.lua"))
+            let finished = try await place.sandbox(
+                "policy.lua", "--env", "BOTH=flag", "--", "sh", "-c", "echo $FROM $BOTH; touch made", expecting: 0)
+            #expect(finished.text == "policy flag")
+            #expect(place.contents("\(place.tree)/made") != nil)
+            for (source, complaint) in [
+                ("return { allow_wirte = {} }", "did you mean \"allow_write\"?"), ("return 1", "not the table of a sandbox"),
+                ("os.execute('true')", "os"), ("return {", "near <eof>"), ("while true do end", "longer than it may"),
+            ] {
+                try Data(source.utf8).write(to: URL(fileURLWithPath: "\(place.tree)/policy.lua"))
+                let refused = try await place.sandbox("policy.lua", "--", "true")
+                #expect(refused.code == 125, "\(source)")
+                #expect(refused.errorText.contains(complaint), "\(source): \(refused.errorText)")
+            }
+        }
+    }
+
+    @Test func explainSaysWhatHoldsAndWhatDoesNot() async throws {
+        try await withSandboxPlace(.user) { place in
+            let lines = try await place.sandbox("--explain", "--memory", "64m", "--cpus", "1", expecting: 0).text
+            #expect(lines.contains("files        write: \(place.tree)"))
+            #expect(lines.contains("no capabilities"))
+            #expect(lines.contains("cpus         not enforced: no cgroup is delegated to this user"))
+            let open = try await place.sandbox("--explain", "--seccomp", "unconfined", "--no-landlock", expecting: 0).text
+            #expect(open.contains("seccomp      not enforced: unconfined"))
+            #expect(open.contains("landlock     not enforced: switched off"))
+        }
+    }
+
+    @Test(arguments: SandboxCaller.allCases)
+    func whatWasAskedForOutsideIsReportedWithTheRuleThatAllowsIt(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            let line =
+                "cat \(place.outside)/file; echo x > /usr/made; cat \(place.tree)/none; cat /no/such/file; cat /etc/passwd > /dev/null; ls / > /dev/null"
+            let finished = try await place.sandbox("--report", "--", "sh", "-c", line)
+            let denied = finished.errorText.split(separator: "\n").filter { $0.hasPrefix("denied:") }
+            #expect(
+                denied == [
+                    "denied: read \(place.outside)/file (hint: --allow-read \(place.outside)/file)",
+                    "denied: write /usr/made (hint: --allow-write /usr)",
+                ])
+            let allowed = try await place.sandbox(
+                "--report", "--allow-read", "\(place.outside)/file", "--", "cat", "\(place.outside)/file", expecting: 0)
+            #expect(allowed.text == place.secret)
+            #expect(!allowed.errorText.contains("denied:"))
+            let unasked = try await place.sandbox("--", "sh", "-c", line)
+            #expect(!unasked.errorText.contains("denied:"))
+        }
+    }
+
+    @Test(.requires(.cgroupV1)) func limitsOfRootAreHeldByCgroupsThatGoAgain() async throws {
+        try await withSandboxPlace(.root) { place in
+            let memory = "/sys/fs/cgroup/memory/lunette"
+            let finished = try await place.sandbox(
+                "--memory", "48m", "--", "sh", "-c", "head -c 200m /dev/zero | tail -c 150m > /dev/null; echo $?")
+            #expect(finished.text != "0", "more memory was taken than allowed")
+            let left = (try? FileManager.default.contentsOfDirectory(atPath: memory)) ?? []
+            #expect(!left.contains { $0.hasSuffix(".sandbox") })
+        }
+    }
+
+    @Test(arguments: SandboxCaller.allCases)
+    func aSignalReachesTheWholeProcessGroup(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            let line =
+                "trap 'wait; echo outer; exit 3' TERM; sh -c 'trap \"echo inner; exit 0\" TERM; echo ready; sleep 600 & wait' & wait; wait"
+            let running = try place.command(["\(place.folder)/bin/lunette", "sandbox", "--", "sh", "-c", line]).start()
+            try await running.says("ready")
+            running.signal(SIGTERM)
+            let finished = try await running.wait()
+            #expect(finished.code == 3)
+            #expect(finished.text.contains("inner") && finished.text.contains("outer"), "\(finished.text)")
+        }
+    }
+
+    @Test func aScriptRunsSandboxesWithoutAnEngine() async throws {
+        try await withSandboxPlace(.user) { place in
+            let script = """
+                local lunette = require "lunette"
+                local sandbox = lunette.sandbox
+                local r = sandbox.run { args = { "sh", "-c", "cat; echo err >&2; exit 3" }, stdin = "in" }
+                print(r.code, r.stdout, (r.stderr:gsub("\\n", "")))
+                local function code(f, ...) local _, e = lunette.try(f, ...) return e.code end
+                print(code(sandbox.run, { args = { "sleep", "600" }, timeout = "100ms" }))
+                print(code(sandbox.run, { args = { "false" }, check = true }))
+                print(code(sandbox.run, { args = { "true" }, alow_read = {} }))
+                print(code(sandbox.run, { args = { "true" }, network = { allow = { "a.example:443" } } }))
+                print(code(lunette.task.timeout, "100ms", function() sandbox.run { args = { "sleep", "600" } } end))
+                print(sandbox.run { args = { "cat", "\(place.outside)/file" }, report = true }.denied[1].rule.allow_read)
+                print(sandbox.run { args = { "touch", "made" } }.code, lunette.fs.exists "made")
+                print(sandbox.run { args = { "touch", "made" }, allow_write = { "." } }.code, lunette.fs.exists "made")
+                """
+            try Data(script.utf8).write(to: URL(fileURLWithPath: "\(place.tree)/s.lua"))
+            let finished = try await place.command(["\(place.folder)/bin/lunette", "s.lua"]).run()
+            #expect(
+                finished.lines == [
+                    "3\tin\terr", "timeout", "exit_status", "invalid_argument", "invalid_argument", "timeout", "\(place.outside)/file",
+                    "0\tfalse", "0\ttrue",
+                ])
+        }
+    }
+
+    /// A sandbox ends with whoever waits for it, killed or not.
+    @Test(arguments: SandboxCaller.allCases)
+    func aKilledCallerTakesItsSandboxWithIt(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            let mark = "sandbox-\(UUID().uuidString)"
+            let running = try place.command(["\(place.folder)/bin/lunette", "sandbox", "--", "sh", "-c", "echo up; exec sleep 600", mark])
+                .start()
+            try await running.says("up")
+            func sleepers() -> Int {
+                let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+                return names.compactMap { Int32($0) }.filter { pid in
+                    let environment = FileManager.default.contents(atPath: "/proc/\(pid)/environ") ?? Data()
+                    return environment.range(of: Data("HOME=\(place.home)".utf8)) != nil
+                        && (place.contents("/proc/\(pid)/comm") ?? "").hasPrefix("sleep")
+                }.count
+            }
+            #expect(sleepers() == 1)
+            running.signal(SIGKILL)
+            _ = try await running.wait()
+            try await eventually("the sandbox is gone") { sleepers() == 0 }
+            guard caller == .root else { return }
+            // Its cgroup goes with the next sandbox of any root.
+            func left() -> [String] {
+                let tasks = "/sys/fs/cgroup/pids/lunette"
+                return ((try? FileManager.default.contentsOfDirectory(atPath: tasks)) ?? []).filter { $0.hasPrefix("s\(running.pid)-") }
+            }
+            try await eventually("its cgroup is swept") {
+                try await place.sandbox("--", "true", expecting: 0)
+                return left().isEmpty
+            }
+        }
+    }
+
+    @Test(.requires(.command("make"))) func theScriptThatShipsBuildsATree() async throws {
+        try await withSandboxPlace(.user) { place in
+            try Data("out:\n\tcp /etc/passwd out; cat ~/.ssh/id_rsa \(place.outside)/file > stolen; true\n".utf8)
+                .write(to: URL(fileURLWithPath: "\(place.tree)/Makefile"))
+            let script = "\(place.folder)/bin/make.lua"
+            try FileManager.default.copyItem(atPath: "\(LunetteHome.package)/scripts/sandboxed-make.lua", toPath: script)
+            let finished = try await place.command(["\(place.folder)/bin/lunette", script]).run()
+            #expect(place.contents("\(place.tree)/out") != nil)
+            #expect(place.contents("\(place.tree)/stolen") == "")
+            #expect(
+                finished.text.contains("asked to read \(place.outside)/file: allow_read = { \"\(place.outside)/file\" } would allow it"))
+            #expect(finished.text.contains("id_rsa"))
+        }
+    }
+
+    /// The small program and the command are one.
+    @Test func theSmallProgramDoesTheSame() async throws {
+        try await withSandboxPlace(.user) { place in
+            let small = "\((LunetteHome.binary as NSString).deletingLastPathComponent)/lunette-sandbox"
+            try FileManager.default.copyItem(atPath: small, toPath: "\(place.folder)/bin/lunette-sandbox")
+            func run(_ words: String...) async throws -> Finished {
+                try await place.command(["\(place.folder)/bin/lunette-sandbox"] + words).run(expecting: nil)
+            }
+            #expect(try await run("--", "sh", "-c", "id -u; exit 4").code == 4)
+            #expect(try await run("--", "id", "-u").text == "\(SandboxCaller.uid)")
+            #expect(try await run("--", "none").code == 127)
+            let policy = try await run("p.lua", "--", "true")
+            #expect(policy.code == 125)
+            #expect(policy.errorText.contains("lunette sandbox"))
+        }
+    }
+}

@@ -1,0 +1,58 @@
+import LunetteSpec
+import Testing
+
+@testable import LunetteSandbox
+
+@Suite struct SandboxArgumentsTests {
+    private func spec(_ words: [String], policy: Value? = nil, directory: String = "/home/ann/src") throws -> SandboxSpec {
+        try SandboxArguments(words).spec(policy: policy, directory: directory, home: "/home/ann")
+    }
+
+    private func complaint(_ words: [String]) -> String? {
+        do throws(LunetteError) {
+            _ = try SandboxArguments(words)
+            return nil
+        } catch { return error.message }
+    }
+
+    @Test func theWorkingFolderIsWritableUnlessARuleSaysAnything() throws {
+        #expect(try spec(["make"]).allowWrite == ["/home/ann/src"])
+        #expect(try spec(["--read-only", "make"]).allowRead == ["/home/ann/src"])
+        #expect(try spec(["--allow-read", "x", "make"]).allowWrite.isEmpty)
+        #expect(try spec(["make"], policy: ["allow_read": ["x"]]).allowWrite.isEmpty)
+        #expect(throws: LunetteError.self) { try spec(["make"], directory: "/home/ann") }
+        #expect(throws: LunetteError.self) { try spec(["make"], directory: "/") }
+        #expect(try spec(["--read-only", "make"], directory: "/").hasPathRules == false)
+    }
+
+    @Test func everythingFromTheCommandOnIsTheCommands() throws {
+        #expect(try spec(["-m64m", "sh", "-c", "--network"]).args == ["sh", "-c", "--network"])
+        #expect(try spec(["--", "--odd"]).args == ["--odd"])
+        let arguments = try SandboxArguments(["p.lua", "--network=host", "--", "p.lua"])
+        #expect(arguments.policy == "p.lua" && arguments.args == ["p.lua"])
+    }
+
+    @Test func flagsAreAddedToAPolicy() throws {
+        let policy: Value = ["allow_read": ["/a"], "env": ["A": "1", "B": "1"], "resources": ["pids": 5], "network": "none"]
+        let merged = try spec(["--allow-read", "/b", "-e", "B=2", "-m", "8MiB", "--network", "host", "--", "x"], policy: policy)
+        #expect(merged.allowRead == ["/a", "/b"])
+        #expect(merged.env == ["A": "1", "B": "2"])
+        #expect(merged.resources.pids == 5 && merged.resources.memory == 8 << 20)
+        #expect(merged.network == .host)
+    }
+
+    @Test(arguments: [
+        (["--alow-read", "x"], "unknown option \"--alow-read\""), (["--allow-read"], "--allow-read needs a value: PATH"),
+        (["--allow-read="], "--allow-read needs a value: PATH"), (["--report=yes"], "--report takes no value"),
+        (["--cpus", "many"], "--cpus: \"many\" is no number"), (["--allow-bind", "70000"], "--allow-bind: \"70000\" is no port"),
+        (["a.lua", "b.lua", "--", "x"], "\"b.lua\" stands before \"--\": only one policy file may"),
+        (["-e", "=x"], "--env: \"=x\" has no name"),
+    ])
+    func wrongWordsAreNamed(_ words: [String], _ message: String) {
+        #expect(complaint(words) == "read the options of sandbox: \(message)")
+    }
+
+    @Test func helpNamesEveryOption() {
+        for option in SandboxArguments.options { #expect(SandboxCommandLine.help.contains(option.names[0])) }
+    }
+}

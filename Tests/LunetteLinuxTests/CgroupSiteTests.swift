@@ -80,6 +80,31 @@ import Testing
         #expect(outer.cgroup.remove(owned: first).isEmpty, "twice is harmless")
     }
 
+    @Test func theRuntimesParentGoesWithWhoLeavesLast() throws {
+        // Below a root of our own, so that no container of this machine is in the way.
+        let root = site("root")
+        let ofRoot = try root.create()
+        defer { _ = root.cgroup.remove(owned: ofRoot) }
+        let inner = CgroupLayout(
+            version: layout.version,
+            hierarchies: zip(layout.hierarchies, root.cgroup.directories).map { .init(path: $1.path, controllers: $0.controllers) })
+        func below(_ components: String...) -> CgroupSite { CgroupSite(layout: inner, components: components) }
+        let (first, second) = (below("lunette-oci", "first"), below("lunette-oci", "second"))
+        let owned = try (first.create(), second.create())
+        #expect(second.missing().made.count == inner.hierarchies.count)
+        #expect(first.cgroup.remove(owned: owned.0).isEmpty)
+        #expect(exists("root", "lunette-oci"))
+        #expect(second.cgroup.remove(owned: owned.1).isEmpty)
+        #expect(!exists("root", "lunette-oci"))
+        // What is called so further down is somebody else's.
+        let (others, ours) = (below("x", "lunette-oci"), below("x", "lunette-oci", "c"))
+        let kept = try (others.create(), ours.create())
+        #expect(ours.cgroup.remove(owned: kept.1).isEmpty)
+        #expect(exists("root", "x", "lunette-oci"))
+        #expect(others.cgroup.remove(owned: kept.0).isEmpty)
+        #expect(!exists("root", "x"))
+    }
+
     @Test func whatTheContainerMadeBelowGoesWithIt() throws {
         let site = site("c")
         let owned = try site.create()

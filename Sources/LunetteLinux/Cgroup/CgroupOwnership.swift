@@ -1,6 +1,7 @@
 package import LunetteSpec
 
-/// Which cgroup directories were made for a container, so that its end removes exactly these. Written into the container's state.
+/// Which cgroup directories were made for a container, so that its end removes exactly these, and the runtime's parent when it was the last in it.
+/// Written into the container's state.
 package struct CgroupOwnership: Sendable, Equatable {
     /// Absolute paths, parents before children.
     package var made: [String]

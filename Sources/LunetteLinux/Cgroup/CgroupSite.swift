@@ -25,13 +25,20 @@ package struct CgroupSite: Sendable, Equatable {
             directories: layout.hierarchies.map { CgroupFile(path: "\($0.path)/\(below)", controllers: $0.controllers) })
     }
 
-    /// The directories that `create` would make now, parents first: what a state file can say before they exist.
+    /// The runtime's parent in each hierarchy, when the place is below it: everybody's who is in it, so that whoever leaves last takes it away,
+    /// not only whoever came first.
+    private var sharedParents: [String] {
+        guard components.count > 1, components[0] == CgroupPath.defaultParent else { return [] }
+        return layout.hierarchies.map { "\($0.path)/\(CgroupPath.defaultParent)" }
+    }
+
+    /// The directories that `create` would own now, parents first: what a state file can say before they exist.
     package func missing() -> CgroupOwnership {
-        var made: [String] = []
+        var made = sharedParents
         for hierarchy in layout.hierarchies {
             for count in 1...components.count {
                 let path = "\(hierarchy.path)/\(components.prefix(count).joined(separator: "/"))"
-                if !CgroupFile(path: path, controllers: []).exists { made.append(path) }
+                if !made.contains(path), !CgroupFile(path: path, controllers: []).exists { made.append(path) }
             }
         }
         return CgroupOwnership(made: made)
@@ -43,11 +50,11 @@ package struct CgroupSite: Sendable, Equatable {
     /// - Parameters:
     ///   - resources: what will be limited: which controllers v2 needs besides the usual ones.
     ///   - takesEmpty: false: one that is there is `already_exists`.
-    /// - Returns: the directories made.
+    /// - Returns: the directories made, and the runtime's own parent whoever made it.
     /// - Throws: `conflict` when processes are in it already or it is frozen; what the kernel refuses otherwise. What was made is gone then.
     package func create(for resources: RuntimeSpec.Resources = .init(), takesEmpty: Bool = true) throws(LunetteError) -> CgroupOwnership {
         let cgroup = cgroup
-        var owned = CgroupOwnership()
+        var owned = CgroupOwnership(made: sharedParents)
         do throws(LunetteError) {
             for (hierarchy, directory) in zip(layout.hierarchies, cgroup.directories) {
                 try atBorder(nil) { () throws(SystemCallError) in
@@ -96,7 +103,8 @@ package struct CgroupSite: Sendable, Equatable {
             let result = lnt_host_mkdirat(-100, path, 0o755)
             switch -result {
             case 0:
-                made.append(path)
+                let isShared = made.contains(path)
+                if !isShared { made.append(path) }
                 do throws(SystemCallError) {
                     try CgroupFile(path: path, controllers: hierarchy.controllers).letEverybodyRead()
                     if depth < components.count { try prepareParent(path, hierarchy) }
@@ -106,7 +114,7 @@ package struct CgroupSite: Sendable, Equatable {
                     guard error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.noDevice, depth < components.count, attempts < 64
                     else { throw error }
                     attempts += 1
-                    made.removeLast()
+                    if !isShared { made.removeLast() }
                 }
             case ErrorNumber.exists: depth += 1
             case ErrorNumber.noEntry where depth > 1 && attempts < 64:

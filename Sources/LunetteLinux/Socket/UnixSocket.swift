@@ -98,4 +98,15 @@ package struct UnixSocket: Sendable {
         try check(result, "receive")
         return Message(bytes: bytes, descriptors: numbers.prefix(Int(room)).map { FileDescriptor(owning: $0) }, isTruncated: truncated != 0)
     }
+
+    /// Receives from a peer that may go at any moment, and hears what it had said.
+    ///
+    /// A peer that goes with a message of ours unread says so once, as ECONNRESET, before what it had still said (unix_release_sock in
+    /// net/unix/af_unix.c): a shim whose launch failed at once has not read START.
+    package func receiveLastWords(upTo count: Int, wait: Bool = true) throws(SystemCallError) -> Message? {
+        do throws(SystemCallError) { return try receive(upTo: count, wait: wait) } catch {
+            guard error.errno == ErrorNumber.connectionReset else { throw error }
+            return try receive(upTo: count, wait: wait)
+        }
+    }
 }

@@ -44,20 +44,27 @@ extension Command {
         // Without a memory controller there are figures all the same.
         let memory = try? cgroup.events()
         var kills = cgroup.outOfMemoryKills()
+        // cgroup v1 tells of the want and only then kills and counts: after its word the count is looked at for a while.
+        let (patience, pause) = (2.0, 0.02)
+        var lookUntil = 0.0
         while true {
             try printOut(JSON.encode(figures(container)))
             let deadline = SystemClock.monotonic + seconds
             while true {
-                let left = deadline - SystemClock.monotonic
-                guard left > 0 else { break }
+                let now = SystemClock.monotonic
+                guard now < deadline else { break }
+                let left = now < lookUntil ? min(pause, deadline - now) : deadline - now
                 var list = [pollfd(fd: process.descriptor.number, events: Int16(POLLIN), revents: 0)]
                 if let memory { list.append(pollfd(fd: memory.descriptor.number, events: Int16(POLLIN), revents: 0)) }
                 _ = poll(&list, nfds_t(list.count), Int32(min(left * 1000, 1e9)) + 1)
                 if list.count > 1, list[1].revents != 0 {
                     try atBorder("watch the memory of container \(container.id)", { () throws(SystemCallError) in try memory?.drain() })
-                    let now = cgroup.outOfMemoryKills()
-                    if now > kills { try printOut(JSON.encode(["type": "oom", "id": .string(container.id)])) }
-                    kills = now
+                    lookUntil = SystemClock.monotonic + patience
+                }
+                if lookUntil > 0 {
+                    let counted = cgroup.outOfMemoryKills()
+                    if counted > kills { try printOut(JSON.encode(["type": "oom", "id": .string(container.id)])) }
+                    kills = counted
                 }
                 if list[0].revents != 0 { return 0 }
             }

@@ -58,7 +58,9 @@ final class ShimSession {
         var hookFailure: LunetteError?
         while true {
             let received: UnixSocket.Message?
-            do throws(SystemCallError) { received = try next() } catch { throw hookFailure ?? lost("\(error)") }
+            do throws(SystemCallError) { received = try socket.receiveLastWords(upTo: Int(LNT_MESSAGE_MAXIMUM)) } catch {
+                throw hookFailure ?? lost("\(error)")
+            }
             guard let message = received, let head = Self.load(lnt_message.self, message.bytes) else { throw hookFailure ?? lost(nil) }
             switch lnt_message_type(head.type) {
             case LNT_MSG_HOOKS:
@@ -109,7 +111,9 @@ final class ShimSession {
     private func expect(_ wanted: lnt_message_type) throws(LunetteError) {
         while true {
             let received: UnixSocket.Message?
-            do throws(SystemCallError) { received = try next() } catch { throw lost("\(error)") }
+            do throws(SystemCallError) { received = try socket.receiveLastWords(upTo: Int(LNT_MESSAGE_MAXIMUM)) } catch {
+                throw lost("\(error)")
+            }
             guard let bytes = received?.bytes, let head = Self.load(lnt_message.self, bytes) else { throw lost(nil) }
             switch lnt_message_type(head.type) {
             case LNT_MSG_DONE:
@@ -124,14 +128,6 @@ final class ShimSession {
             case wanted: return
             default: break
             }
-        }
-    }
-
-    /// The shim's next message. One that went with a request of ours unread says so once, before what it had still said.
-    private func next() throws(SystemCallError) -> UnixSocket.Message? {
-        do throws(SystemCallError) { return try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM)) } catch {
-            guard error.errno == ErrorNumber.connectionReset else { throw error }
-            return try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM))
         }
     }
 

@@ -79,12 +79,9 @@ final class ShimConnection: Sendable {
         while true {
             let bytes: [UInt8]
             do throws(SystemCallError) {
-                guard let message = try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM), wait: false) else { return }
+                guard let message = try socket.receiveLastWords(upTo: Int(LNT_MESSAGE_MAXIMUM), wait: false) else { return }
                 bytes = message.bytes
             } catch {
-                // A peer that goes with a request of ours unread says so once (unix_release_sock in net/unix/af_unix.c), before what it had
-                // still said: a shim whose launch failed at once has not read START.
-                if error.errno == ErrorNumber.connectionReset { continue }
                 bytes = []
             }
             if bytes.isEmpty {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/openat2.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -517,5 +518,28 @@ int lnt_host_attach_device_filter(int cgroup, const void *instructions, uint32_t
         if (syscall(SYS_bpf, BPF_PROG_DETACH, &attributes, sizeof attributes) < 0) result = -errno;
         close(old);
     }
+    return result;
+}
+
+/* Only system calls from here on: other threads of the caller's may have held any lock when it was cloned. */
+static _Noreturn void wait_for_end(int end)
+{
+    char byte;
+    if (dup2(end, 0) == 0 && close_range(1, ~0u, 0) == 0)
+        while (read(0, &byte, 1) < 0 && errno == EINTR) {}
+    _exit(0);
+}
+
+int lnt_host_place_holder(int *pidfd, int *end)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
+    struct clone_args arguments = { .flags = CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD };
+    long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
+    if (pid == 0) wait_for_end(ends[0]);
+    int result = pid < 0 ? -errno : (int)pid;
+    close(ends[0]);
+    if (result < 0) close(ends[1]);
+    else *end = ends[1];
     return result;
 }

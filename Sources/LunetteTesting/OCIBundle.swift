@@ -13,6 +13,8 @@ public final class OCIBundle: Sendable {
     /// The container's id, different in every test: cgroups and locks are the machine's.
     public let id: String
     public let runtime: OCIRuntime
+    /// Whose bundle and containers these are; nil is root's.
+    public let user: TestUser?
     public let cleanUp = CleanUp()
 
     private let state: Mutex<State>
@@ -21,7 +23,7 @@ public final class OCIBundle: Sendable {
         var commands: [RunningCommand] = []
     }
 
-    public init(runtime: OCIRuntime = .underTest) async throws {
+    public init(runtime: OCIRuntime = .underTest, user kind: UserKind = .root) async throws {
         var template = Array("/tmp/lunette-b.XXXXXX".utf8CString)
         guard let made = mkdtemp(&template) else { throw CommandFailure("mkdtemp: errno \(errno)") }
         folder = String(cString: made)
@@ -30,12 +32,15 @@ public final class OCIBundle: Sendable {
         rootfs = "\(folder)/rootfs"
         root = "\(folder)/state"
         id = "b" + folder.suffix(6)
-        self.runtime = runtime
-        state = Mutex(State(config: Self.standard))
+        user = kind == .root ? nil : try TestUser(folder: folder, hasRange: kind == .withRange)
+        self.runtime = user.map { OCIRuntime(path: runtime.path, prefix: $0.words + runtime.prefix, options: runtime.options) } ?? runtime
+        state = Mutex(State(config: user.map(Self.rootless) ?? Self.standard))
         for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "mnt", "data"] {
             try FileManager.default.createDirectory(atPath: "\(rootfs)/\(name)", withIntermediateDirectories: true)
         }
         chmod("\(rootfs)/tmp", 0o1777)
+        // Not what is in it: those are links to the machine's own files.
+        if let user { chown(rootfs, user.uid, user.uid) }
         try Self.place(try await CProbe.container.path(), at: "\(rootfs)/probe")
         try Self.place("/bin/busybox", at: "\(rootfs)/bin/busybox")
         for applet in ["sh", "cat", "sleep", "true", "false", "env", "ls", "id"] {
@@ -84,6 +89,16 @@ public final class OCIBundle: Sendable {
             "namespaces": [["type": "pid"], ["type": "network"], ["type": "ipc"], ["type": "uts"], ["type": "mount"]]
         ],
     ]
+
+    /// The same for an ordinary user, with that user as its root, and the user's further ids where there are any.
+    static func rootless(_ user: TestUser) -> Value {
+        var map: [Value] = [["containerID": 0, "hostID": .int(Int64(user.uid)), "size": 1]]
+        if let first = user.firstID { map.append(["containerID": 1, "hostID": .int(Int64(first)), "size": 65535]) }
+        let own = standard["linux"]?["namespaces"]?.arrayValue ?? []
+        return standard.merged(with: [
+            "linux": ["namespaces": .array(own + [["type": "user"]]), "uidMappings": .array(map), "gidMappings": .array(map)]
+        ])
+    }
 
     /// The `config.json` that the next operation writes.
     public var config: Value {
@@ -218,7 +233,7 @@ public final class OCIBundle: Sendable {
         }
         let mounts = ((try? String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)) ?? "")
             .split(separator: "\n").filter { $0.contains(folder) }.map { "mount: \($0)" }
-        return processes + mounts + cgroups().map { "cgroup \($0)" }
+        return processes + (user?.processes() ?? []) + mounts + cgroups().map { "cgroup \($0)" }
     }
 
     /// The cgroups of this container, by the id in their names.
@@ -248,8 +263,10 @@ public final class OCIBundle: Sendable {
 
 /// Gives `body` a bundle of its own and takes it and its container away afterwards.
 /// - Throws: what `body` throws; else a `CommandFailure` that names what was left behind.
-public func withBundle<T>(on runtime: OCIRuntime = .underTest, _ body: (OCIBundle) async throws -> T) async throws -> T {
-    let bundle = try await OCIBundle(runtime: runtime)
+public func withBundle<T>(
+    on runtime: OCIRuntime = .underTest, user: UserKind = .root, _ body: (OCIBundle) async throws -> T
+) async throws -> T {
+    let bundle = try await OCIBundle(runtime: runtime, user: user)
     let result: T
     do {
         result = try await body(bundle)

@@ -8,11 +8,17 @@ public struct OCIRuntime: Sendable {
     public let path: String
     /// What runs it, before its own command line: `unshare` gives it namespaces that aren't this machine's.
     public let prefix: [String]
+    /// Global options, in front of the command's name.
+    public let options: [String]
 
-    public init(path: String, prefix: [String] = []) {
+    public init(path: String, prefix: [String] = [], options: [String] = []) {
         self.path = path
         self.prefix = prefix
+        self.options = options
     }
+
+    /// The same, with cgroups made by systemd.
+    public var bySystemd: OCIRuntime { OCIRuntime(path: path, prefix: prefix, options: options + ["--systemd-cgroup"]) }
 
     /// The same, in mount, network, ipc and uts namespaces of its own: for configurations that share "the runtime's".
     public var apart: OCIRuntime {
@@ -34,6 +40,6 @@ public struct OCIRuntime: Sendable {
     /// - Parameter root: its `--root`, the folder that holds its containers' states.
     public func command(root: String, _ arguments: [String], environment: [String: String?] = [:], workdir: String? = nil) -> Command {
         // runc and crun take cgroupfs unless told otherwise, and so do we: no systemd runs where tests run.
-        Command(prefix + [path, "--root", root] + arguments, environment: environment, workdir: workdir)
+        Command(prefix + [path, "--root", root] + options + arguments, environment: environment, workdir: workdir)
     }
 }

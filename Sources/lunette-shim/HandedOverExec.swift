@@ -12,6 +12,8 @@ struct HandedOverExec {
     static func run() -> Never {
         do throws(Failure) {
             let plan = try Plan(fd: Handed.plan, kind: LNT_PLAN_EXEC)
+            // What it says of groups is remembered.
+            _ = try Rootless(plan)
             var event = try HandedOverExec(plan: plan, handover: try HandoverSettings(plan: plan)).start()
             let sent = lnt_send(
                 Handed.control, &event.message, MemoryLayout<lnt_exec_event>.size, &event.terminal, event.terminal >= 0 ? 1 : 0, 1)

@@ -114,3 +114,10 @@ func setGroups(_ groups: UnsafePointer<gid_t>?, _ count: Int) throws(Failure) {
     if groupsAreKept { return }
     try check(lnt_setgroups(groups, count), "setgroups")
 }
+
+/// Makes the calling process root of the user namespace that it is in. One's own id alone has nothing else to become: whoever it is outside, it
+/// is inside.
+func becomeRoot() throws(Failure) {
+    if groupsAreKept { return }
+    try check(lnt_set_ids(0, 0), "setresuid")
+}

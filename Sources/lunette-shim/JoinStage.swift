@@ -29,7 +29,7 @@ struct JoinStage {
         try check(lnt_setns(container, kinds), "setns", literal("the container's namespaces"))
         var none: gid_t = 0
         try setGroups(&none, 0)
-        try check(lnt_set_ids(0, 0), "setresuid")
+        try becomeRoot()
         _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
         // The program becomes the shim's own child, so that it outlives this process and the engine, and the shim reaps it.
         let pid = try check(lnt_clone3(UInt64(LNT_CLONE_PARENT), nil, 0, -1), "clone3", literal("the program"))

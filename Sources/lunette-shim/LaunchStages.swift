@@ -54,8 +54,7 @@ struct LaunchStages {
         guard lnt_read(gate, slots, size) == size else { lnt_exit(1) }
         var none: gid_t = 0
         try setGroups(&none, 0)
-        // Inside, an ordinary user is who it is outside.
-        if treesInside == nil { try check(lnt_set_ids(0, 0), "setresuid") }
+        try becomeRoot()
         try treesInside?.open(slots)
         _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
 

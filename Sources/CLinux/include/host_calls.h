@@ -124,6 +124,10 @@ int lnt_host_gettid(void);
 /* Loads a cgroup device filter (struct bpf_insn[count]) and attaches it to a cgroup v2 directory; it lives as long as the cgroup. */
 int lnt_host_attach_device_filter(int cgroup, const void *instructions, uint32_t count);
 
+/* A child that does nothing and holds nothing open, for a place that must not be empty: it ends when *end, a pipe's writing end, is closed,
+ * and so with the caller. Returns its pid. */
+int lnt_host_place_holder(int *pidfd, int *end);
+
 /* "ENOENT" and "no such file or directory" (glibc's words); never null. */
 const char *lnt_host_errno_name(int error);
 const char *lnt_host_errno_text(int error);

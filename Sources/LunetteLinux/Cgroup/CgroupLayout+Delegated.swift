@@ -43,11 +43,14 @@ extension CgroupLayout {
     }
 
     /// What this process's user was given of this machine's: hierarchies none where nothing was. Blocks.
-    package static func given(to namespace: UserNamespace) -> CgroupLayout {
+    package static func given(to namespace: UserNamespace) -> CgroupLayout { given(toUser: namespace.outsideUID) }
+
+    /// - Parameter uid: of the user, outside of any namespace of its own.
+    package static func given(toUser uid: UInt32) -> CgroupLayout {
         guard let layout = detect(), let own = readSmallFile("/proc/self/cgroup") else {
             return CgroupLayout(version: .v2, hierarchies: [])
         }
-        let found = layout.delegated(uid: namespace.outsideUID, own: own) { lnt_host_may_write($0) == 1 }
+        let found = layout.delegated(uid: uid, own: own) { lnt_host_may_write($0) == 1 }
         return found.hierarchies.isEmpty ? CgroupLayout(version: .v2, hierarchies: []) : found
     }
 

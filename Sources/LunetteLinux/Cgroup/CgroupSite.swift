@@ -50,9 +50,14 @@ package struct CgroupSite: Sendable, Equatable {
     /// - Parameters:
     ///   - resources: what will be limited: which controllers v2 needs besides the usual ones.
     ///   - takesEmpty: false: one that is there is `already_exists`.
+    ///   - holder: a process of ours that may be in it already.
     /// - Returns: the directories made, and the runtime's own parent whoever made it.
     /// - Throws: `conflict` when processes are in it already or it is frozen; what the kernel refuses otherwise. What was made is gone then.
-    package func create(for resources: RuntimeSpec.Resources = .init(), takesEmpty: Bool = true) throws(LunetteError) -> CgroupOwnership {
+    package func create(
+        for resources: RuntimeSpec.Resources = .init(), takesEmpty: Bool = true, holder: Int32? = nil
+    )
+        throws(LunetteError) -> CgroupOwnership
+    {
         let cgroup = cgroup
         var owned = CgroupOwnership(made: sharedParents)
         do throws(LunetteError) {
@@ -63,7 +68,7 @@ package struct CgroupSite: Sendable, Equatable {
                         throw SystemCallError("make cgroup", directory.path, errno: ErrorNumber.exists)
                     }
                 }
-                if !owned.made.contains(directory.path) { try refuseOccupied(directory, cgroup) }
+                if !owned.made.contains(directory.path) { try refuseOccupied(directory, cgroup, holder) }
                 try atBorder(nil) { () throws(SystemCallError) in
                     switch layout.version {
                     case .v1: if hierarchy.controllers.contains("cpuset") { try inheritCPUs(hierarchy) }
@@ -79,8 +84,8 @@ package struct CgroupSite: Sendable, Equatable {
         return owned
     }
 
-    private func refuseOccupied(_ directory: CgroupFile, _ cgroup: ContainerCgroup) throws(LunetteError) {
-        let processes = ContainerCgroup(version: cgroup.version, directories: [directory]).processes()
+    private func refuseOccupied(_ directory: CgroupFile, _ cgroup: ContainerCgroup, _ holder: Int32?) throws(LunetteError) {
+        let processes = ContainerCgroup(version: cgroup.version, directories: [directory]).processes().filter { $0 != holder }
         if let first = processes.first {
             throw LunetteError(
                 .conflict, "the cgroup \(directory.path) is not empty: \(processes.count) process(es) are in it, \(first) first",

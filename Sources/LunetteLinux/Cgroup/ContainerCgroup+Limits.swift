@@ -22,6 +22,16 @@ extension ContainerCgroup {
         return try apply(request, missing)
     }
 
+    /// The same change with what it is relative to: memory and swap together need the memory's limit, which an update may leave as it is.
+    package func completed(_ resources: RuntimeSpec.Resources) -> RuntimeSpec.Resources {
+        guard version == .v2, CgroupRequest.set(resources.memory.swap) != nil, CgroupRequest.set(resources.memory.limit) == nil else {
+            return resources
+        }
+        var complete = resources
+        complete.memory.limit = directories.first?.readNumber("memory.max")
+        return complete
+    }
+
     /// Writes the engine's limits. What this machine's cgroups can't do is returned in words for `degraded`; a refused value throws.
     package func apply(_ limits: CgroupLimits) throws(LunetteError) -> [String] { try apply(CgroupRequest(limits), .report) }
 

@@ -17,9 +17,27 @@ package final class SystemdConnection {
     /// Signals that came while a reply was waited for.
     private var signals: [BusMessage] = []
 
+    /// Where the systemd listens that manages what a user runs: the system's for root.
+    /// - Parameters:
+    ///   - uid: the user's, outside of any user namespace.
+    ///   - runtimeDirectory: `XDG_RUNTIME_DIR`; nil or empty = where logind makes it.
+    package static func socket(ofUser uid: UInt32, runtimeDirectory: String?) -> String {
+        guard uid != 0 else { return systemSocket }
+        let folder = runtimeDirectory.flatMap { $0.isEmpty ? nil : $0 } ?? "/run/user/\(uid)"
+        return "\(folder)/systemd/private"
+    }
+
+    /// The cgroup below which this manager's units are: `/`, or that of a user's service.
+    package private(set) var controlGroup = "/"
+
     /// Connects and proves who we are. Blocks.
     /// - Throws: `unsupported` where no systemd runs.
-    package init(socketPath: String = systemSocket) throws(LunetteError) {
+    package convenience init(socketPath: String = systemSocket) throws(LunetteError) {
+        try self.init(connectedTo: socketPath)
+        controlGroup = try property("ControlGroup", of: "/org/freedesktop/systemd1", interface: Self.manager)
+    }
+
+    private init(connectedTo socketPath: String) throws(LunetteError) {
         socket = try Self.connect(socketPath)
         // No name is sent: in a user namespace it wouldn't be the one that systemd sees (and asks the kernel for).
         try send(Array("\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n".utf8))
@@ -43,7 +61,10 @@ package final class SystemdConnection {
             failure.message = "connect to systemd: \(failure.message)"
             if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.connectionRefused {
                 failure.code = .unsupported
-                failure.hint = "systemd is not this machine's init; use the cgroupfs driver (without --systemd-cgroup)"
+                failure.hint =
+                    path == systemSocket
+                    ? "systemd is not this machine's init; use the cgroupfs driver (without --systemd-cgroup)"
+                    : "no systemd of this user's runs (systemd --user; loginctl enable-linger); use the cgroupfs driver (without --systemd-cgroup)"
             }
             throw failure
         }
@@ -135,6 +156,20 @@ package final class SystemdConnection {
         return LunetteError(
             code, "ask systemd to \(member): \(displayable(words.isEmpty ? name : words, limit: 300))",
             details: ["dbus_error": .string(name)])
+    }
+
+    /// Reads a property that is text.
+    /// - Parameter path: the object's.
+    func property(_ name: String, of path: String, interface: String) throws(LunetteError) -> String {
+        var writer = BusWriter()
+        writer.string(interface)
+        writer.string(name)
+        let reply = try call("Get", path: path, interface: "org.freedesktop.DBus.Properties", signature: "ss", body: writer.bytes)
+        var reader = BusReader(reply.body)
+        guard reply.signature == "v", reader.signature() == "s", let text = reader.string() else {
+            throw LunetteError(.io, "ask systemd for \(name): its answer is no text")
+        }
+        return text
     }
 
     /// Waits for the end of a job.

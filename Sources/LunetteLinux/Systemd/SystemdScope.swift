@@ -5,20 +5,36 @@ package import LunetteSpec
 package struct SystemdScope: Sendable, Equatable {
     /// The unit, `prefix-name.scope`.
     package let unit: String
-    /// `machine.slice`; empty = systemd's default for scopes.
+    /// `machine.slice`.
     package let slice: String
 
-    /// - Parameters: the three parts of a `slice:prefix:name`.
-    package init(slice: String, prefix: String, name: String) {
-        self.slice = slice
+    /// - Parameters:
+    ///   - slice: the first of the three parts of a `slice:prefix:name`; empty = `defaultSlice`.
+    ///   - defaultSlice: `system.slice`, or `user.slice` of a user's manager, as runc has it.
+    package init(slice: String, prefix: String, name: String, defaultSlice: String = "system.slice") {
+        self.slice = slice.isEmpty ? defaultSlice : slice
         // As runc names them; a name that ends in .slice or .scope is a unit's own.
         unit = name.hasSuffix(".slice") || name.hasSuffix(".scope") ? name : prefix.isEmpty ? "\(name).scope" : "\(prefix)-\(name).scope"
     }
 
-    /// Makes the scope with a process in it: systemd removes one that becomes empty, so the process has to stay until the container's is there.
-    /// Blocks until systemd is done.
-    ///
-    /// A runtime gives its own, and goes back with a `CgroupReturn` that it made before.
+    /// A scope that is there already, by its unit's name.
+    package init(unit: String, slice: String) {
+        self.unit = unit
+        self.slice = slice
+    }
+
+    /// Where systemd will put it, as names below the hierarchies' roots. What `start` returns counts: systemd changes names that would be
+    /// taken for files of a cgroup.
+    package func expectedPath(below controlGroup: String) -> [String] {
+        var path = controlGroup.split(separator: "/").map(String.init)
+        // `a-b.slice` lies in `a.slice`; `-.slice` is the root (systemd.slice(5)).
+        let parts = slice.dropLast(".slice".count).split(separator: "-").map(String.init)
+        for count in 1..<(parts.count + 1) { path.append(parts.prefix(count).joined(separator: "-") + ".slice") }
+        return path + [unit]
+    }
+
+    /// Makes the scope with a process in it: systemd removes one that becomes empty, so the process has to stay until the container's is there
+    /// (`ScopeHolder`). Blocks until systemd is done.
     ///
     /// - Parameters:
     ///   - pid: joins the scope now.
@@ -35,7 +51,7 @@ package struct SystemdScope: Sendable, Equatable {
             // The container's end is its own affair: systemd only cleans up after it.
             SystemdProperty("CollectMode", .text("inactive-or-failed")),
         ]
-        if !slice.isEmpty { properties.append(SystemdProperty("Slice", .text(slice))) }
+        properties.append(SystemdProperty("Slice", .text(slice)))
         for name in ["MemoryAccounting", "CPUAccounting", "TasksAccounting", version == .v1 ? "BlockIOAccounting" : "IOAccounting"] {
             properties.append(SystemdProperty(name, .bool(true)))
         }
@@ -53,7 +69,8 @@ package struct SystemdScope: Sendable, Equatable {
         return path
     }
 
-    /// Changes limits in systemd's mind, so that a reload doesn't take them back.
+    /// Changes limits in systemd's mind, so that a reload doesn't take them back. When this returns, systemd has written what it will write:
+    /// whoever then writes the same files exactly has the last word.
     package func update(
         _ resources: RuntimeSpec.Resources, on connection: SystemdConnection, version: CgroupLayout.Version
     )
@@ -67,6 +84,8 @@ package struct SystemdScope: Sendable, Equatable {
         writer.u32(1)
         writer.properties(properties)
         _ = try connection.call("SetUnitProperties", signature: "sba(sv)", body: writer.bytes)
+        // systemd answers first and writes then, but before it takes the next call (manager_loop in systemd's src/core/manager.c).
+        _ = try controlGroup(on: connection)
     }
 
     /// Ends the scope and whatever is left in it. One that has gone is done.
@@ -93,17 +112,8 @@ package struct SystemdScope: Sendable, Equatable {
 
     /// The scope's cgroup, as names below the hierarchies' roots; empty when it has none.
     private func controlGroup(on connection: SystemdConnection) throws(LunetteError) -> [String] {
-        var writer = BusWriter()
-        writer.string("org.freedesktop.systemd1.Scope")
-        writer.string("ControlGroup")
-        let reply = try connection.call(
-            "Get", path: "/org/freedesktop/systemd1/unit/\(Self.escaped(unit))", interface: "org.freedesktop.DBus.Properties",
-            signature: "ss",
-            body: writer.bytes)
-        var reader = BusReader(reply.body)
-        guard reply.signature == "v", reader.signature() == "s", let path = reader.string() else {
-            throw LunetteError(.io, "find the cgroup of \(unit): systemd's answer is no path")
-        }
+        let path = try connection.property(
+            "ControlGroup", of: "/org/freedesktop/systemd1/unit/\(Self.escaped(unit))", interface: "org.freedesktop.systemd1.Scope")
         return path.split(separator: "/").map(String.init)
     }
 
@@ -127,6 +137,36 @@ package struct SystemdScope: Sendable, Equatable {
 
     /// The limits that systemd has properties for. Source: systemd.resource-control(5).
     static func properties(of resources: RuntimeSpec.Resources, _ version: CgroupLayout.Version) -> [SystemdProperty] {
+        let properties = fields(of: resources, version)
+        // What is said in the kernel's own words stands, as it does in the files.
+        let unified = version == .v2 ? unified(resources.unified) : []
+        return properties.filter { field in !unified.contains { $0.name == field.name } } + unified
+    }
+
+    /// Files of cgroup v2 that systemd writes too, whenever it looks after a unit's limits; others it leaves alone.
+    private static func unified(_ files: [String: String]) -> [SystemdProperty] {
+        var properties: [SystemdProperty] = []
+        for (file, name) in [
+            ("memory.min", "MemoryMin"), ("memory.low", "MemoryLow"), ("memory.high", "MemoryHigh"), ("memory.max", "MemoryMax"),
+            ("memory.swap.max", "MemorySwapMax"), ("pids.max", "TasksMax"), ("cpu.weight", "CPUWeight"), ("io.weight", "IOWeight"),
+        ] {
+            // `io.weight` may say whose it is: `default 100`.
+            guard let text = files[file]?.trimmed, let word = text.split(separator: " ").last else { continue }
+            if let number = word == "max" ? .max : UInt64(word) { properties.append(SystemdProperty(name, .number(number))) }
+        }
+        for (file, name) in [("cpuset.cpus", "AllowedCPUs"), ("cpuset.mems", "AllowedMemoryNodes")] {
+            if let text = files[file] { properties.append(SystemdProperty(name, .mask(mask(text.trimmed)))) }
+        }
+        if let words = files["cpu.max"]?.split(whereSeparator: \.isWhitespace), let first = words.first {
+            let period = words.count > 1 ? UInt64(words[1]) ?? 100_000 : 100_000
+            properties.append(SystemdProperty("CPUQuotaPeriodUSec", .number(period)))
+            let quota = first == "max" ? UInt64.max : UInt64(first).map { quotaPerSecond($0, period) }
+            if let quota { properties.append(SystemdProperty("CPUQuotaPerSecUSec", .number(quota))) }
+        }
+        return properties
+    }
+
+    private static func fields(of resources: RuntimeSpec.Resources, _ version: CgroupLayout.Version) -> [SystemdProperty] {
         var properties: [SystemdProperty] = []
         func add(_ name: String, _ number: UInt64) { properties.append(SystemdProperty(name, .number(number))) }
         func unlimited(_ number: Int64) -> UInt64 { number < 0 ? .max : UInt64(number) }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import LunetteLinux
 internal import LunetteSpec
 
 /// What stands before the command's name.
@@ -63,9 +64,10 @@ struct GlobalOptions: Sendable {
     }
 
     private static var defaultRoot: String {
-        guard geteuid() != 0, let folder = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }), !folder.isEmpty else {
-            return "/run/lunette-oci"
-        }
+        // Who is root in a user namespace alone, as under Podman, is an ordinary user all the same.
+        guard let folder = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }), !folder.isEmpty,
+            geteuid() != 0 || !UserNamespace.current.isInitial
+        else { return "/run/lunette-oci" }
         return "\(folder)/lunette-oci"
     }
 }

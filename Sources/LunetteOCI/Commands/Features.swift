@@ -20,7 +20,7 @@ enum FeatureList {
             "linux": [
                 "namespaces": .array(namespaces.map(Value.string)),
                 "capabilities": .array(Capability.allCases.map { .string($0.name) }),
-                "cgroup": ["v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true],
+                "cgroup": ["v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true],
                 "seccomp": [
                     "enabled": true, "actions": .array(seccompActions.map(Value.string)),
                     "operators": [

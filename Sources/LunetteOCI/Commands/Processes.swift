@@ -9,7 +9,7 @@ extension Command {
     ) { invocation throws(LunetteError) in
         let format = try OutputFormat(invocation.options)
         let container = try invocation.store.find(try invocation.containerID())
-        let pids = container.record.cgroup.cgroup.processes().sorted()
+        let pids = container.processes()
         if format == .json {
             try printOut(JSON.encode(.array(pids.map { .int(Int64($0)) })))
             return 0

@@ -1,47 +1,133 @@
+internal import Glibc
 internal import LunetteLinux
 internal import LunetteSpec
 
 /// The cgroup that a config asks for, on this machine and by the driver that was asked for.
-struct CgroupPlan: Sendable {
-    private let site: CgroupSite
+struct CgroupPlan {
+    private enum Place {
+        /// Nothing is given to this user.
+        case none
+        case site(CgroupSite)
+        /// systemd makes it, and says where.
+        case scope(SystemdScope, SystemdConnection, CgroupLayout)
+    }
+
+    /// What `make` has made.
+    struct Made {
+        /// What the record is to say from now on.
+        var record: CgroupRecord
+        /// Keeps a scope from being empty until the container is in it.
+        var holder: ScopeHolder?
+    }
+
+    private let place: Place
+    private let id: String
     private let resources: RuntimeSpec.Resources
     private let goesOnWithout: Bool
     /// What the record says before anything is made.
     let record: CgroupRecord
 
-    /// - Throws: `unsupported` without cgroups; `invalid_argument` for a path that can't be one.
+    /// - Throws: `unsupported` without cgroups, or without the systemd that was asked for; `invalid_argument` for a path that can't be one.
     init(_ spec: RuntimeSpec, id: String, _ global: GlobalOptions) throws(LunetteError) {
         guard let layout = CgroupLayout.detect() else {
             throw LunetteError(.unsupported, "find cgroups: no cgroup file system is mounted", hint: "mount cgroup2 on /sys/fs/cgroup")
         }
-        switch try CgroupPath(spec.linux.cgroupsPath, id: id, usesSystemd: global.driver == .systemd) {
-        case .components(let names): site = CgroupSite(layout: layout, components: names)
-        case .systemd:
-            throw LunetteError(
-                .unsupported, "--systemd-cgroup: the systemd driver isn't built yet", hint: "take cgroupfs: leave --systemd-cgroup out")
-        }
+        self.id = id
         resources = spec.linux.resources
         goesOnWithout = global.ignoresCgroupPermissions
-        let cgroup = site.cgroup
-        let missing = site.missing()
-        // Directories that aren't there yet have nobody in them.
-        let isNew = Set(cgroup.paths).isSubset(of: missing.made)
-        record = CgroupRecord(cgroup, owned: missing, isTaken: isNew)
+        switch try CgroupPath(spec.linux.cgroupsPath, id: id, usesSystemd: global.driver == .systemd) {
+        case .components(let names):
+            guard let layout = try Self.given(layout, to: .current, spec.linux) else {
+                place = .none
+                record = .none
+                return
+            }
+            let site = CgroupSite(layout: layout, components: names)
+            place = .site(site)
+            let missing = site.missing()
+            // Directories that aren't there yet have nobody in them.
+            let isNew = Set(site.cgroup.paths).isSubset(of: missing.made)
+            record = CgroupRecord(site.cgroup, owned: missing, isTaken: isNew)
+        case .systemd(let slice, let prefix, let name):
+            guard layout.version == .v2 else {
+                throw LunetteError(
+                    .unsupported, "--systemd-cgroup: this machine has cgroup v1, where the systemd driver isn't built",
+                    hint: "use the cgroupfs driver (without --systemd-cgroup), or boot with systemd.unified_cgroup_hierarchy=1")
+            }
+            let user = SystemdUser.current
+            let connection = try SystemdConnection(socketPath: user.socket)
+            let scope = SystemdScope(slice: slice, prefix: prefix, name: name, defaultSlice: user.defaultSlice)
+            place = .scope(scope, connection, layout)
+            let expected = CgroupSite(layout: layout, components: scope.expectedPath(below: connection.controlGroup))
+            // Not ours before systemd has made it: one of that name may be there.
+            record = CgroupRecord(
+                expected.cgroup, owned: CgroupOwnership(), isTaken: false,
+                scope: .init(unit: scope.unit, slice: scope.slice, socket: user.socket))
+        }
+    }
+
+    /// The part of the machine's hierarchies where a container without a path of its own can be.
+    /// - Returns: nil where there is none, and none is needed.
+    /// - Throws: `denied` when limits are asked for that nobody would hold.
+    private static func given(
+        _ layout: CgroupLayout, to caller: Caller, _ linux: RuntimeSpec.LinuxSection
+    ) throws(LunetteError) -> CgroupLayout? {
+        // Whoever names a place from the root on knows what there is; root has all of it.
+        guard caller != .machine, linux.cgroupsPath?.utf8.first != UInt8(ascii: "/") else { return layout }
+        let given = CgroupLayout.given(toUser: caller.machineUID)
+        guard given.hierarchies.isEmpty else { return given }
+        guard !linux.resources.limitsAnything else {
+            throw LunetteError(
+                .denied, "limit the container: no cgroup is delegated to this user", path: "linux.resources",
+                hint: "leave the limits out, or see \"Limits\" in docs/rootless.md; with a systemd of the user's, --systemd-cgroup")
+        }
+        return nil
     }
 
     /// Makes it, and writes the limits.
     /// - Parameter note: gets what the kernel ignores of them.
-    /// - Returns: what the record is to say from now on.
-    func make(note: (String) -> Void) throws(LunetteError) -> CgroupRecord {
-        var made = record
-        do throws(LunetteError) { made.owned = try site.create(for: resources) } catch {
-            // An ordinary user to whom nothing is delegated: no limits, but also no failure, unless the config asks for some.
-            guard goesOnWithout, error.code == .denied, resources == .init() else { throw error }
-            return .none
+    func make(note: (String) -> Void) throws(LunetteError) -> Made {
+        var made = Made(record: record)
+        switch place {
+        case .none:
+            note("no cgroup is delegated to this user: the container has none, and can't be paused (docs/rootless.md)")
+            return made
+        case .site(let site):
+            do throws(LunetteError) { made.record.owned = try site.create(for: resources) } catch {
+                // An ordinary user to whom nothing is delegated: no limits, but also no failure, unless the config asks for some.
+                guard goesOnWithout, error.code == .denied, !resources.limitsAnything else { throw error }
+                note("\(error.message): the container has no cgroup, and can't be paused")
+                return Made(record: .none)
+            }
+        case .scope(let scope, let connection, let layout):
+            // Thrown away by a failure below, it leaves the scope empty, and systemd takes that away.
+            let holder = try atBorder("make a scope for container \(id)") { () throws(SystemCallError) in try ScopeHolder() }
+            made.holder = holder
+            let path = try scope.start(
+                on: connection, pid: holder.pid, description: "container \(id) of lunette-oci", resources: resources,
+                version: layout.version)
+            let site = CgroupSite(layout: layout, components: path)
+            made.record.cgroup = site.cgroup
+            // The directory is there; what is wanted besides systemd's own controllers isn't.
+            made.record.owned = try site.create(for: resources, holder: holder.pid)
         }
-        made.isTaken = true
-        for line in try made.cgroup.apply(resources) { note(line) }
+        made.record.isTaken = true
+        for line in try made.record.cgroup.apply(resources) { note(line) }
         return made
+    }
+}
+
+/// The systemd that manages what the calling user runs.
+struct SystemdUser {
+    let socket: String
+    let defaultSlice: String
+
+    static var current: SystemdUser {
+        let uid = Caller.current.machineUID
+        let directory = getenv("XDG_RUNTIME_DIR").map { String(cString: $0) }
+        return SystemdUser(
+            socket: SystemdConnection.socket(ofUser: uid, runtimeDirectory: directory),
+            defaultSlice: uid == 0 ? "system.slice" : "user.slice")
     }
 }
 
@@ -50,6 +136,33 @@ extension CgroupRecord {
     /// - Returns: what the kernel ignores of them.
     func update(_ resources: RuntimeSpec.Resources) throws(LunetteError) -> [String] {
         guard cgroup.exists else { throw LunetteError(.invalidState, "update limits: the container has no cgroup") }
+        if let scope {
+            // systemd first: what it rounds is then written exactly.
+            try scope.scope.update(
+                cgroup.completed(resources), on: try SystemdConnection(socketPath: scope.socket), version: cgroup.version)
+        }
         return try cgroup.apply(resources)
+    }
+
+    /// Has systemd forget the scope, with whatever is left in it. One that has gone is done.
+    func stopScope() throws(LunetteError) {
+        guard let scope, isTaken else { return }
+        let connection: SystemdConnection
+        do throws(LunetteError) { connection = try SystemdConnection(socketPath: scope.socket) } catch {
+            // No systemd, no scope: the directory is all there is.
+            if error.code == .unsupported { return }
+            throw error
+        }
+        try scope.scope.stop(on: connection)
+    }
+}
+
+extension RuntimeSpec.Resources {
+    /// Whether somebody has to hold something. Not so with device rules alone where there is no cgroup: an ordinary user's container can make no
+    /// device nodes, and opens those that it is given with its user's own rights.
+    fileprivate var limitsAnything: Bool {
+        var rest = self
+        rest.devices = []
+        return rest != .init()
     }
 }

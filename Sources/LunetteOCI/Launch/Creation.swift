@@ -62,11 +62,12 @@ struct Creation {
         let terminal = try TerminalOwner(
             terminal: process.terminal, consoleSocket: request.consoleSocket, isDetached: request.isDetached)
         let cgroup = try CgroupPlan(bundle.spec, id: request.id, invocation.global)
-        let planned = try LaunchPreparation(
+        var preparation = LaunchPreparation(
             id: request.id, bundle: bundle, cgroup: cgroup.record.cgroup, terminal: terminal,
             preservedDescriptors: request.preservedDescriptors, keepsKeyring: request.joinsNoKeyring, store: invocation.store,
             log: invocation.log
-        ).plan()
+        )
+        var planned = try preparation.plan()
 
         guard let creator = ProcessIdentity.of(pid: getpid()) else {
             throw LunetteError(.internal, "/proc doesn't show this process", hint: "mount proc on /proc")
@@ -85,10 +86,16 @@ struct Creation {
                 { () throws(SystemCallError) in
                     try held.directory.create(Bundle.configName, bundle.config)
                 })
-            container.record.cgroup = try cgroup.make { invocation.log.warn($0) }
+            let made = try cgroup.make { invocation.log.warn($0) }
+            container.record.cgroup = made.record
             // A cgroup that was there before is the container's only now: without this, `delete` leaves alone who is in it.
             if !cgroup.record.isTaken { try container.save() }
             faultPoint("oci.create.cgroup")
+            if made.record.cgroup != preparation.cgroup {
+                // systemd had another name for it, or there is none.
+                preparation.cgroup = made.record.cgroup
+                planned = try preparation.plan()
+            }
             let session = try ShimSession(id: request.id, plan: planned.bytes, folder: held.directory, passed: planned.passed)
             faultPoint("oci.create.spawned")
             let handover = try session.wait { pid throws(LunetteError) in
@@ -96,6 +103,8 @@ struct Creation {
                 try Hooks.run(hooks.prestart, "prestart", state: state, folder: bundle.folder)
                 try Hooks.run(hooks.createRuntime, "createRuntime", state: state, folder: bundle.folder)
             }
+            // The container's own processes keep the scope from now on.
+            made.holder?.leave()
             faultPoint("oci.create.created")
             guard let identity = ProcessIdentity.of(pid: handover.pid) else {
                 throw LunetteError(.io, "create container \(request.id): its pid 1 (\(handover.pid)) is gone already", target: request.id)

@@ -27,6 +27,7 @@ struct Deletion {
                 throw LunetteError(.timeout, "end the processes of container \(container.id): some are still there after 10 s")
             }
         }
+        report.step("scope") { () throws(LunetteError) in try container.record.cgroup.stopScope() }
         report.step("cgroup") { () throws(LunetteError) in
             if let failure = cgroup.remove(owned: container.record.cgroup.owned).first { throw failure.lunette }
         }

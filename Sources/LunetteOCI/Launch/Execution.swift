@@ -15,6 +15,11 @@ struct Execution {
         container = try invocation.store.find(id)
         let status = container.status()
         switch status {
+        case .created where Caller.current.isOrdinary:
+            // The process at the gate can't be looked into before it runs the program, and only root may all the same.
+            throw LunetteError(
+                .unsupported, "exec in container \(id): an ordinary user can't before it is started", target: id,
+                hint: "lunette-oci start \(id)")
         case .running, .created: break
         case .paused where invocation.options.flag("ignore-paused"): break
         case .paused:
@@ -52,7 +57,7 @@ struct Execution {
             seccompListener: SeccompListenerPlan(
                 spec, containerID: container.id, bundle: container.record.bundle, status: .running,
                 containerPID: container.record.initProcess?.pid),
-            handover: handover)
+            rootless: try Caller.current.rootless(spec), handover: handover)
         let session = try ShimSession(id: container.id, plan: try plan.encoded(), folder: container.folder, passed: passed)
         let started = try session.wait { _ in }
         session.finish()

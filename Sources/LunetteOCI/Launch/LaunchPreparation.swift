@@ -26,7 +26,7 @@ struct LaunchPreparation {
             containerID: id, root: .directory(.path(bundle.rootfs)), cgroupsV1: cgroup.joinPathsV1,
             cgroupV2: cgroup.joinPathV2, seccompProgram: seccomp.bytes, seccompFlags: seccomp.flags,
             keepsStdinOpen: true)
-        inputs.cgroupView = cgroup.version == .v2 ? .v2 : .v1(cgroup.directories.map { $0.controllers.joined(separator: ",") })
+        inputs.cgroupView = Self.view(cgroup)
         inputs.monitor = MonitorPlan(initProcess: false, shimDeath: .goOn, log: false)
         inputs.bundle = bundle.path
         inputs.seccompListener = SeccompListenerPlan(bundle.spec, containerID: id, bundle: bundle.path, status: .creating)
@@ -34,7 +34,17 @@ struct LaunchPreparation {
         let grantable = Privileges.grantable
         if let process = bundle.spec.process { Privileges.warn(process, in: bundle.spec, grantable: grantable, log) }
         inputs.grantable = grantable
+        try Caller.current.adapt(&inputs, to: bundle.spec)
         let plan = try LaunchPlanner.plan(bundle.spec, inputs)
         return Planned(bytes: try plan.encoded(), passed: passed)
+    }
+
+    /// A container without a cgroup of its own sees the machine's hierarchies from where its caller is.
+    private static func view(_ cgroup: ContainerCgroup) -> LaunchInputs.CgroupView {
+        var (version, controllers) = (cgroup.version, cgroup.directories.map(\.controllers))
+        if controllers.isEmpty, let layout = CgroupLayout.detect() {
+            (version, controllers) = (layout.version, layout.hierarchies.map(\.controllers))
+        }
+        return version == .v2 ? .v2 : .v1(controllers.map { $0.joined(separator: ",") })
     }
 }

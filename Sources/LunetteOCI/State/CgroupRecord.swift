@@ -9,23 +9,37 @@ struct CgroupRecord: Sendable {
     /// Whether whoever is in it belongs to the container. Not before a cgroup that was there already has been found empty: its processes are
     /// somebody else's.
     var isTaken: Bool
+    /// Given: systemd made it.
+    var scope: Scope?
 
-    init(_ cgroup: ContainerCgroup, owned: CgroupOwnership, isTaken: Bool) {
+    /// A unit of systemd's, and which systemd that is.
+    struct Scope: Sendable {
+        var unit: String
+        var slice: String
+        var socket: String
+
+        var scope: SystemdScope { SystemdScope(unit: unit, slice: slice) }
+    }
+
+    init(_ cgroup: ContainerCgroup, owned: CgroupOwnership, isTaken: Bool, scope: Scope? = nil) {
         self.cgroup = cgroup
         self.owned = owned
         self.isTaken = isTaken
+        self.scope = scope
     }
 
     /// A container without one: what an ordinary user has where no cgroup is delegated to it.
     static let none = CgroupRecord(ContainerCgroup(version: .v2, directories: []), owned: CgroupOwnership(), isTaken: false)
 
     var value: Value {
-        [
+        var map: ValueMap = [
             "version": .int(cgroup.version == .v1 ? 1 : 2),
             "directories": .array(
                 cgroup.directories.map { ["path": .string($0.path), "controllers": .array($0.controllers.map(Value.string))] }),
             "owned": owned.value, "taken": .bool(isTaken),
         ]
+        if let scope { map["scope"] = ["unit": .string(scope.unit), "slice": .string(scope.slice), "socket": .string(scope.socket)] }
+        return .map(map)
     }
 
     init?(_ value: Value) {
@@ -40,5 +54,9 @@ struct CgroupRecord: Sendable {
         cgroup = ContainerCgroup(version: version == 1 ? .v1 : .v2, directories: directories)
         owned = CgroupOwnership(value["owned"])
         self.isTaken = isTaken
+        guard let scope = value["scope"] else { return }
+        guard let unit = scope["unit"]?.stringValue, let slice = scope["slice"]?.stringValue, let socket = scope["socket"]?.stringValue
+        else { return nil }
+        self.scope = Scope(unit: unit, slice: slice, socket: socket)
     }
 }

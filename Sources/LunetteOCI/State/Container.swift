@@ -42,6 +42,14 @@ struct Container: Sendable {
     /// pid 1, proven to be it; nil when it has ended.
     func initProcess() -> ProcessDescriptor? { record.initProcess?.open() }
 
+    /// Every process of it, sorted: of its cgroup, or of its pid namespace where an ordinary user was given no cgroup.
+    func processes() -> [Int32] {
+        guard record.cgroup.cgroup.directories.isEmpty else { return record.cgroup.cgroup.processes().sorted() }
+        guard let process = initProcess() else { return [] }
+        let hasOwn = ((try? spec())?.linux.namespace(.pid)).map { $0.path == nil } ?? false
+        return hasOwn ? PIDNamespace.processes(besides: process.pid) : [process.pid]
+    }
+
     /// Asks the kernel.
     func status() -> Status {
         switch record.phase {

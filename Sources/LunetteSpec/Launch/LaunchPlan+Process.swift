@@ -137,6 +137,8 @@ package struct ExecPlan: Sendable, Hashable {
     /// As in `LaunchStep.joinCgroups`: the container's own.
     package var cgroupsV1: [String]
     package var cgroupV2: String?
+    /// As in `LaunchStep.rootless`: what an ordinary user's container was made with.
+    package var rootless: RootlessPlan?
     /// Given: the shim that carries it out leaves once the program runs.
     package var handover: HandoverPlan?
 

@@ -332,7 +332,8 @@ extension LaunchPlan {
 
 extension ExecPlan {
     package var records: [LaunchRecord] {
-        [LaunchStep.joinCgroups(v1: cgroupsV1, v2: cgroupV2).record] + process.records + (handover.map { [$0.record] } ?? [])
+        [LaunchStep.joinCgroups(v1: cgroupsV1, v2: cgroupV2).record] + (rootless.map { [$0.record] } ?? []) + process.records
+            + (handover.map { [$0.record] } ?? [])
     }
 }
 

@@ -7,7 +7,7 @@ extension LaunchPlanBuilder {
     mutating func addDevices(isMounted: Bool, binds: Bool) throws(LunetteError) {
         // A user namespace may neither make nodes nor open those that it made: devices are bound then. Where /dev is part of the root,
         // binding leaves nothing behind in the image.
-        let makesNodes = inputs.handover != nil && isMounted && spec.linux.namespace(.user) == nil
+        let makesNodes = inputs.handover != nil && isMounted && spec.linux.namespace(.user) == nil && inputs.mapsTrees
         if !binds {
             for device in RuntimeDefaults.devices where !spec.linux.devices.contains(where: { $0.path == device.path }) {
                 if makesNodes {

@@ -18,6 +18,7 @@ struct LaunchPlanBuilder {
     mutating func build() throws(LunetteError) {
         hostSteps.append(.namespaces(try namespaces()))
         if let rootless = inputs.rootless { hostSteps.append(.rootless(rootless)) }
+        if inputs.treesInside { hostSteps.append(.treesInside) }
         if !inputs.cgroupsV1.isEmpty || inputs.cgroupV2 != nil { hostSteps.append(.joinCgroups(v1: inputs.cgroupsV1, v2: inputs.cgroupV2)) }
         if let score = spec.process?.oomScoreAdj { hostSteps.append(.setOOMScore(Int(score))) }
         try addRoot()
@@ -55,9 +56,7 @@ struct LaunchPlanBuilder {
     // MARK: Namespaces
 
     private func namespaces() throws(LunetteError) -> NamespacePlan {
-        guard let mount = spec.linux.namespace(.mount), mount.path == nil else {
-            throw LunetteError(.unsupported, "a container always has a mount namespace of its own", path: "linux.namespaces")
-        }
+        try requireMountNamespace()
         var plan = NamespacePlan(create: [.mount])
         for kind in [RuntimeSpec.LinuxSection.NamespaceKind.user, .network, .ipc, .uts, .pid, .cgroup, .time] {
             guard let namespace = spec.linux.namespace(kind) else { continue }
@@ -80,6 +79,20 @@ struct LaunchPlanBuilder {
             throw LunetteError(.invalidArgument, "id mappings need a user namespace of the container's own", path: "linux.uidMappings")
         }
         return plan
+    }
+
+    /// Everything that a launch mounts would be mounted on the host, or in somebody else's sight, and a root can't be left behind there.
+    private func requireMountNamespace() throws(LunetteError) {
+        guard let index = spec.linux.namespaces.firstIndex(where: { $0.kind == .mount }) else {
+            throw LunetteError(
+                .unsupported, "a container without a mount namespace of its own isn't built", path: "linux.namespaces",
+                hint: "add {\"type\": \"mount\"}")
+        }
+        guard spec.linux.namespaces[index].path == nil else {
+            throw LunetteError(
+                .unsupported, "joining a mount namespace isn't built: a container's root is mounted in a new one",
+                path: "linux.namespaces[\(index + 1)].path", hint: "leave the path out; every other kind of namespace can be joined")
+        }
     }
 
     static func flag(_ kind: RuntimeSpec.LinuxSection.NamespaceKind) -> NamespacePlan.Kinds {
@@ -222,6 +235,9 @@ struct LaunchPlanBuilder {
         let whole = AttributeChange(
             set: options.isRecursive ? options.whole.set : options.whole.set.union(options.top.set),
             clear: options.isRecursive ? options.whole.clear : options.whole.clear.union(options.top.clear))
+        guard mapping == .none || inputs.mapsTrees else {
+            throw LunetteError(.unsupported, "only the machine's root can id-map a tree of the host", path: "\(path).options")
+        }
         var plan = TreePlan(slot: try slot(), source: .path(source))
         plan.recursive = options.isRecursive
         plan.mapping = mapping

@@ -41,8 +41,10 @@ package struct LaunchInputs: Sendable, Hashable {
     package var grantable = UInt64.max
     /// nil for the machine's root.
     package var rootless: RootlessPlan?
-    /// Whether trees of the host can be id-mapped: only by the machine's root.
+    /// Whether trees of the host can be id-mapped and device nodes be made: only by the machine's root.
     package var mapsTrees = true
+    /// Whoever launches may open no trees on the host: `LaunchStep.treesInside`.
+    package var treesInside = false
     /// No program: the container's only process is the shim's own, which waits (a pod). The plan's arguments are empty then.
     package var holdsNamespaces = false
 
@@ -150,7 +152,7 @@ package enum LaunchPlanner {
     package static func exec(
         _ section: RuntimeSpec.ProcessSection, in spec: RuntimeSpec, seccompProgram: [UInt8], seccompFlags: UInt64 = 0,
         cgroupsV1: [String] = [], cgroupV2: String? = nil, grantable: UInt64 = .max, seccompListener: SeccompListenerPlan? = nil,
-        handover: HandoverPlan
+        rootless: RootlessPlan? = nil, handover: HandoverPlan
     ) throws(LunetteError) -> ExecPlan {
         try requireListener(spec, seccompListener)
         guard !section.args.isEmpty else {
@@ -165,6 +167,7 @@ package enum LaunchPlanner {
         plan.scheduling.personality = spec.linux.personality
         plan.scheduling.memoryPolicy = spec.linux.memoryPolicy
         var exec = ExecPlan(process: plan, cgroupsV1: cgroupsV1, cgroupV2: cgroupV2)
+        exec.rootless = rootless
         exec.handover = handover
         exec.handover?.kinds = spec.linux.namespaces.reduce(into: NamespacePlan.Kinds()) { $0.insert(LaunchPlanBuilder.flag($1.kind)) }
         return exec

@@ -84,6 +84,43 @@ import Testing
         #expect(SystemdScope.quotaPerSecond(1, 100_000) == 10000)
     }
 
+    /// What a reload of systemd's would else take back.
+    @Test func filesOfVersion2BecomePropertiesToo() throws {
+        let resources = try RuntimeSpec.Resources([
+            "memory": ["limit": 100],
+            "unified": [
+                "memory.max": "200", "memory.high": "max", "cpu.max": "25000 50000", "io.weight": "default 70", "cpuset.cpus": "1",
+                "memory.oom.group": "1", "pids.max": "nonsense",
+            ],
+        ])
+        let properties = SystemdScope.properties(of: resources, .v2)
+        #expect(
+            properties == [
+                .init("MemoryHigh", .number(.max)), .init("MemoryMax", .number(200)), .init("IOWeight", .number(70)),
+                .init("AllowedCPUs", .mask([0b10])), .init("CPUQuotaPeriodUSec", .number(50000)),
+                .init("CPUQuotaPerSecUSec", .number(500_000)),
+            ])
+        #expect(SystemdScope.properties(of: resources, .v1) == [.init("MemoryLimit", .number(100))])
+    }
+
+    @Test(
+        arguments: [
+            ("", "/", ["system.slice", "p-n.scope"]), ("-.slice", "/", ["p-n.scope"]), ("a.slice", "/", ["a.slice", "p-n.scope"]),
+            (
+                "a-b-c.slice", "/user.slice/user@5.service",
+                ["user.slice", "user@5.service", "a.slice", "a-b.slice", "a-b-c.slice", "p-n.scope"]
+            ),
+        ] as [(String, String, [String])])
+    func slicesLieInSlices(slice: String, group: String, path: [String]) {
+        #expect(SystemdScope(slice: slice, prefix: "p", name: "n").expectedPath(below: group) == path)
+    }
+
+    @Test func everyUserHasASystemdOfTheirOwn() {
+        #expect(SystemdConnection.socket(ofUser: 0, runtimeDirectory: "/run/user/0") == SystemdConnection.systemSocket)
+        #expect(SystemdConnection.socket(ofUser: 5, runtimeDirectory: "/x") == "/x/systemd/private")
+        #expect(SystemdConnection.socket(ofUser: 5, runtimeDirectory: "") == "/run/user/5/systemd/private")
+    }
+
     @Test func withoutSystemdTheErrorSaysWhatToDo() throws {
         let error = #expect(throws: LunetteError.self) { _ = try SystemdConnection(socketPath: "/run/no-such/private") }
         #expect(error?.code == .unsupported && error?.hint?.contains("cgroupfs") == true)

@@ -69,21 +69,37 @@ import Testing
         #expect(!cgroup.exists)
     }
 
-    /// As a runtime does it: itself first, then the container's process, then back.
-    @Test func theCallerHoldsTheScopeOpenAndGoesBack() throws {
+    /// As a runtime does it: what joins while the holder is there keeps the scope, and nothing of the caller's is in it.
+    @Test func aHolderKeepsTheScopeUntilSomebodyElseIsInIt() throws {
         let before = readSmallFile("/proc/self/cgroup")
-        let back = CgroupReturn(layout)
+        let holder = try ScopeHolder()
         let systemd = try SystemdConnection()
         let scope = SystemdScope(slice: "", prefix: "lunette", name: "e\(getpid())")
-        let path = try scope.start(on: systemd, pid: getpid(), description: "a test of Lunette's", version: layout.version)
+        let path = try scope.start(on: systemd, pid: holder.pid, description: "a test of Lunette's", version: layout.version)
+        #expect(path == scope.expectedPath(below: systemd.controlGroup))
         let cgroup = CgroupSite(layout: layout, components: path).cgroup
-        #expect(cgroup.processes() == [getpid()])
+        #expect(cgroup.processes() == [holder.pid])
         let child = try sleeper()
-        try back.rejoin()
+        try cgroup.directories[0].write("cgroup.procs", "\(child.pid)")
+        holder.leave()
+        #expect(cgroup.processes() == [child.pid])
         #expect(readSmallFile("/proc/self/cgroup") == before)
-        #expect(cgroup.processes() == [child.pid], "what it started there stays")
         try scope.stop(on: systemd)
         _ = try child.reap(block: true)
+        #expect(!cgroup.exists)
+    }
+
+    @Test func aScopeWhoseHolderGoesIsTakenAway() throws {
+        let systemd = try SystemdConnection()
+        let scope = SystemdScope(slice: "a-b.slice", prefix: "", name: "memory")
+        var holder: ScopeHolder? = try ScopeHolder()
+        let path = try scope.start(on: systemd, pid: try #require(holder).pid, description: "a test of Lunette's", version: layout.version)
+        // A name that would be taken for a file of the cgroup's: what systemd answers counts.
+        #expect(path == ["a.slice", "a-b.slice", "_memory.scope"])
+        let cgroup = CgroupSite(layout: layout, components: path).cgroup
+        #expect(cgroup.exists)
+        holder = nil
+        waitUntil { !cgroup.exists }
         #expect(!cgroup.exists)
     }
 

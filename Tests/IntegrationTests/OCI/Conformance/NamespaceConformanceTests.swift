@@ -69,13 +69,30 @@ enum NamespaceKind: String, CaseIterable, Sendable {
         }
     }
 
-    @Test(.proves("config-linux.namespaces.path-type"), arguments: [NamespaceKind.network, .ipc, .uts, .pid])
+    @Test(.proves("config-linux.namespaces.path-type"), arguments: [NamespaceKind.network, .ipc, .uts, .pid, .cgroup, .time, .user])
     func aPathOfAnotherTypeIsAnError(kind: NamespaceKind) async throws {
         try await withBundle { bundle in
             let (path, _) = try await bundle.hold(kind == .uts ? .ipc : .uts)
             bundle.withoutNamespace(kind.rawValue)
             bundle.namespace(["type": .string(kind.rawValue), "path": .string(path)])
             try await bundle.refusal(mentioning: "namespace")
+        }
+    }
+
+    /// The one kind that isn't joined or shared (docs/compat.md): said, with nothing half made.
+    @Test(.enabled(if: OCIRuntime.underTest.isLunette, "is about what lunette-oci refuses"))
+    func theMountNamespaceIsAlwaysANewOne() async throws {
+        try await withBundle { bundle in
+            bundle.withoutNamespace("mount")
+            let said = try await bundle.refusal(mentioning: "linux.namespaces")
+            #expect(said.contains("hint:"), "\(said)")
+        }
+        try await withBundle { bundle in
+            let (path, _) = try await bundle.hold(.mount)
+            bundle.withoutNamespace("mount")
+            bundle.namespace(["type": "mount", "path": .string(path)])
+            let said = try await bundle.refusal(mentioning: "linux.namespaces[5].path")
+            #expect(said.contains("hint:"), "\(said)")
         }
     }
 

@@ -13,8 +13,8 @@ struct GlobalOptions: Sendable {
     var logFormat = LogFormat.text
     var isDebug = false
     var driver = CgroupDriver.cgroupfs
-    /// Goes on without cgroups that an ordinary user may not make (`--rootless`).
-    var ignoresCgroupPermissions: Bool
+    /// Goes on without cgroups that an ordinary user may not make (`--rootless`); nil = decided by who calls.
+    var ignoresCgroupPermissions: Bool?
 
     static let options: [Option] = [
         Option("root", nil, .value("DIR"), "where the state of containers is kept (default: /run/lunette-oci, or below XDG_RUNTIME_DIR)"),
@@ -32,7 +32,6 @@ struct GlobalOptions: Sendable {
     /// The log options alone, so that an error in the others is logged where the caller looks.
     init(logOf options: Options) {
         root = Self.defaultRoot
-        ignoresCgroupPermissions = geteuid() != 0
         log = options.value("log")
         logFormat = options.value("log-format").flatMap(LogFormat.init(rawValue:)) ?? .text
         isDebug = options.flag("debug")

@@ -24,6 +24,8 @@ struct CgroupPlan {
     private let id: String
     private let resources: RuntimeSpec.Resources
     private let goesOnWithout: Bool
+    /// Annotations in which runc's callers hand properties of the unit on.
+    private let foreign: [String]
     /// What the record says before anything is made.
     let record: CgroupRecord
 
@@ -34,7 +36,8 @@ struct CgroupPlan {
         }
         self.id = id
         resources = spec.linux.resources
-        goesOnWithout = global.ignoresCgroupPermissions
+        goesOnWithout = global.ignoresCgroupPermissions ?? (Caller.current != .machine)
+        foreign = spec.annotations.keys.filter { $0.hasPrefix("org.systemd.property.") }.sorted()
         switch try CgroupPath(spec.linux.cgroupsPath, id: id, usesSystemd: global.driver == .systemd) {
         case .components(let names):
             guard let layout = try Self.given(layout, to: .current, spec.linux) else {
@@ -100,6 +103,9 @@ struct CgroupPlan {
                 return Made(record: .none)
             }
         case .scope(let scope, let connection, let layout):
+            for name in foreign {
+                note("annotations.\(displayable(name, limit: 80)): properties of the unit aren't taken from annotations; left out")
+            }
             // Thrown away by a failure below, it leaves the scope empty, and systemd takes that away.
             let holder = try atBorder("make a scope for container \(id)") { () throws(SystemCallError) in try ScopeHolder() }
             made.holder = holder

@@ -4,7 +4,7 @@ import LunetteSpec
 import LunetteTesting
 import Testing
 
-/// An ordinary user's `lunette-oci`: the user's own ids, no right on the machine. Runs on runc and crun as well.
+/// An ordinary user's `lunette-oci`: the user's own ids, no right on the machine. Runs on runc as well.
 @Suite(.runtimeUnderTest, .requires(.ordinaryUser, .userNamespaces)) struct RuntimeRootlessTests {
     private static let both: [UserKind] = [.withRange, .withoutRange]
 
@@ -152,6 +152,24 @@ import Testing
             }
             try await bundle.call("kill", "--all", bundle.id, "KILL")
             try await bundle.becomes("stopped")
+        }
+    }
+
+    /// As Podman names one, where nobody gave it away.
+    @Test(.enabled(if: OCIRuntime.underTest.isLunette, "is about lunette-oci's own words"))
+    func aCgroupThatIsNobodysToMakeIsLeftOutAndSaid() async throws {
+        try await withBundle(user: .withRange) { bundle in
+            bundle.change(["linux": ["cgroupsPath": .string("/lunette-test/\(bundle.id)")]])
+            let seen = try await bundle.run("ids")
+            #expect(seen["uid"] == "0 0 0")
+            #expect(seen.errors.contains("has no cgroup") && seen.errors.contains("lunette-test"), "\(seen.errors)")
+            bundle.change(["linux": ["resources": ["pids": ["limit": 5]]]])
+            try await bundle.refusal(mentioning: "lunette-test")
+            bundle.change(["linux": ["resources": .null]])
+            let strict = try await bundle.runtime.command(
+                root: bundle.root, ["--rootless=false", "create", "--bundle", bundle.folder, bundle.id], workdir: bundle.folder
+            ).run(expecting: nil)
+            #expect(strict.code != 0 && strict.errorText.contains("permission denied"), "\(strict.errorText)")
         }
     }
 

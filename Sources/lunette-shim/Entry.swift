@@ -7,10 +7,12 @@ private func isExec() -> Bool {
         && header.kind == LNT_PLAN_EXEC.rawValue
 }
 
-/// `lunette-shim ID`: descriptors 3 to 6 are the plan, the first control connection, the state folder and the container's folder.
+/// `lunette-shim ID`: descriptors 3 to 6 are the plan, the first control connection, the state folder and the container's folder; or 3 is the
+/// connection alone and the others come over it.
 @_cdecl("lunette_shim_main")
 public func entry(_ argc: Int32, _ argv: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32 {
     let spawned = lnt_clock_monotonic()
+    if AwaitedPlan.isExpected, !AwaitedPlan.receive() { return 0 }
     var status = lnt_file_status()
     for fd: Int32 in 3...6 where lnt_fstat(fd, &status) < 0 {
         let usage: StaticString = "lunette-shim is started by lunette's engine (descriptors 3 to 6 are missing)\n"

@@ -7,7 +7,7 @@ import Testing
 @Suite struct CgroupPathTests {
     @Test(
         arguments: [
-            (nil, CgroupPath.components(["lunette-oci", "c1"])), ("", .components(["lunette-oci", "c1"])),
+            (nil, CgroupPath.components(["lunette-oci-c1"])), ("", .components(["lunette-oci-c1"])),
             ("/a/b", .components(["a", "b"])),
             ("//a/./b/", .components(["a", "b"])), ("a/b", .components(["lunette-oci", "a", "b"])),
             ("x.slice:y:z", .components(["lunette-oci", "x.slice:y:z"])),

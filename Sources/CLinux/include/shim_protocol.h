@@ -39,6 +39,9 @@ enum lnt_message_type {
   LNT_MSG_QUERY = 8,    // answered with STATE
   LNT_MSG_CONTINUE = 10,   // answers HOOKS: the launch goes on
   LNT_MSG_CLOSE_STDIN = 9,  // lnt_signal with process set: closes the program's stdin
+  // The first of all, in packets of up to eight descriptors, to a shim that was spawned ahead with its socket as descriptor 3 and nothing else:
+  // what is descriptor 3, 5, 6, 7… otherwise. id = how many there are in all.
+  LNT_MSG_PLAN = 12,
   LNT_MSG_OOM_POLICY = 11,  // lnt_signal: everyone = 1: an out-of-memory kill ends all (cgroup v1; v2's kernel does it by itself)
   // events
   LNT_MSG_STATE = 32,         // lnt_state

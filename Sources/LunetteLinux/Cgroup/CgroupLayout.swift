@@ -35,9 +35,9 @@ package struct CgroupLayout: Sendable, Equatable {
     package static func detect(mountinfo: String) -> CgroupLayout? {
         var legacy: [Hierarchy] = []
         var unified: Hierarchy?
-        for line in mountinfo.split(separator: "\n") {
+        for line in mountinfo.fields("\n") {
             // 36 35 98:0 /root /mount/point options [optional…] - type source super-options
-            let fields = line.split(separator: " ")
+            let fields = line.fields()
             guard let dash = fields.firstIndex(of: "-"), fields.count > dash + 3, fields.count > 4 else { continue }
             let point = unescape(fields[4])
             switch fields[dash + 1] {

@@ -20,13 +20,15 @@ extension ContainerCgroup {
     /// Removes what was made for the container: its own directories with the children that it made, then parents that are empty now.
     ///
     /// Directories that were there before stay, whatever is in them. Absent ones are done; a second call is harmless.
-    /// - Parameter patience: seconds for a process that is just dying.
+    /// - Parameters:
+    ///   - seconds: for a process that is just dying.
+    ///   - dropsCache: as `remove(patience:dropsCache:)` has it.
     /// - Returns: failures of the container's own directories; a parent that others use is none.
-    package func remove(owned: CgroupOwnership, patience seconds: Double = 2) -> [SystemCallError] {
+    package func remove(owned: CgroupOwnership, patience seconds: Double = 2, dropsCache: Bool = true) -> [SystemCallError] {
         let made = Set(owned.made)
         var own = self
         own.directories.removeAll { !made.contains($0.path) }
-        let failures = own.remove(patience: seconds)
+        let failures = own.remove(patience: seconds, dropsCache: dropsCache)
         let leaves = Set(directories.map(\.path))
         for path in owned.made.reversed() where !leaves.contains(path) { CgroupFile.removeIfEmpty(path) }
         return failures

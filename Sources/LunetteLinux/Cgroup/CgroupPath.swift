@@ -7,11 +7,12 @@ package enum CgroupPath: Sendable, Equatable {
     /// A scope of systemd's: its slice, and the two halves of the scope's name.
     case systemd(slice: String, prefix: String, name: String)
 
-    /// Relative paths and containers without one go below this.
+    /// Relative paths go below this; containers without one are called so beside it.
     package static let defaultParent = "lunette-oci"
 
     /// - Parameters:
-    ///   - text: `linux.cgroupsPath`: absolute = below the hierarchies' roots, relative = below `/lunette-oci`, nil or empty = `/lunette-oci/<id>`.
+    ///   - text: `linux.cgroupsPath`: absolute = below the hierarchies' roots, relative = below `/lunette-oci`, nil or empty =
+    ///     `/lunette-oci-<id>`: one directory to make in each hierarchy, and nobody to share a parent with.
     ///   - id: the container's.
     ///   - usesSystemd: `--systemd-cgroup`: the text is `slice:prefix:name`, nil or empty = a scope `lunette-<id>` of the default slice.
     ///   - field: what errors call it.
@@ -39,7 +40,7 @@ package enum CgroupPath: Sendable, Equatable {
         guard !components.contains("..") else { throw refuse("leads upwards (..)") }
         guard !components.contains(where: { $0.utf8.count > 255 }), text.utf8.count < 3800 else { throw refuse("is too long") }
         if text.isEmpty {
-            self = .components([Self.defaultParent, id])
+            self = .components(["\(Self.defaultParent)-\(id)"])
         } else if components.isEmpty {
             throw refuse("is the root of the hierarchy: every other process is in there")
         } else {

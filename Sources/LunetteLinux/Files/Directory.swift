@@ -137,12 +137,26 @@ package struct Directory: Sendable {
             // The mode given to open passes the umask; what was asked for is what is meant.
             try check(lnt_host_fchmod(file.number, mode), "chmod", "\(label)/\(temporary)")
             if durable { try file.synchronize() }
-            try rename(temporary, to: name)
+            if durable { try rename(temporary, to: name) } else { try swapIn(temporary, as: name) }
         } catch {
             _ = lnt_host_unlinkat(descriptor.number, temporary, 0)
             throw error
         }
         if durable { try descriptor.synchronize() }
+    }
+
+    /// Puts a new file in the place of an old one, which is swapped out and removed instead of renamed over: ext4 writes a file out at once
+    /// that is renamed over another (`auto_da_alloc` in ext4(5)), and its blocks are discarded when it goes. What a reboot ends anyway need never
+    /// reach the disk.
+    private func swapIn(_ temporary: String, as name: String) throws(SystemCallError) {
+        let (here, noReplace, exchange) = (descriptor.number, UInt32(1), UInt32(2))
+        var result = lnt_host_renameat2(here, temporary, here, name, noReplace)
+        if -result == ErrorNumber.exists {
+            result = lnt_host_renameat2(here, temporary, here, name, exchange)
+            if result == 0 { return try removeFile(temporary) }
+        }
+        // Removed in between, or a file system that knows neither.
+        if result < 0 { try rename(temporary, to: name) }
     }
 
     package func rename(_ name: String, to other: String, in target: Directory? = nil, exclusive: Bool = false) throws(SystemCallError) {

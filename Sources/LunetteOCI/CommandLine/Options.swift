@@ -28,8 +28,9 @@ struct Option: Sendable {
 /// Go's rules, which runc's callers rely on: `--name value`, `--name=value`, one dash or two, `--flag=false`, `--` ends the options. There is no
 /// bundling of short options, because `-ab` is one name to Go.
 struct Options: Sendable {
-    private(set) var values: [String: [String]] = [:]
-    private(set) var flags: [String: Bool] = [:]
+    // Lists, not tables: there are a handful, and a table's type is one more to set up at every start.
+    private var values: [(name: String, value: String)] = []
+    private var flags: [(name: String, isOn: Bool)] = []
     private(set) var arguments: [String] = []
 
     enum Order { case anywhere, beforeArguments }
@@ -70,8 +71,8 @@ struct Options: Sendable {
         switch option.argument {
         case .none:
             switch attached {
-            case nil, "true", "1"?: flags[option.name] = true
-            case "false"?, "0"?: flags[option.name] = false
+            case nil, "true", "1"?: flags.append((option.name, true))
+            case "false"?, "0"?: flags.append((option.name, false))
             default: throw LunetteError(.invalidArgument, "--\(option.name) takes no value but true or false")
             }
         case .value, .list:
@@ -79,13 +80,13 @@ struct Options: Sendable {
                 throw LunetteError(.invalidArgument, "--\(option.name) needs a value")
             }
             guard !value.utf8.contains(0) else { throw LunetteError(.invalidArgument, "--\(option.name) has a NUL byte") }
-            if case .list = option.argument { values[option.name, default: []].append(value) } else { values[option.name] = [value] }
+            values.append((option.name, value))
         }
     }
 
-    func flag(_ name: String) -> Bool { flags[name] ?? false }
-    func value(_ name: String) -> String? { values[name]?.last }
-    func list(_ name: String) -> [String] { values[name] ?? [] }
+    func flag(_ name: String) -> Bool { flags.last { $0.name == name }?.isOn ?? false }
+    func value(_ name: String) -> String? { values.last { $0.name == name }?.value }
+    func list(_ name: String) -> [String] { values.filter { $0.name == name }.map(\.value) }
 
     /// A whole number of an option, decimal.
     func number(_ name: String, in range: ClosedRange<Int64> = Int64.min...Int64.max) throws(LunetteError) -> Int64? {

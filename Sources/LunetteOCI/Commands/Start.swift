@@ -47,6 +47,7 @@ extension Container {
 
     /// Hooks after the end: a failure is told and changes nothing.
     func runPoststop(_ hooks: RuntimeSpec.Hooks, _ log: ErrorLog) {
+        guard !hooks.poststop.isEmpty else { return }
         let state = document(.stopped, pid: nil)
         Hooks.runAll(hooks.poststop, "poststop", state: state, folder: try? Directory(record.bundle)) { log.warn(ErrorLog.line($0)) }
     }

@@ -49,7 +49,7 @@ struct CgroupPlan {
             place = .site(site)
             let missing = site.missing()
             // Directories that aren't there yet have nobody in them.
-            let isNew = Set(site.cgroup.paths).isSubset(of: missing.made)
+            let isNew = site.cgroup.paths.allSatisfy(missing.made.contains)
             record = CgroupRecord(site.cgroup, owned: missing, isTaken: isNew)
         case .systemd(let slice, let prefix, let name):
             guard layout.version == .v2 else {

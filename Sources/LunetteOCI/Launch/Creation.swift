@@ -5,8 +5,8 @@ internal import LunetteSpec
 /// Makes one container, up to its gate: what `create` and `run` share. Its shim still holds it then: who dies before `release` or `start` takes
 /// it along.
 ///
-/// Everything that can be refused is refused before anything exists. Then: folder and record → cgroup → lunette-shim → record, pid file. A
-/// failure takes all of it apart again; after a kill, the record tells `delete` what to look for.
+/// Everything that can be refused is refused before anything exists but a lunette-shim that waits for its plan. Then: folder and record → cgroup
+/// → the shim gets its plan → record, pid file. A failure takes all of it apart again; after a kill, the record tells `delete` what to look for.
 struct Creation {
     struct Request {
         var id: String
@@ -56,6 +56,7 @@ struct Creation {
     let invocation: Invocation
 
     func create() throws(LunetteError) -> Created {
+        let session = try ShimSession(id: request.id)
         let bundle = try Bundle(request.bundle)
         let hooks = bundle.spec.hooks
         guard let process = bundle.spec.process else { throw LunetteError(.invalidArgument, "is required", path: "process") }
@@ -96,7 +97,7 @@ struct Creation {
                 preparation.cgroup = made.record.cgroup
                 planned = try preparation.plan()
             }
-            let session = try ShimSession(id: request.id, plan: planned.bytes, folder: held.directory, passed: planned.passed)
+            try session.carryOut(planned.bytes, folder: held.directory, passed: planned.passed)
             faultPoint("oci.create.spawned")
             let handover = try session.wait { pid throws(LunetteError) in
                 let state = container.document(.creating, pid: pid)

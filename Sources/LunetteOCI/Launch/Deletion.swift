@@ -29,7 +29,8 @@ struct Deletion {
         }
         report.step("scope") { () throws(LunetteError) in try container.record.cgroup.stopScope() }
         report.step("cgroup") { () throws(LunetteError) in
-            if let failure = cgroup.remove(owned: container.record.cgroup.owned).first { throw failure.lunette }
+            // As every other OCI runtime: whoever runs one after the other from one image reads its files once.
+            if let failure = cgroup.remove(owned: container.record.cgroup.owned, dropsCache: false).first { throw failure.lunette }
         }
         guard report.isClean else { return report }
         faultPoint("oci.delete.cgroup")

@@ -35,6 +35,7 @@ struct Execution {
     }
 
     func run() throws(LunetteError) -> Int32 {
+        let session = try ShimSession(id: container.id)
         let options = invocation.options
         let isDetached = options.flag("detach")
         let terminal = try TerminalOwner(
@@ -58,7 +59,7 @@ struct Execution {
                 spec, containerID: container.id, bundle: container.record.bundle, status: .running,
                 containerPID: container.record.initProcess?.pid),
             rootless: try Caller.current.rootless(spec), handover: handover)
-        let session = try ShimSession(id: container.id, plan: try plan.encoded(), folder: container.folder, passed: passed)
+        try session.carryOut(try plan.encoded(), folder: container.folder, passed: passed)
         let started = try session.wait { _ in }
         session.finish()
         if let pidFile = options.value("pid-file") { try PIDFile.write(started.pid, to: pidFile) }

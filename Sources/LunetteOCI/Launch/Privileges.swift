@@ -1,12 +1,13 @@
+internal import CLinux
 internal import LunetteLinux
 internal import LunetteSpec
 
 /// What this process may pass on to containers that share its user namespace.
 enum Privileges {
-    /// The permitted set, by capability number. Everything when /proc doesn't tell: the kernel then refuses by itself.
+    /// The permitted set, by capability number. Everything when the kernel doesn't tell: it then refuses by itself.
     static var grantable: UInt64 {
-        let line = readSmallFile("/proc/self/status")?.split(separator: "\n").first { $0.hasPrefix("CapPrm:") }
-        return line.flatMap { UInt64($0.dropFirst(7).trimmed, radix: 16) } ?? .max
+        var (effective, permitted, inheritable): (UInt64, UInt64, UInt64) = (0, 0, 0)
+        return lnt_capget(&effective, &permitted, &inheritable) == 0 ? permitted : .max
     }
 
     /// Says what of a process section's capabilities it will not have (config.md, "Linux Process": logged, no failure).

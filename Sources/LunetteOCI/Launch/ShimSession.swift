@@ -6,7 +6,8 @@ internal import LunetteSpec
 /// A `lunette-shim` that carries out one plan for us and leaves when the program is in other hands (`supervision = handover`).
 ///
 ///     lunette-oci                       lunette-shim
-///       │ spawn: 0 1 2 the program's, 3 plan, 4 socket, 5 6 the container's folder, 7… passed
+///       │ spawn: 0 1 2 the program's, 3 socket    before there is a plan: both get ready at once
+///       │ PLAN: the plan, the container's folder twice, what is passed ──────────────────────►
 ///       │ ◄───────────────── STATE
 ///       │ ◄───────────────── HOOKS        namespaces are there: createRuntime hooks
 ///       │ CONTINUE or ABORT ────────────►
@@ -26,20 +27,19 @@ final class ShimSession {
     private let socket: UnixSocket
     private let child: ProcessDescriptor
     private let id: String
+    private var isPlanned = false
 
-    /// - Parameters:
-    ///   - plan: encoded.
-    ///   - passed: fd 7 and on, as `HostSource.passed` counts.
-    init(id: String, plan: [UInt8], folder: Directory, passed: [FileDescriptor]) throws(LunetteError) {
+    /// Starts a shim that has no plan yet: it gets ready while the plan is made, and leaves when we do.
+    /// - Parameter id: what the shim is called by in a list of processes.
+    init(id: String) throws(LunetteError) {
         self.id = id
         let path = try ShimBinary.find(nil)
         do throws(SystemCallError) {
             let program = try ShimBinary.openReadOnly(path)
-            let memory = try SealedMemory.make("lunette-plan", plan)
             let (ours, theirs) = try UnixSocket.pair(kind: .packet)
-            var request = SpawnRequest(.descriptor(program), arguments: ["lunette-shim", id])
-            let streams = try [Int32](0...2).map { number throws(SystemCallError) in try FileDescriptor.duplicate(of: number) }
-            request.descriptors = streams + [memory, theirs.descriptor, folder.descriptor, folder.descriptor] + passed
+            var request = SpawnRequest(.descriptor(program), arguments: ["lunette-shim", id], descriptors: [])
+            for number: Int32 in 0...2 { request.descriptors.append(try FileDescriptor.duplicate(of: number)) }
+            request.descriptors.append(theirs.descriptor)
             child = try spawn(request)
             // From here on nobody can reach the mount that the shim runs from.
             program.close()
@@ -49,6 +49,32 @@ final class ShimSession {
             failure.message = "start lunette-shim for container \(id): \(failure.message)"
             throw failure
         }
+    }
+
+    /// A shim that never got a plan ends with its socket.
+    deinit { if !isPlanned { dismiss() } }
+
+    /// Hands the plan over, and what it names.
+    /// - Parameters:
+    ///   - plan: encoded.
+    ///   - folder: the container's.
+    ///   - passed: fd 7 and on, as `HostSource.passed` counts.
+    func carryOut(_ plan: [UInt8], folder: Directory, passed: [FileDescriptor]) throws(LunetteError) {
+        isPlanned = true
+        do throws(SystemCallError) {
+            let all = [try SealedMemory.make("lunette-plan", plan), folder.descriptor, folder.descriptor] + passed
+            let message = lnt_message(type: LNT_MSG_PLAN.rawValue, id: UInt32(all.count))
+            let atOnce = 8
+            for first in stride(from: 0, to: all.count, by: atOnce) {
+                try socket.send(
+                    withUnsafeBytes(of: message) { Array($0) }, descriptors: Array(all[first..<min(first + atOnce, all.count)]))
+            }
+        } catch { throw lost("\(error)") }
+    }
+
+    private func dismiss() {
+        socket.descriptor.close()
+        finish()
     }
 
     /// Waits until the container is created or the exec runs.

@@ -193,10 +193,13 @@ extension RuntimeSpec {
 
 extension FieldReader {
     fileprivate mutating func capabilityNames(_ key: String, unknown: inout [String]) throws(LunetteError) -> [Capability] {
-        var set: Set<Capability> = []
+        var list: [Capability] = []
         for text in try strings(key) ?? [] {
-            do { set.insert(try Capability(text)) } catch { if !unknown.contains(text) { unknown.append(text) } }
+            do {
+                let capability = try Capability(text)
+                if !list.contains(capability) { list.append(capability) }
+            } catch { if !unknown.contains(text) { unknown.append(text) } }
         }
-        return set.sorted()
+        return list.sorted()
     }
 }

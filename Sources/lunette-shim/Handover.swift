@@ -3,7 +3,7 @@ import CLinux
 /// The plan's `handover` record: somebody else looks after the container, and this shim leaves once it is made.
 ///
 ///     lunette-oci                     shim                                  process stage
-///         │ spawn ──────────────────────► │ … launch …                           │
+///         │ spawn, PLAN ────────────────► │ … launch …                           │
 ///         │ ◄──────────── HOOKS           │ ◄──────────────────── await-hooks    │   only with prestart or createRuntime hooks
 ///         │ CONTINUE ───────────────────► │ ────────────────────────────────────►│
 ///         │ ◄──────────── CREATED [pty]   │ ◄──────────────────── READY          │

@@ -83,7 +83,7 @@ struct LiveOperationTests {
     @Test func outOfMemoryEndsOneProcessOrAllByChoice() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let program = "sleep 60 & tail /dev/zero; echo survived; exec sleep 60"
+            let program = "sleep 600 & tail /dev/zero; echo survived; exec sleep 600"
             try await home.lunette("run", "-d", "--name", "one", "-m", "8m", image, "sh", "-c", program)
             try await home.lunette("run", "-d", "--name", "all", "-m", "8m", "--oom", "group", image, "sh", "-c", program)
             #expect("\(try await home.inspect("all")["degraded"] ?? "")".contains("oom") == false)

@@ -189,7 +189,7 @@ import Testing
             ])
             try await bundle.create()
             try await bundle.start()
-            #expect(try await bundle.cgroup("memory") == "\(folders[0])/lunette-oci/\(bundle.id)")
+            #expect(try await bundle.cgroup("memory") == "\(folders[0])/lunette-oci-\(bundle.id)")
             #expect(try await bundle.cgroupFile("memory.limit_in_bytes", of: "memory") == "67108864")
             #expect(try await bundle.cgroupFile("pids.max", of: "pids") == "50")
             try await bundle.call("update", "--pids-limit", "40", bundle.id)

@@ -61,6 +61,35 @@ struct RuntimeAttackTests {
         #expect(try await Command("sha256sum", shim).run().text == before)
     }
 
+    /// CVE-2016-9962: with CAP_SYS_PTRACE over our own user namespace a container sees what a joining process has open, whatever is dumpable.
+    @Test func joiningProcessesHaveNoFolderOfTheHostOpen() async throws {
+        let probe = try await CProbe.race.path()
+        try await withBundle { bundle in
+            try FileManager.default.copyItem(atPath: probe, toPath: "\(bundle.rootfs)/race")
+            bundle.change([
+                "process": [
+                    "args": ["/race", "folders", "/data/stop"],
+                    "capabilities": ["bounding": Self.capabilities, "effective": Self.capabilities, "permitted": Self.capabilities],
+                ]
+            ])
+            try await bundle.create()
+            try await bundle.start()
+            try await bundle.says("ready")
+            // A process that has a folder open is seen: the attack works.
+            let open = try bundle.runtime.command(
+                root: bundle.root,
+                ["exec", bundle.id, "/bin/sh", "-c", "exec 9</data; echo open; while [ ! -e /data/stop ]; do sleep 0.05; done"]
+            ).start()
+            try await bundle.says("FOLDER /data")
+            for _ in 0..<60 { try await bundle.call("exec", bundle.id, "/bin/true") }
+            try Data().write(to: URL(fileURLWithPath: "\(bundle.rootfs)/data/stop"))
+            try await bundle.says("looked")
+            _ = try await open.wait()
+            let seen = Set(ProbeAnswers(text: bundle.output).all("FOLDER"))
+            #expect(seen == ["/data"], "\(seen)")
+        }
+    }
+
     /// CVE-2024-21626, CVE-2016-9962.
     @Test func descriptorsOfTheCallerStayOutside() async throws {
         try await withBundle { bundle in

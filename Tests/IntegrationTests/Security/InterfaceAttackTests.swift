@@ -70,6 +70,9 @@ struct InterfaceAttackTests {
                 done
                 """
             ).run()
+            // Looked for along that path, it runs.
+            try await Command.shell("PATH=\(evil):$PATH; ls").run()
+            try FileManager.default.removeItem(atPath: ran)
             let image = try await home.load(.busybox)
             let variables = [
                 "PATH": "\(evil):/bin", "LD_PRELOAD": "\(evil)/x.so", "LD_LIBRARY_PATH": evil, "LUNETTE_SHIM": "\(evil)/lunette-shim",

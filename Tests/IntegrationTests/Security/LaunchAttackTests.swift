@@ -57,6 +57,13 @@ struct LaunchAttackTests {
         defer { canary.remove() }
         try await withLunette { home in
             let image = try await home.load(.busybox)
+            // A runtime that leaves a folder open and enters what it is told: the canary is read from inside its root.
+            let (root, outside) = (try await home.makeRoot("naive"), (canary.path as NSString).deletingLastPathComponent)
+            let naive = """
+                mkdir \(root)/proc; exec 7<\(outside)
+                unshare -m sh -c "mount -t proc proc \(root)/proc; exec chroot \(root) /bin/sh -c 'cd /proc/self/fd/7 && cat canary'"
+                """
+            if home.user == nil { #expect(canary.isLeaked(in: try await Command.shell(naive).run().stdout)) }
             for folder in ["/proc/self/fd/7", "/proc/self/fd/8/..", "/proc/1/root", "/proc/self/cwd"] {
                 #expect(try await home.lunette("run", "--rm", "-w", folder, image, "pwd", expecting: nil).code != 0, "\(folder)")
             }
@@ -91,6 +98,10 @@ struct LaunchAttackTests {
             for (index, link) in [target, "../../../../../../../..\(target)", "/tmp/chain", "tmp"].enumerated() {
                 let root = try await home.makeRoot("\(name)\(index)")
                 try await Command.shell("ln -s \(target) \(root)/tmp/chain && ln -s '\(link)' \(root)/\(name)").run()
+                if index < 2 {
+                    // Made by name, a mount point is the host's.
+                    try await Command.shell("mkdir \(root)/\(name)/made && rmdir \(target)/made").run()
+                }
                 let finished = try await home.run(root: root, "echo started")
                 #expect(!finished.text.contains("started"), "\(name) -> \(link)")
                 #expect(try FileManager.default.contentsOfDirectory(atPath: target) == [], "\(name) -> \(link)")
@@ -134,6 +145,8 @@ struct LaunchAttackTests {
         try await withLunette { home in
             let fifo = try await home.makeRoot("fifo")
             try await Command.shell("rm \(fifo)/etc/passwd \(fifo)/etc/group && mkfifo \(fifo)/etc/passwd \(fifo)/etc/group").run()
+            // Whoever opens it by name and waits goes on waiting.
+            #expect(try await Command("timeout", "0.2", "cat", "\(fifo)/etc/passwd").run(expecting: nil).code == 124)
             #expect(try await home.run(root: fifo, "echo started", user: "app").code != 0)
             let huge = try await home.makeRoot("huge")
             try await Command.shell("truncate -s 10G \(huge)/etc/passwd").run()
@@ -155,6 +168,8 @@ struct LaunchAttackTests {
             try await Command.shell(
                 "mknod \(root)/mem c 1 1; mknod \(root)/zero c 1 5; mknod \(root)/disk b 254 0; chmod 666 \(root)/mem \(root)/zero \(root)/disk"
             ).run()
+            // In a root that isn't nodev they do.
+            #expect(try await Command.shell("head -c 1 \(root)/zero | od -An -tx1").run().text == " 00")
             let finished = try await home.run(root: root, "for n in mem zero disk; do cat < /$n > /tmp/x && echo opened $n; done; true")
             #expect(!finished.text.contains("opened"), "\(finished.text)")
         }

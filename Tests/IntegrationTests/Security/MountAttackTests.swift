@@ -59,6 +59,8 @@ struct MountAttackTests {
                 "run", "--rm", "--read-only", "-v", "data:/data", "-v", "\(source):/host:ro", image, "sh", "-c", line)
             #expect(!finished.text.contains("wrote") && !finished.text.contains("remounted"), "\(finished.text)")
             #expect(finished.text.contains("x"), "a volume stays writable")
+            let writable = try await home.lunette("run", "--rm", "-v", "\(source):/host", image, "sh", "-c", line, expecting: nil)
+            for path in ["/x", "/host/x", "/host/below/x"] { #expect(writable.lines.contains("wrote \(path)"), "\(writable.text)") }
         }
     }
 
@@ -131,6 +133,8 @@ struct MountAttackTests {
             // Folders let nobody else list; a plain file is readable only below a folder that nobody else may enter.
             let top = try await Command.shell("stat -c %a \(home.root) \(home.state)").run().lines
             #expect(top.allSatisfy { $0 == "700" || $0 == "711" || $0 == "701" }, "\(top)")
+            // It leaves when nothing needs it.
+            try await home.lunette("ps")
             let socket = try await Command.shell("stat -c %a \(home.state)/engine.sock").run().text
             #expect(socket == "600")
             if top.contains(where: { $0 != "700" }) { #expect(open.isEmpty, "\(open)") }

@@ -59,7 +59,11 @@ struct PathRaceTests {
         try await race("mkdir", "data/dir/made", canary: "made") { bundle, outside, start in
             bundle.mount(
                 ["destination": "/data/dir/made", "type": "tmpfs", "source": "tmpfs"],
-                ["destination": "/data/dir/de/ep/file", "type": "bind", "source": "/proc/version", "options": ["bind"]])
+                ["destination": "/data/dir/de/ep/file", "type": "bind", "source": "/proc/version", "options": ["bind"]],
+                ["destination": .string("/\(bundle.id)/made"), "type": "tmpfs", "source": "tmpfs"])
+            bundle.cleanUp.add("remove what was made on the host") {
+                for folder in ["/\(bundle.id)/made", "/\(bundle.id)"] { rmdir(folder) }
+            }
             bundle.change(["process": ["args": ["/bin/sh", "-c", "echo ran; cat /data/dir/canary 2>/dev/null"]]])
             try bundle.write()
             let racer = try await start()
@@ -69,6 +73,8 @@ struct PathRaceTests {
             #expect(!said.contains { $0.contains("canary ") && !$0.hasPrefix("lunette-oci") })
             #expect(try FileManager.default.contentsOfDirectory(atPath: outside).sorted() == ["canary", "work"])
             #expect(try FileManager.default.contentsOfDirectory(atPath: "\(outside)/work") == [])
+            // The same path of the host's: a root that isn't one.
+            #expect(!FileManager.default.fileExists(atPath: "/\(bundle.id)"))
         }
     }
 

@@ -66,6 +66,8 @@ struct SoakTests {
                     """
                 try await home.script(script, timeout: .seconds(580))
             }
+            // It would leave between two scripts that come late; who listens keeps it.
+            let listener = try home.command(["events"]).start()
             try await execute(30)
             let engine = try #require(home.enginePID())
             let shim = try Self.parent(of: pid_t(try await home.inspect("c")["pid"] as? Int ?? 0))
@@ -83,6 +85,8 @@ struct SoakTests {
             #expect(after.0.privateKiB < before.0.privateKiB + 6 << 10)
             #expect(after.1.privateKiB <= before.1.privateKiB + 64)
             #expect(try await home.lunette("-e", "return #lunette.container.get('c'):processes()").text < "3")
+            listener.signal(SIGKILL)
+            _ = try await listener.wait()
         }
     }
 

@@ -141,11 +141,11 @@ if let fuzz = Context.environment["LUNETTE_FUZZ"] {
                 linkerSettings: linkerSettings),
         ]
     } else {
-        package.targets.removeAll { !["CLinux", "CSeccomp", "LunetteSpec", "LunetteLinux"].contains($0.name) }
+        package.targets.removeAll { !["CLinux", "CSeccomp", "LunetteSpec", "LunetteLinux", "LunetteAPI"].contains($0.name) }
         for target in package.targets where target.name.hasPrefix("Lunette") { target.swiftSettings = swiftSettings }
         package.targets.append(
             .executableTarget(
-                name: "lunette-fuzz", dependencies: ["LunetteSpec", "LunetteLinux"], path: "Tests/Fuzz/Spec",
+                name: "lunette-fuzz", dependencies: ["LunetteSpec", "LunetteLinux", "LunetteAPI"], path: "Tests/Fuzz/Spec",
                 swiftSettings: swiftSettings, linkerSettings: linkerSettings))
     }
 }

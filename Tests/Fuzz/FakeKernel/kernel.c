@@ -412,6 +412,7 @@ ANSWERS(lnt_pidfd_send_signal, (int pidfd, int signal),)
 ANSWERS(lnt_prctl, (int option, unsigned long argument),)
 ANSWERS(lnt_capset, (uint64_t effective, uint64_t permitted, uint64_t inheritable),)
 ANSWERS(lnt_set_ids, (uid_t uid, gid_t gid),)
+uid_t lnt_effective_uid(void) { return byte() & 1 ? 1000 : 0; }
 ANSWERS(lnt_act_as, (uid_t uid),)
 ANSWERS(lnt_set_fsids, (uid_t uid, gid_t gid),)
 ANSWERS(lnt_sethostname, (const char *name), text(name))
@@ -443,6 +444,8 @@ ANSWERS(lnt_mount, (const char *source, const char *target, const char *type, un
         text(source); text(target); text(type); text(data))
 ANSWERS(lnt_umount, (const char *target, int flags), text(target))
 OPENS(lnt_overlay_by_number, (const char *options, const char *target), text(options); text(target))
+
+OPENS(lnt_watch_v1, (int file, const char *control), text(control))
 
 OPENS_PATH(lnt_open, (const char *path, int flags, mode_t mode))
 OPENS_PATH(lnt_openat, (int dir, const char *path, int flags, mode_t mode))

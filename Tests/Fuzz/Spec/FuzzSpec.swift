@@ -1,8 +1,9 @@
 import Foundation
+import LunetteAPI
 import LunetteLinux
 import LunetteSpec
 
-// libFuzzer's entry for what is read in full Swift. LUNETTE_FUZZ_TARGET: config or seccomp. A crash, a trap or a broken promise is a finding;
+// libFuzzer's entry for what is read in full Swift. LUNETTE_FUZZ_TARGET: config, seccomp or wire. A crash, a trap or a broken promise is a finding;
 // an error with a path is what bad input is owed.
 
 // SAFETY: set by the first line of the process, read by its one thread.
@@ -18,16 +19,17 @@ private func runDriver(_ argc: UnsafeMutablePointer<CInt>, _ argv: UnsafeMutable
 @_cdecl("lunette_fuzz_main")
 public func entry(_ argc: CInt, _ argv: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> CInt {
     let environment = ProcessInfo.processInfo.environment
+    target = environment["LUNETTE_FUZZ_TARGET"] ?? "config"
     if let folder = environment["LUNETTE_FUZZ_SEEDS"] {
-        do { try Seeds.write(to: folder) } catch { fatalError("\(error)") }
+        do { try target == "wire" ? Seeds.writeFrames(to: folder) : Seeds.writePlans(to: folder) } catch { fatalError("\(error)") }
         return 0
     }
-    target = environment["LUNETTE_FUZZ_TARGET"] ?? "config"
     var (argc, argv) = (argc, argv)
     return runDriver(&argc, &argv) { data, size in
         let bytes = Array(UnsafeBufferPointer(start: data, count: size))
         switch target {
         case "seccomp": fuzzSeccomp(bytes)
+        case "wire": fuzzWire(bytes)
         default: fuzzConfig(bytes)
         }
         return 0
@@ -81,4 +83,49 @@ private func check(_ program: [UInt8]) {
         }
     }
     precondition(instructions.last!.code == BPFInstruction.Code.return)
+}
+
+/// What the engine's socket gets: a stream in pieces → frames → requests → arguments checked against the registry.
+///
+///     input = size of a piece u8 | the stream
+private func fuzzWire(_ bytes: [UInt8]) {
+    guard let first = bytes.first else { return }
+    var rest = bytes.dropFirst()
+    let piece = max(1, Int(first))
+    while !rest.isEmpty {
+        // Where a frame ends doesn't depend on how its bytes arrive.
+        guard let end = frameEnd(of: rest, inPiecesOf: rest.count), end == frameEnd(of: rest, inPiecesOf: piece) else {
+            precondition(frameEnd(of: rest, inPiecesOf: piece) == nil, "the same bytes in pieces make a frame")
+            return
+        }
+        precondition(end > 0 && end <= rest.count)
+        fuzzFrame(Array(rest.prefix(end)))
+        rest = rest.dropFirst(end)
+    }
+}
+
+private func frameEnd(of stream: ArraySlice<UInt8>, inPiecesOf size: Int) -> Int? {
+    var scanner = WireScanner(limit: 1 << 14)
+    var arrived = 0
+    while arrived < stream.count {
+        arrived = min(stream.count, arrived + size)
+        do { if let end = try scanner.end(in: stream.prefix(arrived)) { return end } } catch { return nil }
+    }
+    return nil
+}
+
+private func fuzzFrame(_ bytes: [UInt8]) {
+    guard let frame = try? WireFrame(decoding: bytes) else { return }
+    let written = frame.encoded
+    guard let again = try? WireFrame(decoding: written), again.encoded == written else {
+        fatalError("what was written isn't read as the same: \(frame)")
+    }
+    guard case .request(_, let method, let params) = frame else { return }
+    let peer = Actor(uid: 1000, gid: 1000, pid: 1)
+    guard let request = try? APIRequest(method: method, params: params, peer: peer, freshID: { "id" }) else { return }
+    precondition(request.actor.uid == 1000, "a peer says who it is")
+    guard let function = APIRegistry.function(method), (try? APIRegistry.check(request.arguments, for: function)) != nil else { return }
+    _ = APIRegistry.withAbsolutePaths(request.arguments, for: function, directory: "/")
+    // The schema says what a container's fields are, the spec's reader what they mean.
+    if method.hasPrefix("container."), let spec = try? ContainerSpec(request.arguments) { precondition(!spec.value.isNull) }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import LunetteAPI
 import LunetteSpec
 
 /// First inputs: what the planner makes is the best start for who reads plans.
@@ -12,8 +13,17 @@ enum Seeds {
     ]
 
     /// Inputs of `shim` as FakeKernel/harness.c takes them.
-    static func write(to folder: String) throws {
+    static func writePlans(to folder: String) throws {
         func save(_ name: String, _ bytes: [UInt8]) throws { try Data(bytes).write(to: URL(filePath: "\(folder)/\(name)")) }
+        /// One input for each process that a launch has: the shim itself, the namespace stage, pid 1, the program's process, its courier, an
+        /// exec's join and program; nothing fails.
+        func save(_ name: String, plan bytes: [UInt8]) throws {
+            let head = [UInt8(0), UInt8(bytes.count & 0xff), UInt8(bytes.count >> 8)]
+            for children: UInt8 in [0, 1, 3, 7, 15, 2, 6] {
+                let news: [UInt8] = children & 1 == 1 ? [] : (0..<400).map { UInt8(truncatingIfNeeded: $0 &* 37) }
+                try save("\(name)-\(children)", head + bytes + [UInt8](repeating: 0, count: 9) + [children] + news)
+            }
+        }
         let args: Value = ["image": "x", "args": ["/bin/true"], "env": ["A": "b"], "user": "1000:5"]
         let more: [Value] = [
             [:], ["tty": true, "init": false], ["network": "host", "security": ["user_namespace": false]],
@@ -35,14 +45,43 @@ enum Seeds {
                             ], dialect: .oci))
                     plan.process.seccompListener = SeccompListenerPlan(listened, containerID: "c", bundle: "/b", status: .creating)
                 }
-                let bytes = try plan.encoded()
-                let head = [UInt8(0), UInt8(bytes.count & 0xff), UInt8(bytes.count >> 8)]
-                // The shim itself, the namespace stage, pid 1, the program's process, its courier, an exec's join and program; nothing fails.
-                for children: UInt8 in [0, 1, 3, 7, 15, 2, 6] {
-                    let news: [UInt8] = children & 1 == 1 ? [] : (0..<400).map { UInt8(truncatingIfNeeded: $0 &* 37) }
-                    try save("plan-\(number)-\(kind)-\(children)", head + bytes + [UInt8](repeating: 0, count: 9) + [children] + news)
-                }
+                try save("plan-\(number)-\(kind)", plan: try plan.encoded())
             }
         }
+        for (name, isPrivileged) in [("root", true), ("user", false)] {
+            try save("sandbox-\(name)", plan: try sandbox(isPrivileged: isPrivileged).encoded())
+        }
+    }
+
+    /// Everything that only a sandbox's plan has: an attendant, a tree's layer in memory, Landlock, and the trees of an ordinary user.
+    private static func sandbox(isPrivileged: Bool) throws(LunetteError) -> LaunchPlan {
+        var facts = SandboxFacts(
+            directory: "/src", home: "/home", userName: "u", uid: isPrivileged ? 0 : 1000, gid: isPrivileged ? 0 : 1000,
+            isPrivileged: isPrivileged)
+        facts.system = [.tree(path: "/usr", kind: .directory), .link(path: "/bin", target: "usr/bin")]
+        for path in ["/src", "/opt"] { facts.found[path] = .init(path: path, kind: .directory) }
+        facts.landlockABI = 7
+        facts.seccompProgram = [6, 0, 0, 0, 0, 0, 0xff, 0x7f]
+        facts.listenerProgram = facts.seccompProgram
+        if isPrivileged { facts.limits = .cgroup(v1: ["/sys/fs/cgroup/pids/s"], v2: nil, oomEvents: nil) }
+        var spec = SandboxSpec(args: ["/bin/true"])
+        (spec.allowWrite, spec.privateWrite, spec.hide) = (["/src"], ["/opt"], ["/src/.git"])
+        (spec.connectPorts, spec.reportsDenied) = ([443], true)
+        return try SandboxPlanner.plan(spec, facts)
+    }
+
+    /// Inputs of `wire`: a request for each function, with each of its arguments.
+    static func writeFrames(to folder: String) throws {
+        for function in APIRegistry.engineFunctions {
+            var arguments = ValueMap()
+            for argument in function.arguments { arguments[argument.name] = "x" }
+            let context: Value = ["id": "i", "version": 1, "deadline": 1.5, "cause": ["c"], "script": "s.lua", "line": 1, "files": 0]
+            let frame = WireFrame.request(id: 1, method: function.name, params: [.map(arguments), context]).encoded
+            try Data([7] + frame).write(to: URL(filePath: "\(folder)/\(function.name)"))
+        }
+        let others: [WireFrame] = [
+            .response(id: 1, error: LunetteError(.notFound, "x"), result: .null), .notification(method: WireMethod.credit, params: [1, 2]),
+        ]
+        try Data([255] + others.flatMap(\.encoded)).write(to: URL(filePath: "\(folder)/others"))
     }
 }

@@ -8,6 +8,10 @@ package struct SandboxArguments: Sendable, Equatable {
     package var args: [String] = []
     package var explains = false
     package var wantsHelp = false
+    /// What is said of the sandbox is JSON: the explanation on stdout (with a command: stderr), the result as the last line of stderr.
+    package var wantsJSON = false
+    /// Our terminal as it is, instead of one of its own.
+    package var sharesTerminal = false
     /// The working folder is only read when no rule says anything.
     package var isReadOnly = false
 
@@ -35,6 +39,9 @@ package struct SandboxArguments: Sendable, Equatable {
             "--private", field: "private", kind: .list, value: "PATH", "Change a folder for this run only: what is written is thrown away."),
         Option("--hide", field: "hide", kind: .list, value: "PATH", "Leave something out of what is allowed."),
         Option("--tmpfs", field: "tmpfs", kind: .list, value: "PATH[:size=SIZE]", "An empty folder in memory."),
+        Option(
+            "--scratch", field: "scratch", kind: .text, value: "SIZE",
+            "What /tmp, the home folder and each private layer may hold (an eighth of the memory)."),
         Option("--dev", field: "devices", kind: .list, value: "PATH", "A device node, such as /dev/kvm."),
         Option("--no-system", kind: .special, "Without /usr, /bin, /lib and the few files of /etc that every program reads."),
         Option("--read-only", kind: .special, "Only read the working folder."),
@@ -55,6 +62,10 @@ package struct SandboxArguments: Sendable, Equatable {
         Option("--no-landlock", kind: .special, "Without Landlock."),
         Option(
             "--report", field: "report", kind: .flag, "At the end, name what was asked for outside the rules and the flag that allows it."),
+        Option(
+            "--best-effort", field: "best_effort", kind: .flag, "Run it also where a limit that was asked for can't be held, and say so."),
+        Option("--no-tty", kind: .special, "Use this terminal as it is: no terminal of its own, no job control."),
+        Option("--format", kind: .special, value: "text|json", "How --explain and what is said at the end are written (text)."),
         Option("--explain", kind: .special, "Say first which layer holds what; without a command, only that."),
         Option("--help", "-h", kind: .special, "Show this help."),
     ]
@@ -136,6 +147,12 @@ package struct SandboxArguments: Sendable, Equatable {
             case "--keep-env": table["inherit_env"] = true
             case "--no-landlock": table["landlock"] = false
             case "--explain": explains = true
+            case "--no-tty": sharesTerminal = true
+            case "--format":
+                guard value == "text" || value == "json" else {
+                    throw Self.wrong("--format: \"\(displayable(value))\" is not one of text, json")
+                }
+                wantsJSON = value == "json"
             case "--env": try addVariable(value)
             default: wantsHelp = true
             }

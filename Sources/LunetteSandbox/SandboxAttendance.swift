@@ -9,6 +9,9 @@ final class SandboxAttendance {
     private let child: ProcessDescriptor
     private let spec: SandboxSpec
     private let report: AccessReport?
+    private let hasTerminal: Bool
+    /// Once the program has its terminal, when it gets one.
+    private var relay: TerminalRelay?
     private var deadline: Double?
     private var exit: SandboxExit?
     private var failure: LunetteError?
@@ -18,6 +21,7 @@ final class SandboxAttendance {
     init(_ plan: [UInt8], _ streams: SandboxRun.Streams, _ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
         self.spec = spec
         report = spec.reportsDenied ? try AccessReport(spec, facts) : nil
+        hasTerminal = facts.terminal != nil
         deadline = spec.timeout.map { SystemClock.monotonic + $0 }
         let path = try ShimBinary.find(nil)
         do throws(SystemCallError) {
@@ -46,6 +50,8 @@ final class SandboxAttendance {
 
     /// Waits for the end of everything.
     func wait(signals: Int32, cancel: Int32) throws(LunetteError) -> SandboxExit {
+        // Before anybody prints what is thrown or returned.
+        defer { relay?.restore() }
         while exit == nil, failure == nil {
             var polls = [
                 pollfd(fd: socket.descriptor.number, events: Int16(POLLIN), revents: 0),
@@ -53,10 +59,11 @@ final class SandboxAttendance {
                 pollfd(fd: cancel, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: report?.listener?.number ?? -1, events: Int16(POLLIN), revents: 0),
             ]
+            relay?.watch(&polls)
             let left = deadline.map { max(0, $0 - SystemClock.monotonic) }
             // Rounded up: waking early would turn once more for nothing.
             let milliseconds = left.map { Int32(min(($0 * 1000).rounded(.up), 1e9)) } ?? -1
-            let count = poll(&polls, 4, milliseconds)
+            let count = poll(&polls, nfds_t(polls.count), milliseconds)
             if count < 0, errno != EINTR { throw LunetteError(.io, "wait for the sandbox: \(errnoText(errno))", errno: errno) }
             if let deadline, SystemClock.monotonic >= deadline { timeOut() }
             if count <= 0 { continue }
@@ -64,8 +71,11 @@ final class SandboxAttendance {
             if polls[0].revents != 0 { receive() }
             if polls[1].revents != 0 { passOn(signals) }
             if polls[2].revents != 0, !isEnding { end() }
+            relay?.move(Array(polls[4...]))
         }
         try finish()
+        // Nobody is left who could write to it.
+        relay?.drain()
         if let failure { throw failure }
         var exit = exit!
         exit.denied = report?.denied ?? []
@@ -111,11 +121,34 @@ final class SandboxAttendance {
         while true {
             let number = lnt_next_signal(signals)
             if number == 0 { return }
+            if hasTerminal, followTerminal(number) { continue }
             if [SIGCHLD, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGURG, SIGPIPE].contains(number) { continue }
             if number == SIGINT || number == SIGTERM { interrupts += 1 }
             // Whoever asks a third time means it.
             if interrupts >= 3 { end() } else { signal(number, everyone: 2) }
         }
+    }
+
+    /// What concerns our own terminal and not the program's, whose line discipline makes signals of keys by itself.
+    private func followTerminal(_ number: Int32) -> Bool {
+        switch number {
+        case SIGWINCH: relay?.resize()
+        case SIGTSTP:
+            // The shell gets its terminal back as it was, and the sandbox runs on.
+            relay?.restore()
+            kill(getpid(), SIGSTOP)
+            comeBack()
+        case SIGCONT: comeBack()
+        default: return false
+        }
+        return true
+    }
+
+    private func comeBack() {
+        // Continued in the background, the terminal is still the shell's.
+        guard tcgetpgrp(0) == getpgrp() else { return }
+        relay?.makeRaw()
+        relay?.resize()
     }
 
     private func receive() {
@@ -136,6 +169,13 @@ final class SandboxAttendance {
                     .internal, "lunette-shim speaks another version", hint: "install lunette and lunette-shim from one release")
                 return
             }
+        case LNT_MSG_CREATED:
+            guard hasTerminal, let master = message.descriptors.first else { return }
+            do throws(LunetteError) { relay = try TerminalRelay(master, keepsOpen: true) } catch {
+                failure = error
+                return
+            }
+            relay?.resize()
         case LNT_MSG_STARTED: isRunning = true
         case LNT_MSG_LISTENER: report?.listener = message.descriptors.first
         case LNT_MSG_EXITED:
@@ -179,6 +219,10 @@ enum SandboxFailure {
             error.code = .unsupported
             error.hint =
                 "ordinary users may make no user namespaces here: see /proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"
+        case (.namespaces, "clone3", ENOSYS):
+            error.code = .unsupported
+            error.hint =
+                "a sandbox or a container around this one refuses namespaces: run it outside of that, or let the outer one have them"
         case (.mount, _, EPERM) where failure.path == "/proc":
             error.hint = "parts of /proc are masked where this runs (another container?): a fresh one can't be mounted here"
         case (.execute, _, ENOENT):

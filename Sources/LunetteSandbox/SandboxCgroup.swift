@@ -5,6 +5,8 @@ internal import LunetteSpec
 /// The cgroup of one sandbox: only in the hierarchies that its limits need, since each costs a start its share.
 struct SandboxCgroup {
     let cgroup: ContainerCgroup
+    /// Those of a user, whose own folder is left as it was found; root's stands for the next.
+    let cgroups: Cgroups?
 
     /// Makes the cgroup that the spec's limits ask for, and notes in `facts` how they are held.
     /// - Returns: nil when there is nothing to hold or nobody to hold it; the reason is in `facts.limits`.
@@ -12,21 +14,19 @@ struct SandboxCgroup {
     static func make(_ spec: SandboxSpec, _ facts: inout SandboxFacts) throws(LunetteError) -> SandboxCgroup? {
         let resources = spec.resources
         // An ordinary user's tasks are counted by the kernel in the user namespace; only root needs a cgroup for them.
-        let tasks = resources.pids ?? (facts.uid == 0 ? ResourceSpec.defaultPids : -1)
+        let tasks = facts.uid == 0 ? resources.pids ?? ResourceSpec.defaultPids : -1
         let needed = controllers(resources, tasks)
         guard !needed.isEmpty else { return nil }
-        guard facts.isPrivileged else {
-            facts.limits = .none("no cgroup is delegated to this user")
-            return nil
-        }
-        guard var layout = CgroupLayout.detect() else {
-            facts.limits = .none("no cgroup file system is mounted")
+        var layout: CgroupLayout
+        do throws(LunetteError) { layout = try usable(facts) } catch {
+            facts.limits = .none(error.message)
             return nil
         }
         if layout.version == .v1 {
             layout.hierarchies = layout.hierarchies.filter { !needed.isDisjoint(with: $0.controllers) }
             guard !layout.hierarchies.isEmpty else {
-                facts.limits = .none("none of the cgroup controllers is mounted")
+                facts.limits = .none(
+                    facts.isPrivileged ? "none of the cgroup controllers is mounted" : "the cgroups given to this user hold other limits")
                 return nil
             }
         }
@@ -35,7 +35,7 @@ struct SandboxCgroup {
         sweep(cgroups)
         let cgroup: ContainerCgroup
         do throws(LunetteError) { cgroup = try cgroups.create("s\(getpid())-\(UInt64(SystemClock.monotonic * 1e6))") } catch {
-            // A read-only or foreign cgroup tree: said, not hidden, and no reason to run nothing.
+            // A read-only or foreign cgroup tree holds nothing.
             guard error.code == .denied else { throw error }
             facts.limits = .none(error.message)
             return nil
@@ -46,7 +46,18 @@ struct SandboxCgroup {
         }
         facts.limits = .cgroup(
             v1: cgroup.joinPathsV1, v2: cgroup.joinPathV2, oomEvents: resources.memory == nil ? nil : cgroup.outOfMemoryFile)
-        return SandboxCgroup(cgroup: cgroup)
+        return SandboxCgroup(cgroup: cgroup, cgroups: facts.isPrivileged ? nil : cgroups)
+    }
+
+    /// - Throws: why there is none, in words.
+    private static func usable(_ facts: SandboxFacts) throws(LunetteError) -> CgroupLayout {
+        guard facts.isPrivileged else {
+            let layout = CgroupLayout.prepared(forUser: facts.uid)
+            guard !layout.hierarchies.isEmpty else { throw LunetteError(.unsupported, "no cgroup is delegated to this user") }
+            return layout
+        }
+        guard let layout = CgroupLayout.detect() else { throw LunetteError(.unsupported, "no cgroup file system is mounted") }
+        return layout
     }
 
     /// Removes what killed callers left: their sandboxes ended with them, and an empty cgroup stayed.
@@ -60,9 +71,9 @@ struct SandboxCgroup {
 
     private static func controllers(_ resources: ResourceSpec, _ tasks: Int64) -> Set<String> {
         var needed: Set<String> = []
-        if resources.memory != nil { needed.insert("memory") }
+        if resources.memory != nil || resources.memoryReservation != nil { needed.insert("memory") }
         if resources.cpus != nil || resources.cpuShares != nil { needed.insert("cpu") }
-        if resources.cpuset != nil { needed.insert("cpuset") }
+        if resources.cpuset != nil || resources.cpusetMemory != nil { needed.insert("cpuset") }
         if resources.ioWeight != nil { needed.insert("blkio") }
         if tasks > 0 { needed.insert("pids") }
         return needed
@@ -77,6 +88,7 @@ struct SandboxCgroup {
         limits.cpus = resources.cpus
         limits.cpuShares = resources.cpuShares
         limits.cpuset = resources.cpuset
+        limits.memoryNodes = resources.cpusetMemory
         limits.ioWeight = resources.ioWeight
         if tasks > 0 { limits.pids = tasks }
         if resources.oom == .group { limits.killGroupOnOOM = true }
@@ -84,5 +96,9 @@ struct SandboxCgroup {
     }
 
     /// Removes it; nothing runs in it any more.
-    func remove() -> [SystemCallError] { cgroup.remove() }
+    func remove() -> [SystemCallError] {
+        let failures = cgroup.remove()
+        cgroups?.removeEmptyParents()
+        return failures
+    }
 }

@@ -20,21 +20,33 @@ package enum SandboxCommandLine {
         let table = try arguments.policy.map(policy)
         let home = SandboxFactsReader.homeFolder()
         let spec = try arguments.spec(policy: table, directory: directory, home: home)
-        let sandbox = try SandboxRun(spec, directory: directory)
+        let terminal = arguments.sharesTerminal || spec.args.isEmpty ? nil : SandboxFactsReader.terminal()
+        let sandbox = try SandboxRun(spec, directory: directory, terminal: terminal)
         if arguments.explains {
-            for line in try sandbox.explanation() { write(spec.args.isEmpty ? 1 : 2, line + "\n") }
+            let entries = try sandbox.explanation()
+            let text =
+                arguments.wantsJSON
+                ? JSON.encode(.array(entries.map(\.value))) + "\n" : entries.map { $0.line + "\n" }.joined()
+            write(spec.args.isEmpty ? 1 : 2, text)
             if spec.args.isEmpty { return 0 }
         }
-        let streams = try SandboxRun.Streams.inherited()
+        var streams = try SandboxRun.Streams.inherited()
+        // What is typed is for whoever has the terminal; the kernel stops readers in the background only where it is their own.
+        if SandboxFactsReader.isInBackground() { streams.input = nil }
         // Blocked before anything runs: a Ctrl-C in between is passed on, not lost and not ours.
         let signals = lnt_signalfd_all()
         if signals < 0 { throw LunetteError(.io, "listen for signals", errno: -signals) }
         let exit = try sandbox.run(streams, signals: signals)
+        report(exit, spec, isJSON: arguments.wantsJSON)
+        return exit.code
+    }
+
+    private static func report(_ exit: SandboxExit, _ spec: SandboxSpec, isJSON: Bool) {
+        if isJSON { return write(2, JSON.encode(exit.value) + "\n") }
         for words in exit.notEnforced { write(2, "lunette: warning: \(words)\n") }
         if exit.isTimedOut { write(2, "lunette: the sandbox was killed after \(spec.timeout ?? 0) s\n") }
         if exit.isOutOfMemory { write(2, "lunette: the sandbox ran out of memory\n") }
         for access in exit.denied { write(2, access.line + "\n") }
-        return exit.code
     }
 
     package static var help: String {

@@ -29,6 +29,8 @@ package enum SandboxFactsReader {
             }
             facts.devices.append(found)
         }
+        let memory = Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE)))
+        facts.scratch = spec.scratch ?? min(memory / 8, spec.resources.memory ?? .max)
         facts.landlockABI = Int(max(0, lnt_landlock_abi()))
         for resource in [UInt32(2), 6] {
             var limit = rlimit()
@@ -121,5 +123,22 @@ extension SandboxFactsReader {
     static func homeFolder() -> String {
         let home = ownEnvironment()["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "/"
         return resolved(home) ?? home
+    }
+
+    /// Whether our input is a terminal that somebody else has just now.
+    static func isInBackground() -> Bool {
+        guard isatty(0) == 1 else { return false }
+        let foreground = tcgetpgrp(0)
+        return foreground > 0 && foreground != getpgrp()
+    }
+
+    /// The size of our terminal where it is ours to give keys from: input and output, and not somebody else's in the foreground.
+    /// - Returns: nil for a pipe, a file, a command in the background.
+    static func terminal() -> SandboxFacts.Terminal? {
+        guard isatty(0) == 1, isatty(1) == 1, tcgetpgrp(0) == getpgrp() else { return nil }
+        var size = winsize()
+        // A size that isn't known is 0 × 0, as a serial line has it.
+        _ = ioctl(1, UInt(TIOCGWINSZ), &size)
+        return SandboxFacts.Terminal(rows: size.ws_row, columns: size.ws_col)
     }
 }

@@ -17,6 +17,20 @@ package struct SandboxExit: Sendable, Equatable {
     package var notEnforced: [String] = []
 }
 
+extension SandboxExit {
+    /// The contract's result of an exec, and what only a sandbox has.
+    package var value: Value {
+        var map: ValueMap = ["code": .int(Int64(code))]
+        map["signal"] = signal.map(Value.string)
+        if isTimedOut { map["timed_out"] = true }
+        if isOutOfMemory { map["oom_killed"] = true }
+        map["denied"] = .array(
+            denied.map { ["action": .string($0.action), "path": .string($0.path), "rule": .map([$0.rule.field: .string($0.rule.value)])] })
+        map["not_enforced"] = .array(notEnforced.map(Value.string))
+        return .map(map)
+    }
+}
+
 /// Runs one command in a sandbox and waits for its end: plans, spawns lunette-shim, attends it. One thread; every call blocks.
 ///
 ///     this process                    lunette-shim
@@ -55,21 +69,25 @@ package struct SandboxRun: Sendable {
     }
 
     /// Asks the machine what the plan needs. Nothing is made yet.
+    /// - Parameters:
+    ///   - directory: where relative paths start.
+    ///   - terminal: the size of a terminal of its own; nil where the streams are used as they are.
     /// - Throws: `invalid_argument` and `not_found` for rules that make no sense here.
-    package init(_ spec: SandboxSpec, directory: String) throws(LunetteError) {
+    package init(_ spec: SandboxSpec, directory: String, terminal: SandboxFacts.Terminal? = nil) throws(LunetteError) {
         self.spec = spec
         self.directory = directory
         facts = try SandboxFactsReader.read(spec, directory: directory)
+        facts.terminal = terminal
         facts.seccompProgram = try SandboxFilter.program(spec, facts)
         if spec.reportsDenied { facts.listenerProgram = SandboxFilter.listener() }
     }
 
     /// What holds what (`--explain`).
     /// - Throws: as `run` for a spec that can't be planned.
-    package func explanation() throws(LunetteError) -> [String] {
+    package func explanation() throws(LunetteError) -> [SandboxExplanation] {
         var facts = facts
         if let cgroup = try SandboxCgroup.make(spec, &facts) { _ = cgroup.remove() }
-        return try SandboxExplanation.lines(spec, facts)
+        return try SandboxExplanation.entries(spec, facts)
     }
 
     /// Runs the command to its end.
@@ -84,6 +102,7 @@ package struct SandboxRun: Sendable {
         let cgroup = try SandboxCgroup.make(spec, &facts)
         let attendance: SandboxAttendance
         do throws(LunetteError) {
+            try Self.refuse(Self.notEnforced(spec, facts), spec, facts)
             let plan = try SandboxPlanner.plan(spec, facts).encoded()
             attendance = try SandboxAttendance(plan, streams, spec, facts)
         } catch {
@@ -102,21 +121,39 @@ package struct SandboxRun: Sendable {
         return exit
     }
 
-    /// Limits that the user named and nothing holds for the sandbox as a whole.
+    /// What was asked for and nothing holds for the sandbox as a whole, in words.
     static func notEnforced(_ spec: SandboxSpec, _ facts: SandboxFacts) -> [String] {
-        guard case .none(let reason) = facts.limits else { return facts.degraded }
-        var words: [String] = []
-        if spec.resources.memory != nil {
-            words.append(
-                facts.uid == 0
-                    ? "memory is not enforced: \(reason)" : "memory is enforced for each process, not for all together: \(reason)")
+        var words = facts.degraded
+        if case .none(let reason) = facts.limits {
+            let resources = spec.resources
+            if resources.memory != nil {
+                words.append(
+                    facts.uid == 0
+                        ? "memory is not enforced: \(reason)" : "memory is enforced for each process, not for all together: \(reason)")
+            }
+            let others: [(String, Bool)] = [
+                ("cpus", resources.cpus != nil), ("cpu_shares", resources.cpuShares != nil), ("cpuset", resources.cpuset != nil),
+                ("cpuset_memory", resources.cpusetMemory != nil), ("memory_reservation", resources.memoryReservation != nil),
+                ("io_weight", resources.ioWeight != nil), ("pids", resources.pids != nil && facts.uid == 0),
+            ]
+            for (name, isAsked) in others where isAsked { words.append("\(name) is not enforced: \(reason)") }
         }
-        if spec.resources.cpus != nil { words.append("cpus is not enforced: \(reason)") }
-        if spec.resources.cpuset != nil { words.append("cpuset is not enforced: \(reason)") }
-        if spec.resources.pids != nil, facts.uid == 0 { words.append("pids is not enforced: \(reason)") }
         if (spec.connectPorts != nil || spec.bindPorts != nil) && (!spec.hasLandlock || facts.landlockABI < 4) {
             words.append("ports are not enforced: Landlock ABI 4 (Linux 6.7) is needed")
         }
+        if spec.requiresLandlock, facts.landlockABI == 0 { words.append("landlock is not enforced: this kernel has none") }
         return words
+    }
+
+    /// A limit that nobody holds is none: whoever can do without it says so.
+    private static func refuse(_ words: [String], _ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
+        // A limit of memory brings one of swap along, which nobody named.
+        let words = words.filter { !$0.hasPrefix("memory_swap") || spec.resources.memorySwap != nil }
+        guard let first = words.first, !spec.isBestEffort else { return }
+        let others = words.count > 1 ? " (and \(words.count - 1) more, see --explain)" : ""
+        let instead = "--best-effort runs it with what can be held (best_effort = true)"
+        throw LunetteError(
+            .unsupported, "make the sandbox: \(first)\(others)",
+            hint: first.contains("delegated") ? "an administrator can give this user a cgroup (docs/sandbox.md); \(instead)" : instead)
     }
 }

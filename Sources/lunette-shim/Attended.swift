@@ -28,6 +28,17 @@ struct Attended {
         return stdio
     }
 
+    /// With a terminal of its own the program's error output is that terminal too, unless ours goes elsewhere than our input comes from.
+    /// - Returns: -1 for the terminal.
+    func separateError() throws(Failure) -> Int32 {
+        var input = lnt_file_status()
+        var error = lnt_file_status()
+        try check(lnt_fstat(0, &input), "fstat", literal("stdin"))
+        try check(lnt_fstat(2, &error), "fstat", literal("stderr"))
+        if input.inode == error.inode, input.device == error.device { return -1 }
+        return try check(lnt_dup(2, 10), "dup", literal("stderr"))
+    }
+
     /// In the program's process, before its own filter: loads the listening one and sends the descriptor home.
     static func listen(_ plan: Plan, gate: Int32) throws(Failure) {
         guard plan.has(LNT_ATTENDED) else { return }

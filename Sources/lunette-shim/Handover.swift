@@ -111,8 +111,9 @@ extension Monitor {
 
     /// CREATED, with the pty's master when nobody else gets it.
     func tellCreated() throws(Failure) {
-        guard handover.isOn, terminal >= 0 else { return tellStateToAll(LNT_MSG_CREATED) }
-        if !(try handover.sendTerminal(terminal)) {
+        guard handover.isOn || settings.attended.isOn, terminal >= 0 else { return tellStateToAll(LNT_MSG_CREATED) }
+        let isTaken = settings.attended.isOn ? false : try handover.sendTerminal(terminal)
+        if !isTaken {
             tellState(LNT_MSG_CREATED, to: Handed.control, descriptor: terminal)
         } else {
             tellStateToAll(LNT_MSG_CREATED)

@@ -100,7 +100,9 @@ struct LaunchStages {
 
     private func runProgram(_ root: ContainerRoot, diesWithParent: Bool) -> Never {
         var stage = ProcessStage(
-            plan: plan, gate: gate, stdio: stdio, root: root, createsWorkingDirectory: true, makesConsole: true,
+            plan: plan, gate: gate, stdio: stdio, root: root, createsWorkingDirectory: true,
+            // A sandbox's root is read-only by now, and nobody looks for a console there.
+            makesConsole: !plan.has(LNT_ATTENDED),
             diesWithParent: diesWithParent, handover: handover)
         stage.mayHold = !handover.isOn
         stage.run()

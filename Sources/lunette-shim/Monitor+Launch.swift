@@ -57,7 +57,10 @@ extension Monitor {
         let wantsStdin = try fields.flag()
         stdio.rows = try fields.word()
         stdio.columns = try fields.word()
-        if stdio.terminal { return (-1, -1) }
+        if stdio.terminal {
+            if settings.attended.isOn { stdio.error = try settings.attended.separateError() }
+            return (-1, -1)
+        }
         if settings.attended.isOn {
             stdio = try settings.attended.streams()
             return (-1, -1)
@@ -191,6 +194,8 @@ extension Monitor {
     /// Pid 1 exists and has its own copy of the descriptors: the container's ends are closed here.
     private func born(_ pid: Int32) {
         guard childGate >= 0 else { return }  // once
+        currentStep = LNT_NAMESPACES.rawValue
+        guard pid > 1 else { return fail(failure("receive", errno: Int32(LNT_EPROTO), literal("pid 1's number"))) }
         initPID = pid
         initHandle = lnt_pidfd_open(pid)
         do throws(Failure) { try moveNetworkDevices(pid) } catch { return fail(error) }
@@ -245,7 +250,7 @@ extension Monitor {
         (hostUID, hostGID) = (received.uid, received.gid)
         if message.hasTerminal != 0 {
             terminal = received.fds.1
-            if !handover.isOn {
+            if !handover.isOn, !settings.attended.isOn {
                 _ = relay.add(terminal, process: 0, which: 1, isLogged: settings.log)
                 var fields = try plan.fields(LNT_STDIO)
                 _ = try fields.flag()

@@ -149,7 +149,8 @@ struct ProcessStage {
                 "move_mount", console)
         }
         try check(lnt_make_controlling_terminal(peer), "ioctl TIOCSCTTY", path)
-        (stdio.input, stdio.output, stdio.error) = (peer, peer, peer)
+        (stdio.input, stdio.output) = (peer, peer)
+        if stdio.error < 0 { stdio.error = peer }
         return master
     }
 

@@ -61,7 +61,9 @@ struct PrivateLayerStep {
         let lower = slots[Int(lowerSlot)]
         var status = lnt_file_status()
         try check(lnt_fstat(lower, &status), "fstat", literal("the tree below"))
-        let tmpfs = try RootStep.tmpfs(size: size, inodes: 0, mode: 0o700)
+        // As many files as a tree of sources has for its bytes: each costs the kernel about a KiB that the size doesn't count.
+        let inodes = size == 0 ? 0 : max(16384, size >> 14)
+        let tmpfs = try RootStep.tmpfs(size: size, inodes: inodes, mode: 0o700)
         defer { _ = lnt_close(tmpfs) }
         let upper = try folder(tmpfs, "upper")
         defer { _ = lnt_close(upper) }

@@ -46,6 +46,7 @@ enum CommandTable {
         case "run": return RunCommand.self
         case "exec": return ExecCommand.self
         case "daemon": return DaemonCommand.self
+        case "sandbox": return SandboxCommand.self
         default: return all.first { $0.configuration.commandName == name || $0.configuration.aliases.contains(name) }
         }
     }

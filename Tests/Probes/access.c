@@ -13,6 +13,8 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -86,6 +88,38 @@ static long trace(pid_t pid) {
   return result;
 }
 
+// Writes to a file until that isn't possible any more.
+static void fill(const char *path) {
+  static char block[1 << 20];
+  long written = 0;
+  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  while (fd >= 0 && write(fd, block, sizeof block) == (ssize_t)sizeof block) written++;
+  printf("fill %ld MiB, %d\n", written, errno);
+  if (fd >= 0) unlink(path), close(fd);
+  fflush(stdout);
+}
+
+// Makes empty files until that isn't possible any more.
+static void flood(const char *folder, long most) {
+  char path[4096];
+  long made = 0;
+  for (; made < most; made++) {
+    snprintf(path, sizeof path, "%s/%ld", folder, made);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) break;
+    close(fd);
+  }
+  printf("flood %ld, %d\n", made, made == most ? 0 : errno);
+  fflush(stdout);
+}
+
+// The memory of another process.
+static long peek(pid_t pid) {
+  char byte;
+  struct iovec ours = {&byte, 1}, theirs = {(void *)&say, 1};
+  return process_vm_readv(pid, &ours, 1, &theirs, 1, 0);
+}
+
 // Every descriptor that is open beside the three.
 static void descriptors(void) {
   int count = 0;
@@ -98,7 +132,12 @@ int main(int argc, char **argv) {
     const char *what = argv[at], *one = at + 1 < argc ? argv[at + 1] : "";
     if (!strcmp(what, "descriptors")) { descriptors(); continue; }
     if (!strcmp(what, "tiocsti")) { char byte = 'x'; say(what, ioctl(0, TIOCSTI, &byte)); continue; }
+    if (!strcmp(what, "io_uring")) { char parameters[256] = {0}; say(what, syscall(425, 2, parameters)); continue; }
+    // Answers by its exit code: nothing is left to write to.
+    if (!strcmp(what, "close-all")) { syscall(SYS_close_range, 0u, ~0u, 0u); _exit(open("/dev/null", O_RDONLY) == 0 ? 42 : 43); }
     at++;
+    if (!strcmp(what, "fill")) { fill(one); continue; }
+    if (!strcmp(what, "flood")) { flood(one, atol(argv[++at])); continue; }
     if (!strcmp(what, "read")) say(what, opened(one, O_RDONLY));
     else if (!strcmp(what, "write")) say(what, opened(one, O_WRONLY));
     else if (!strcmp(what, "create")) say(what, opened(one, O_WRONLY | O_CREAT | O_EXCL));
@@ -111,6 +150,8 @@ int main(int argc, char **argv) {
     else if (!strcmp(what, "abstract")) say(what, abstract(one, 0));
     else if (!strcmp(what, "listen-abstract")) say(what, abstract(one, 1));
     else if (!strcmp(what, "signal")) say(what, kill(atoi(one), 0));
+    else if (!strcmp(what, "kill")) say(what, kill(atoi(one), SIGKILL));
+    else if (!strcmp(what, "peek")) say(what, peek(atoi(one)));
     else if (!strcmp(what, "trace")) say(what, trace(atoi(one)));
     else if (!strcmp(what, "rename")) { say(what, rename(one, argv[at + 1])); at++; }
     else if (!strcmp(what, "link")) { say(what, link(one, argv[at + 1])); at++; }

@@ -869,7 +869,7 @@ function lunette.system.ping() end
 lunette.sandbox = {}
 
 ---Run one command that sees and changes only what is allowed; no image, no engine.
----@param options { args: string[], allow_read?: string[], allow_write?: string[], private?: string[], hide?: string[], tmpfs?: string[], devices?: string[], preset?: "system"|"none", network?: "none"|"host", allow_connect?: integer[], allow_bind?: integer[], env?: table<string, string>, inherit_env?: boolean|string[], workdir?: string, hostname?: string, resources?: lunette.Resources, timeout?: number|string, seccomp?: "default"|"unconfined"|string|table<string, any>, landlock?: boolean, report?: boolean, check?: boolean, stdin?: string|lunette.FileTarget, stdout?: "capture"|"inherit"|"null"|lunette.FileTarget, stderr?: "capture"|"inherit"|"null"|lunette.FileTarget }
+---@param options { args: string[], allow_read?: string[], allow_write?: string[], private?: string[], hide?: string[], tmpfs?: string[], scratch?: number|string, devices?: string[], preset?: "system"|"none", network?: "none"|"host", allow_connect?: integer[], allow_bind?: integer[], env?: table<string, string>, inherit_env?: boolean|string[], workdir?: string, hostname?: string, resources?: lunette.Resources, timeout?: number|string, seccomp?: "default"|"unconfined"|string|table<string, any>, landlock?: boolean, best_effort?: boolean, report?: boolean, check?: boolean, stdin?: string|lunette.FileTarget, stdout?: "capture"|"inherit"|"null"|lunette.FileTarget, stderr?: "capture"|"inherit"|"null"|lunette.FileTarget }
 ---@return lunette.SandboxResult
 function lunette.sandbox.run(options) end
 

@@ -45,7 +45,7 @@ enum lnt_message_type {
   LNT_MSG_OOM_POLICY = 11,  // lnt_signal: everyone = 1: an out-of-memory kill ends all (cgroup v1; v2's kernel does it by itself)
   // events
   LNT_MSG_STATE = 32,         // lnt_state
-  LNT_MSG_CREATED = 33,       // lnt_state
+  LNT_MSG_CREATED = 33,       // lnt_state; with the pty's master as descriptor where the monitor doesn't relay (handover, attended)
   LNT_MSG_STARTED = 34,       // lnt_state
   LNT_MSG_EXITED = 35,        // lnt_exit
   LNT_MSG_FAILED = 36,        // lnt_failure

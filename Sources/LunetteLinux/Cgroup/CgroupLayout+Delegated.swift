@@ -55,8 +55,11 @@ extension CgroupLayout {
     }
 
     /// The same, ready for use. Blocks.
-    package static func prepared(for namespace: UserNamespace) -> CgroupLayout {
-        let found = given(to: namespace)
+    package static func prepared(for namespace: UserNamespace) -> CgroupLayout { prepared(forUser: namespace.outsideUID) }
+
+    /// The same for an ordinary user who stands in no user namespace. Blocks.
+    package static func prepared(forUser uid: UInt32) -> CgroupLayout {
+        let found = given(toUser: uid)
         guard found.version == .v2, let base = found.hierarchies.first else { return found }
         // Somebody's process that can't be moved out of the way: then nothing can be enabled below.
         do throws(SystemCallError) { try makeRoom(base.path) } catch { return CgroupLayout(version: .v2, hierarchies: []) }

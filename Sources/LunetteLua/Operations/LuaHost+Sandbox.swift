@@ -93,16 +93,3 @@ private final class SandboxJob: Cancellable, Sendable {
         return SandboxRun.Streams(input: byName["stdin"], output: byName["stdout"], error: byName["stderr"])
     }
 }
-
-extension SandboxExit {
-    /// The contract's result of an exec, and what only a sandbox has.
-    fileprivate var value: Value {
-        var map: ValueMap = ["code": .int(Int64(code))]
-        map["signal"] = signal.map(Value.string)
-        if isOutOfMemory { map["oom_killed"] = true }
-        map["denied"] = .array(
-            denied.map { ["action": .string($0.action), "path": .string($0.path), "rule": .map([$0.rule.field: .string($0.rule.value)])] })
-        map["not_enforced"] = .array(notEnforced.map(Value.string))
-        return .map(map)
-    }
-}

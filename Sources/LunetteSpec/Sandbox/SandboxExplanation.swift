@@ -1,12 +1,20 @@
-/// Says in lines which layer holds what, for `--explain`: what isn't held is said as plainly.
-package enum SandboxExplanation {
+/// Says which layer holds what, for `--explain`: what isn't held is said as plainly.
+package struct SandboxExplanation: Sendable, Hashable {
+    package var layer: String
+    package var text: String
+
+    /// For people.
+    package var line: String { layer + String(repeating: " ", count: max(1, 13 - layer.count)) + text }
+    /// For programs; `enforced` is false where any part of it isn't.
+    package var value: Value {
+        ["layer": .string(layer), "text": .string(text), "enforced": .bool(text.firstRange(of: "not enforced") == nil)]
+    }
+
     /// - Throws: as `SandboxPlanner.plan`.
-    package static func lines(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) -> [String] {
+    package static func entries(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) -> [SandboxExplanation] {
         let view = try SandboxView(spec, facts)
-        var lines: [String] = []
-        func add(_ layer: String, _ text: String) {
-            lines.append(layer + String(repeating: " ", count: max(1, 13 - layer.count)) + text)
-        }
+        var entries: [SandboxExplanation] = []
+        func add(_ layer: String, _ text: String) { entries.append(SandboxExplanation(layer: layer, text: text)) }
         add("namespaces", "user, pid, mount, \(spec.network == .none ? "network, " : "")ipc, uts, cgroup: new")
         if spec.network == .none { add("network", "none: loopback only") }
         if spec.network == .host { add("network", "the host's: everything the host reaches, abstract sockets only as Landlock says") }
@@ -16,7 +24,8 @@ package enum SandboxExplanation {
             if !paths.isEmpty { add("files", "\(word): \(paths.map { displayable($0) }.joined(separator: ", "))") }
         }
         let memory = view.items.filter(\.access.isMemory).map(\.path)
-        add("files", "empty, in memory: \(memory.map { displayable($0) }.joined(separator: ", "))")
+        let room = facts.scratch > 0 ? " (up to \(facts.scratch >> 20) MiB each)" : ""
+        add("files", "empty, in memory\(room): \(memory.map { displayable($0) }.joined(separator: ", "))")
         if spec.preset == .system {
             let folders = view.system.map(\.path).filter { !$0.hasPrefix("/etc/") }
             add(
@@ -42,9 +51,10 @@ package enum SandboxExplanation {
             add("ports", isHeld ? "TCP by Landlock; UDP: not enforced" : "not enforced: Landlock ABI 4 (Linux 6.7) is needed")
         }
         addLimits(spec, facts, add)
+        if facts.terminal != nil { add("terminal", "its own; yours is out of its reach, what is typed here is passed on") }
         if let timeout = spec.timeout { add("time", "killed with everything in it after \(timeout) s (exit code 124)") }
         if spec.reportsDenied { add("report", "what is asked for outside of the rules, as far as it exists; observes and decides nothing") }
-        return lines
+        return entries
     }
 
     /// What of Landlock this kernel enforces.
@@ -70,7 +80,7 @@ package enum SandboxExplanation {
             let version = v1.isEmpty ? "v2" : "v1"
             if let memory = resources.memory { add("memory", "\(memory) bytes together (cgroup \(version))") }
             if let cpus = resources.cpus { add("cpus", "\(cpus) (cgroup \(version))") }
-            if tasks > 0 { add("tasks", "\(tasks) (cgroup \(version))") }
+            if tasks > 0, facts.uid == 0 { add("tasks", "\(tasks) (cgroup \(version))") }
             for line in facts.degraded { add("limits", line) }
         case .none(let reason):
             if let memory = resources.memory {
@@ -80,11 +90,8 @@ package enum SandboxExplanation {
                         ? "not enforced: \(reason)" : "\(memory) bytes for each process (RLIMIT_DATA); together: not enforced: \(reason)")
             }
             if resources.cpus != nil { add("cpus", "not enforced: \(reason)") }
-            if tasks > 0 {
-                add(
-                    "tasks", facts.uid == 0 ? "not enforced: \(reason)" : "\(tasks), counted in the sandbox's user namespace (RLIMIT_NPROC)"
-                )
-            }
+            if tasks > 0, facts.uid == 0 { add("tasks", "not enforced: \(reason)") }
         }
+        if tasks > 0, facts.uid != 0 { add("tasks", "\(tasks), counted in the sandbox's user namespace (RLIMIT_NPROC)") }
     }
 }

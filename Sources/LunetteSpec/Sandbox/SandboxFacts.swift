@@ -27,6 +27,15 @@ package struct SandboxFacts: Sendable, Hashable {
         case none(String)
     }
 
+    package struct Terminal: Sendable, Hashable {
+        package var rows: UInt16
+        package var columns: UInt16
+        package init(rows: UInt16, columns: UInt16) {
+            self.rows = rows
+            self.columns = columns
+        }
+    }
+
     package var directory: String
     package var home: String
     package var userName: String
@@ -35,11 +44,14 @@ package struct SandboxFacts: Sendable, Hashable {
     /// CAP_SYS_ADMIN on the host.
     package var isPrivileged: Bool
     package var environment: [String: String]
-    package var hasTerminal: Bool
+    /// The terminal that it gets one of its own for; nil where its streams are the caller's.
+    package var terminal: Terminal?
     package var system: [SystemEntry]
     /// By the text of the rule.
     package var found: [String: Found]
     package var devices: [Found]
+    /// Bytes that each folder in memory may hold unless its rule says; 0 leaves the kernel's own limit, half of the memory for each.
+    package var scratch: Int64
     /// 0 = the kernel has none.
     package var landlockABI: Int
     package var limits: Limits
@@ -57,10 +69,10 @@ package struct SandboxFacts: Sendable, Hashable {
         self.gid = gid
         self.isPrivileged = isPrivileged
         environment = [:]
-        hasTerminal = false
         system = []
         found = [:]
         devices = []
+        scratch = 0
         landlockABI = 0
         limits = .none("no limit was asked for")
         degraded = []

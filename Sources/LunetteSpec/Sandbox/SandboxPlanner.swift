@@ -94,11 +94,16 @@ package struct SandboxPlanner {
             let layer = try slot()
             hostSteps.append(
                 .openTree(TreePlan(slot: lower, source: .path(item.path), attributes: [.nosuid, .nodev], expectation: .directory)))
-            layers.append(.openPrivateLayer(PrivateLayerPlan(slot: layer, lower: lower)))
+            layers.append(.openPrivateLayer(PrivateLayerPlan(slot: layer, lower: lower, size: UInt64(facts.scratch))))
             initSteps.append(.attach(AttachPlan(slot: layer, target: item.path)))
         case .memory(let size, let mode):
             var options: [FilesystemPlan.Option] = [.init("mode", String(mode, radix: 8))]
-            if let size { options.append(.init("size", String(size))) }
+            let size = size ?? facts.scratch
+            if size > 0 {
+                options.append(.init("size", String(size)))
+                // Files cost the kernel memory that the size doesn't count: a million empty ones, a gigabyte.
+                options.append(.init("nr_inodes", String(max(16384, size >> 14))))
+            }
             initSteps.append(
                 .mount(
                     FilesystemPlan(
@@ -137,7 +142,10 @@ package struct SandboxPlanner {
             .mount(
                 FilesystemPlan(
                     type: "tmpfs", target: "/dev/shm",
-                    options: [.init("mode", "1777"), .init("size", String(spec.resources.shmSize ?? ResourceSpec.defaultShmSize))],
+                    options: [
+                        .init("mode", "1777"), .init("size", String(spec.resources.shmSize ?? ResourceSpec.defaultShmSize)),
+                        .init("nr_inodes", "16384"),
+                    ],
                     attributes: [.nosuid, .nodev, .noexec])))
     }
 
@@ -147,7 +155,8 @@ package struct SandboxPlanner {
         var process = ProcessPlan(
             arguments: spec.args, environment: SandboxEnvironment.list(spec, facts), workingDirectory: view.workdir,
             user: "\(facts.uid):\(facts.gid)", rlimits: SandboxLimits.rlimits(spec, facts), capabilities: CapabilityPlan(),
-            noNewPrivileges: true, seccompProgram: facts.seccompProgram, stdin: true)
+            noNewPrivileges: true, seccompProgram: facts.seccompProgram, terminal: facts.terminal != nil,
+            terminalRows: facts.terminal?.rows ?? 0, terminalColumns: facts.terminal?.columns ?? 0, stdin: true)
         if spec.hasLandlock, facts.landlockABI > 0 { process.landlock = view.landlock(spec, facts) }
         return process
     }
@@ -187,17 +196,17 @@ enum SandboxLimits {
     private static let data: UInt32 = 2
     private static let processes: UInt32 = 6
 
-    /// - Returns: for an ordinary user without a cgroup: tasks, which the kernel counts in the sandbox's own user namespace (Linux 5.14), and
+    /// - Returns: for an ordinary user: tasks, which the kernel counts in the sandbox's own user namespace (Linux 5.14), and without a cgroup
     ///   memory of each process. Root's tasks are not counted.
     static func rlimits(_ spec: SandboxSpec, _ facts: SandboxFacts) -> [ResourceLimit] {
-        guard case .none = facts.limits, facts.uid != 0 else { return [] }
+        guard facts.uid != 0 else { return [] }
         var limits: [ResourceLimit] = []
         func add(_ resource: UInt32, _ wanted: Int64?) {
             guard let wanted, wanted >= 0 else { return }
             let value = min(UInt64(wanted), facts.hardLimits[resource] ?? .max)
             limits.append(ResourceLimit(resource: resource, soft: value, hard: value))
         }
-        add(data, spec.resources.memory)
+        if case .none = facts.limits { add(data, spec.resources.memory) }
         add(processes, spec.resources.pids ?? ResourceSpec.defaultPids)
         return limits
     }

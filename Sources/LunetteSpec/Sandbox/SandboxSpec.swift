@@ -18,6 +18,9 @@ public struct SandboxSpec: Hashable, Sendable {
     public var hide: [String]
     /// Empty writable folders in memory: `PATH` or `PATH:size=SIZE`.
     public var tmpfs: [Tmpfs]
+    /// Bytes that each of the folders in memory may hold: /tmp, /var/tmp, the home folder, private layers. Nil is an eighth of the machine's
+    /// memory, or the memory limit when that is less.
+    public var scratch: Int64?
     /// Device nodes beside the usual six.
     public var devices: [String]
     public var preset: Preset
@@ -36,6 +39,10 @@ public struct SandboxSpec: Hashable, Sendable {
     public var timeout: Double?
     public var seccomp: SecuritySpec.Seccomp
     public var hasLandlock: Bool
+    /// Asked for by name: no sandbox where the kernel has none. Else it is a further layer where there is one.
+    public var requiresLandlock: Bool
+    /// What is asked for and can't be held is said and not an error.
+    public var isBestEffort: Bool
     /// Collects what was asked for outside the rules.
     public var reportsDenied: Bool
 
@@ -66,6 +73,8 @@ public struct SandboxSpec: Hashable, Sendable {
         resources = ResourceSpec()
         seccomp = .standard
         hasLandlock = true
+        requiresLandlock = false
+        isBestEffort = false
         reportsDenied = false
     }
 
@@ -89,6 +98,10 @@ public struct SandboxSpec: Hashable, Sendable {
         for (index, text) in (try reader.strings("tmpfs") ?? []).enumerated() {
             do { tmpfs.append(try Tmpfs(text)) } catch { throw reader.failure("tmpfs[\(index + 1)]", error.message, hint: error.hint) }
         }
+        scratch = try reader.size("scratch")
+        if let scratch, scratch < 65536 {
+            throw reader.failure("scratch", "\(scratch) bytes are too few for a folder", hint: "give at least 64KiB")
+        }
         preset = try reader.choice("preset", Preset.self) ?? .system
         if let value = reader.value("network") { network = try Self.network(value, reader) }
         connectPorts = try reader.ports("allow_connect")
@@ -106,7 +119,10 @@ public struct SandboxSpec: Hashable, Sendable {
         timeout = try reader.seconds("timeout")
         if let timeout, !(timeout > 0 && timeout.isFinite) { throw reader.failure("timeout", "must be more than nothing") }
         if let value = reader.value("seccomp") { seccomp = try SecuritySpec.seccomp(value, reader) }
-        hasLandlock = try reader.bool("landlock") ?? true
+        let landlock = try reader.bool("landlock")
+        hasLandlock = landlock ?? true
+        requiresLandlock = landlock == true
+        isBestEffort = try reader.bool("best_effort") ?? false
         reportsDenied = try reader.bool("report") ?? false
     }
 

@@ -14,6 +14,7 @@ struct SandboxCommand: ParsableCommand {
     @Option(help: "Change a folder for this run only.", completion: .directory) var `private`: [String] = []
     @Option(help: "Leave something out of what is allowed.", completion: .file()) var hide: [String] = []
     @Option(help: "An empty folder in memory.") var tmpfs: [String] = []
+    @Option(help: "What each folder in memory may hold.") var scratch: String?
     @Option(help: "A device node.", completion: .file()) var dev: [String] = []
     @Flag(help: "Without the preset of programs and libraries.") var noSystem = false
     @Flag(help: "Only read the working folder.") var readOnly = false
@@ -32,6 +33,9 @@ struct SandboxCommand: ParsableCommand {
     @Option(help: "Which system calls pass.", completion: .list(["default", "unconfined"])) var seccomp: String?
     @Flag(help: "Without Landlock.") var noLandlock = false
     @Flag(help: "Name what was asked for outside the rules.") var report = false
+    @Flag(help: "Run it also where a limit can't be held.") var bestEffort = false
+    @Flag(help: "No terminal of its own.") var noTty = false
+    @Option(help: "How results are written.", completion: .list(["text", "json"])) var format: String?
     @Flag(help: "Say which layer holds what.") var explain = false
     @Argument(parsing: .captureForPassthrough, help: "Policy file, then the program and its arguments.", completion: .file())
     var words: [String] = []

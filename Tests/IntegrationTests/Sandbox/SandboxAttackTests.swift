@@ -153,8 +153,24 @@ struct SandboxAttackTests {
             // A kernel with dev.tty.legacy_tiocsti=0 refuses it to everybody (EIO).
             let isLegacy = place.contents("/proc/sys/dev/tty/legacy_tiocsti")?.hasPrefix("1") ?? true
             #expect(without.contains(isLegacy ? "tiocsti ok" : "tiocsti"))
-            let within = try await onTerminal("\(place.folder)/bin/lunette sandbox --allow-read \(probe) -- \(probe) tiocsti")
-            #expect(within.contains("tiocsti \(EPERM)"), "\(within)")
+            // In a terminal of its own, and in ours.
+            for option in ["", "--no-tty"] {
+                let within = try await onTerminal("\(place.folder)/bin/lunette sandbox \(option) --allow-read \(probe) -- \(probe) tiocsti")
+                #expect(within.contains("tiocsti \(EPERM)"), "\(option): \(within)")
+            }
+            // Without the filter too: what is typed stays in the terminal that is its own, and ours isn't one that it controls.
+            // The end of script(1)'s own input comes as a NUL, which isn't meant.
+            func unfiltered(_ command: String) async throws -> String {
+                let line =
+                    "stty -icanon min 0\n\(command) \(probe) tiocsti\necho \"got [$(dd bs=8 count=1 status=none | tr -d '\\000\\004')]\"\n"
+                try Data(line.utf8).write(to: URL(fileURLWithPath: "\(place.tree)/typed"))
+                return try await onTerminal("sh typed")
+            }
+            if isLegacy { #expect(try await unfiltered("").contains("got [x]")) }
+            for option in ["", "--no-tty"] {
+                let sandbox = "\(place.folder)/bin/lunette sandbox \(option) --seccomp unconfined --allow-read . --allow-read \(probe) --"
+                #expect(try await unfiltered(sandbox).contains("got []"), "\(option)")
+            }
         }
     }
 

@@ -22,6 +22,29 @@ struct SandboxTests {
         }
     }
 
+    /// docs/sandbox.md's first example: a library, generated code, a program, its check and its installation, two jobs at a time.
+    @Test(.requires(.command("make"), .command("gcc"), .command("ar")), arguments: SandboxCaller.allCases)
+    func aProjectInCIsBuiltCheckedAndInstalledWithinItsTree(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            try await Command("cp", "-r", "\(LunetteHome.package)/Tests/Data/project/.", place.tree).run()
+            try await Command("chown", "-R", "\(caller.uid):\(caller.uid)", place.tree).run()
+            try await place.sandbox("--", "make", "-j2", "all", "check", "install", "DESTDIR=\(place.tree)/out", expecting: 0)
+            let installed = "\(place.tree)/out/usr/local/bin/calculator"
+            #expect(try await place.command([installed], input: "6 7 *\n").run().text == "42")
+            let owner = try FileManager.default.attributesOfItem(atPath: installed)[.ownerAccountID] as? UInt32
+            #expect(owner == caller.uid)
+            // Nothing is left to do: times of files mean the same inside.
+            #expect(try await place.sandbox("--", "make", expecting: 0).text.contains("Nothing to be done"))
+            #expect(try await place.sandbox("--read-only", "--", "make", "clean").code == 2)
+            // What only looks like a build.
+            try Data("mine\n".utf8).write(to: URL(fileURLWithPath: "\(place.home)/.bashrc"))
+            try await place.sandbox("--", "make", "SHELL=/bin/bash", "steal", "VICTIM=\(place.outside)", expecting: 0)
+            #expect(place.contents("\(place.tree)/build/stolen") == "")
+            #expect(place.contents("\(place.home)/.bashrc") == "mine\n")
+            #expect(place.contents("\(place.outside)/file") == place.secret)
+        }
+    }
+
     @Test(arguments: SandboxCaller.allCases)
     func theExitCodeIsTheProgramsAndOursAreTold(_ caller: SandboxCaller) async throws {
         try await withSandboxPlace(caller) { place in
@@ -38,6 +61,19 @@ struct SandboxTests {
             let absent = try await place.sandbox("--allow-read", "/no/such", "--", "true")
             #expect(absent.code == 125)
             #expect(absent.errorText == "lunette: allow_read[1]: /no/such: there is nothing of this name")
+        }
+    }
+
+    @Test func aSandboxWithinASandboxSaysWhyThereIsNone() async throws {
+        try await withSandboxPlace(.user) { place in
+            // The static one: a build's libraries aren't seen inside.
+            let built = (LunetteHome.binary as NSString).deletingLastPathComponent
+            let inner = "\(place.folder)/bin/lunette-sandbox"
+            try FileManager.default.copyItem(atPath: "\(built)/lunette-sandbox", toPath: inner)
+            let refused = try await place.sandbox("--allow-read", "\(place.folder)/bin", "--", inner, "--read-only", "--", "true")
+            #expect(refused.code == 125)
+            #expect(refused.errorText.contains("clone3"), "\(refused.errorText)")
+            #expect(refused.errorText.contains("hint: a sandbox or a container around this one"), "\(refused.errorText)")
         }
     }
 
@@ -146,6 +182,90 @@ struct SandboxTests {
             #expect(!allowed.errorText.contains("denied:"))
             let unasked = try await place.sandbox("--", "sh", "-c", line)
             #expect(!unasked.errorText.contains("denied:"))
+        }
+    }
+
+    /// What can't be held is an error; whoever can do without says so.
+    @Test func limitsThatNobodyHoldsAreRefused() async throws {
+        try await withSandboxPlace(.user) { place in
+            for (options, complaint) in [
+                (["--memory", "64m"], "memory is enforced for each process, not for all together"),
+                (["--cpus", "1"], "cpus is not enforced"),
+                (["--cpuset-cpus", "0"], "cpuset is not enforced"),
+                (["--network", "host", "--no-landlock", "--allow-connect", "443"], "ports are not enforced"),
+            ] {
+                let words = ["\(place.folder)/bin/lunette", "sandbox"] + options
+                let refused = try await place.command(words + ["--", "touch", "made"]).run(expecting: nil)
+                #expect(refused.code == 125)
+                #expect(refused.errorText.contains("lunette: make the sandbox: \(complaint)"), "\(refused.errorText)")
+                #expect(refused.errorText.contains("\nhint: ") && refused.errorText.contains("--best-effort"))
+                #expect(place.contents("\(place.tree)/made") == nil)
+                let taken = try await place.command(words + ["--best-effort", "--", "echo", "ran"]).run()
+                #expect(taken.text == "ran")
+                #expect(taken.errorText.contains("lunette: warning: \(complaint)"), "\(taken.errorText)")
+            }
+            // Of tasks the kernel itself keeps count.
+            #expect(try await place.sandbox("--pids-limit", "30", "--", "true").code == 0)
+        }
+    }
+
+    /// As an administrator gives it: a folder in each hierarchy. Another user than the other tests', so that they have none.
+    @Test(.requires(.cgroupV1)) func limitsOfAnOrdinaryUserAreHeldWhereACgroupWasGiven() async throws {
+        try await withSandboxPlace(.user) { place in
+            let uid = SandboxCaller.uid + 1
+            let given = ["memory", "cpu"].map { "/sys/fs/cgroup/\($0)/lunette-\(uid)" }
+            defer { for folder in given { rmdir(folder) } }
+            func command(_ words: [String]) -> Command {
+                let lunette = ["\(place.folder)/bin/lunette", "sandbox", "--allow-read", place.probe] + words
+                return Command(
+                    ["setpriv", "--reuid", "\(uid)", "--regid", "\(uid)", "--clear-groups"] + lunette, environment: place.environment,
+                    workdir: "/")
+            }
+            func sandbox(_ words: String...) async throws -> Finished { try await command(words).run(expecting: nil) }
+            let taker = ["sh", "-c", "head -c 200m /dev/zero | tail -c 150m > /dev/null; echo $?"]
+            #expect(try await sandbox("--memory", "48m", "--", "true").errorText.contains("no cgroup is delegated to this user"))
+            for folder in given {
+                try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+                try await Command("chown", "-R", "\(uid)", folder).run()
+            }
+            let explained = try await sandbox("--memory", "48m", "--cpus", "0.5", "--explain")
+            #expect(explained.lines.contains { $0.hasPrefix("memory") && $0.hasSuffix("bytes together (cgroup v1)") }, "\(explained.text)")
+            let held = try await sandbox("--memory", "48m", "--cpus", "0.5", "--format", "json", "--", taker[0], taker[1], taker[2])
+            #expect(held.code == 0 && held.text != "0", "more memory was taken than allowed: \(held.text) \(held.errorText)")
+            #expect(held.errorText.contains("\"not_enforced\":[]"), "\(held.errorText)")
+            let running = try command(["--cpus", "0.5", "--", "sh", "-c", "echo up; exec sleep 600"]).start()
+            try await running.says("up")
+            let inside = "\(given[1])/lunette"
+            let name = try #require(try FileManager.default.contentsOfDirectory(atPath: inside).first { $0.hasSuffix(".sandbox") })
+            #expect(place.contents("\(inside)/\(name)/cpu.cfs_quota_us") == "50000\n")
+            #expect(place.contents("\(inside)/\(name)/tasks")?.split(separator: "\n").count == 2, "pid 1 and the program")
+            running.signal(SIGTERM)
+            _ = try await running.wait()
+            #expect(try await sandbox("--cpuset-cpus", "0", "--", "true").errorText.contains("cpuset is not enforced"))
+            for folder in given {
+                let left = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasPrefix("lunette") }
+                #expect(left.isEmpty, "\(folder): \(left)")
+            }
+        }
+    }
+
+    @Test func resultsAreReadByProgramsToo() async throws {
+        try await withSandboxPlace(.user) { place in
+            func decoded(_ text: String) throws -> Any { try JSONSerialization.jsonObject(with: Data(text.utf8)) }
+            let layers = try await place.sandbox("--explain", "--format", "json", "--seccomp", "unconfined", expecting: 0).text
+            let entries = try #require(try decoded(layers) as? [[String: Any]])
+            let seccomp = try #require(entries.first { $0["layer"] as? String == "seccomp" })
+            #expect(seccomp["enforced"] as? Bool == false)
+            #expect(entries.first?["enforced"] as? Bool == true)
+            let line = "cat \(place.outside)/file; exit 9"
+            let finished = try await place.sandbox("--report", "--format", "json", "--", "sh", "-c", line)
+            let last = try #require(finished.errorText.split(separator: "\n").last)
+            let result = try #require(try decoded(String(last)) as? [String: Any])
+            #expect(result["code"] as? Int == 9)
+            let denied = try #require(result["denied"] as? [[String: Any]])
+            #expect((denied.first?["rule"] as? [String: String]) == ["allow_read": "\(place.outside)/file"])
+            let wrong = try await place.sandbox("--format", "xml", "--", "true")
+            #expect(wrong.errorText.contains("--format: \"xml\" is not one of text, json"))
         }
     }
 

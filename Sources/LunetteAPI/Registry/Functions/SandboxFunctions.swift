@@ -17,6 +17,8 @@ enum SandboxFunctions {
                 APIField("private", paths, "folders whose changes are thrown away"),
                 APIField("hide", paths, "what of them is left out"),
                 APIField("tmpfs", paths, "empty folders in memory: `PATH` or `PATH:size=64m`"),
+                APIField(
+                    "scratch", .size, "what /tmp, the home folder and each private layer may hold", default: "an eighth of the memory"),
                 APIField("devices", paths, "device nodes beside null, zero, full, random, urandom, tty"),
                 APIField(
                     "preset", .choice(["system", "none"]),
@@ -34,7 +36,11 @@ enum SandboxFunctions {
                 APIField(
                     "seccomp", .union([.choice(["default", "unconfined"]), .path, .map(.any)]), "which system calls pass",
                     default: "\"default\""),
-                APIField("landlock", .boolean, "the same rules once more by Landlock, where the kernel has it", default: "true"),
+                APIField(
+                    "landlock", .boolean, "the same rules once more by Landlock; true: no sandbox where the kernel has none",
+                    default: "where the kernel has it"),
+                APIField(
+                    "best_effort", .boolean, "run it also where a limit can't be held, and say so in `not_enforced`", default: "false"),
                 APIField("report", .boolean, "note what was asked for outside the rules in `denied`", default: "false"),
                 APIField("check", .boolean, "raise `exit_status` when it does not exit with 0", default: "false"),
                 APIField("stdin", .union([.string, .record("FileTarget")]), "what it reads", default: "nothing"),

@@ -91,7 +91,9 @@ struct SandboxTerminalTests {
             let tmux = ["tmux", "-S", "\(place.folder)/tmux", "-f", "/dev/null"]
             func screen() async throws -> String { try await Command(tmux + ["capture-pane", "-p"]).run().text }
             func type(_ keys: String...) async throws { try await Command(tmux + ["send-keys"] + keys).run() }
-            func shows(_ text: String) async throws { try await eventually("\"\(text)\" is shown") { try await screen().contains(text) } }
+            func shows(_ text: String) async throws {
+                try await eventually("\"\(text)\" is shown", within: .seconds(60)) { try await screen().contains(text) }
+            }
             let words = place.command(["sh"]).arguments.joined(separator: " ")
             let environment = "HOME=\(place.home) PS1='host> ' PATH=\(place.folder)/bin:/usr/bin:/bin"
             try await Command(

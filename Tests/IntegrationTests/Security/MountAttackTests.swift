@@ -48,7 +48,9 @@ struct MountAttackTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             let source = "\(home.folder)/source"
-            try await Command.shell("mkdir -p \(source)/below && mount -t tmpfs none \(source)/below && touch \(source)/below/f").run()
+            try await Command.shell(
+                "mkdir -p \(source)/below && chmod 777 \(source) && mount -t tmpfs -o mode=777 none \(source)/below && touch \(source)/below/f"
+            ).run()
             home.cleanUp.add("unmount below") { _ = try await Command("umount", "\(source)/below").run(expecting: nil) }
             let line = """
                 for path in /x /etc/x /bin/x /proc/sys/x /sys/x /host/x /host/below/x; do touch $path 2>/dev/null && echo wrote $path; done

@@ -49,7 +49,7 @@ struct MountAttackTests {
             let image = try await home.load(.busybox)
             let source = "\(home.folder)/source"
             try await Command.shell(
-                "mkdir -p \(source)/below && chmod 777 \(source) && mount -t tmpfs -o mode=777 none \(source)/below && touch \(source)/below/f"
+                "mkdir -p \(source)/below && chmod 777 \(source) \(source)/below && mount -t tmpfs -o mode=777 none \(source)/below && touch \(source)/below/f"
             ).run()
             home.cleanUp.add("unmount below") { _ = try await Command("umount", "\(source)/below").run(expecting: nil) }
             let line = """

@@ -139,6 +139,8 @@ final class SandboxAttendance {
             kill(getpid(), SIGSTOP)
             comeBack()
         case SIGCONT: comeBack()
+        // The terminal is gone: nobody could reach the program any more.
+        case SIGHUP: end()
         default: return false
         }
         return true

@@ -267,50 +267,12 @@ local function prove_adoption()
   c:remove()
 end
 
--- Root's, and those of an ordinary user to whom a cgroup was delegated.
-local function prove_sandboxes()
-  os.execute "mkdir -p /srv; echo ann:x:1000:1000::/:/bin/sh >> /etc/passwd"
-  write("/srv/greedy", "head -c 200000000 /dev/zero | tail -c 150000000 | wc -c\n")
-  local limits = "--memory 48m --cpus 0.5 --allow-read /srv"
-  write("/srv/limited", ("lunette sandbox %s -- sh /srv/greedy\n"):format(limits))
-  write("/srv/free", "lunette sandbox --allow-read /srv -- sh /srv/greedy\n")
-  local function as_root(what)
-    local taken = popen(("sh /srv/%s 2>&1"):format(what)):match "^%d+"
-    return tonumber(taken) or -1
-  end
-  equal("without a limit a sandbox takes what it wants", as_root "free", 150000000)
-  local root = as_root "limited"
-  proof("memory.max ends what takes more in root's sandbox", root < 150000000, root)
-
-  local base = "/sys/fs/cgroup/delegated"
-  local function as_user(what)
-    local line = "echo $$ > %s/cgroup.procs; exec su -s /bin/sh ann /srv/%s"
-    return popen(("sh -c '%s' 2>&1"):format(line:format(base, what)))
-  end
-  os.execute(("mkdir %s; chown 0:0 %s"):format(base, base))
-  local refused = as_user "limited"
-  local is_refused = refused:find("no cgroup is delegated to this user", 1, true) ~= nil
-  proof("a user's limit that nobody holds is refused", is_refused, refused)
-  os.execute("echo '+memory +cpu' > /sys/fs/cgroup/cgroup.subtree_control")
-  os.execute(("chown -R 1000:1000 %s"):format(base))
-  local free = as_user "free"
-  equal("the user's sandbox without one isn't held", tonumber(free:match "^%d+"), 150000000)
-  local held = as_user "limited"
-  local is_held = not held:find("lunette:", 1, true) or held:find("out of memory", 1, true)
-  local taken = tonumber(held:match "^%d+") or -1
-  proof("where its cgroup is delegated, memory.max holds it", is_held and taken < 150000000, held)
-  local below = popen(("find %s -mindepth 2 -type d"):format(base))
-  equal("and nothing stays below it", below, "")
-  os.execute(("find %s -depth -type d -exec rmdir {} +"):format(base))
-end
-
 prepare()
 prove_root()
 prove_limits()
 prove_place()
 prove_pause()
 prove_adoption()
-prove_sandboxes()
 local left = popen(("find %s -mindepth 1 -type d 2>/dev/null"):format(CGROUPS))
 proof("no container's cgroup is left", left == "", left)
 print(("%d proofs, %d failed"):format(proofs, failures))

@@ -211,7 +211,7 @@ struct RuntimeSystemdTests {
             let said = bundle.file("run/said").components(separatedBy: "\n")
             let group = "0::/system.slice/\(unit)"
             let place = "\(group)/user.slice/lunette-\(bundle.id).scope"
-            let second = "\(group)/app.slice/lunette-once.service/lunette-oci/second"
+            let second = "\(group)/app.slice/lunette-once.service/lunette-oci-second"
             #expect(said == [place, "44", "67108864", "code 0", second, ""], "exit status \(status): \(bundle.file("log"))")
         }
     }

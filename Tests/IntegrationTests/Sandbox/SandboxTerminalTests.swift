@@ -101,23 +101,26 @@ struct SandboxTerminalTests {
             ).run()
             do {
                 try await shows("host>")
-                try await type("lunette sandbox --env PS1='inside> ' -- sh", "Enter")
+                // What is waited for isn't in what is typed; a key is for the program once the program itself has said something.
+                try await type("lunette sandbox --env PS1='in''side> ' -- sh", "Enter")
                 try await shows("inside>")
-                try await type("sleep 600", "Enter")
+                try await type("sh -c 'echo asleep; exec sleep 600'", "Enter")
+                try await shows("\nasleep")
                 try await type("C-z")
                 try await shows("Stopped")
                 try await type("bg; kill %1; wait; echo ended", "Enter")
                 try await shows("\nended")
-                try await type("cat", "Enter")
+                try await type("sh -c 'echo reading; exec cat'", "Enter")
+                try await shows("\nreading")
                 try await type("C-c")
                 try await type("echo code $?", "Enter")
-                try await shows("code 130")
+                try await shows("\ncode 130")
                 try await Command(tmux + ["resize-window", "-x", "71", "-y", "22"]).run()
-                try await eventually("the new size") {
+                try await eventually("the new size", within: .seconds(60)) {
                     try await type("clear; stty size", "Enter")
                     return try await screen().contains("22 71")
                 }
-                try await type("exit 5", "Enter")
+                try await type("clear; exit 5", "Enter")
                 try await shows("host>")
                 try await type("echo left $?", "Enter")
                 try await shows("left 5")

@@ -46,7 +46,11 @@ final class SandboxPlace: Sendable {
     }
 
     var environment: [String: String?] {
-        ["HOME": home, "USER": "tester", "LUNETTE_SHIM": nil, "XDG_CACHE_HOME": "\(home)/.cache", "NO_COLOR": "1"]
+        // With a runtime folder, or an ordinary user's `lunette` would make one in /tmp that outlives the test.
+        [
+            "HOME": home, "USER": "tester", "LUNETTE_SHIM": nil, "XDG_CACHE_HOME": "\(home)/.cache", "NO_COLOR": "1",
+            "XDG_RUNTIME_DIR": caller == .root ? nil : home,
+        ]
     }
 
     /// Any command as the caller, in the source tree.

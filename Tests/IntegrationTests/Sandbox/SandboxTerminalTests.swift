@@ -95,7 +95,7 @@ struct SandboxTerminalTests {
                 try await eventually("\"\(text)\" is shown", within: .seconds(60)) { try await screen().contains(text) }
             }
             let words = place.command(["sh"]).arguments.joined(separator: " ")
-            let environment = "HOME=\(place.home) PS1='host> ' PATH=\(place.folder)/bin:/usr/bin:/bin"
+            let environment = "HOME=\(place.home) XDG_RUNTIME_DIR=\(place.home) PS1='host> ' PATH=\(place.folder)/bin:/usr/bin:/bin"
             try await Command(
                 tmux + ["new-session", "-d", "-x", "100", "-y", "30", "cd \(place.tree); env -u LUNETTE_SHIM \(environment) \(words)"]
             ).run()

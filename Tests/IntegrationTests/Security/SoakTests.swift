@@ -25,7 +25,8 @@ struct SoakTests {
             descriptors = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count
             timers = try String(contentsOfFile: "/proc/\(pid)/timers", encoding: .utf8).components(separatedBy: "ID:").count - 1
             for line in try String(contentsOfFile: "/proc/\(pid)/smaps_rollup", encoding: .utf8).split(separator: "\n")
-            where line.hasPrefix("Private_") {
+            // Dirty alone: a program's clean pages are private as soon as nobody else happens to run it.
+            where line.hasPrefix("Private_Dirty") {
                 privateKiB += line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
             }
             for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") {

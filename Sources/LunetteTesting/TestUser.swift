@@ -20,10 +20,11 @@ public struct TestUser: Sendable {
 
     /// - Parameter folder: the home's; it becomes the user's.
     public init(folder: String, hasRange: Bool) throws {
-        // Tests of this process differ by a count, and those of another by its pid: leaks are found by the number.
+        // Tests of this process differ by a count, and those of another by its pid: leaks are found, and ended, by the number. No two users of
+        // a run may share one, and the last range ends below those of root's engine (2,000,000,000).
         let number = Self.next.withLock { next in
             next += 1
-            return (UInt32(getpid()) % 400) * 64 + next % 64
+            return (UInt32(getpid()) % 80) * 300 + next % 300
         }
         uid = 100_000 + number
         firstID = hasRange ? 400_000_000 + number * 65_536 : nil

@@ -1,7 +1,6 @@
 #include "notify.h"
 
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -46,16 +45,6 @@ static const struct lnt_path_call calls[] = {
 const struct lnt_path_call *lnt_path_calls(size_t *count) {
   *count = sizeof calls / sizeof *calls;
   return calls;
-}
-
-uint32_t lnt_native_architecture(void) {
-#if defined(__x86_64__)
-  return AUDIT_ARCH_X86_64;
-#elif defined(__aarch64__)
-  return AUDIT_ARCH_AARCH64;
-#else
-#error "this architecture's audit number is missing"
-#endif
 }
 
 int lnt_notification_receive(int listener, struct lnt_notification *out) {

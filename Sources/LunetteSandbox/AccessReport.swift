@@ -8,7 +8,7 @@ package struct DeniedAccess: Sendable, Hashable {
     /// `read`, `write`, `execute`, `connect`.
     package var action: String
     package var path: String
-    /// The flag that would allow it.
+    /// The flag that would allow it, behind others that it needs.
     package var flag: String
     /// The field of a policy that would, and its value.
     package var rule: (field: String, value: String)
@@ -95,7 +95,7 @@ final class AccessReport {
             if let access, !access.isMemory { return nil }
             guard exists(path), !exists("/proc/\(pid)/root\(path)") else { return nil }
             let action = intent == Int32(LNT_INTENT_EXECUTE.rawValue) ? "execute" : "read"
-            return DeniedAccess(action: action, path: path, flag: "--allow-read", rule: ("allow_read", path))
+            return DeniedAccess(action: action, path: path, flag: pathFlag("--allow-read"), rule: ("allow_read", path))
         }
         if let access, access != .read { return nil }
         // What is to be made needs its folder.
@@ -105,7 +105,7 @@ final class AccessReport {
             target = String(path[..<slash])
             guard exists(target) else { return nil }
         }
-        return DeniedAccess(action: "write", path: path, flag: "--allow-write", rule: ("allow_write", target))
+        return DeniedAccess(action: "write", path: path, flag: pathFlag("--allow-write"), rule: ("allow_write", target))
     }
 
     private func connection(_ pid: Int32, _ address: UInt64, _ length: Int) -> DeniedAccess? {
@@ -117,7 +117,7 @@ final class AccessReport {
             guard bytes[2] == UInt8(ascii: "/") else { return nil }
             let path = String(decoding: bytes[2..<got].prefix { $0 != 0 }, as: UTF8.self)
             guard let normal = normal(path), view.access(to: normal) == nil, exists(normal) else { return nil }
-            return DeniedAccess(action: "connect", path: normal, flag: "--allow-read", rule: ("allow_read", normal))
+            return DeniedAccess(action: "connect", path: normal, flag: pathFlag("--allow-read"), rule: ("allow_read", normal))
         }
         guard spec.network == .none, family == AF_INET || family == AF_INET6 else { return nil }
         let port = Int(bytes[2]) << 8 | Int(bytes[3])
@@ -135,6 +135,9 @@ final class AccessReport {
         return DeniedAccess(action: "connect", path: "\(host):\(port)", flag: "--network", rule: ("network", "host"))
     }
 
+    /// The first rule for a path takes the place of the one for the working folder, which is then to be named too.
+    private func pathFlag(_ flag: String) -> String { spec.impliedFlag.map { "\($0) \(flag)" } ?? flag }
+
     // MARK: Paths
 
     private func string(_ pid: Int32, _ address: UInt64) -> String? {
@@ -145,11 +148,10 @@ final class AccessReport {
 
     private func absolute(_ text: String, _ pid: Int32, _ folder: Int32) -> String? {
         if text.hasPrefix("/") { return normal(text) }
-        var buffer = [CChar](repeating: 0, count: 4096)
         let link = folder == -100 ? "/proc/\(pid)/cwd" : "/proc/\(pid)/fd/\(folder)"
-        let count = lnt_host_readlinkat(-100, link, &buffer, buffer.count - 1)
-        guard count > 0, buffer[0] == 0x2f else { return nil }
-        return normal(String(decoding: buffer.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self) + "/" + text)
+        // Gone by now, or no folder of a file system (`pipe:[…]`): nothing to report.
+        guard let target = try? readLink(link), target.hasPrefix("/") else { return nil }
+        return normal(target + "/" + text)
     }
 
     /// By its text alone: good enough to tell people what to allow.

@@ -219,6 +219,7 @@ package struct SandboxArguments: Sendable, Equatable {
                 hint: "go into the tree that is worked on, or name it: --allow-write PATH (--read-only for none)")
         }
         if isReadOnly { spec.allowRead = [directory] } else { spec.allowWrite = [directory] }
+        spec.impliedFlag = isReadOnly ? "--allow-read ." : "--allow-write ."
     }
 }
 

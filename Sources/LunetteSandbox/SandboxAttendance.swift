@@ -36,16 +36,12 @@ final class SandboxAttendance {
             var start = lnt_attach()
             start.message.type = LNT_MSG_START.rawValue
             start.message.id = 1
-            try send(start)
+            try socket.send(packet(start))
         } catch {
             var failure = error.lunette
             failure.message = "start the sandbox: \(failure.message)"
             throw failure
         }
-    }
-
-    private func send<T: BitwiseCopyable>(_ message: T) throws(SystemCallError) {
-        try socket.send(withUnsafeBytes(of: message) { Array($0) })
     }
 
     /// Waits for the end of everything.
@@ -101,7 +97,7 @@ final class SandboxAttendance {
         request.message.id = 2
         request.signal = number
         request.everyone = everyone
-        do throws(SystemCallError) { try send(request) } catch {
+        do throws(SystemCallError) { try socket.send(packet(request)) } catch {
             // The shim is gone, and the program with it: the socket tells that next.
         }
         if isEnding, everyone == 1, !isRunning { abort() }
@@ -114,7 +110,7 @@ final class SandboxAttendance {
         request.type = LNT_MSG_ABORT.rawValue
         request.id = 3
         // As above.
-        do throws(SystemCallError) { try send(request) } catch {}
+        do throws(SystemCallError) { try socket.send(packet(request)) } catch {}
     }
 
     private func passOn(_ signals: Int32) {
@@ -160,13 +156,13 @@ final class SandboxAttendance {
             return
         }
         guard let message else { return }
-        guard let head = Self.load(lnt_message.self, message.bytes) else {
+        guard let head = unpack(lnt_message.self, message.bytes) else {
             failure = LunetteError(.io, "wait for the sandbox: its monitor is gone", hint: "was lunette-shim killed?")
             return
         }
         switch lnt_message_type(head.type) {
         case LNT_MSG_STATE:
-            guard let state = Self.load(lnt_state.self, message.bytes), state.version == UInt32(LNT_SHIM_VERSION) else {
+            guard let state = unpack(lnt_state.self, message.bytes), state.version == UInt32(LNT_SHIM_VERSION) else {
                 failure = LunetteError(
                     .internal, "lunette-shim speaks another version", hint: "install lunette and lunette-shim from one release")
                 return
@@ -181,7 +177,7 @@ final class SandboxAttendance {
         case LNT_MSG_STARTED: isRunning = true
         case LNT_MSG_LISTENER: report?.listener = message.descriptors.first
         case LNT_MSG_EXITED:
-            guard let raw = Self.load(lnt_exit.self, message.bytes) else { return }
+            guard let raw = unpack(lnt_exit.self, message.bytes) else { return }
             let name = raw.signal == 0 ? nil : Signal(number: Int64(raw.signal))?.name ?? "SIG\(raw.signal)"
             exit = SandboxExit(code: isTimedOut ? 124 : raw.code, signal: name, isTimedOut: isTimedOut)
             exit?.isOutOfMemory = raw.oom_kills > 0 && raw.code != 0
@@ -203,11 +199,6 @@ final class SandboxAttendance {
         report?.listener = nil
         if !child.waitForExit(milliseconds: 10_000) { _ = try atBorder(nil, { () throws(SystemCallError) in try child.signal(SIGKILL) }) }
         _ = try atBorder("wait for lunette-shim", { () throws(SystemCallError) in try child.reap(block: true) })
-    }
-
-    private static func load<T: BitwiseCopyable>(_: T.Type, _ bytes: [UInt8]) -> T? {
-        guard bytes.count >= MemoryLayout<T>.size else { return nil }
-        return bytes.withUnsafeBytes { $0.loadUnaligned(as: T.self) }
     }
 }
 

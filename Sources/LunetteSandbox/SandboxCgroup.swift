@@ -40,7 +40,7 @@ struct SandboxCgroup {
             facts.limits = .none(error.message)
             return nil
         }
-        do throws(LunetteError) { facts.degraded = try cgroup.apply(limits(resources, tasks)) } catch {
+        do throws(LunetteError) { facts.degraded = try cgroup.apply(limits(resources, tasks, cgroup)) } catch {
             _ = cgroup.remove(patience: 0)
             throw error
         }
@@ -79,11 +79,12 @@ struct SandboxCgroup {
         return needed
     }
 
-    private static func limits(_ resources: ResourceSpec, _ tasks: Int64) -> CgroupLimits {
+    private static func limits(_ resources: ResourceSpec, _ tasks: Int64, _ cgroup: ContainerCgroup) -> CgroupLimits {
         var limits = CgroupLimits()
         limits.memory = resources.memory
-        // As Docker: a memory limit alone allows as much swap again.
-        limits.memorySwap = resources.memorySwap ?? resources.memory.map { $0 < 0 ? -1 : $0 * 2 }
+        // As Docker: a memory limit alone allows as much swap again. Nobody named it, so a kernel that can't limit it lacks nothing.
+        let implied = cgroup.accountsSwap ? resources.memory.map { $0 < 0 ? -1 : $0 * 2 } : nil
+        limits.memorySwap = resources.memorySwap ?? implied
         limits.memoryReservation = resources.memoryReservation
         limits.cpus = resources.cpus
         limits.cpuShares = resources.cpuShares

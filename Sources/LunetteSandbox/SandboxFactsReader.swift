@@ -5,8 +5,6 @@ package import LunetteSpec
 
 /// Asks the machine what a sandbox's plan needs to know. Reads only; every call blocks.
 package enum SandboxFactsReader {
-    private static let administrator: UInt64 = 1 << 21  // CAP_SYS_ADMIN
-
     /// - Throws: `invalid_argument` or `denied` when a rule's path can't be looked at. A path that isn't there is left out of `found`.
     package static func read(_ spec: SandboxSpec, directory: String) throws(LunetteError) -> SandboxFacts {
         let uid = geteuid()
@@ -15,7 +13,7 @@ package enum SandboxFactsReader {
         var facts = SandboxFacts(
             directory: directory, home: resolved(home) ?? home, userName: environment["USER"] ?? environment["LOGNAME"] ?? "uid\(uid)",
             uid: uid,
-            gid: getegid(), isPrivileged: uid == 0 && hasCapability(administrator))
+            gid: getegid(), isPrivileged: uid == 0 && (ProcessCapabilities.own?.isEffective(.sysAdmin) ?? false))
         facts.environment = environment
         if spec.preset == .system { facts.system = system(spec) }
         for text in spec.allowRead + spec.allowWrite + spec.privateWrite + spec.hide {
@@ -31,7 +29,7 @@ package enum SandboxFactsReader {
         }
         let memory = Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE)))
         facts.scratch = spec.scratch ?? min(memory / 8, spec.resources.memory ?? .max)
-        facts.landlockABI = Int(max(0, lnt_landlock_abi()))
+        facts.landlockABI = Landlock.abi
         for resource in [UInt32(2), 6] {
             var limit = rlimit()
             if getrlimit(__rlimit_resource_t(resource), &limit) == 0 { facts.hardLimits[resource] = UInt64(limit.rlim_max) }
@@ -46,7 +44,7 @@ package enum SandboxFactsReader {
             var status = lnt_host_stat()
             guard lnt_host_stat(-100, path, AT_SYMLINK_NOFOLLOW, &status) == 0 else { continue }
             switch FileKind(rawValue: status.mode & 0o170000) {
-            case .symbolicLink?: if let target = link(path) { entries.append(.link(path: path, target: target)) }
+            case .symbolicLink?: if let target = try? readLink(path) { entries.append(.link(path: path, target: target)) }
             case .directory?: entries.append(.tree(path: path, kind: .directory))
             default: break
             }
@@ -91,17 +89,6 @@ package enum SandboxFactsReader {
         guard let real = realpath(path, nil) else { return nil }
         defer { free(real) }
         return String(cString: real)
-    }
-
-    private static func link(_ path: String) -> String? {
-        var buffer = [CChar](repeating: 0, count: 4096)
-        let count = lnt_host_readlinkat(-100, path, &buffer, buffer.count - 1)
-        return count > 0 ? String(decoding: buffer.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
-    }
-
-    private static func hasCapability(_ bit: UInt64) -> Bool {
-        var (effective, permitted, inheritable): (UInt64, UInt64, UInt64) = (0, 0, 0)
-        return lnt_capget(&effective, &permitted, &inheritable) == 0 && effective & bit != 0
     }
 
     static func ownEnvironment() -> [String: String] {

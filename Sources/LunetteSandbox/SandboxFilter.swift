@@ -52,7 +52,7 @@ enum SandboxFilter {
         typealias Code = BPFInstruction.Code
         var program: [BPFInstruction] = [
             BPFInstruction(code: Code.loadWord, operand: 4),
-            BPFInstruction(code: Code.jumpEqual, jumpFalse: UInt8(numbers.count + 1), operand: lnt_native_architecture()),
+            BPFInstruction(code: Code.jumpEqual, jumpFalse: UInt8(numbers.count + 1), operand: SeccompABI.native.auditArchitecture),
             BPFInstruction(code: Code.loadWord, operand: 0),
         ]
         for (index, number) in numbers.enumerated() {

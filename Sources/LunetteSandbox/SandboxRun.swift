@@ -97,14 +97,15 @@ package struct SandboxRun: Sendable {
     /// - Throws: what kept the program from running; `details.exit_code` is 126 or 127 when it was the program itself.
     package func run(_ streams: Streams, signals: Int32 = -1, cancel: Int32 = -1) throws(LunetteError) -> SandboxExit {
         var facts = facts
-        // The plan once before anything is made, so that what can be refused is.
-        _ = try SandboxPlanner.plan(spec, facts)
+        // The plan before anything is made, so that what can be refused is; again only when a cgroup has changed what is known.
+        var plan = try SandboxPlanner.plan(spec, facts)
         let cgroup = try SandboxCgroup.make(spec, &facts)
+        let notEnforced = Self.notEnforced(spec, facts)
         let attendance: SandboxAttendance
         do throws(LunetteError) {
-            try Self.refuse(Self.notEnforced(spec, facts), spec, facts)
-            let plan = try SandboxPlanner.plan(spec, facts).encoded()
-            attendance = try SandboxAttendance(plan, streams, spec, facts)
+            try Self.refuse(notEnforced, spec, facts)
+            if facts != self.facts { plan = try SandboxPlanner.plan(spec, facts) }
+            attendance = try SandboxAttendance(try plan.encoded(), streams, spec, facts)
         } catch {
             _ = cgroup?.remove()
             throw error
@@ -117,27 +118,13 @@ package struct SandboxRun: Sendable {
         let leftovers = cgroup?.remove() ?? []
         var exit = try outcome.get()
         if let first = leftovers.first { throw first.lunette }
-        exit.notEnforced = Self.notEnforced(spec, facts)
+        exit.notEnforced = notEnforced
         return exit
     }
 
     /// What was asked for and nothing holds for the sandbox as a whole, in words.
     static func notEnforced(_ spec: SandboxSpec, _ facts: SandboxFacts) -> [String] {
-        var words = facts.degraded
-        if case .none(let reason) = facts.limits {
-            let resources = spec.resources
-            if resources.memory != nil {
-                words.append(
-                    facts.uid == 0
-                        ? "memory is not enforced: \(reason)" : "memory is enforced for each process, not for all together: \(reason)")
-            }
-            let others: [(String, Bool)] = [
-                ("cpus", resources.cpus != nil), ("cpu_shares", resources.cpuShares != nil), ("cpuset", resources.cpuset != nil),
-                ("cpuset_memory", resources.cpusetMemory != nil), ("memory_reservation", resources.memoryReservation != nil),
-                ("io_weight", resources.ioWeight != nil), ("pids", resources.pids != nil && facts.uid == 0),
-            ]
-            for (name, isAsked) in others where isAsked { words.append("\(name) is not enforced: \(reason)") }
-        }
+        var words = facts.degraded + unheldLimits(spec, facts)
         if (spec.connectPorts != nil || spec.bindPorts != nil) && (!spec.hasLandlock || facts.landlockABI < 4) {
             words.append("ports are not enforced: Landlock ABI 4 (Linux 6.7) is needed")
         }
@@ -145,15 +132,33 @@ package struct SandboxRun: Sendable {
         return words
     }
 
+    /// Limits that were asked for where there is no cgroup to hold them.
+    private static func unheldLimits(_ spec: SandboxSpec, _ facts: SandboxFacts) -> [String] {
+        guard case .none(let reason) = facts.limits else { return [] }
+        let resources = spec.resources
+        var words: [String] = []
+        if resources.memory != nil {
+            words.append(
+                facts.uid == 0
+                    ? "memory is not enforced: \(reason)" : "memory is enforced for each process, not for all together: \(reason)")
+        }
+        let others: [(String, Bool)] = [
+            ("cpus", resources.cpus != nil), ("cpu_shares", resources.cpuShares != nil), ("cpuset", resources.cpuset != nil),
+            ("cpuset_memory", resources.cpusetMemory != nil), ("memory_reservation", resources.memoryReservation != nil),
+            ("io_weight", resources.ioWeight != nil), ("pids", resources.pids != nil && facts.uid == 0),
+        ]
+        for (name, isAsked) in others where isAsked { words.append("\(name) is not enforced: \(reason)") }
+        return words
+    }
+
     /// A limit that nobody holds is none: whoever can do without it says so.
     private static func refuse(_ words: [String], _ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
-        // A limit of memory brings one of swap along, which nobody named.
-        let words = words.filter { !$0.hasPrefix("memory_swap") || spec.resources.memorySwap != nil }
         guard let first = words.first, !spec.isBestEffort else { return }
         let others = words.count > 1 ? " (and \(words.count - 1) more, see --explain)" : ""
+        let canBeGiven = !facts.isPrivileged && !unheldLimits(spec, facts).isEmpty
         let instead = "--best-effort runs it with what can be held (best_effort = true)"
         throw LunetteError(
             .unsupported, "make the sandbox: \(first)\(others)",
-            hint: first.contains("delegated") ? "an administrator can give this user a cgroup (docs/sandbox.md); \(instead)" : instead)
+            hint: canBeGiven ? "an administrator can give this user a cgroup (docs/sandbox.md); \(instead)" : instead)
     }
 }

@@ -9,7 +9,8 @@ public actor CProbe {
     public static let seccomp = CProbe("seccomp")
     /// What a hostile program tries (attack.c); it refuses to run outside a user namespace.
     public static let attack = CProbe("attack")
-
+    /// Tries accesses, harmlessly (access.c).
+    public static let access = CProbe("access")
     /// Swaps names under a runtime's hands, and does the runtime's work the naive way, so that a race is seen to be won (race.c).
     public static let race = CProbe("race")
 

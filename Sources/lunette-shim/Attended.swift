@@ -6,18 +6,10 @@ import CLinux
 /// The record `attended` says so; without it nothing here happens.
 struct Attended {
     var isOn = false
-    /// A filter that asks a listener before calls which take paths, empty for none: only what it is told is reported, it decides nothing.
-    var hasListener = false
 
     init() {}
 
-    // Fields: listener
-    init(plan: Plan) throws(Failure) {
-        guard plan.has(LNT_ATTENDED) else { return }
-        isOn = true
-        var fields = try plan.fields(LNT_ATTENDED)
-        hasListener = try fields.bytes().count > 0
-    }
+    init(plan: Plan) { isOn = plan.has(LNT_ATTENDED) }
 
     /// The streams of the shim, for the program.
     func streams() throws(Failure) -> Stdio {
@@ -39,7 +31,9 @@ struct Attended {
         return try check(lnt_dup(2, 10), "dup", literal("stderr"))
     }
 
-    /// In the program's process, before its own filter: loads the listening one and sends the descriptor home.
+    /// In the program's process, before its own filter: loads the listening one and sends the descriptor home. The filter asks before calls
+    /// which take paths and decides nothing; an empty one is none.
+    // Fields: listener
     static func listen(_ plan: Plan, gate: Int32) throws(Failure) {
         guard plan.has(LNT_ATTENDED) else { return }
         var fields = try plan.fields(LNT_ATTENDED)

@@ -19,8 +19,10 @@ struct LandlockStep {
         let abi = lnt_landlock_abi()
         if abi < 1 { return }
         let handledFiles = try fields.number() & Self.files(abi)
-        let handledPorts = abi >= 4 ? try fields.number() : 0 * (try fields.number())
-        let scopes = abi >= 6 ? try fields.number() : 0 * (try fields.number())
+        var handledPorts = try fields.number()
+        if abi < 4 { handledPorts = 0 }
+        var scopes = try fields.number()
+        if abi < 6 { scopes = 0 }
         let keepsStdio = try fields.flag()
         if handledFiles | handledPorts | scopes == 0 { return }
         let ruleset = try check(lnt_landlock_create(handledFiles, handledPorts, scopes), "landlock_create_ruleset")

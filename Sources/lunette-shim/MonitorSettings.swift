@@ -17,7 +17,7 @@ struct MonitorSettings {
 
     // Fields: container init shim_death log log_size log_files oom_events
     init(plan: Plan) throws(Failure) {
-        attended = try Attended(plan: plan)
+        attended = Attended(plan: plan)
         var fields = try plan.fields(LNT_MONITOR)
         _ = try fields.text()
         initProcess = try fields.flag()

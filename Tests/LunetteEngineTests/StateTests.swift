@@ -31,6 +31,25 @@ import Testing
         #expect(error?.message.contains("newer version") == true && error?.hint != nil)
     }
 
+    /// Variables of containers are in there. An older one that everybody could read is mended.
+    @Test(arguments: [false, true]) func theDatabaseIsItsOwnersWhateverTheUmask(isThere: Bool) async throws {
+        let folder = try directory()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let path = folder + "/state.sqlite"
+        if isThere {
+            try await open(path).close()
+            #expect(chmod(path, 0o644) == 0)
+        }
+        let before = umask(0o022)
+        defer { umask(before) }
+        let state = try await open(path)
+        for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
+            let mode = try FileManager.default.attributesOfItem(atPath: "\(folder)/\(name)")[.posixPermissions] as? Int
+            #expect(mode == 0o600, "\(name)")
+        }
+        try await state.close()
+    }
+
     @Test func aDamagedDatabaseIsAClearErrorAndStays() async throws {
         let folder = try directory()
         defer { try? FileManager.default.removeItem(atPath: folder) }

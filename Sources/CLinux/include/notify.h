@@ -15,8 +15,6 @@ struct lnt_path_call {
 };
 // The calls of this machine's ABI; *count of them.
 const struct lnt_path_call *lnt_path_calls(size_t *count);
-// The AUDIT_ARCH_* value of this machine's own ABI.
-uint32_t lnt_native_architecture(void);
 
 struct lnt_notification {
   uint64_t id;

@@ -13,6 +13,7 @@ final class Database {
     /// - Throws: `unsupported` when it is from a newer Lunette, `io` when it is damaged or can't be written, `resource_exhausted` when the disk is full.
     init(path: String) throws(LunetteError) {
         self.path = path
+        try Self.keepPrivate(path)
         do {
             var configuration = Configuration()
             configuration.busyMode = .timeout(5)
@@ -37,6 +38,18 @@ final class Database {
             if applied.count < known.count { try migrator.migrate(queue) }
         } catch {
             throw Database.failure(error, "open the state database \(path)")
+        }
+    }
+
+    /// What containers are told in their variables is in there: nobody else's to read, whatever the umask of whoever hosts the engine. SQLite
+    /// gives its other files the mode of the first (findCreateFileMode in os_unix.c).
+    private static func keepPrivate(_ path: String) throws(LunetteError) {
+        let parts = path.split(separator: "/")
+        guard let name = parts.last.map(String.init) else { return }
+        try atBorder("open the state database \(path)") { () throws(SystemCallError) in
+            let folder = try Directory("/" + parts.dropLast().joined(separator: "/"))
+            try folder.keepPrivate(name, creates: true)
+            for suffix in ["-wal", "-shm"] { try folder.keepPrivate(name + suffix, creates: false) }
         }
     }
 

@@ -88,7 +88,7 @@ struct MergedView {
     }
 
     func link(_ found: Found) throws(LunetteError) -> String {
-        try readLink(found.layer, found.path)
+        try atBorder(nil) { () throws(SystemCallError) in try readLink(found.path, in: found.layer) }
     }
 
     /// A file's content, links followed inside the image; nil when it is absent or no plain file.
@@ -100,12 +100,4 @@ struct MergedView {
             try found.layer.open(found.path, [.noFollow, .nonblocking]).readAll(limit: limit)
         }
     }
-}
-
-/// A link's target, below an open folder.
-func readLink(_ directory: Directory, _ path: String) throws(LunetteError) -> String {
-    var buffer = [CChar](repeating: 0, count: 4097)
-    let length = lnt_host_readlinkat(directory.descriptor.number, path, &buffer, 4096)
-    if length < 0 { throw SystemCallError("readlink", path, errno: Int32(-length)).lunette }
-    return String(decoding: buffer.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }

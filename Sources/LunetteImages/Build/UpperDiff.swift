@@ -54,7 +54,7 @@ struct UpperDiff {
             try writer.add(entry, file: file, status: status)
         case .symbolicLink:
             entry.mode = 0o777
-            entry.link = try readLink(directory, name)
+            entry.link = try atBorder(nil) { () throws(SystemCallError) in try readLink(name, in: directory) }
             try writer.add(entry)
         case .socket: break
         default:

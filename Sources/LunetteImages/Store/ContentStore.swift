@@ -118,11 +118,3 @@ func readAll(
         try body(UnsafeRawBufferPointer(start: buffer.baseAddress, count: got))
     }
 }
-
-/// A link's target.
-func readLink(_ path: String) throws(SystemCallError) -> String {
-    var buffer = [CChar](repeating: 0, count: 4097)
-    let length = lnt_host_readlinkat(-100, path, &buffer, 4096)
-    if length < 0 { throw SystemCallError("readlink", path, errno: Int32(-length)) }
-    return String(decoding: buffer.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-}

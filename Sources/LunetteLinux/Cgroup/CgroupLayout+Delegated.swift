@@ -45,6 +45,7 @@ extension CgroupLayout {
     /// What this process's user was given of this machine's: hierarchies none where nothing was. Blocks.
     package static func given(to namespace: UserNamespace) -> CgroupLayout { given(toUser: namespace.outsideUID) }
 
+    /// What a user was given of this machine's: hierarchies none where nothing was. Blocks.
     /// - Parameter uid: of the user, outside of any namespace of its own.
     package static func given(toUser uid: UInt32) -> CgroupLayout {
         guard let layout = detect(), let own = readSmallFile("/proc/self/cgroup") else {

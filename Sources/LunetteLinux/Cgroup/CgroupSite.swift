@@ -59,7 +59,7 @@ package struct CgroupSite: Sendable, Equatable {
         throws(LunetteError) -> CgroupOwnership
     {
         let cgroup = cgroup
-        var owned = CgroupOwnership(made: sharedParents)
+        var owned = CgroupOwnership()
         do throws(LunetteError) {
             for (hierarchy, directory) in zip(layout.hierarchies, cgroup.directories) {
                 try atBorder(nil) { () throws(SystemCallError) in
@@ -81,6 +81,7 @@ package struct CgroupSite: Sendable, Equatable {
             _ = cgroup.remove(owned: owned, patience: 0)
             throw error
         }
+        owned.made.insert(contentsOf: sharedParents.filter { !owned.made.contains($0) }, at: 0)
         return owned
     }
 
@@ -108,8 +109,7 @@ package struct CgroupSite: Sendable, Equatable {
             let result = lnt_host_mkdirat(-100, path, 0o755)
             switch -result {
             case 0:
-                let isShared = made.contains(path)
-                if !isShared { made.append(path) }
+                made.append(path)
                 do throws(SystemCallError) {
                     try CgroupFile(path: path, controllers: hierarchy.controllers).letEverybodyRead()
                     if depth < components.count { try prepareParent(path, hierarchy) }
@@ -119,7 +119,7 @@ package struct CgroupSite: Sendable, Equatable {
                     guard error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.noDevice, depth < components.count, attempts < 64
                     else { throw error }
                     attempts += 1
-                    if !isShared { made.removeLast() }
+                    made.removeLast()
                 }
             case ErrorNumber.exists: depth += 1
             case ErrorNumber.noEntry where depth > 1 && attempts < 64:

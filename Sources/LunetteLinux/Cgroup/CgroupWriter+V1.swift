@@ -47,7 +47,7 @@ extension CgroupWriter {
         let swapFile = "memory.memsw.limit_in_bytes"
         let limit = CgroupRequest.set(memory.limit)
         var swap = CgroupRequest.set(memory.swap)
-        let hasSwap = cgroup.directory("memory")?.has(swapFile) ?? false
+        let hasSwap = cgroup.accountsSwap
         // Without this the memory's own lifting would be above what both may have together.
         if swap == nil, let limit, limit < 0, hasSwap { swap = -1 }
         if swap != nil, !hasSwap, cgroup.directory("memory") != nil {

@@ -22,6 +22,14 @@ extension ContainerCgroup {
         return try apply(request, missing)
     }
 
+    /// Whether this kernel limits swap: v1's wants `swapaccount=1`.
+    package var accountsSwap: Bool {
+        switch version {
+        case .v1: directory("memory")?.has("memory.memsw.limit_in_bytes") ?? false
+        case .v2: directories.first?.has("memory.swap.max") ?? false
+        }
+    }
+
     /// The same change with what it is relative to: memory and swap together need the memory's limit, which an update may leave as it is.
     package func completed(_ resources: RuntimeSpec.Resources) -> RuntimeSpec.Resources {
         guard version == .v2, CgroupRequest.set(resources.memory.swap) != nil, CgroupRequest.set(resources.memory.limit) == nil else {

@@ -129,6 +129,18 @@ package struct Directory: Sendable {
         try check(lnt_host_fchmod(file.number, mode), "chmod", "\(label)/\(name)")
     }
 
+    /// Makes a file that only its owner may read and write, whatever the umask; one that is there becomes so.
+    /// - Parameter creates: false: an absent one stays absent.
+    package func keepPrivate(_ name: String, creates: Bool) throws(SystemCallError) {
+        do throws(SystemCallError) {
+            let file = try open(name, creates ? [.create, .noFollow, .nonblocking] : [.noFollow, .nonblocking], mode: 0o600)
+            try check(lnt_host_fchmod(file.number, 0o600), "chmod", "\(label)/\(name)")
+        } catch {
+            if !creates, error.errno == ErrorNumber.noEntry { return }
+            throw error
+        }
+    }
+
     private func replace(_ name: String, _ bytes: [UInt8], mode: UInt32, durable: Bool) throws(SystemCallError) {
         let temporary = ".\(name).\(UInt64.random(in: 0...UInt64.max)).tmp"
         let file = try open(temporary, [.writeOnly, .create, .exclusive], mode: mode)
@@ -136,8 +148,12 @@ package struct Directory: Sendable {
             try file.writeAll(bytes)
             // The mode given to open passes the umask; what was asked for is what is meant.
             try check(lnt_host_fchmod(file.number, mode), "chmod", "\(label)/\(temporary)")
-            if durable { try file.synchronize() }
-            if durable { try rename(temporary, to: name) } else { try swapIn(temporary, as: name) }
+            if durable {
+                try file.synchronize()
+                try rename(temporary, to: name)
+            } else {
+                try swapIn(temporary, as: name)
+            }
         } catch {
             _ = lnt_host_unlinkat(descriptor.number, temporary, 0)
             throw error
@@ -149,18 +165,24 @@ package struct Directory: Sendable {
     /// that is renamed over another (`auto_da_alloc` in ext4(5)), and its blocks are discarded when it goes. What a reboot ends anyway need never
     /// reach the disk.
     private func swapIn(_ temporary: String, as name: String) throws(SystemCallError) {
-        let (here, noReplace, exchange) = (descriptor.number, UInt32(1), UInt32(2))
-        var result = lnt_host_renameat2(here, temporary, here, name, noReplace)
+        let here = descriptor.number
+        var result = lnt_host_renameat2(here, temporary, here, name, Self.noReplace)
         if -result == ErrorNumber.exists {
-            result = lnt_host_renameat2(here, temporary, here, name, exchange)
+            result = lnt_host_renameat2(here, temporary, here, name, Self.exchange)
             if result == 0 { return try removeFile(temporary) }
         }
         // Removed in between, or a file system that knows neither.
         if result < 0 { try rename(temporary, to: name) }
     }
 
+    // RENAME_NOREPLACE and RENAME_EXCHANGE of renameat2(2).
+    private static let noReplace: UInt32 = 1
+    private static let exchange: UInt32 = 2
+
+    /// Renames, over what has the other name already.
+    /// - Parameter exclusive: EEXIST instead.
     package func rename(_ name: String, to other: String, in target: Directory? = nil, exclusive: Bool = false) throws(SystemCallError) {
-        let result = lnt_host_renameat2(descriptor.number, name, (target ?? self).descriptor.number, other, exclusive ? 1 : 0)
+        let result = lnt_host_renameat2(descriptor.number, name, (target ?? self).descriptor.number, other, exclusive ? Self.noReplace : 0)
         try check(result, "rename", "\(label)/\(name) to \((target ?? self).label)/\(other)")
     }
 

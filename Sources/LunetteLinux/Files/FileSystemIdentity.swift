@@ -6,18 +6,15 @@ internal import CLinux
 /// not leave it: call on the blocking executor.
 package func withFileSystemIDs<T>(uid: UInt32, gid: UInt32, _ body: () throws(SystemCallError) -> T) throws(SystemCallError) -> T {
     if uid == 0, gid == 0 { return try body() }
-    var effective: UInt64 = 0
-    var permitted: UInt64 = 0
-    var inheritable: UInt64 = 0
-    try check(lnt_capget(&effective, &permitted, &inheritable), "capget")
+    let before = try ProcessCapabilities()
     try check(lnt_set_fsids(uid, gid), "set file system ids", "\(uid):\(gid)")
     defer {
         // The thread goes back to the pool: it must not keep somebody's ids, so a failure here ends the process.
-        guard lnt_set_fsids(0, 0) >= 0, lnt_capset(effective, permitted, inheritable) >= 0 else {
+        guard lnt_set_fsids(0, 0) >= 0, lnt_capset(before.effective, before.permitted, before.inheritable) >= 0 else {
             fatalError("this thread's ids can't be restored")
         }
     }
     // Leaving uid 0 took the file capabilities away; back they come.
-    try check(lnt_capset(permitted, permitted, inheritable), "capset")
+    try check(lnt_capset(before.permitted, before.permitted, before.inheritable), "capset")
     return try body()
 }

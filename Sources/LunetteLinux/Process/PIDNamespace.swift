@@ -1,5 +1,3 @@
-internal import CLinux
-
 /// A pid namespace as a list of who is in it: what a container without a cgroup has instead.
 package enum PIDNamespace {
     /// Every process of the namespace that `pid` is in, sorted; none when it has gone or isn't ours to look at. Blocks.
@@ -9,9 +7,6 @@ package enum PIDNamespace {
         return names.compactMap { Int32($0) }.filter { name($0) == own }.sorted()
     }
 
-    private static func name(_ pid: Int32) -> String? {
-        var buffer = [CChar](repeating: 0, count: 64)
-        let count = lnt_host_readlinkat(-100, "/proc/\(pid)/ns/pid", &buffer, buffer.count)
-        return count > 0 ? String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
-    }
+    // Gone, or not ours to look at: in no namespace that we know of.
+    private static func name(_ pid: Int32) -> String? { try? readLink("/proc/\(pid)/ns/pid") }
 }

@@ -45,6 +45,7 @@ package final class TerminalRelay {
         stdinIsOpen = true
     }
 
+    /// Gives our own terminal back as it was before.
     package func restore() {
         guard var before else { return }
         tcsetattr(0, TCSADRAIN, &before)
@@ -60,6 +61,7 @@ package final class TerminalRelay {
 
     private static let limit = 1 << 16
 
+    /// Adds what poll(2) is to wait for.
     package func watch(_ list: inout [pollfd]) {
         if masterIsOpen {
             var events = 0
@@ -71,6 +73,8 @@ package final class TerminalRelay {
         if !toOutput.isEmpty { list.append(pollfd(fd: output, events: Int16(POLLOUT), revents: 0)) }
     }
 
+    /// Moves what poll(2) found ready.
+    /// - Parameter list: what `watch` added, with its answers; other entries are passed over.
     package func move(_ list: [pollfd]) {
         for entry in list where entry.revents != 0 {
             if entry.fd == master.number {

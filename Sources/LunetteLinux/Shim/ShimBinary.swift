@@ -12,7 +12,7 @@ package enum ShimBinary {
             candidates = [configured]
         } else if let environment = getenv("LUNETTE_SHIM") {
             candidates = [String(cString: environment)]
-        } else if let program = programPath() {
+        } else if let program = try? readLink("/proc/self/exe") {
             let folder = program.prefix(upTo: program.lastIndex(of: "/") ?? program.startIndex)
             candidates = ["\(folder)/lunette-shim", "\(folder)/../lib/lunette/lunette-shim"]
         }
@@ -25,13 +25,6 @@ package enum ShimBinary {
         throw LunetteError(
             .notFound, "find lunette-shim: not at \(candidates.joined(separator: ", "))",
             hint: "install it beside lunette, or set LUNETTE_SHIM")
-    }
-
-    private static func programPath() -> String? {
-        var buffer = [CChar](repeating: 0, count: 4096)
-        let count = lnt_host_readlinkat(-100, "/proc/self/exe", &buffer, buffer.count - 1)
-        guard count > 0 else { return nil }
-        return String(decoding: buffer.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     /// A sealed copy: what runs can't be overwritten from a container. Costs a third of a millisecond, so it is for who starts many.

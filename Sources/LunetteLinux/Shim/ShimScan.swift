@@ -1,5 +1,3 @@
-internal import CLinux
-
 /// Finds shims (and inits that wait at their gate) by what they hold open: also those whose socket isn't there yet, or not any more.
 package enum ShimScan {
     /// fd 5 of a shim is its container's run directory, see docs/launch-plan.md.
@@ -13,7 +11,7 @@ package enum ShimScan {
         var found: [String: [ProcessIdentity]] = [:]
         for pid in names.compactMap({ Int32($0) }).sorted() {
             guard let command = readSmallFile("/proc/\(pid)/comm"), command.trimmed == "lunette-shim",
-                let target = readLink("/proc/\(pid)/fd/\(runDirectory)"), target.hasPrefix(prefix)
+                let target = try? readLink("/proc/\(pid)/fd/\(runDirectory)"), target.hasPrefix(prefix)
             else { continue }
             var id = String(target.dropFirst(prefix.count))
             if id.hasSuffix(" (deleted)") { id = String(id.dropLast(10)) }
@@ -21,11 +19,5 @@ package enum ShimScan {
             found[id, default: []].append(identity)
         }
         return found
-    }
-
-    private static func readLink(_ path: String) -> String? {
-        var buffer = [CChar](repeating: 0, count: 4096)
-        let count = lnt_host_readlinkat(-100, path, &buffer, buffer.count)
-        return count > 0 ? String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
     }
 }

@@ -8,6 +8,8 @@ package final class ScopeHolder {
     private let process: ProcessDescriptor
     private let end: FileDescriptor
 
+    /// Starts it.
+    /// - Throws: what clone3(2) and pipe2(2) answer.
     package init() throws(SystemCallError) {
         var pidfd: Int32 = -1
         var end: Int32 = -1
@@ -18,6 +20,7 @@ package final class ScopeHolder {
 
     deinit { leave() }
 
+    /// Of the process, for `SystemdScope.start`.
     package var pid: Int32 { process.pid }
 
     /// Ends it and waits for that. A second call is harmless.

@@ -13,8 +13,7 @@ enum Caller: Sendable, Equatable {
 
     /// Read once: neither changes.
     static let current: Caller = {
-        let administration: UInt64 = 1 << 21
-        guard Privileges.grantable & administration != 0 else { return .user(geteuid(), getegid()) }
+        guard ProcessCapabilities.own?.isPermitted(.sysAdmin) ?? true else { return .user(geteuid(), getegid()) }
         return UserNamespace.current.isInitial ? .machine : .namespace
     }()
 

@@ -57,7 +57,7 @@ struct Gate: Sendable {
             throw LunetteError(.invalidState, "start container \(id): nobody waits at its gate", target: id)
         }
         do throws(SystemCallError) {
-            try socket.send(withUnsafeBytes(of: Self.open) { Array($0) })
+            try socket.send(packet(Self.open))
             return try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM))?.bytes ?? []
         } catch {
             // A word that was read and not answered is an end of file, not one of these.

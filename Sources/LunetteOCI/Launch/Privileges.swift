@@ -1,14 +1,10 @@
-internal import CLinux
 internal import LunetteLinux
 internal import LunetteSpec
 
 /// What this process may pass on to containers that share its user namespace.
 enum Privileges {
     /// The permitted set, by capability number. Everything when the kernel doesn't tell: it then refuses by itself.
-    static var grantable: UInt64 {
-        var (effective, permitted, inheritable): (UInt64, UInt64, UInt64) = (0, 0, 0)
-        return lnt_capget(&effective, &permitted, &inheritable) == 0 ? permitted : .max
-    }
+    static var grantable: UInt64 { ProcessCapabilities.own?.permitted ?? .max }
 
     /// Says what of a process section's capabilities it will not have (config.md, "Linux Process": logged, no failure).
     static func warn(_ section: RuntimeSpec.ProcessSection, in spec: RuntimeSpec, grantable: UInt64, _ log: ErrorLog) {

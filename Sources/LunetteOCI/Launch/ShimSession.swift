@@ -67,7 +67,7 @@ final class ShimSession {
             let atOnce = 8
             for first in stride(from: 0, to: all.count, by: atOnce) {
                 try socket.send(
-                    withUnsafeBytes(of: message) { Array($0) }, descriptors: Array(all[first..<min(first + atOnce, all.count)]))
+                    packet(message), descriptors: Array(all[first..<min(first + atOnce, all.count)]))
             }
         } catch { throw lost("\(error)") }
     }
@@ -87,10 +87,10 @@ final class ShimSession {
             do throws(SystemCallError) { received = try socket.receiveLastWords(upTo: Int(LNT_MESSAGE_MAXIMUM)) } catch {
                 throw hookFailure ?? lost("\(error)")
             }
-            guard let message = received, let head = Self.load(lnt_message.self, message.bytes) else { throw hookFailure ?? lost(nil) }
+            guard let message = received, let head = unpack(lnt_message.self, message.bytes) else { throw hookFailure ?? lost(nil) }
             switch lnt_message_type(head.type) {
             case LNT_MSG_HOOKS:
-                guard let state = Self.load(lnt_state.self, message.bytes) else { throw lost("a short message") }
+                guard let state = unpack(lnt_state.self, message.bytes) else { throw lost("a short message") }
                 do throws(LunetteError) {
                     try hooks(state.init_pid)
                     answer(LNT_MSG_CONTINUE)
@@ -99,10 +99,10 @@ final class ShimSession {
                     answer(LNT_MSG_ABORT)
                 }
             case LNT_MSG_CREATED:
-                guard let state = Self.load(lnt_state.self, message.bytes) else { throw lost("a short message") }
+                guard let state = unpack(lnt_state.self, message.bytes) else { throw lost("a short message") }
                 return Handover(pid: state.init_pid, terminal: message.descriptors.first)
             case LNT_MSG_EXEC_STARTED:
-                guard let event = Self.load(lnt_exec_event.self, message.bytes) else { throw lost("a short message") }
+                guard let event = unpack(lnt_exec_event.self, message.bytes) else { throw lost("a short message") }
                 return Handover(pid: event.pid, terminal: message.descriptors.first)
             case LNT_MSG_FAILED, LNT_MSG_EXEC_FAILED:
                 guard let failure = LaunchFailure(packet: message.bytes) else { throw lost("a short message") }
@@ -127,7 +127,7 @@ final class ShimSession {
             message: lnt_message(type: LNT_MSG_START.rawValue, id: 1), flags: 0, process: 0, rows: 0, columns: 0,
             key: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
         // A shim that is gone is noticed at the next receive.
-        _ = try? socket.send(withUnsafeBytes(of: request) { Array($0) })
+        _ = try? socket.send(packet(request))
         try expect(LNT_MSG_STARTED)
         answer(LNT_MSG_RELEASE)
         finish()
@@ -140,11 +140,11 @@ final class ShimSession {
             do throws(SystemCallError) { received = try socket.receiveLastWords(upTo: Int(LNT_MESSAGE_MAXIMUM)) } catch {
                 throw lost("\(error)")
             }
-            guard let bytes = received?.bytes, let head = Self.load(lnt_message.self, bytes) else { throw lost(nil) }
+            guard let bytes = received?.bytes, let head = unpack(lnt_message.self, bytes) else { throw lost(nil) }
             switch lnt_message_type(head.type) {
             case LNT_MSG_DONE:
-                guard let done = Self.load(lnt_done.self, bytes), done.error == 0 else {
-                    throw lost("it refused: \(errnoText(Self.load(lnt_done.self, bytes)?.error ?? 0))")
+                guard let done = unpack(lnt_done.self, bytes), done.error == 0 else {
+                    throw lost("it refused: \(errnoText(unpack(lnt_done.self, bytes)?.error ?? 0))")
                 }
                 if wanted == LNT_MSG_DONE { return }
             case LNT_MSG_FAILED:
@@ -160,7 +160,7 @@ final class ShimSession {
     private func answer(_ type: lnt_message_type) {
         let message = lnt_message(type: type.rawValue, id: 1)
         // A shim that is gone is noticed at the next receive.
-        _ = try? socket.send(withUnsafeBytes(of: message) { Array($0) })
+        _ = try? socket.send(packet(message))
     }
 
     /// Waits for the shim's end: only then does the program have its new parent.
@@ -176,10 +176,5 @@ final class ShimSession {
         let how =
             why ?? status.map { $0.signal.map { "it was killed by signal \($0)" } ?? "it ended with exit code \($0.code)" } ?? "it is gone"
         return LunetteError(.io, "launch container \(id): lunette-shim left without a word: \(how)", target: id)
-    }
-
-    private static func load<T: BitwiseCopyable>(_: T.Type, _ bytes: [UInt8]) -> T? {
-        guard bytes.count >= MemoryLayout<T>.size else { return nil }
-        return bytes.withUnsafeBytes { $0.loadUnaligned(as: T.self) }
     }
 }

@@ -122,10 +122,7 @@ struct ContainerStore: Sendable {
             let gone = "\(Self.gonePrefix)\(id).\(UInt64.random(in: 0...UInt64.max))"
             try store.rename(id, to: gone)
             faultPoint("oci.delete.renamed")
-            // What is nearly always in it, without a look; whatever else there is, and whatever failed, is the tree's removal.
-            for name in [ContainerRecord.fileName, Bundle.configName] { _ = lnt_host_unlinkat(held.directory.descriptor.number, name, 0) }
-            let removeDirectory: Int32 = 0x200
-            if lnt_host_unlinkat(store.descriptor.number, gone, removeDirectory) != 0 { try store.removeTree(gone) }
+            try store.removeTree(gone)
         } catch {
             if error.errno == ErrorNumber.noEntry { return }
             throw error.lunette

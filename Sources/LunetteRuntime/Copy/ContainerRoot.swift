@@ -71,9 +71,7 @@ struct ContainerRoot {
             guard name != "." else { return .contents(parent) }
             guard let status = try parent.status(name) else { throw SystemCallError("find", path, errno: ErrorNumber.noEntry) }
             guard status.kind == .symbolicLink else { return .entry(parent, name, as: newName) }
-            var buffer = [CChar](repeating: 0, count: 4097)
-            let count = try check(lnt_host_readlinkat(parent.descriptor.number, name, &buffer, 4096), "read link", path)
-            let target = String(decoding: buffer.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let target = try readLink(name, in: parent)
             if target.hasPrefix("/") {
                 path = target
             } else {

@@ -128,10 +128,7 @@ extension ContainerRuntime {
             // The kernel's own way behind the link, as the caller sees it: what is open says where it is.
             let flags = OpenFlags([.path])
             let behind = FileDescriptor(owning: try check(lnt_host_openat(-100, path, Int32(flags.rawValue), 0), "open", path))
-            var buffer = [CChar](repeating: 0, count: 4097)
-            let count = try check(lnt_host_readlinkat(-100, "/proc/self/fd/\(behind.number)", &buffer, 4096), "read link", path)
-            let real = String(decoding: buffer.prefix(Int(count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            let (realParent, realName) = split(real)
+            let (realParent, realName) = split(try readLink("/proc/self/fd/\(behind.number)"))
             return .entry(try hostDirectory(realParent), realName, as: name)
         }
         return .entry(directory, name, as: name)

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import LunetteLinux
 internal import LunetteSpec
 
 /// What the kernel did in a container for want of memory.

@@ -19,10 +19,10 @@ enum ShimMessage: Sendable {
 
     /// nil when the packet is shorter than what its type says.
     init?(_ bytes: [UInt8]) {
-        guard let head = load(lnt_message.self, bytes) else { return nil }
+        guard let head = unpack(lnt_message.self, bytes) else { return nil }
         switch lnt_message_type(head.type) {
         case LNT_MSG_STATE, LNT_MSG_CREATED, LNT_MSG_STARTED:
-            guard let raw = load(lnt_state.self, bytes) else { return nil }
+            guard let raw = unpack(lnt_state.self, bytes) else { return nil }
             let status = ShimStatus(raw)
             self =
                 switch lnt_message_type(head.type) {
@@ -31,20 +31,20 @@ enum ShimMessage: Sendable {
                 default: .started(status)
                 }
         case LNT_MSG_EXITED:
-            guard let raw = load(lnt_exit.self, bytes) else { return nil }
+            guard let raw = unpack(lnt_exit.self, bytes) else { return nil }
             self = .exited(
                 ContainerExit(status: raw.status, oomKills: Int64(clamping: raw.oom_kills), finishedAt: Double(raw.ended_at) / 1e9))
         case LNT_MSG_FAILED:
             guard let failure = LaunchFailure(packet: bytes) else { return nil }
             self = .failed(request: head.id, failure)
         case LNT_MSG_EXEC_FAILED:
-            guard let raw = load(lnt_failure.self, bytes), let failure = LaunchFailure(packet: bytes) else { return nil }
+            guard let raw = unpack(lnt_failure.self, bytes), let failure = LaunchFailure(packet: bytes) else { return nil }
             self = .execFailed(request: head.id, process: raw.process, failure)
         case LNT_MSG_DONE:
-            guard let raw = load(lnt_done.self, bytes) else { return nil }
+            guard let raw = unpack(lnt_done.self, bytes) else { return nil }
             self = .done(request: head.id, error: raw.error, process: raw.process)
         case LNT_MSG_EXEC_STARTED, LNT_MSG_EXEC_EXITED, LNT_MSG_SINK_DROPPED:
-            guard let raw = load(lnt_exec_event.self, bytes) else { return nil }
+            guard let raw = unpack(lnt_exec_event.self, bytes) else { return nil }
             self =
                 switch lnt_message_type(head.type) {
                 case LNT_MSG_EXEC_STARTED: .execStarted(request: head.id, process: raw.process, pid: raw.pid)
@@ -55,20 +55,12 @@ enum ShimMessage: Sendable {
                 default: .sinkDropped(process: raw.process, stream: raw.stream)
                 }
         case LNT_MSG_OUT_OF_MEMORY:
-            guard let raw = load(lnt_oom.self, bytes) else { return nil }
+            guard let raw = unpack(lnt_oom.self, bytes) else { return nil }
             self = .outOfMemory(OutOfMemoryNews(kills: Int64(clamping: raw.kills), endsGroup: raw.ends_group != 0))
         default: self = .unknown(head.type)
         }
     }
 }
-
-private func load<T: BitwiseCopyable>(_: T.Type, _ bytes: [UInt8]) -> T? {
-    guard bytes.count >= MemoryLayout<T>.size else { return nil }
-    return bytes.withUnsafeBytes { $0.loadUnaligned(as: T.self) }
-}
-
-/// The bytes of a protocol struct.
-func packet<T: BitwiseCopyable>(_ value: T) -> [UInt8] { withUnsafeBytes(of: value) { Array($0) } }
 
 /// What a shim says of its container.
 struct ShimStatus: Sendable, Equatable {

@@ -32,11 +32,6 @@ package struct LandlockPlan: Sendable, Hashable {
             .writeFile, .removeDirectory, .removeFile, .makeDirectory, .makeRegular, .makeSocket, .makeFIFO, .makeSymlink, .refer,
             .truncate,
         ]
-
-        /// The rights that an ABI handles.
-        package static func known(to abi: Int) -> FileRights {
-            abi >= 5 ? .all : FileRights(rawValue: abi >= 3 ? 0x7fff : abi == 2 ? 0x3fff : 0x1fff)
-        }
     }
 
     /// LANDLOCK_ACCESS_NET_* (ABI 4).

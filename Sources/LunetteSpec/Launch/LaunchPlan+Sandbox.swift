@@ -1,4 +1,4 @@
-/// A program that somebody waits for: no run directory, no log, streams handed down, an end with the last control connection. Record 61.
+/// A program that somebody waits for: no run directory, no log, streams handed down, an end with the last control connection. Record 64.
 package struct AttendedPlan: Sendable, Hashable {
     /// A compiled filter that asks a listener about calls which take paths; empty for none.
     package var listener: [UInt8]

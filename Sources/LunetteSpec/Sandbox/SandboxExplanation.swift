@@ -23,6 +23,12 @@ package struct SandboxExplanation: Sendable, Hashable {
             let paths = view.items.filter { $0.access == wanted }.map(\.path)
             if !paths.isEmpty { add("files", "\(word): \(paths.map { displayable($0) }.joined(separator: ", "))") }
         }
+        let folder = displayable(facts.directory)
+        switch view.access(to: facts.directory) {
+        case nil: add("files", "the working folder \(folder) isn't there: no rule names it")
+        case .memory: add("files", "the working folder \(folder) is empty, in memory: no rule names it")
+        case .read, .write, .layer: break
+        }
         let memory = view.items.filter(\.access.isMemory).map(\.path)
         let room = facts.scratch > 0 ? " (up to \(facts.scratch >> 20) MiB each)" : ""
         add("files", "empty, in memory\(room): \(memory.map { displayable($0) }.joined(separator: ", "))")

@@ -78,6 +78,9 @@ public struct SandboxSpec: Hashable, Sendable {
         reportsDenied = false
     }
 
+    /// The flag that says what holds of the working folder because no rule for paths was given: whoever adds a rule has to give it too.
+    package var impliedFlag: String?
+
     /// Whether any rule says what of the caller's own files it sees.
     public var hasPathRules: Bool { !allowRead.isEmpty || !allowWrite.isEmpty || !privateWrite.isEmpty }
 

@@ -1,5 +1,5 @@
 /// What a sandbox sees of the file system: rules, put in order. Parents come before what lies in them, so that the narrower rule stands on top.
-package struct SandboxView: Sendable, Hashable {
+package struct SandboxView: Sendable {
     package enum Access: Sendable, Hashable {
         case read, write, layer, memory(size: Int64?, mode: UInt32)
         package var isMemory: Bool { if case .memory = self { true } else { false } }
@@ -17,9 +17,6 @@ package struct SandboxView: Sendable, Hashable {
     package private(set) var links: [(path: String, target: String)] = []
     package private(set) var hidden: [String] = []
     package private(set) var workdir = "/"
-
-    package static func == (left: SandboxView, right: SandboxView) -> Bool { left.items == right.items && left.hidden == right.hidden }
-    package func hash(into hasher: inout Hasher) { hasher.combine(items) }
 
     /// - Throws: `not_found` and `invalid_argument` with the rule's path.
     package init(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {

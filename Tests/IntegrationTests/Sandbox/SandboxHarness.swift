@@ -75,32 +75,6 @@ final class SandboxPlace: Sendable {
 func withSandboxPlace(_ caller: SandboxCaller, _ body: (SandboxPlace) async throws -> Void) async throws {
     let place = try SandboxPlace(caller)
     defer { place.remove() }
-    try FileManager.default.copyItem(atPath: try await AccessProbe.shared.path(), toPath: place.probe)
+    try FileManager.default.copyItem(atPath: try await CProbe.access.path(), toPath: place.probe)
     try await body(place)
-}
-
-/// The harmless program of Tests/Probes that tries accesses, compiled once a test run.
-actor AccessProbe {
-    static let shared = AccessProbe()
-    private var made: Task<String, any Error>?
-
-    /// - Returns: the path of the static binary.
-    func path() async throws -> String {
-        if let made { return try await made.value }
-        let task = Task {
-            let source = "\(LunetteHome.package)/Tests/Probes/access.c"
-            let version = try await Command("sha256sum", source).run().text.prefix(12)
-            let folder = "\(LunetteHome.package)/.build/test-probes"
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            let binary = "\(folder)/access-\(version)"
-            if !FileManager.default.fileExists(atPath: binary) {
-                let temporary = "\(binary).\(getpid())"
-                try await Command("gcc", "-O1", "-static", "-Wall", "-Wextra", "-Werror", "-o", temporary, source).run()
-                rename(temporary, binary)
-            }
-            return binary
-        }
-        made = task
-        return try await task.value
-    }
 }

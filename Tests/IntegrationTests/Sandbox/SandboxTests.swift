@@ -173,13 +173,23 @@ struct SandboxTests {
             let denied = finished.errorText.split(separator: "\n").filter { $0.hasPrefix("denied:") }
             #expect(
                 denied == [
-                    "denied: read \(place.outside)/file (hint: --allow-read \(place.outside)/file)",
-                    "denied: write /usr/made (hint: --allow-write /usr)",
+                    "denied: read \(place.outside)/file (hint: --allow-write . --allow-read \(place.outside)/file)",
+                    "denied: write /usr/made (hint: --allow-write . --allow-write /usr)",
                 ])
             let allowed = try await place.sandbox(
                 "--report", "--allow-read", "\(place.outside)/file", "--", "cat", "\(place.outside)/file", expecting: 0)
             #expect(allowed.text == place.secret)
             #expect(!allowed.errorText.contains("denied:"))
+            // With a rule of its own the working folder's is one like any other.
+            let ruled = try await place.sandbox("--report", "--allow-read", place.tree, "--", "cat", "\(place.outside)/file")
+            #expect(ruled.errorText.contains("denied: read \(place.outside)/file (hint: --allow-read \(place.outside)/file)"))
+            // What the hint says works, and leaves the working folder as it was.
+            let followed = try await place.sandbox(
+                "--allow-write", ".", "--allow-read", "\(place.outside)/file", "--", "sh", "-c", "cat \(place.outside)/file > made",
+                expecting: 0)
+            #expect(followed.errorText.isEmpty && place.contents("\(place.tree)/made") == place.secret)
+            let explained = try await place.sandbox("--explain", "--allow-read", "\(place.outside)/file", expecting: 0)
+            #expect(explained.lines.contains("files        the working folder \(place.tree) is empty, in memory: no rule names it"))
             let unasked = try await place.sandbox("--", "sh", "-c", line)
             #expect(!unasked.errorText.contains("denied:"))
         }

@@ -21,7 +21,7 @@ struct LandlockTests {
         _ home: LunetteHome, _ rules: String?, _ words: [String], prepare: String = "true", extra: String = ""
     ) async throws -> [String] {
         let image = try await home.load(.busybox)
-        let probe = try await AccessProbe.shared.path()
+        let probe = try await CProbe.access.path()
         return try await home.script(Self.script(image, probe, rules, words, prepare, extra)).lines
     }
 
@@ -111,7 +111,7 @@ struct LandlockTests {
         try await withLunette { home in
             guard try await abi(home) >= 6 else { return }
             let name = "lunette-\(UUID().uuidString)"
-            let listener = try Command(try await AccessProbe.shared.path(), "listen-abstract", name).start()
+            let listener = try Command(try await CProbe.access.path(), "listen-abstract", name).start()
             try await listener.says("listening")
             let host = ", network = 'host'"
             #expect(try await probe(home, nil, ["abstract", name], extra: host) == ["abstract ok"])

@@ -96,7 +96,7 @@ final class Monitor {
     }
 
     func run() -> Never {
-        do throws(Failure) { try launch() } catch { fail(error) }
+        do throws(Failure) { try launch() } catch { fail(stagesWord() ?? error.record(type: LNT_MSG_FAILED, id: 0, process: 0)) }
         while true {
             endUnattended()
             // Before the first turn too: what failed before any process was made leaves nothing that would end a wait.
@@ -293,6 +293,15 @@ final class Monitor {
         takeDown()
         tellAll(&failureRecord, MemoryLayout<lnt_failure>.size)
         if !isAborted, !handover.isOn, !settings.attended.isOn { ExitRecord(directory: Handed.stateFolder).write(failureRecord) }
+    }
+
+    /// A failure that a stage has reported already. It comes before one of this process's own, which may only have met what the stage left behind:
+    /// the /proc files of a process that has ended are root's.
+    private func stagesWord() -> lnt_failure? {
+        var record = lnt_failure()
+        var received = lnt_received()
+        guard gate >= 0, lnt_receive(gate, &record, MemoryLayout<lnt_failure>.size, &received, 0) >= 0 else { return nil }
+        return received.size == MemoryLayout<lnt_failure>.size ? record : nil
     }
 
     /// Kills and reaps what a launch has made; the kernel ends the rest of a pid namespace with its first process.

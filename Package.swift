@@ -29,7 +29,7 @@ let package = Package(
     products: [
         .executable(name: "lunette", targets: ["lunette"]),
         .executable(name: "lunette-oci", targets: ["lunette-oci"]),
-        .executable(name: "lunette-sandbox", targets: ["lunette-sandbox"]),
+        .executable(name: "lunette-front", targets: ["lunette-front"]),
         .executable(name: "lunette-shim", targets: ["lunette-shim"]),
     ],
     dependencies: [
@@ -74,7 +74,7 @@ let package = Package(
         // Runs one command in a sandbox, without engine, concurrency or Foundation: a start of it is a matter of three milliseconds.
         swift("LunetteSandbox", ["LunetteLinux", "LunetteSpec", "CLinux"]),
         .executableTarget(
-            name: "lunette-sandbox",
+            name: "lunette-front",
             dependencies: ["LunetteSandbox", "LunetteSpec"],
             swiftSettings: strict,
             linkerSettings: [.unsafeFlags(["-static-executable"])]

@@ -325,20 +325,19 @@ def case_density(bench):
 
 
 def case_sandbox(bench):
-    """`lunette-sandbox -- true` against bubblewrap with the same namespaces and the same mounts, as an ordinary user and as root."""
+    """`lunette sandbox -- true`, as it is installed, against bubblewrap with the same namespaces and the same mounts, as an ordinary user and as root."""
     folder = tempfile.mkdtemp(prefix="l.sandbox.", dir="/var/tmp")
-    os.makedirs(folder + "/bin")
-    os.makedirs(folder + "/tree")
-    for name in ("lunette", "lunette-sandbox", "lunette-shim"):
-        shutil.copy(os.path.join(bench.options.bin, name), f"{folder}/bin/{name}")
-    for path in (folder, folder + "/bin"):
-        os.chmod(path, 0o755)
+    for path in ("", "/bin", "/lib", "/lib/lunette", "/tree"):
+        os.makedirs(folder + path, exist_ok=True)
+        os.chmod(folder + path, 0o755)
+    for name, place in (("lunette-front", "bin/lunette"), ("lunette", "lib/lunette/lunette"), ("lunette-shim", "lib/lunette/lunette-shim")):
+        shutil.copy(os.path.join(bench.options.bin, name), f"{folder}/{place}")
     rows = []
     try:
         for who, prefix in (("user", ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"]), ("root", [])):
             os.chown(folder + "/tree", *(2 * [54321 if prefix else 0]))
             start = [*prefix, "env", "-i", "-C", folder + "/tree", f"HOME={folder}", "PATH=/usr/bin:/bin"]
-            ours = [f"{folder}/bin/lunette-sandbox", "--allow-write", ".", "--"]
+            ours = [f"{folder}/bin/lunette", "sandbox", "--allow-write", ".", "--"]
             seen = subprocess.run([*start, *ours, "cat", "/proc/self/mountinfo"], text=True, capture_output=True, check=True).stdout
             mounts = sorted(line.split()[4] for line in seen.splitlines())
             files = [path for path in mounts if path.startswith(("/usr", "/etc", "/bin", "/lib", "/sbin"))]
@@ -352,9 +351,9 @@ def case_sandbox(bench):
                 peer += ["--tmpfs", path]
             peer += ["--bind", folder + "/tree", folder + "/tree", "--chdir", folder + "/tree"]
             programs = {
-                "bubblewrap": [*peer, "/bin/true"], "lunette-sandbox": [*ours, "/bin/true"],
-                "lunette sandbox": [f"{folder}/bin/lunette", "sandbox", *ours[1:], "/bin/true"],
-                "lunette-sandbox, no landlock": [*ours[:-1], "--no-landlock", "--", "/bin/true"],
+                "bubblewrap": [*peer, "/bin/true"], "lunette sandbox": [*ours, "/bin/true"],
+                "the same, no front": [f"{folder}/lib/lunette/lunette", *ours[1:], "/bin/true"],
+                "lunette sandbox, no landlock": [*ours[:-1], "--no-landlock", "--", "/bin/true"],
             }
             times, order = {name: [] for name in programs}, random.Random(1)
             for _ in range(bench.options.rounds):
@@ -369,7 +368,7 @@ def case_sandbox(bench):
                              f"{median(taken) / peer_median:.2f}"])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    table("sandbox: spawn to exit of /bin/true, equal namespaces and mounts (aim: lunette-sandbox ≤ 1.5 × bubblewrap)",
+    table("sandbox: spawn to exit of /bin/true, equal namespaces and mounts (aim: lunette sandbox ≤ 1.5 × bubblewrap)",
           ["", "runs", "median ms", "p99 ms", "× bubblewrap"], rows)
 
 

@@ -34,7 +34,7 @@ public struct EngineConfiguration: Sendable {
         self.outcomeLimit = outcomeLimit
     }
 
-    /// `LUNETTE_PLUGINS` (colon-separated) when set, else `<prefix>/lib/lunette/plugins` beside the program's `bin`, the source tree's
+    /// `LUNETTE_PLUGINS` (colon-separated) when set, else `plugins` beside the program or in `../lib/lunette`, the source tree's
     /// `plugins` when it runs from a build folder, and `<root>/plugins`.
     public static func defaultPluginDirectories(root: String) -> [String] {
         if let list = environment("LUNETTE_PLUGINS") { return list.split(separator: ":").map(String.init) }
@@ -44,7 +44,7 @@ public struct EngineConfiguration: Sendable {
         if length > 0 {
             let program = String(decoding: buffer[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
             let folder = parent(program)
-            directories.append("\(parent(folder))/lib/lunette/plugins")
+            directories += ["\(folder)/plugins", "\(parent(folder))/lib/lunette/plugins"]
             // `.build/<triple>/<configuration>/lunette`: the tree that was built stands three folders up.
             if let build = folder.range(of: "/.build/") { directories.append(String(folder[..<build.lowerBound]) + "/plugins") }
         }

@@ -23,14 +23,6 @@ protocol PassthroughCommand: LunetteCommand {
     var words: [String] { get }
 }
 
-extension LunetteError {
-    /// Docker's codes: what the container's program couldn't be started with, else 125 for whatever is ours.
-    var commandExitCode: Int32 {
-        if let code = details?["exit_code"]?.intValue, (1...255).contains(code) { return Int32(code) }
-        return 125
-    }
-}
-
 /// What became of one of several objects. A structure, not a pair: Swift 6.3's optimiser loses the index of a pair that a task returns
 /// from a `do` with typed throws, and with it results, errors and the exit code.
 private struct Done: Sendable {

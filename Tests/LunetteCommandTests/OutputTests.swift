@@ -83,9 +83,9 @@ import Testing
         let error = LunetteError(
             .notFound, "no container is called \"\u{1b}x\"", errno: 2, hint: "look", cause: LunetteError(.io, "beneath"))
         #expect(
-            ErrorPrinter.lines(error, isVerbose: false, hasColor: false) == ["lunette: no container is called \"\\x1bx\"", "hint: look"])
+            error.lines(isVerbose: false, hasColor: false) == ["lunette: no container is called \"\\x1bx\"", "hint: look"])
         #expect(
-            ErrorPrinter.lines(error, isVerbose: true, hasColor: false).suffix(3) == ["code: not_found", "errno: 2", "caused by: beneath"])
+            error.lines(isVerbose: true, hasColor: false).suffix(3) == ["code: not_found", "errno: 2", "caused by: beneath"])
         #expect(error.commandExitCode == 125)
         #expect(LunetteError(.io, "start x", details: ["exit_code": 127]).commandExitCode == 127)
     }

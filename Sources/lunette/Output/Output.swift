@@ -37,24 +37,6 @@ enum Output {
 /// Says on stderr what failed: one line, then the hint, with `--verbose` the causes.
 enum ErrorPrinter {
     static func print(_ error: LunetteError, settings: Settings) {
-        for line in lines(error, isVerbose: settings.isVerbose, hasColor: Output.hasColor(2)) { Output.note(line) }
-    }
-
-    static func lines(_ error: LunetteError, isVerbose: Bool, hasColor: Bool) -> [String] {
-        var head = Text.safe(error.description)
-        // A name helps; the 64 digits of an id that nobody typed don't.
-        if let target = error.target, target.utf8.count < 64, !error.message.contains(target) { head = "\(Text.safe(target)): \(head)" }
-        var lines = [(hasColor ? "\u{1b}[31mlunette:\u{1b}[0m " : "lunette: ") + head]
-        if let hint = error.hint { lines.append("hint: " + Text.safe(hint)) }
-        guard isVerbose else { return lines }
-        lines.append("code: \(error.code)" + (error.operation.map { " in \($0)" } ?? ""))
-        if let number = error.errno { lines.append("errno: \(number)") }
-        if let details = error.details { lines.append("details: " + Text.safe(JSON.encode(details))) }
-        var cause = error.causes.first
-        while let next = cause {
-            lines.append("caused by: " + Text.safe(next.description))
-            cause = next.causes.first
-        }
-        return lines
+        for line in error.lines(isVerbose: settings.isVerbose, hasColor: Output.hasColor(2)) { Output.note(line) }
     }
 }

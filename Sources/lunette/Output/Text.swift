@@ -2,27 +2,7 @@ import LunetteSpec
 
 /// Fits text to terminals: nothing in it may control one, and columns line up whatever the script.
 enum Text {
-    /// Shows control characters instead of sending them (attack: escape sequences in names, labels and logs). Tabs and line feeds too.
-    static func safe(_ text: String) -> String {
-        guard text.unicodeScalars.contains(where: isControl) else { return text }
-        var result = ""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\n": result += "\\n"
-            case "\t": result += "\\t"
-            case "\r": result += "\\r"
-            case _ where isControl(scalar): result += "\\x" + (scalar.value < 16 ? "0" : "") + String(scalar.value, radix: 16)
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result
-    }
-
-    static func isControl(_ scalar: Unicode.Scalar) -> Bool {
-        // C0, DEL, C1, and the marks that reorder what is shown.
-        scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value) || (0x202a...0x202e).contains(scalar.value)
-            || (0x2066...0x2069).contains(scalar.value) || scalar.value == 0x200e || scalar.value == 0x200f
-    }
+    static func safe(_ text: String) -> String { ControlCharacters.shown(text) }
 
     /// How many cells a terminal takes for it.
     static func width(_ text: String) -> Int {
@@ -80,10 +60,10 @@ extension JSON {
     /// As JSON that no terminal takes for commands: what `encode` leaves as it is beyond ASCII's controls is escaped too.
     static func shown(_ value: Value, pretty: Bool = false) -> String {
         let text = encode(value, pretty: pretty)
-        guard text.unicodeScalars.contains(where: { $0.value != 0x0a && Text.isControl($0) }) else { return text }
+        guard text.unicodeScalars.contains(where: { $0.value != 0x0a && ControlCharacters.contains($0) }) else { return text }
         var result = ""
         for scalar in text.unicodeScalars {
-            if scalar.value != 0x0a, Text.isControl(scalar) {
+            if scalar.value != 0x0a, ControlCharacters.contains(scalar) {
                 let digits = String(scalar.value, radix: 16)
                 result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
             } else {

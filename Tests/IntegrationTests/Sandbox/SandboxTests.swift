@@ -68,9 +68,10 @@ struct SandboxTests {
         try await withSandboxPlace(.user) { place in
             // The static one: a build's libraries aren't seen inside.
             let built = (LunetteHome.binary as NSString).deletingLastPathComponent
-            let inner = "\(place.folder)/bin/lunette-sandbox"
-            try FileManager.default.copyItem(atPath: "\(built)/lunette-sandbox", toPath: inner)
-            let refused = try await place.sandbox("--allow-read", "\(place.folder)/bin", "--", inner, "--read-only", "--", "true")
+            let inner = "\(place.folder)/bin/lunette-front"
+            try FileManager.default.copyItem(atPath: "\(built)/lunette-front", toPath: inner)
+            let refused = try await place.sandbox(
+                "--allow-read", "\(place.folder)/bin", "--", inner, "sandbox", "--read-only", "--", "true")
             #expect(refused.code == 125)
             #expect(refused.errorText.contains("clone3"), "\(refused.errorText)")
             #expect(refused.errorText.contains("hint: a sandbox or a container around this one"), "\(refused.errorText)")
@@ -379,20 +380,36 @@ struct SandboxTests {
         }
     }
 
-    /// The small program and the command are one.
-    @Test func theSmallProgramDoesTheSame() async throws {
+    /// What is installed as `lunette` runs sandboxes itself, and is the whole program for everything else.
+    @Test func theFrontDoesTheSame() async throws {
         try await withSandboxPlace(.user) { place in
-            let small = "\((LunetteHome.binary as NSString).deletingLastPathComponent)/lunette-sandbox"
-            try FileManager.default.copyItem(atPath: small, toPath: "\(place.folder)/bin/lunette-sandbox")
+            let built = (LunetteHome.binary as NSString).deletingLastPathComponent
+            let front = "\(place.folder)/bin/front/lunette"
+            try FileManager.default.createDirectory(atPath: "\(place.folder)/bin/front", withIntermediateDirectories: true)
+            try FileManager.default.copyItem(atPath: "\(built)/lunette-front", toPath: front)
+            let library = "\(place.folder)/bin/lib/lunette"
+            try FileManager.default.createDirectory(atPath: library, withIntermediateDirectories: true)
+            try FileManager.default.copyItem(atPath: "\(built)/lunette-shim", toPath: "\(library)/lunette-shim")
             func run(_ words: String...) async throws -> Finished {
-                try await place.command(["\(place.folder)/bin/lunette-sandbox"] + words).run(expecting: nil)
+                try await place.command([front] + words).run(expecting: nil)
             }
-            #expect(try await run("--", "sh", "-c", "id -u; exit 4").code == 4)
-            #expect(try await run("--", "id", "-u").text == "\(SandboxCaller.uid)")
-            #expect(try await run("--", "none").code == 127)
-            let policy = try await run("p.lua", "--", "true")
-            #expect(policy.code == 125)
-            #expect(policy.errorText.contains("lunette sandbox"))
+            #expect(try await run("sandbox", "--", "sh", "-c", "id -u; exit 4").code == 4)
+            #expect(try await run("sandbox", "--", "id", "-u").text == "\(SandboxCaller.uid)")
+            #expect(try await run("sandbox", "--", "none").code == 127)
+            let typo = try await run("sandbox", "--alow-read", ".", "--", "true")
+            #expect(try await place.sandbox("--alow-read", ".", "--", "true").errorText == typo.errorText)
+            for words in [["sandbox", "p.lua", "--", "true"], ["version"], []] {
+                let alone = try await place.command([front] + words).run(expecting: nil)
+                #expect(alone.code == 125)
+                #expect(alone.errorText.hasPrefix("lunette: find the program behind lunette: not at "), "\(alone.errorText)")
+                #expect(alone.errorText.contains("\nhint: install it again"))
+            }
+            // Where an installation has the program; its name and its words stay what was typed.
+            try Data("#!/bin/sh\necho \"program: $*\"\nexit 3\n".utf8).write(to: URL(fileURLWithPath: "\(library)/lunette"))
+            chmod("\(library)/lunette", 0o755)
+            let whole = try await run("ps", "-a", "two words")
+            #expect(whole.code == 3 && whole.text == "program: ps -a two words")
+            #expect(try await run("sandbox", "p.lua", "--", "true").text == "program: sandbox p.lua -- true")
         }
     }
 }

@@ -21,11 +21,16 @@ enum AwaitedPlan {
             var received = lnt_received()
             // Nothing else is open: the kernel gives them the numbers from 4 on, in their order.
             guard lnt_receive(socket, &message, MemoryLayout<lnt_message>.size, &received, 1) >= 0,
-                received.size == MemoryLayout<lnt_message>.size, message.type == LNT_MSG_PLAN.rawValue, received.count > 0,
-                received.fds.0 == next
+                received.size == MemoryLayout<lnt_message>.size
             else { return false }
+            if message.type == LNT_MSG_AHEAD.rawValue, received.count == 0, namespacesAhead == nil {
+                namespacesAhead = NamespacesAhead(UInt64(message.id))
+                guard namespacesAhead != nil else { return false }
+                continue
+            }
+            guard message.type == LNT_MSG_PLAN.rawValue, received.count > 0, received.fds.0 == next else { return false }
             next += Int32(received.count)
-        } while next - Handed.control < Int32(truncatingIfNeeded: message.id)
+        } while message.type != LNT_MSG_PLAN.rawValue || next - Handed.control < Int32(truncatingIfNeeded: message.id)
         return swapSocketAndPlan()
     }
 

@@ -4,6 +4,8 @@ import CLinux
 ///
 ///     lunette-oci                     shim                                  process stage
 ///         │ spawn, PLAN ────────────────► │ … launch …                           │
+///         │ (cgroups are made)            │ (and namespaces meanwhile)           │
+///         │ CONTINUE ───────────────────► │ … is joined …                        │   only when the plan awaits cgroups
 ///         │ ◄──────────── HOOKS           │ ◄──────────────────── await-hooks    │   only with prestart or createRuntime hooks
 ///         │ CONTINUE ───────────────────► │ ────────────────────────────────────►│
 ///         │ ◄──────────── CREATED [pty]   │ ◄──────────────────── READY          │
@@ -23,10 +25,12 @@ struct HandoverSettings {
     var keyring = true
     /// For an exec: what it joins.
     var kinds: UInt64 = 0
+    /// The cgroups to join are there when CONTINUE comes, not before.
+    var awaitsCgroups = false
 
     init() {}
 
-    // Fields: console first_preserved preserved keyring kinds
+    // Fields: console first_preserved preserved keyring kinds awaits_cgroups
     init(plan: Plan) throws(Failure) {
         guard plan.has(LNT_HANDOVER) else { return }
         var fields = try plan.fields(LNT_HANDOVER)
@@ -37,6 +41,7 @@ struct HandoverSettings {
         preserved = Int32(truncatingIfNeeded: min(try fields.number(), 1 << 16))
         keyring = try fields.flag()
         kinds = try fields.number()
+        awaitsCgroups = try fields.flag()
     }
 
     /// Sends a pty's master where it is wanted, with the name that receivers of the field expect (containerd's console package).
@@ -61,6 +66,21 @@ extension Monitor {
         stdio.rows = try fields.word()
         stdio.columns = try fields.word()
         if !stdio.terminal { (stdio.input, stdio.output, stdio.error) = (0, 1, 2) }
+    }
+
+    /// Blocks until the cgroups are there. Nothing that the container could notice has been done yet, so an end of whoever makes them, or
+    /// anything else that it says, is this shim's end too; the stage goes with its parent.
+    func awaitCgroups() throws(Failure) {
+        guard handover.awaitsCgroups else { return }
+        handover.awaitsCgroups = false
+        guard connections.holds(Handed.control) else { lnt_exit(1) }
+        var wait = lnt_poll(fd: Handed.control, events: Int16(LNT_IN), revents: 0)
+        _ = lnt_wait_ready(&wait, 1, -1)
+        var message = lnt_message()
+        var received = lnt_received()
+        guard lnt_receive(Handed.control, &message, MemoryLayout<lnt_message>.size, &received, 0) >= 0,
+            received.size == MemoryLayout<lnt_message>.size, message.type == LNT_MSG_CONTINUE.rawValue, received.count == 0
+        else { lnt_exit(1) }
     }
 
     /// The stage waits until the runtime's own hooks have run.

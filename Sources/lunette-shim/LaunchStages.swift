@@ -31,7 +31,12 @@ struct LaunchStages {
         try cgroups.enter(plan)
         currentStep = LNT_NAMESPACES.rawValue
         currentIndex = 0
-        for index in 0..<joinCount { try check(lnt_setns(joins[index].fd, joins[index].kind), "setns", kindName(joins[index].kind)) }
+        for index in 0..<joinCount {
+            let (fd, kind) = joins[index]
+            try check(lnt_setns(fd, kind), "setns", kindName(kind))
+            // The shim's as well, which needs the user namespace for what the host steps map.
+            if kind != UInt64(LNT_NEWUSER) { _ = lnt_close(fd) }
+        }
         let now = create & (UInt64(LNT_NEWNET) | UInt64(LNT_NEWIPC) | UInt64(LNT_NEWUTS) | UInt64(LNT_NEWTIME))
         if now != 0 { try check(lnt_unshare(now), "unshare", literal("network, ipc, uts, time")) }
         var walk = plan.start()
@@ -49,9 +54,10 @@ struct LaunchStages {
         }
         currentStep = LNT_NAMESPACES.rawValue
         currentIndex = 0
-        // GO brings the slots: the host steps are done, the ids are mapped.
-        let size = Int(LNT_SLOTS) * 4
-        guard lnt_read(gate, slots, size) == size else { lnt_exit(1) }
+        // GO brings the slots: the host steps are done, the ids are mapped, cgroups that were made meanwhile are there.
+        guard lnt_read(gate, slots, Monitor.goSize) == Monitor.goSize else { lnt_exit(1) }
+        try cgroups.enter(plan)
+        (currentStep, currentIndex) = (LNT_NAMESPACES.rawValue, 0)
         var none: gid_t = 0
         try setGroups(&none, 0)
         try becomeRoot()

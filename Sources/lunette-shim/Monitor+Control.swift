@@ -49,6 +49,8 @@ extension Monitor {
     }
 
     func tell(_ fd: Int32, _ data: UnsafeRawPointer, _ size: Int) {
+        // One that was cut off: its number may be something else's by now.
+        guard connections.holds(fd) else { return }
         if lnt_send(fd, data, size, nil, 0, 0) < 0 { connections.remove(fd) }
     }
 
@@ -62,6 +64,7 @@ extension Monitor {
         var message = stateMessage(type)
         message.message.id = id
         guard descriptor >= 0 else { return tell(fd, &message, MemoryLayout<lnt_state>.size) }
+        guard connections.holds(fd) else { return }
         var descriptor = descriptor
         if lnt_send(fd, &message, MemoryLayout<lnt_state>.size, &descriptor, 1, 0) < 0 { connections.remove(fd) }
     }

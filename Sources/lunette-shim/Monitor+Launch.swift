@@ -84,13 +84,12 @@ extension Monitor {
     // Fields: create join uid gid
     private func startNamespaces(_ plan: Plan, lifeline: Int32, drains: (Int32, Int32)) throws(Failure) {
         var fields = try plan.fields(LNT_NAMESPACES)
-        let create = try fields.number()
-        let count = try fields.count(size: 32)
+        var create = try fields.number()
+        var count = try fields.count(size: 32)
         guard count <= 16, let memory = lnt_map_anonymous(4096) else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("joins")) }
         defer { _ = lnt_unmap(memory, 4096) }
         let joins = memory.assumingMemoryBound(to: (fd: Int32, kind: UInt64).self)
-        let cgroups = CgroupJoin(storage: (memory + 2048).assumingMemoryBound(to: Int32.self))
-        try cgroups.open(plan)
+        if !handover.awaitsCgroups { try cgroups.open(plan) }
         var userNamespace: Int32 = -1
         for index in 0..<count {
             let kind = try fields.number()
@@ -113,6 +112,14 @@ extension Monitor {
         for index in 0..<count { execKinds |= joins[index].kind }
         execKinds |= UInt64(LNT_NEWNS)
         let isOwn = create & UInt64(LNT_NEWUSER) != 0
+        // Those are the host's user namespace's; a plan that wants another says nothing of what was made ahead.
+        if !isOwn, userNamespace < 0 {
+            namespacesAhead?.take(from: &create) { fd, kind in
+                joins[count] = (fd, kind)
+                count += 1
+            }
+        }
+        if try plan.joinsUnifiedCgroup { try awaitCgroups() }
         let cgroup = try plan.openUnifiedCgroup()
         defer { if cgroup >= 0 { _ = lnt_close(cgroup) } }
         currentStep = LNT_NAMESPACES.rawValue
@@ -134,6 +141,7 @@ extension Monitor {
                 monitor: settings, handover: handover)
             stages.runNamespaceStage()
         }
+        cgroups.forget()
         rootless.closeUp()
         let restored = owner != 0 ? lnt_act_as(0) : 0
         holder = try check(pid, "clone3", literal("user namespace"))
@@ -144,15 +152,19 @@ extension Monitor {
                 try check(lnt_open(path, 0, 0), "open", literal("ns/user"))
             }
         }
+        let awaitedCgroups = handover.awaitsCgroups
+        // Without a cgroup namespace the container sees its cgroup as a tree of the host's.
+        if create & UInt64(LNT_NEWCGROUP) == 0 { try awaitCgroups() }
         if treesInside == nil {
             try HostSteps(plan: plan, slots: slots, holder: holder, userNamespace: userNamespace).run()
         }
+        try awaitCgroups()
+        if awaitedCgroups { try cgroups.open(plan) }
         marks.2 = lnt_clock_monotonic()
         currentStep = LNT_NAMESPACES.rawValue
-        let sent = lnt_send(gate, slots, Int(LNT_SLOTS) * 4, nil, 0, 0)
+        let sent = lnt_send(gate, slots, Self.goSize, nil, 0, 0)
         if sent < 0 { throw failure("sendmsg", errno: Int32(-sent), literal("the gate")) }
         if isOwn { _ = lnt_close(userNamespace) }
-        // Joined namespaces' descriptors stay until the shim leaves: the namespace stage may not have used them yet.
     }
 
     /// What the container's lowest id is on the host: the first mapping of those that follow.

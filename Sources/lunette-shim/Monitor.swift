@@ -66,7 +66,10 @@ final class Monitor {
     var endedAt: UInt64 = 0
     var failureRecord = lnt_failure()
     var marks: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
+    /// Detached trees by number, then what joins the cgroups: GO brings them all.
     let slots: UnsafeMutablePointer<Int32>
+    let cgroups: CgroupJoin
+    static let goSize = (Int(LNT_SLOTS) + CgroupJoin.most) * 4
     let polls: UnsafeMutablePointer<lnt_poll>
     let pollTargets: UnsafeMutablePointer<PollTarget>
 
@@ -81,13 +84,14 @@ final class Monitor {
         // Out of memory here: there is nobody to tell yet.
         guard
             let memory = lnt_map_anonymous(
-                Int(LNT_SLOTS) * 4 + Self.pollLimit * (MemoryLayout<lnt_poll>.stride + MemoryLayout<PollTarget>.stride)),
+                Self.goSize + Self.pollLimit * (MemoryLayout<lnt_poll>.stride + MemoryLayout<PollTarget>.stride)),
             // Which of them failed is no matter: either is memory, and the guard says so.
             let relay = try? Relay(), let execs = Execs()
         else { lnt_exit(125) }
         slots = memory.assumingMemoryBound(to: Int32.self)
-        polls = (memory + Int(LNT_SLOTS) * 4).assumingMemoryBound(to: lnt_poll.self)
-        pollTargets = (memory + Int(LNT_SLOTS) * 4 + Self.pollLimit * MemoryLayout<lnt_poll>.stride).assumingMemoryBound(
+        cgroups = CgroupJoin(storage: slots + Int(LNT_SLOTS))
+        polls = (memory + Self.goSize).assumingMemoryBound(to: lnt_poll.self)
+        pollTargets = (memory + Self.goSize + Self.pollLimit * MemoryLayout<lnt_poll>.stride).assumingMemoryBound(
             to: PollTarget.self)
         for index in 0..<Int(LNT_SLOTS) { slots[index] = -1 }
         self.relay = relay

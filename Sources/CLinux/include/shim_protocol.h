@@ -37,11 +37,13 @@ enum lnt_message_type {
   LNT_MSG_RELEASE = 6,  // after EXITED or FAILED: leave. Before: refused with EBUSY.
   LNT_MSG_ABORT = 7,    // kill whatever there is and leave when it ended; an unstarted container ends without EXITED
   LNT_MSG_QUERY = 8,    // answered with STATE
-  LNT_MSG_CONTINUE = 10,   // answers HOOKS: the launch goes on
+  LNT_MSG_CONTINUE = 10,   // answers HOOKS, and tells a plan that awaits them that the cgroups are there: the launch goes on
   LNT_MSG_CLOSE_STDIN = 9,  // lnt_signal with process set: closes the program's stdin
   // The first of all, in packets of up to eight descriptors, to a shim that was spawned ahead with its socket as descriptor 3 and nothing else:
   // what is descriptor 3, 5, 6, 7… otherwise. id = how many there are in all.
   LNT_MSG_PLAN = 12,
+  LNT_MSG_AHEAD = 13,  // before PLAN, without descriptors; id = kinds of namespaces (CLONE_NEW…) that the plan is going to want new, outside a
+                       // new user namespace: they are made meanwhile
   LNT_MSG_OOM_POLICY = 11,  // lnt_signal: everyone = 1: an out-of-memory kill ends all (cgroup v1; v2's kernel does it by itself)
   // events
   LNT_MSG_STATE = 32,         // lnt_state

@@ -40,6 +40,8 @@ package struct CgroupFile: Sendable, Equatable {
     /// Lets the container see its own limits: inside, a cgroup's owner is nobody, and the way to it is walked with the container's rights when
     /// its view is mounted. The umask of who made it takes that away.
     func letEverybodyRead() throws(SystemCallError) {
+        var status = lnt_host_stat()
+        if lnt_host_stat(-100, path, 0, &status) == 0, status.mode & 0o777 == 0o755 { return }
         let made = try Directory(path)
         let changed = withExtendedLifetime(made) { lnt_host_fchmod(made.descriptor.number, 0o755) }
         try check(changed, "chmod", path)

@@ -8,7 +8,10 @@ extension Command {
         let request = try Creation.Request(invocation, isDetached: true)
         let creation = Creation(request: request, invocation: invocation)
         let created = try creation.create()
-        try creation.orTakeApart(created) { () throws(LunetteError) in try created.session.release() }
+        try creation.orTakeApart(created) { () throws(LunetteError) in
+            try creation.record(created)
+            try created.session.release()
+        }
         return 0
     }
 }

@@ -11,13 +11,14 @@ extension Command {
         ]
     ) { invocation throws(LunetteError) in
         let isDetached = invocation.options.flag("detach")
-        let request = try Creation.Request(invocation, isDetached: isDetached)
+        var request = try Creation.Request(invocation, isDetached: isDetached)
+        request.startsAtOnce = true
         return isDetached ? try runDetached(request, invocation) : try runForeground(request, invocation)
     }
 
     private static func runDetached(_ request: Creation.Request, _ invocation: Invocation) throws(LunetteError) -> Int32 {
         let creation = Creation(request: request, invocation: invocation)
-        try start(try creation.create(), creation)
+        try leave(try creation.create(), creation)
         return 0
     }
 
@@ -26,7 +27,7 @@ extension Command {
         let creation = Creation(request: request, invocation: invocation)
         let created = try creation.create()
         let code = try foreground.wait(for: created.handover.pid, terminal: created.handover.terminal) { () throws(LunetteError) in
-            try start(created, creation)
+            try leave(created, creation)
         }
         guard !invocation.options.flag("keep") else { return code }
         // `delete` may have come in between, from inside a hook or another shell: then there is nothing left to do.
@@ -35,9 +36,13 @@ extension Command {
         return code
     }
 
-    /// Starts what this call created; a program that can't be executed takes the container with it.
-    private static func start(_ created: Creation.Created, _ creation: Creation) throws(LunetteError) {
-        try creation.orTakeApart(created) { () throws(LunetteError) in try created.session.start() }
+    /// Leaves what this call created and started; a program that can't be executed takes the container with it.
+    private static func leave(_ created: Creation.Created, _ creation: Creation) throws(LunetteError) {
+        try creation.orTakeApart(created) { () throws(LunetteError) in
+            // While the program is being executed, or runs. Who ends us here ends the container, recorded or not: the shim hasn't been released.
+            try creation.record(created)
+            try created.session.leave()
+        }
         created.held.release()
         try created.container.runPoststart(created.hooks, creation.invocation)
     }

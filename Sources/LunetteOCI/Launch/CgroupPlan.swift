@@ -28,6 +28,8 @@ struct CgroupPlan {
     private let foreign: [String]
     /// What the record says before anything is made.
     let record: CgroupRecord
+    /// Whether `make` gives just what the record says, or fails.
+    var isCertain: Bool { if case .site = place { !goesOnWithout } else { false } }
 
     /// - Throws: `unsupported` without cgroups, or without the systemd that was asked for; `invalid_argument` for a path that can't be one.
     init(_ spec: RuntimeSpec, id: String, _ global: GlobalOptions) throws(LunetteError) {

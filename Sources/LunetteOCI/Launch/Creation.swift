@@ -2,11 +2,12 @@ internal import Glibc
 internal import LunetteLinux
 internal import LunetteSpec
 
-/// Makes one container, up to its gate: what `create` and `run` share. Its shim still holds it then: who dies before `release` or `start` takes
+/// Makes one container, up to its gate or, for `run`, beyond: what `create` and `run` share. Its shim still holds it then: who dies before `release` or `start` takes
 /// it along.
 ///
-/// Everything that can be refused is refused before anything exists but a lunette-shim that waits for its plan. Then: folder and record → cgroup
-/// → the shim gets its plan → record, pid file. A failure takes all of it apart again; after a kill, the record tells `delete` what to look for.
+/// Everything that can be refused is refused before anything exists but a lunette-shim that waits for its plan. Then: folder and record → the
+/// shim gets its plan and makes namespaces, while the cgroups are made here → record, pid file. A failure takes all of it apart again; after a
+/// kill, the record tells `delete` what to look for.
 struct Creation {
     struct Request {
         var id: String
@@ -16,6 +17,8 @@ struct Creation {
         var preservedDescriptors: Int
         var isDetached: Bool
         var joinsNoKeyring: Bool
+        /// The program runs as soon as it can, rather than when the container is recorded: until then our end is its end.
+        var startsAtOnce = false
 
         static let options: [Option] = [
             Option("bundle", "b", .value("DIR"), "the bundle (default: the working directory)"),
@@ -58,13 +61,15 @@ struct Creation {
     func create() throws(LunetteError) -> Created {
         let session = try ShimSession(id: request.id)
         let bundle = try Bundle(request.bundle)
+        let ahead = bundle.spec.linux.namespacesAhead
+        if !ahead.isEmpty { session.make(ahead: ahead) }
         let hooks = bundle.spec.hooks
         guard let process = bundle.spec.process else { throw LunetteError(.invalidArgument, "is required", path: "process") }
         let terminal = try TerminalOwner(
             terminal: process.terminal, consoleSocket: request.consoleSocket, isDetached: request.isDetached)
         let cgroup = try CgroupPlan(bundle.spec, id: request.id, invocation.global)
         var preparation = LaunchPreparation(
-            id: request.id, bundle: bundle, cgroup: cgroup.record.cgroup, terminal: terminal,
+            id: request.id, bundle: bundle, cgroup: cgroup.record.cgroup, awaitsCgroups: cgroup.isCertain, terminal: terminal,
             preservedDescriptors: request.preservedDescriptors, keepsKeyring: request.joinsNoKeyring, store: invocation.store,
             log: invocation.log
         )
@@ -80,6 +85,11 @@ struct Creation {
         faultPoint("oci.create.folder")
         var container = Container(held.directory, record: record)
         do throws(LunetteError) {
+            // The shim and what it makes end with us, so that there is no need to write it down first.
+            if preparation.awaitsCgroups {
+                try session.carryOut(planned.bytes, folder: held.directory, passed: planned.passed)
+                faultPoint("oci.create.planned")
+            }
             try container.save()
             faultPoint("oci.create.recorded")
             try atBorder(
@@ -92,12 +102,17 @@ struct Creation {
             // A cgroup that was there before is the container's only now: without this, `delete` leaves alone who is in it.
             if !cgroup.record.isTaken { try container.save() }
             faultPoint("oci.create.cgroup")
-            if made.record.cgroup != preparation.cgroup {
-                // systemd had another name for it, or there is none.
-                preparation.cgroup = made.record.cgroup
-                planned = try preparation.plan()
+            if preparation.awaitsCgroups {
+                session.goOn()
+            } else {
+                if made.record.cgroup != preparation.cgroup {
+                    // systemd had another name for it, or there is none.
+                    preparation.cgroup = made.record.cgroup
+                    planned = try preparation.plan()
+                }
+                try session.carryOut(planned.bytes, folder: held.directory, passed: planned.passed)
             }
-            try session.carryOut(planned.bytes, folder: held.directory, passed: planned.passed)
+            if request.startsAtOnce { session.start() }
             faultPoint("oci.create.spawned")
             let handover = try session.wait { pid throws(LunetteError) in
                 let state = container.document(.creating, pid: pid)
@@ -112,18 +127,27 @@ struct Creation {
             }
             container.record.initProcess = identity
             container.record.phase = .created
-            try container.save()
-            faultPoint("oci.create.saved")
-            if let pidFile = request.pidFile { try PIDFile.write(handover.pid, to: pidFile) }
             return Created(container: container, held: held, hooks: hooks, session: session, handover: handover)
         } catch {
+            // First: nothing of a launch that still goes on may come to what is taken apart.
+            session.abandon()
             throw takeApart(container, held, hooks, after: error)
         }
     }
 
+    /// Writes down what there is, before the shim leaves it alone.
+    func record(_ created: Created) throws(LunetteError) {
+        try created.container.save()
+        faultPoint("oci.create.saved")
+        if let pidFile = request.pidFile { try PIDFile.write(created.handover.pid, to: pidFile) }
+    }
+
     /// Does what comes after `create`; its failure takes the container apart.
     func orTakeApart(_ created: Created, _ body: () throws(LunetteError) -> Void) throws(LunetteError) {
-        do throws(LunetteError) { try body() } catch { throw takeApart(created.container, created.held, created.hooks, after: error) }
+        do throws(LunetteError) { try body() } catch {
+            created.session.abandon()
+            throw takeApart(created.container, created.held, created.hooks, after: error)
+        }
     }
 
     private func takeApart(
@@ -134,6 +158,18 @@ struct Creation {
         if let leftover = report.error { failure.causes.append(leftover) }
         container.runPoststop(hooks, invocation.log)
         return failure
+    }
+}
+
+extension RuntimeSpec.LinuxSection {
+    /// Namespaces that are new, the host's user namespace's, and made by themselves: the shim may make them before it has a plan.
+    fileprivate var namespacesAhead: NamespacePlan.Kinds {
+        guard namespace(.user) == nil else { return [] }
+        var kinds: NamespacePlan.Kinds = []
+        for (kind, flag): (NamespaceKind, NamespacePlan.Kinds) in [(.network, .network), (.ipc, .ipc), (.uts, .uts)] {
+            if let namespace = namespace(kind), namespace.path == nil { kinds.insert(flag) }
+        }
+        return kinds
     }
 }
 

@@ -7,6 +7,8 @@ struct LaunchPreparation {
     var id: String
     var bundle: Bundle
     var cgroup: ContainerCgroup
+    /// Whether the plan is carried out while the cgroups are being made.
+    var awaitsCgroups: Bool
     var terminal: TerminalOwner
     var preservedDescriptors: Int
     var keepsKeyring: Bool
@@ -31,6 +33,7 @@ struct LaunchPreparation {
         inputs.bundle = bundle.path
         inputs.seccompListener = SeccompListenerPlan(bundle.spec, containerID: id, bundle: bundle.path, status: .creating)
         inputs.handover = try HandoverPlan(terminal, preservedDescriptors, newKeyring: !keepsKeyring, passed: &passed)
+        inputs.handover?.awaitsCgroups = awaitsCgroups
         let grantable = Privileges.grantable
         if let process = bundle.spec.process { Privileges.warn(process, in: bundle.spec, grantable: grantable, log) }
         inputs.grantable = grantable

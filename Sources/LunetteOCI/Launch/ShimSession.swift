@@ -7,7 +7,9 @@ internal import LunetteSpec
 ///
 ///     lunette-oci                       lunette-shim
 ///       │ spawn: 0 1 2 the program's, 3 socket    before there is a plan: both get ready at once
+///       │ AHEAD ─────────────────────────►        which namespaces are going to be new: they are made meanwhile
 ///       │ PLAN: the plan, the container's folder twice, what is passed ──────────────────────►
+///       │ CONTINUE ──────────────────────►        only when the plan awaits the cgroups: they are there
 ///       │ ◄───────────────── STATE
 ///       │ ◄───────────────── HOOKS        namespaces are there: createRuntime hooks
 ///       │ CONTINUE or ABORT ────────────►
@@ -15,7 +17,8 @@ internal import LunetteSpec
 ///       │ the record is written
 ///       │ RELEASE ──────────────────────► pid 1 waits at gate.sock, the shim leaves: pid 1 gets the next subreaper above as its parent
 ///
-/// `run` sends START before RELEASE, and STARTED or FAILED comes. An exec's shim says EXEC_STARTED or EXEC_FAILED and leaves by itself.
+/// `run` sends START right after PLAN or CONTINUE, and STARTED or FAILED comes: until RELEASE our end is the container's. An exec's shim says
+/// EXEC_STARTED or EXEC_FAILED and leaves by itself.
 final class ShimSession {
     /// What the shim says of the process that it made.
     struct Handover {
@@ -25,9 +28,11 @@ final class ShimSession {
     }
 
     private let socket: UnixSocket
+    /// The mount that the shim runs from. Its end waits for the kernel's readers, so it comes when there is nothing else to do.
+    private let program: FileDescriptor
     private let child: ProcessDescriptor
     private let id: String
-    private var isPlanned = false
+    private var isOver = false
 
     /// Starts a shim that has no plan yet: it gets ready while the plan is made, and leaves when we do.
     /// - Parameter id: what the shim is called by in a list of processes.
@@ -35,14 +40,12 @@ final class ShimSession {
         self.id = id
         let path = try ShimBinary.find(nil)
         do throws(SystemCallError) {
-            let program = try ShimBinary.openReadOnly(path)
+            program = try ShimBinary.openReadOnly(path)
             let (ours, theirs) = try UnixSocket.pair(kind: .packet)
             var request = SpawnRequest(.descriptor(program), arguments: ["lunette-shim", id], descriptors: [])
             for number: Int32 in 0...2 { request.descriptors.append(try FileDescriptor.duplicate(of: number)) }
             request.descriptors.append(theirs.descriptor)
             child = try spawn(request)
-            // From here on nobody can reach the mount that the shim runs from.
-            program.close()
             socket = ours
         } catch {
             var failure = error.lunette
@@ -51,8 +54,14 @@ final class ShimSession {
         }
     }
 
-    /// A shim that never got a plan ends with its socket.
-    deinit { if !isPlanned { dismiss() } }
+    deinit { abandon() }
+
+    /// Has the shim make namespaces of the host's user namespace that the plan is going to want new.
+    func make(ahead kinds: NamespacePlan.Kinds) {
+        let message = lnt_message(type: LNT_MSG_AHEAD.rawValue, id: UInt32(truncatingIfNeeded: kinds.rawValue))
+        // A shim that is gone is noticed at the next receive.
+        _ = try? socket.send(packet(message))
+    }
 
     /// Hands the plan over, and what it names.
     /// - Parameters:
@@ -60,7 +69,6 @@ final class ShimSession {
     ///   - folder: the container's.
     ///   - passed: fd 7 and on, as `HostSource.passed` counts.
     func carryOut(_ plan: [UInt8], folder: Directory, passed: [FileDescriptor]) throws(LunetteError) {
-        isPlanned = true
         do throws(SystemCallError) {
             let all = [try SealedMemory.make("lunette-plan", plan), folder.descriptor, folder.descriptor] + passed
             let message = lnt_message(type: LNT_MSG_PLAN.rawValue, id: UInt32(all.count))
@@ -72,7 +80,13 @@ final class ShimSession {
         } catch { throw lost("\(error)") }
     }
 
-    private func dismiss() {
+    /// Tells a shim that awaits the cgroups that they are there.
+    func goOn() { answer(LNT_MSG_CONTINUE) }
+
+    /// Gives up whatever the shim hasn't been released from, and waits until it is gone. After `finish` there is nothing to give up.
+    func abandon() {
+        guard !isOver else { return }
+        // A shim ends with its socket, and takes along what it has made.
         socket.descriptor.close()
         finish()
     }
@@ -82,6 +96,7 @@ final class ShimSession {
     /// - Throws: the launch failure, having waited for the shim's end: nothing of the launch is left then.
     func wait(hooks: (Int32) throws(LunetteError) -> Void) throws(LunetteError) -> Handover {
         var hookFailure: LunetteError?
+        program.close()
         while true {
             let received: UnixSocket.Message?
             do throws(SystemCallError) { received = try socket.receiveLastWords(upTo: Int(LNT_MESSAGE_MAXIMUM)) } catch {
@@ -120,14 +135,18 @@ final class ShimSession {
         finish()
     }
 
-    /// Runs the program, then leaves it.
-    /// - Throws: the launch failure when it can't be executed.
-    func start() throws(LunetteError) {
+    /// Has the program run as soon as it is ready.
+    func start() {
         let request = lnt_attach(
             message: lnt_message(type: LNT_MSG_START.rawValue, id: 1), flags: 0, process: 0, rows: 0, columns: 0,
             key: (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
         // A shim that is gone is noticed at the next receive.
         _ = try? socket.send(packet(request))
+    }
+
+    /// Waits until the program that was started runs, then leaves it.
+    /// - Throws: the launch failure when it can't be executed.
+    func leave() throws(LunetteError) {
         try expect(LNT_MSG_STARTED)
         answer(LNT_MSG_RELEASE)
         finish()
@@ -165,11 +184,13 @@ final class ShimSession {
 
     /// Waits for the shim's end: only then does the program have its new parent.
     func finish() {
+        isOver = true
         // Our own child: it can't be anybody else's, and there is nothing to do about a failure.
         _ = try? child.reap(block: true)
     }
 
     private func lost(_ why: String?) -> LunetteError {
+        isOver = true
         // It hangs or is gone; what it made ends with it.
         _ = try? child.signal(SIGKILL)
         let status = (try? child.reap(block: true)).flatMap { $0 }.map(WaitStatus.init(raw:))

@@ -11,6 +11,8 @@ package struct HandoverPlan: Sendable, Hashable {
     package var newKeyring: Bool
     /// For an exec: the namespaces that the container has of its own or shares with others than the host, all of which are joined.
     package var kinds: NamespacePlan.Kinds
+    /// The cgroups are made while the plan is carried out already: the shim joins them when it is told that they are there.
+    package var awaitsCgroups = false
 
     package init(console: Int? = nil, preserved: Range<Int> = 0..<0, newKeyring: Bool = true, kinds: NamespacePlan.Kinds = []) {
         self.console = console
@@ -26,6 +28,7 @@ package struct HandoverPlan: Sendable, Hashable {
                 ("console", .flags(UInt64(console.map { $0 + 1 } ?? 0), console.map { ["fd:\($0)"] } ?? [])),
                 ("first_preserved", .number(UInt64(preserved.lowerBound))), ("preserved", .number(UInt64(preserved.count))),
                 ("keyring", .number(newKeyring ? 1 : 0)), ("kinds", .flags(kinds.rawValue, kinds.words)),
+                ("awaits_cgroups", .number(awaitsCgroups ? 1 : 0)),
             ])
     }
 }

@@ -7,7 +7,7 @@ import Testing
 /// `lunette-oci` killed anywhere: `list` shows what is left, `delete --force` removes all of it.
 @Suite(.runtimeUnderTest, .enabled(if: OCIRuntime.underTest.isLunette, "is about lunette-oci's own fault points"))
 struct RuntimeCrashTests {
-    private static let creation = ["folder", "recorded", "cgroup", "spawned", "created", "saved"].map { "oci.create.\($0)" }
+    private static let creation = ["folder", "recorded", "planned", "cgroup", "spawned", "created", "saved"].map { "oci.create.\($0)" }
 
     private func command(_ bundle: OCIBundle, fault: String, _ arguments: String...) -> Command {
         bundle.runtime.command(root: bundle.root, arguments, environment: ["LUNETTE_FAULT": fault], workdir: bundle.folder)
@@ -29,6 +29,21 @@ struct RuntimeCrashTests {
             try await eventually("nothing is left") { bundle.leaks().isEmpty }
             // And the id is free again.
             try await bundle.create()
+        }
+    }
+
+    /// `run` has the program started before it has written down what there is: until the shim is released, its end is the container's.
+    @Test(arguments: ["planned", "cgroup", "spawned", "created", "saved"].map { "oci.create.\($0)" })
+    func aKilledRunEndsItsContainer(point: String) async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try bundle.write()
+            let killed = try await command(bundle, fault: point, "run", "--bundle", bundle.folder, bundle.id).run(expecting: nil)
+            #expect(killed.signal == SIGKILL, "\(point): \(killed.errorText)")
+            #expect(try await bundle.call("list", "-q").text == bundle.id)
+            try await eventually("it is stopped") { try await bundle.call("list").text.contains("stopped") }
+            try await bundle.call("delete", bundle.id)
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
         }
     }
 

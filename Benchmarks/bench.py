@@ -23,6 +23,8 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.home = tempfile.mkdtemp(prefix="l.", dir="/tmp")
+        # Where OCI runtimes keep their state by themselves, /run, is a tmpfs on most machines; not on every.
+        self.fast = tempfile.mkdtemp(prefix="l.", dir="/dev/shm")
         self.environment = {**os.environ, "LUNETTE_ROOT": self.home + "/r", "LUNETTE_STATE": self.home + "/s"}
         self.binary = os.path.join(options.bin, "lunette")
 
@@ -66,6 +68,7 @@ class Bench:
                 pass
         time.sleep(0.5)
         shutil.rmtree(self.home, ignore_errors=True)
+        shutil.rmtree(self.fast, ignore_errors=True)
 
 
 def rootfs(bench):

@@ -50,7 +50,7 @@ def sleeping(folder, target):
 class Runtime:
     def __init__(self, bench, name, program):
         self.bench, self.name = bench, name
-        self.command = [program, "--root", f"{bench.home}/oci-{name}"]
+        self.command = [program, "--root", f"{bench.fast}/oci-{name}"]
         self.number = 0
 
     def timed(self, *arguments):

@@ -25,7 +25,7 @@ extension PluginManifest {
         api = try reader.required("api")
         let range = try VersionRange(api, path: reader.path(of: "api"))
         entry = try reader.required("entry")
-        guard !entry.hasPrefix("/"), !entry.split(separator: "/").contains(".."), !entry.utf8.contains(0) else {
+        guard !entry.hasPrefix("/"), !entry.pathParts.contains(".."), !entry.utf8.contains(0) else {
             throw reader.failure("entry", "\"\(entry)\" is not a file of the plugin's own folder")
         }
         summary = try reader.string("summary") ?? ""

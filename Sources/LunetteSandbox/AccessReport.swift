@@ -158,7 +158,7 @@ final class AccessReport {
     private func normal(_ text: String) -> String? {
         guard text.hasPrefix("/") else { return nil }
         var parts: [Substring] = []
-        for part in text.split(separator: "/") where part != "." {
+        for part in text.pathParts where part != "." {
             if part == ".." { _ = parts.popLast() } else { parts.append(part) }
         }
         return "/" + parts.joined(separator: "/")

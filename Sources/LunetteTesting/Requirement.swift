@@ -76,7 +76,7 @@ public enum Requirement: Sendable, Hashable, CustomStringConvertible {
 extension Requirement {
     private static func everyoneMayReach(_ path: String) -> Bool {
         var folder = ""
-        for part in path.split(separator: "/") {
+        for part in path.pathParts {
             folder += "/\(part)"
             var status = stat()
             guard stat(folder, &status) == 0, status.st_mode & 0o001 != 0 else { return false }
@@ -98,7 +98,7 @@ extension Trait where Self == ConditionTrait {
 public enum Programs {
     /// - Returns: the absolute path of `name`, or nil.
     public static func find(_ name: String) -> String? {
-        if name.contains("/") { return access(name, X_OK) == 0 ? name : nil }
+        if name.hasSlash { return access(name, X_OK) == 0 ? name : nil }
         let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
         let folders = path.split(separator: ":").map(String.init) + ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"]
         return folders.lazy.map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 }

@@ -33,7 +33,7 @@ import LunetteSpec
                 joined.isEmpty ? words[1] : joined, arguments: Array(words.dropFirst(joined.isEmpty ? 2 : 1)), settings)
         }
         if first == "-" { return try Scripts.standardInput(arguments: Array(words.dropFirst()), settings) }
-        if first.contains("/") || first.hasSuffix(".lua") {
+        if first.hasSlash || first.hasSuffix(".lua") {
             return try Scripts.file(first, arguments: Array(words.dropFirst()), settings)
         }
         switch first {

@@ -125,4 +125,17 @@ import Testing
             #expect(error?.code == .denied)
         }
     }
+
+    /// To Swift's characters `/` and a combining mark behind it are one, and no slash; to the kernel `..` is followed by a slash.
+    @Test(arguments: ["/../\u{301}x", "/a/../../\u{301}x", "/link/\u{301}x"])
+    func noPathLeadsOutByACharacterThatHidesASlash(path: String) throws {
+        let folder = FileManager.default.temporaryDirectory.path + "/lunette-files.\(UUID().uuidString)"
+        let root = folder + "/root"
+        try FileManager.default.createDirectory(atPath: root + "/a", withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try FileManager.default.createSymbolicLink(atPath: root + "/link", withDestinationPath: folder)
+        #expect(throws: LunetteError.self) { try FileTree.write(root + path, [1], isAppending: false, mode: 0o600, roots: [root]) }
+        #expect(!FileManager.default.fileExists(atPath: folder + "/\u{301}x"))
+        try FileTree.write(root + "/a/x", [1], isAppending: false, mode: 0o600, roots: [root])
+    }
 }

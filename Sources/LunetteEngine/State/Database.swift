@@ -44,7 +44,7 @@ final class Database {
     /// What containers are told in their variables is in there: nobody else's to read, whatever the umask of whoever hosts the engine. SQLite
     /// gives its other files the mode of the first (findCreateFileMode in os_unix.c).
     private static func keepPrivate(_ path: String) throws(LunetteError) {
-        let parts = path.split(separator: "/")
+        let parts = path.pathParts
         guard let name = parts.last.map(String.init) else { return }
         try atBorder("open the state database \(path)") { () throws(SystemCallError) in
             let folder = try Directory("/" + parts.dropLast().joined(separator: "/"))

@@ -114,7 +114,7 @@ actor Volumes {
         let (path, driverState) = try await serially(record.id) { () async throws(LunetteError) in
             try await driver.mount(request(record, operation))
         }
-        guard path.hasPrefix("/"), !path.utf8.contains(0), !path.split(separator: "/").contains("..") else {
+        guard path.hasPrefix("/"), !path.utf8.contains(0), !path.pathParts.contains("..") else {
             throw LunetteError(
                 .pluginFailed,
                 "the volume driver \"\(record.driver)\" gave \"\(displayable(path, limit: 200))\" for the volume \(record.name), which is not an absolute path",

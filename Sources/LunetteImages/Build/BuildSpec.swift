@@ -138,7 +138,7 @@ package struct BuildSpec: Sendable {
         for (index, item) in (try table.list("exposed_ports") ?? []).enumerated() {
             switch item {
             case .int(let number) where (1...65535).contains(number): result.append("\(number)/tcp")
-            case .string(let text) where !text.isEmpty: result.append(text.contains("/") ? text : text + "/tcp")
+            case .string(let text) where !text.isEmpty: result.append(text.hasSlash ? text : text + "/tcp")
             default: throw table.failure("exposed_ports[\(index + 1)]", "is not a port", hint: "write 8080 or \"53/udp\"")
             }
         }

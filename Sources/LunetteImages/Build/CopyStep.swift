@@ -39,7 +39,7 @@ struct CopyStep {
         let status = try atBorder("copy \(displayable(item.from))") { () throws(SystemCallError) in
             try fileStatus(source.number, "", follow: false, label: item.from)
         }
-        let name = item.from.split(separator: "/").last.map(String.init) ?? ""
+        let name = item.from.pathParts.last.map(String.init) ?? ""
         switch status.kind {
         case .directory:
             let target = try view.resolve(item.to)

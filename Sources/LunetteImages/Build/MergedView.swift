@@ -62,7 +62,7 @@ struct MergedView {
     /// - Throws: `invalid_argument` for a circle of links.
     func resolve(_ path: String, followingLast: Bool = true) throws(LunetteError) -> [String] {
         var done: [String] = []
-        var rest = path.split(separator: "/").map(String.init)
+        var rest = path.pathParts.map(String.init)
         var links = 0
         while !rest.isEmpty {
             let part = rest.removeFirst()
@@ -79,7 +79,7 @@ struct MergedView {
                 }
                 let target = try link(found)
                 if target.hasPrefix("/") { done = [] }
-                rest = target.split(separator: "/").map(String.init) + rest
+                rest = target.pathParts.map(String.init) + rest
             } else {
                 done = here
             }

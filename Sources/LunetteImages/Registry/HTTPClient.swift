@@ -22,7 +22,7 @@ struct HTTPRequest: Sendable {
     var skipsVerification = false
     /// No proxy, whatever the environment says.
     var isDirect: Bool {
-        let authority = Location.origin(url).split(separator: "/").last.map(String.init) ?? ""
+        let authority = Location.origin(url).pathParts.last.map(String.init) ?? ""
         return Endpoint.isLoopback(authority)
     }
 }

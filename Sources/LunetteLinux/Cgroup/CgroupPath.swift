@@ -29,14 +29,14 @@ package enum CgroupPath: Sendable, Equatable {
                 return
             }
             let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
-            guard parts.count == 3, !parts[2].isEmpty, !text.contains("/") else {
+            guard parts.count == 3, !parts[2].isEmpty, !text.hasSlash else {
                 throw refuse("is not slice:prefix:name, as the systemd driver wants it")
             }
             guard parts[0].isEmpty || parts[0].hasSuffix(".slice") else { throw refuse("names no slice: it must end in .slice") }
             self = .systemd(slice: parts[0], prefix: parts[1], name: parts[2])
             return
         }
-        let components = text.split(separator: "/").map(String.init).filter { $0 != "." }
+        let components = text.pathParts.map(String.init).filter { $0 != "." }
         guard !components.contains("..") else { throw refuse("leads upwards (..)") }
         guard !components.contains(where: { $0.utf8.count > 255 }), text.utf8.count < 3800 else { throw refuse("is too long") }
         if text.isEmpty {

@@ -32,7 +32,7 @@ extension CgroupWriter {
 
     private mutating func applyUnified(_ key: String, _ text: String) throws(LunetteError) {
         let field = "unified.\(displayable(key, limit: 64))"
-        guard !key.isEmpty, !key.contains("/"), key.contains("."), !key.hasPrefix("."), !key.utf8.contains(0) else {
+        guard !key.isEmpty, !key.hasSlash, key.contains("."), !key.hasPrefix("."), !key.utf8.contains(0) else {
             throw wrong(field, "is no file of a cgroup")
         }
         // Who is in the cgroup and how it is run is the runtime's business: a launch would be in the wrong place, or never run.

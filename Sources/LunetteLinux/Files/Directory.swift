@@ -1,4 +1,5 @@
 internal import CLinux
+internal import LunetteSpec
 
 /// What a file is.
 package enum FileKind: UInt32, Sendable {
@@ -63,7 +64,7 @@ package struct Directory: Sendable {
             guard error.errno == ErrorNumber.noEntry else { throw error }
         }
         var built = path.hasPrefix("/") ? "" : "."
-        for part in path.split(separator: "/") {
+        for part in path.pathParts {
             built += "/\(part)"
             let result = lnt_host_mkdirat(Self.workingDirectory, built, mode)
             if result < 0, -result != ErrorNumber.exists { throw SystemCallError("make directory", built, errno: -result) }

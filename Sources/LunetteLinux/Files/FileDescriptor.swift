@@ -62,7 +62,8 @@ package final class FileDescriptor: Sendable {
         while true {
             let part = try read(upTo: 65536)
             if part.isEmpty { return all }
-            all += part
+            // As a rule it is all there is.
+            if all.isEmpty { all = part } else { all += part }
             if all.count > limit { throw SystemCallError("read", "more than \(limit) bytes", errno: ErrorNumber.tooBig) }
         }
     }

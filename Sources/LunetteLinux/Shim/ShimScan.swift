@@ -1,3 +1,5 @@
+internal import LunetteSpec
+
 /// Finds shims (and inits that wait at their gate) by what they hold open: also those whose socket isn't there yet, or not any more.
 package enum ShimScan {
     /// fd 5 of a shim is its container's run directory, see docs/launch-plan.md.
@@ -15,7 +17,7 @@ package enum ShimScan {
             else { continue }
             var id = String(target.dropFirst(prefix.count))
             if id.hasSuffix(" (deleted)") { id = String(id.dropLast(10)) }
-            guard !id.contains("/"), let identity = ProcessIdentity.of(pid: pid) else { continue }
+            guard !id.hasSlash, let identity = ProcessIdentity.of(pid: pid) else { continue }
             found[id, default: []].append(identity)
         }
         return found

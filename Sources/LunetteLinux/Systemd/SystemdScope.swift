@@ -26,7 +26,7 @@ package struct SystemdScope: Sendable, Equatable {
     /// Where systemd will put it, as names below the hierarchies' roots. What `start` returns counts: systemd changes names that would be
     /// taken for files of a cgroup.
     package func expectedPath(below controlGroup: String) -> [String] {
-        var path = controlGroup.split(separator: "/").map(String.init)
+        var path = controlGroup.pathParts.map(String.init)
         // `a-b.slice` lies in `a.slice`; `-.slice` is the root (systemd.slice(5)).
         let parts = slice.dropLast(".slice".count).split(separator: "-").map(String.init)
         for count in 1..<(parts.count + 1) { path.append(parts.prefix(count).joined(separator: "-") + ".slice") }
@@ -114,7 +114,7 @@ package struct SystemdScope: Sendable, Equatable {
     private func controlGroup(on connection: SystemdConnection) throws(LunetteError) -> [String] {
         let path = try connection.property(
             "ControlGroup", of: "/org/freedesktop/systemd1/unit/\(Self.escaped(unit))", interface: "org.freedesktop.systemd1.Scope")
-        return path.split(separator: "/").map(String.init)
+        return path.pathParts.map(String.init)
     }
 
     /// A unit's name as part of an object path: all but letters and digits as `_2e` (sd_bus_path_encode(3)).

@@ -15,13 +15,13 @@ enum FileTree {
 
     static func locate(_ path: String, roots: [String]?) throws(LunetteError) -> Place {
         guard let roots else { return Place(folder: AT_FDCWD, name: path, path: path, followsLinks: true) }
-        let parts = path.split(separator: "/").filter { $0 != "." }
+        let parts = path.pathParts.filter { $0 != "." }
         let denied = LunetteError(
             .denied, "\(path) is outside of what this code may touch", target: path,
             hint: "its permissions name: " + roots.sorted().joined(separator: ", "))
         guard !parts.contains("..") else { throw denied }
         for root in roots {
-            let rootParts = root.split(separator: "/").filter { $0 != "." }
+            let rootParts = root.pathParts.filter { $0 != "." }
             guard parts.starts(with: rootParts) else { continue }
             let below = parts.dropFirst(rootParts.count)
             var folder = Glibc.open(root, lnt_lua_open_path_flag() | O_DIRECTORY | O_CLOEXEC)

@@ -11,10 +11,38 @@ struct Command: Sendable {
     var order = Options.Order.anywhere
     var run: @Sendable (Invocation) throws(LunetteError) -> Int32
 
-    static let all: [Command] = [
-        .create, .start, .run, .exec, .kill, .delete, .state, .list, .ps, .pause, .resume, .update, .events, .spec, .features, .checkpoint,
-        .restore,
+    /// In the order in which help shows them.
+    static let names = [
+        "create", "start", "run", "exec", "kill", "delete", "state", "list", "ps", "pause", "resume", "update", "events", "spec",
+        "features",
+        "checkpoint", "restore",
     ]
+
+    static var all: [Command] { names.compactMap(named) }
+
+    /// The one that is asked for, without making the others: a call makes one, and there are thousands a day.
+    static func named(_ name: String) -> Command? {
+        switch name {
+        case "create": .create
+        case "start": .start
+        case "run": .run
+        case "exec": .exec
+        case "kill": .kill
+        case "delete": .delete
+        case "state": .state
+        case "list": .list
+        case "ps": .ps
+        case "pause": .pause
+        case "resume": .resume
+        case "update": .update
+        case "events": .events
+        case "spec": .spec
+        case "features": .features
+        case "checkpoint": .checkpoint
+        case "restore": .restore
+        default: nil
+        }
+    }
 }
 
 /// A command with its options read.

@@ -68,8 +68,8 @@ package enum OCIProgram {
     }
 
     private static func command(_ name: String) throws(LunetteError) -> Command {
-        guard let command = Command.all.first(where: { $0.name == name }) else {
-            let names = Command.all.map(\.name)
+        guard let command = Command.named(name) else {
+            let names = Command.names
             throw LunetteError(
                 .invalidArgument, "unknown command \"\(displayable(name, limit: 40))\"",
                 hint: nearest(to: name, in: names).map { "did you mean \"\($0)\"?" } ?? "commands: " + names.joined(separator: ", "))

@@ -165,10 +165,11 @@ extension RuntimeSpec.LinuxSection {
     /// Namespaces that are new, the host's user namespace's, and made by themselves: the shim may make them before it has a plan.
     fileprivate var namespacesAhead: NamespacePlan.Kinds {
         guard namespace(.user) == nil else { return [] }
+        func isNew(_ kind: NamespaceKind) -> Bool { namespace(kind).map { $0.path == nil } ?? false }
         var kinds: NamespacePlan.Kinds = []
-        for (kind, flag): (NamespaceKind, NamespacePlan.Kinds) in [(.network, .network), (.ipc, .ipc), (.uts, .uts)] {
-            if let namespace = namespace(kind), namespace.path == nil { kinds.insert(flag) }
-        }
+        if isNew(.network) { kinds.insert(.network) }
+        if isNew(.ipc) { kinds.insert(.ipc) }
+        if isNew(.uts) { kinds.insert(.uts) }
         return kinds
     }
 }

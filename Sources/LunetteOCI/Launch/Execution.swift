@@ -163,7 +163,7 @@ enum ExecCgroup {
         for text in wanted {
             let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
             let controllers = parts.count == 2 ? Set(parts[0].split(separator: ",").map(String.init)) : nil
-            let names = parts[parts.count - 1].split(separator: "/")
+            let names = parts[parts.count - 1].pathParts
             guard !names.contains(".."), !text.utf8.contains(0) else {
                 throw LunetteError(.invalidArgument, "--cgroup: \"\(displayable(text, limit: 80))\" leads out of the container's cgroup")
             }

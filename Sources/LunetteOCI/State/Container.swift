@@ -11,7 +11,7 @@ struct Container: Sendable {
 
     /// - Throws: `not_found` for a folder that is just being made or removed; `io` for a damaged record.
     init(_ folder: Directory, store: ContainerStore) throws(LunetteError) {
-        let id = String(folder.label.split(separator: "/").last ?? "")
+        let id = String(folder.label.pathParts.last ?? "")
         let bytes = try atBorder(
             "read the state of container \(id)", { () throws(SystemCallError) in try folder.read(ContainerRecord.fileName) })
         guard let bytes else { throw ContainerStore.unknown(id) }

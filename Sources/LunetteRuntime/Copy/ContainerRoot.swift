@@ -75,7 +75,7 @@ struct ContainerRoot {
             if target.hasPrefix("/") {
                 path = target
             } else {
-                let above = path.split(separator: "/").dropLast().joined(separator: "/")
+                let above = path.pathParts.dropLast().joined(separator: "/")
                 path = "/\(above)/\(target)"
             }
         }
@@ -86,7 +86,7 @@ struct ContainerRoot {
     ///
     /// - Returns: `name` "." for the root itself.
     func parent(of path: String) throws(SystemCallError) -> (parent: Directory, name: String) {
-        var parts = path.split(separator: "/").map(String.init)
+        var parts = path.pathParts.map(String.init)
         while parts.last == "." { parts.removeLast() }
         guard let name = parts.last, name != ".." else { return (try open(path), ".") }
         let above = parts.dropLast().joined(separator: "/")
@@ -95,7 +95,7 @@ struct ContainerRoot {
 
     /// The directory at a path, `inRoot`.
     func open(_ path: String) throws(SystemCallError) -> Directory {
-        let inside = path.split(separator: "/").joined(separator: "/")
+        let inside = path.pathParts.joined(separator: "/")
         return Directory(
             try directory.open(inside.isEmpty ? "." : inside, [.directory], scope: .inRoot), label: "\(directory.label):/\(inside)")
     }

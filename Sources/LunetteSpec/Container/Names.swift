@@ -110,7 +110,7 @@ public enum ContainerPath {
         guard !text.utf8.contains(0) else { throw failure("has a NUL byte") }
         guard text.utf8.count < 4096 else { throw failure("is longer than Linux takes for a path") }
         var parts: [Substring] = []
-        for part in text.split(separator: "/") where part != "." {
+        for part in text.pathParts where part != "." {
             guard part != ".." else { throw failure("must not contain \"..\"") }
             guard part.utf8.count <= 255 else { throw failure("has a part longer than 255 bytes") }
             parts.append(part)
@@ -123,7 +123,7 @@ public enum ContainerPath {
     /// Only the text is judged here; the shim looks at where the folder really is.
     package static func normaliseWorkingDirectory(_ text: String, path: String? = nil) throws(LunetteError) -> String {
         let result = try normalise(text, path: path)
-        let parts = result.split(separator: "/")
+        let parts = result.pathParts
         if parts.first == "proc", parts.contains(where: { ["fd", "cwd", "root", "map_files", "task"].contains($0) }) {
             throw LunetteError(
                 .invalidArgument,

@@ -40,7 +40,7 @@ public struct Reference: Hashable, Sendable, CustomStringConvertible {
         }
         var (registry, repository) = Self.split(String(rest))
         if registry == "index.docker.io" { registry = Self.defaultRegistry }
-        if registry == Self.defaultRegistry, !repository.contains("/") { repository = "library/" + repository }
+        if registry == Self.defaultRegistry, !repository.hasSlash { repository = "library/" + repository }
         guard Self.isRegistry(registry) else { throw failure("the registry \"\(registry)\" is malformed") }
         guard registry.utf8.count + repository.utf8.count < 255 else { throw failure("the name is longer than 255 characters") }
         for part in repository.split(separator: "/", omittingEmptySubsequences: false) where !Self.isPathComponent(part) {
@@ -73,7 +73,7 @@ public struct Reference: Hashable, Sendable, CustomStringConvertible {
         var short = name
         if registry == Self.defaultRegistry {
             short =
-                repository.hasPrefix("library/") && !repository.dropFirst(8).contains("/") ? String(repository.dropFirst(8)) : repository
+                repository.hasPrefix("library/") && !repository.dropFirst(8).hasSlash ? String(repository.dropFirst(8)) : repository
         }
         return short + (tag.map { ":\($0)" } ?? "") + (digest.map { "@\($0)" } ?? "")
     }

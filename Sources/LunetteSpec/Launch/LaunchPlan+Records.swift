@@ -236,7 +236,7 @@ extension LaunchStep {
             LaunchRecord(
                 opcode: .writeSysctl,
                 fields: [
-                    ("path", .text(key.contains("/") ? key : String(key.map { $0 == "." ? "/" : $0 }))), ("value", .text(value)),
+                    ("path", .text(key.hasSlash ? key : String(key.map { $0 == "." ? "/" : $0 }))), ("value", .text(value)),
                     ("optional", .number(optional ? 1 : 0)),
                 ])
         case .pivotRoot: LaunchRecord(opcode: .pivotRoot, fields: [])

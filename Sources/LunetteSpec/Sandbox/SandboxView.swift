@@ -64,7 +64,7 @@ package struct SandboxView: Sendable {
             try Self.check(.init(path: path, kind: .directory), "tmpfs[\(index + 1)]")
             byPath[path] = Item(path: path, kind: .directory, access: .memory(size: tmpfs.size, mode: 0o1777))
         }
-        items = byPath.values.sorted { $0.path.split(separator: "/").lexicographicallyPrecedes($1.path.split(separator: "/")) }
+        items = byPath.values.sorted { $0.path.pathParts.lexicographicallyPrecedes($1.path.pathParts) }
         for (index, text) in spec.hide.enumerated() {
             let path = try ContainerPath.normalise(
                 facts.found[text]?.path ?? SandboxPath.absolute(text, directory: facts.directory, home: facts.home),

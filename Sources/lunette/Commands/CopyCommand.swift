@@ -50,7 +50,7 @@ struct CopyCommand: LunetteCommand {
     private static func inside(_ text: String) -> (String, String)? {
         guard let colon = text.firstIndex(of: ":"), colon > text.startIndex else { return nil }
         let name = text[..<colon]
-        if name.contains("/") || name.hasPrefix(".") { return nil }
+        if name.hasSlash || name.hasPrefix(".") { return nil }
         return (String(name), String(text[text.index(after: colon)...]))
     }
 

@@ -161,6 +161,7 @@ package struct SandboxArguments: Sendable, Equatable {
 
     private mutating func addVariable(_ text: String) throws(LunetteError) {
         guard let equals = text.firstIndex(of: "=") else {
+            try atOption { () throws(LunetteError) in try Names.validateVariable(text) }
             if table["inherit_env"]?.boolValue != true { append(.string(text), to: "inherit_env") }
             return
         }
@@ -183,6 +184,10 @@ package struct SandboxArguments: Sendable, Equatable {
 
     private mutating func append(_ value: Value, to field: String) {
         table[field] = .array((table[field]?.arrayValue ?? []) + [value])
+    }
+
+    private func atOption(_ body: () throws(LunetteError) -> Void) throws(LunetteError) {
+        do throws(LunetteError) { try body() } catch { throw Self.wrong("--env: \(error.message)", hint: error.hint) }
     }
 
     private static func wrong(_ message: String, hint: String? = "see \"lunette sandbox --help\"") -> LunetteError {

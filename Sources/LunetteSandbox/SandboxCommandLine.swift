@@ -44,8 +44,11 @@ package enum SandboxCommandLine {
     private static func report(_ exit: SandboxExit, _ spec: SandboxSpec, isJSON: Bool) {
         if isJSON { return write(2, JSON.encode(exit.value) + "\n") }
         for words in exit.notEnforced { write(2, "lunette: warning: \(words)\n") }
-        if exit.isTimedOut { write(2, "lunette: the sandbox was killed after \(spec.timeout ?? 0) s\n") }
-        if exit.isOutOfMemory { write(2, "lunette: the sandbox ran out of memory\n") }
+        if exit.isTimedOut { write(2, "lunette: the sandbox was killed after \(spec.timeout ?? 0) s: its time ran out (--timeout)\n") }
+        if exit.isOutOfMemory {
+            let limit = spec.resources.memory.map { ": its limit is \(Units.text(bytes: $0))" } ?? ""
+            write(2, "lunette: the sandbox ran out of memory\(limit) (--memory)\n")
+        }
         for access in exit.denied { write(2, access.line + "\n") }
     }
 

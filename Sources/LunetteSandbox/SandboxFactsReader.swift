@@ -11,9 +11,9 @@ package enum SandboxFactsReader {
         let environment = ownEnvironment()
         let home = environment["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "/"
         var facts = SandboxFacts(
-            directory: directory, home: resolved(home) ?? home, userName: environment["USER"] ?? environment["LOGNAME"] ?? "uid\(uid)",
-            uid: uid,
-            gid: getegid(), isPrivileged: uid == 0 && (ProcessCapabilities.own?.isEffective(.sysAdmin) ?? false))
+            directory: directory, home: resolved(home) ?? home,
+            userName: UserName.name(of: uid, environment, passwd: readSmallFile("/etc/passwd") ?? ""),
+            uid: uid, gid: getegid(), isPrivileged: uid == 0 && (ProcessCapabilities.own?.isEffective(.sysAdmin) ?? false))
         facts.environment = environment
         if spec.preset == .system { facts.system = system(spec) }
         for text in spec.allowRead + spec.allowWrite + spec.privateWrite + spec.hide {

@@ -107,6 +107,18 @@ struct LiveOperationTests {
         }
     }
 
+    @Test func whatEndedAProgramByForceIsToldWithItsExitCode() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let late = try await home.lunette("run", "--rm", "--time-limit", "300ms", image, "sleep", "600", expecting: 137)
+            #expect(late.errorText == "lunette: the container was killed: its time limit of 300ms has passed (--time-limit)")
+            let big = try await home.lunette("run", "--name", "c", "-m", "8m", image, "tail", "/dev/zero", expecting: 137)
+            #expect(big.errorText == "lunette: c was killed: it needed more than its memory limit of 8m (--memory)")
+            #expect(try await home.lunette("start", "-a", "c", expecting: 137).errorText.contains("limit of 8MiB (--memory)"))
+            #expect(try await home.lunette("run", "--rm", image, "sh", "-c", "kill -KILL $$", expecting: 137).errorText == "")
+        }
+    }
+
     @Test func theChoiceCanChangeWhileItRuns() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)

@@ -60,6 +60,35 @@ import Testing
         _ = try ContainerSpec(spec, path: "spec")
     }
 
+    @Test func aVariableIsSetTakenFromHereOrRefused() throws {
+        #expect(try spec("-e", "A B=1", "-e", "PATH", "-e", "NOT_THERE", "x")["env"]?.mapValue?.keys.sorted() == ["A B", "PATH"])
+        for word in ["A B", "=x", " "] {
+            let error = #expect(throws: LunetteError.self) { try spec("-e", word, "x") }
+            #expect(error?.message.hasPrefix("read --env: \"\(word)\"") == true && error?.hint?.contains("NAME=VALUE") == true)
+        }
+    }
+
+    @Test func limitsThatNothingHoldsAreNamedWhenTheyWereAskedFor() {
+        let lines = ["memory is not enforced: why", "pids is not enforced: why", "the device list is not enforced: why"]
+        #expect(AskedLimits.warnings(lines, ["memory", "cpus"]) == ["lunette: warning: memory is not enforced: why"])
+        #expect(AskedLimits.warnings(["no limit is enforced: why"], ["cpus"]).count == 1)
+    }
+
+    @Test(
+        arguments: [
+            (["reason": "time_limit", "code": 137], "c was killed: its time limit of 90s has passed (--time-limit)"),
+            (
+                ["reason": "oom", "oom_killed": true, "code": 137],
+                "c was killed: it needed more than its memory limit of 64MiB (--memory)"
+            ),
+            (["reason": "oom", "oom_killed": true, "code": 0], nil), (["reason": "signal", "oom_killed": false, "code": 137], nil),
+        ] as [(Value, String?)])
+    func whatEndedAContainerIsOneLine(_ exit: Value, _ line: String?) {
+        let limits = AskedLimits(["time_limit": "90s", "resources": ["memory": 67_108_864]])
+        #expect(limits.line(exit, of: "c") == line)
+        #expect(AskedLimits([:]).line(["oom_killed": true, "code": 137], of: "c")?.contains("the machine had no memory left") == true)
+    }
+
     @Test func mountsAreReadInDockersThreeForms() throws {
         #expect(try MountOption.volume("data:/var") == ["type": "volume", "source": "data", "target": "/var"])
         #expect(try MountOption.volume("/a:/b:ro,z") == ["type": "bind", "source": "/a", "target": "/b", "readonly": true])

@@ -47,9 +47,31 @@ import Testing
         (["--cpus", "many"], "--cpus: \"many\" is no number"), (["--allow-bind", "70000"], "--allow-bind: \"70000\" is no port"),
         (["a.lua", "b.lua", "--", "x"], "\"b.lua\" stands before \"--\": only one policy file may"),
         (["-e", "=x"], "--env: \"=x\" has no name"),
+        (["-e", "A B"], "--env: \"A B\" is neither NAME=VALUE nor the name of a variable"),
     ])
     func wrongWordsAreNamed(_ words: [String], _ message: String) {
         #expect(complaint(words) == "read the options of sandbox: \(message)")
+    }
+
+    @Test func portsAreChosenOfTheHostsNetworkOnly() throws {
+        for option in ["--allow-connect", "--allow-bind"] {
+            let error = #expect(throws: LunetteError.self) { try spec([option, "443", "x"]) }
+            #expect(error?.hint?.contains("--network host") == true)
+            #expect(throws: Never.self) { try spec([option, "443", "--network", "host", "x"]) }
+        }
+    }
+
+    @Test func aUserIsCalledWhatTheUsersNumberIs() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\nadmin:x:0:0::/root:/bin/sh\n"
+        func name(_ uid: UInt32, _ environment: [String: String] = [:]) -> String { UserName.name(of: uid, environment, passwd: passwd) }
+        #expect(name(1000, ["USER": "root"]) == "ann")
+        #expect(name(1000) == "ann")
+        #expect(name(0, ["USER": "admin"]) == "admin")
+        #expect(name(0, ["USER": "ann", "LOGNAME": "root"]) == "root")
+        // Of a directory service's users the file knows nothing.
+        #expect(name(70_000, ["USER": "carol"]) == "carol")
+        #expect(name(70_000, ["USER": "root", "LOGNAME": "carol"]) == "carol")
+        #expect(name(70_000, ["USER": "root"]) == "uid70000")
     }
 
     @Test func helpNamesEveryOption() {

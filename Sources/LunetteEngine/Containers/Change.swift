@@ -133,7 +133,7 @@ extension Engine {
     }
 
     /// A failure of the runtime's, which knows only ids, under the container's name.
-    private func named<T: Sendable>(
+    func named<T: Sendable>(
         _ record: ContainerRecord, _ body: () async throws(LunetteError) -> T
     ) async throws(LunetteError) -> T {
         do throws(LunetteError) { return try await body() } catch {

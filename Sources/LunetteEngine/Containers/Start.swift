@@ -107,9 +107,12 @@ extension Engine {
             faultPoint("start.running")
             let phases = profile.phases + container.profile.map { .init(phase: "create.\($0.phase)", microseconds: Int($0.seconds * 1e6)) }
             let degraded = container.record.degraded
+            var fields: ValueMap = ["profile": .map(ValueMap(phases: phases))]
+            // For whoever wants to know of a container that has gone already.
+            if !degraded.isEmpty { fields["not_enforced"] = .array(degraded.map(Value.string)) }
             let (started, effects) = try await state.apply(
                 .started(pid: container.record.initProcess?.pid ?? 0), to: id, note: ("started", nil), extra: extra,
-                fields: ["profile": .map(ValueMap(phases: phases))], actor: call.request.actor.value, cause: call.causeOfConsequences
+                fields: fields, actor: call.request.actor.value, cause: call.causeOfConsequences
             ) { record in
                 record.run = run
                 record.startRequest = call.request.id

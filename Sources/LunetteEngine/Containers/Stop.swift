@@ -114,7 +114,7 @@ extension Engine {
         try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
             let record = try await state.container(id)
             guard record.state.status == .running else { throw notIn(record, "running") }
-            try await live(record).pause()
+            try await named(record) { () async throws(LunetteError) in try await live(record).pause() }
             _ = try await state.apply(
                 .paused, to: id, note: ("paused", nil), actor: call.request.actor.value, cause: call.causeOfConsequences)
         }

@@ -50,6 +50,14 @@ package struct ContainerCgroup: Sendable, Equatable {
 
     // MARK: pausing
 
+    /// Whether there is something to pause it with.
+    package var canFreeze: Bool {
+        switch version {
+        case .v1: directory("freezer")?.has("freezer.state") ?? false
+        case .v2: !directories.isEmpty
+        }
+    }
+
     package var isFrozen: Bool {
         switch version {
         case .v1: directory("freezer")?.read("freezer.state")?.trimmed == "FROZEN"
@@ -115,7 +123,7 @@ package struct ContainerCgroup: Sendable, Equatable {
                 try directory.write("cgroup.kill", "1")
             } else {
                 // Frozen, nobody forks away between the listing and the signal, and no pid in the list is anybody else's.
-                let canFreeze = directory("freezer")?.has("freezer.state") == true || version == .v2 && !directories.isEmpty
+                let canFreeze = canFreeze
                 if canFreeze { try setFrozen(true) }
                 for pid in processes() { _ = lnt_host_kill(pid, 9) }
                 if canFreeze { try setFrozen(false) }

@@ -7,8 +7,20 @@ extension Container {
     package func pause() async throws(LunetteError) {
         guard knownExit == nil else { throw LunetteError(.invalidState, "container \(id) isn't running", target: id) }
         try await blocking { [cgroup, id] () throws(LunetteError) in
+            guard cgroup.canFreeze else { throw Self.cannotFreeze(id, hasCgroup: !cgroup.directories.isEmpty) }
             try atBorder("pause container \(id)", { () throws(SystemCallError) in try cgroup.freeze() })
         }
+    }
+
+    private static func cannotFreeze(_ id: String, hasCgroup: Bool) -> LunetteError {
+        let why =
+            UserNamespace.current.isInitial
+            ? "no freezer cgroup is mounted here" : "this user was given no cgroup" + (hasCgroup ? " of the freezer controller" : "")
+        return LunetteError(
+            .unsupported, "pause container \(id): \(why)", target: id,
+            hint: UserNamespace.current.isInitial
+                ? "mount the freezer controller, or run on cgroup v2"
+                : "an administrator can give this user a cgroup (docs/rootless.md)")
     }
 
     package func resume() async throws(LunetteError) {

@@ -50,6 +50,16 @@ public enum Names {
         }
     }
 
+    /// A word that names a variable to hand on (`-e NAME`). Nearly anything is a name to the kernel; a blank in it is a slip of quoting.
+    /// - Throws: `invalid_argument` that quotes the word.
+    public static func validateVariable(_ name: String) throws(LunetteError) {
+        guard !name.isEmpty, !name.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7f || $0 == UInt8(ascii: "=") }) else {
+            throw LunetteError(
+                .invalidArgument, "\"\(displayable(name, limit: 64))\" is neither NAME=VALUE nor the name of a variable",
+                hint: "NAME=VALUE sets one, NAME alone takes it from here")
+        }
+    }
+
     /// A program's arguments: no NUL, each within 128 KiB, all within 1 MiB (Linux takes a quarter of the stack limit, 2 MiB as a rule).
     static func validateArguments(_ arguments: [String], path: String) throws(LunetteError) {
         var total = 0

@@ -59,6 +59,14 @@ public enum Units {
         return total
     }
 
+    /// A size as messages show it: in the largest unit that has no fraction (`64MiB`), so that it can be given again.
+    package static func text(bytes: Int64) -> String {
+        for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] where bytes > 0 && bytes % (1 << shift) == 0 {
+            return "\(bytes >> shift)\(unit)"
+        }
+        return "\(bytes) bytes"
+    }
+
     private static func split(_ text: String) -> (Double, String)? {
         let digits = text.prefix { $0.isNumber || $0 == "." }
         guard let number = Double(digits), number >= 0, number.isFinite else { return nil }

@@ -109,6 +109,11 @@ public struct SandboxSpec: Hashable, Sendable {
         if let value = reader.value("network") { network = try Self.network(value, reader) }
         connectPorts = try reader.ports("allow_connect")
         bindPorts = try reader.ports("allow_bind")
+        for (key, ports) in [("allow_connect", connectPorts), ("allow_bind", bindPorts)] where network == .none && ports != nil {
+            throw reader.failure(
+                key, "a sandbox without a network has nothing to choose ports of",
+                hint: "give it the host's: --network host (network = \"host\")")
+        }
         env = try reader.environment("env")
         if let value = reader.value("inherit_env") {
             if let all = value.boolValue { inheritsWholeEnv = all } else { inheritEnv = try reader.strings("inherit_env") ?? [] }

@@ -49,7 +49,10 @@ package struct SandboxView: Sendable {
             }
         }
         func addMemory(_ path: String, _ size: Int64?, mode: UInt32) {
-            if byPath.values.contains(where: { ContainerPath.isWithin(path, $0.path) }) { return }
+            // What a rule gives is there. A home below /tmp isn't: that is another folder in memory, and one more in it is made.
+            if byPath[path] != nil || byPath.values.contains(where: { !$0.access.isMemory && ContainerPath.isWithin(path, $0.path) }) {
+                return
+            }
             byPath[path] = Item(path: path, kind: .directory, access: .memory(size: size, mode: mode))
         }
         addMemory("/tmp", nil, mode: 0o1777)

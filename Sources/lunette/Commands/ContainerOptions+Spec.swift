@@ -47,15 +47,10 @@ extension ContainerOptions {
         var map = ValueMap()
         for file in envFile {
             for line in try HostFile.lines(file, option: "--env-file") where !line.isEmpty && !line.hasPrefix("#") {
-                Pairs.set(line, in: &map)
+                try Pairs.set(line, in: &map, option: "--env-file \(file)")
             }
         }
-        for item in env {
-            guard !item.isEmpty, !item.hasPrefix("=") else {
-                throw LunetteError(.invalidArgument, "read --env \"\(item)\": a variable needs a name")
-            }
-            Pairs.set(item, in: &map)
-        }
+        for item in env { try Pairs.set(item, in: &map, option: "--env") }
         if !map.isEmpty { spec["env"] = .map(map) }
     }
 
@@ -219,11 +214,22 @@ enum Pairs {
     }
 
     /// A variable; a name alone is taken from our own environment, and left out when it isn't there.
-    static func set(_ item: String, in map: inout ValueMap) {
+    /// - Throws: `invalid_argument` for what neither sets a variable nor can name one.
+    static func set(_ item: String, in map: inout ValueMap, option: String) throws(LunetteError) {
         if let equals = item.firstIndex(of: "=") {
+            guard equals > item.startIndex else {
+                throw LunetteError(
+                    .invalidArgument, "read \(option): \"\(Text.safe(item))\" has no name", hint: "write NAME=VALUE")
+            }
             map[String(item[..<equals])] = .text(Array(item[item.index(after: equals)...].utf8))
         } else if let value = getenv(item) {
             map[item] = .string(String(cString: value))
+        } else {
+            do throws(LunetteError) { try Names.validateVariable(item) } catch {
+                var error = error
+                error.message = "read \(option): \(error.message)"
+                throw error
+            }
         }
     }
 

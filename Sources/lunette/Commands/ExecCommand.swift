@@ -34,10 +34,10 @@ struct ExecCommand: PassthroughCommand {
         var variables = ValueMap()
         for file in envFile {
             for line in try HostFile.lines(file, option: "--env-file") where !line.isEmpty && !line.hasPrefix("#") {
-                Pairs.set(line, in: &variables)
+                try Pairs.set(line, in: &variables, option: "--env-file \(file)")
             }
         }
-        for item in env { Pairs.set(item, in: &variables) }
+        for item in env { try Pairs.set(item, in: &variables, option: "--env") }
         if !variables.isEmpty { arguments["env"] = .map(variables) }
         if let user { arguments["user"] = .string(user) }
         if let workdir { arguments["workdir"] = .string(workdir) }

@@ -38,9 +38,13 @@ struct StartCommand: LunetteCommand {
         let isTTY = info["spec"]?["tty"]?.boolValue ?? false
         let attachment = try Attachment(client, streams: .init(stdin: interactive, tty: isTTY), keys: detachKeys, sigProxy: true)
         let id = info["id"]?.stringValue ?? container[0]
-        return try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
+        let limits = AskedLimits(info["spec"]?.mapValue ?? [:])
+        let exit = try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
             _ = try await client.call("container.start", attachment.startArguments(id, stdio), files: files)
+            await limits.tell(container: id, client)
         }
+        limits.tell(exit, of: container[0])
+        return ContainerExit.code(exit)
     }
 }
 
@@ -261,7 +265,14 @@ struct UpdateCommand: LunetteCommand {
         guard !arguments.isEmpty else {
             throw LunetteError(.invalidArgument, "update: nothing to change", hint: "see \"lunette update --help\"")
         }
-        return await call("container.update", for: container, with: arguments, client)
+        let (limits, changes) = (AskedLimits(arguments), arguments)
+        return await forEach(container, client) { (name) throws(LunetteError) in
+            var call = changes
+            call["container"] = .string(name)
+            _ = try await client.call("container.update", call)
+            await limits.tell(container: name, client)
+            return name
+        }
     }
 }
 

@@ -25,6 +25,7 @@ struct RunCommand: PassthroughCommand {
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let words = try options.newPod ? Words.none(words, command: "run") : Words.image(words, command: "run")
         let spec = try options.spec(words)
+        let limits = AskedLimits(spec)
         if let image = words.first {
             try await ImagePull.ensure(image, when: options.pull, platform: options.platform, quiet: quiet, client)
         }
@@ -32,6 +33,7 @@ struct RunCommand: PassthroughCommand {
             let handle = try await client.call("container.run", ["spec": .map(spec)])
             try CIDFile.write(handle, to: cidfile)
             Output.print(handle["id"]?.stringValue ?? "")
+            await limits.tell(container: handle["id"]?.stringValue ?? "", client)
             return 0
         }
         let streams = try Attachment.Streams(attach, stdin: options.interactive, tty: options.tty)
@@ -41,9 +43,12 @@ struct RunCommand: PassthroughCommand {
         try CIDFile.write(handle, to: cidfile)
         let id = handle["id"]?.stringValue ?? ""
         do throws(LunetteError) {
-            return try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
+            let exit = try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
                 _ = try await client.call("container.start", attachment.startArguments(id, stdio), files: files)
+                await limits.tell(container: id, client)
             }
+            limits.tell(exit, of: options.name ?? "the container")
+            return ContainerExit.code(exit)
         } catch  where error.code != .cancelled && options.rm {
             // What never started leaves nothing behind; the engine may have taken it away itself.
             do throws(LunetteError) { _ = try await client.call("container.remove", ["container": .string(id), "force": true]) } catch {}

@@ -51,10 +51,10 @@ final class Attachment: Sendable {
 
     /// Starts (or attaches to) a container and stays until it ends.
     /// - Parameter begin: makes the call that takes the streams.
-    /// - Returns: the container's exit code; 0 after a detach.
+    /// - Returns: how it ended; code 0 after a detach.
     func run(
         container id: String, begin: @Sendable ([Int32], [Value]) async throws(LunetteError) -> Void
-    ) async throws(LunetteError) -> Int32 {
+    ) async throws(LunetteError) -> Value {
         target.withLock { $0 = ["container": .string(id)] }
         try await begin(files, stdio)
         let detach = Latch()
@@ -76,11 +76,11 @@ final class Attachment: Sendable {
             exit.cancel()
             waiting.cancel()
             Self.say("detached")
-            return 0
+            return ["code": 0]
         }
         let result = try await waiting.value.get()
         await relay.drained(patience: 10)
-        return ContainerExit.code(result)
+        return result
     }
 
     /// What `container.start` is called with: the streams, and the terminal's size, so that the program finds it set at its first look.

@@ -65,6 +65,16 @@ import Testing
         #expect(view.access(to: "/bin/sh") == .read)
     }
 
+    /// /tmp is the sandbox's own: what lies there outside isn't there inside.
+    @Test(arguments: ["/tmp/home", "/var/tmp/a/b"]) func aHomeBelowAPrivateFolderIsMadeInIt(_ home: String) throws {
+        var facts = Self.facts()
+        facts.home = home
+        #expect(try SandboxView(Self.spec(), facts).access(to: "\(home)/x") == .memory(size: nil, mode: 0o700))
+        facts.found["/tmp"] = .init(path: "/tmp", kind: .directory)
+        let ruled = try SandboxView(Self.spec { $0.allowWrite = ["/tmp"] }, facts)
+        #expect(ruled.access(to: "/tmp/home/x") == .write)
+    }
+
     @Test func theWiderOfTwoRulesForOnePathHolds() throws {
         let view = try SandboxView(Self.spec { $0.allowRead = ["/home/ann/src"] }, Self.facts())
         #expect(view.access(to: "/home/ann/src") == .write)
@@ -126,6 +136,7 @@ import Testing
             (["args": ["x"], "tmpfs": ["/x:mode=1"]], "tmpfs[1]"), (["args": ["x"], "network": "bridge"], "network"),
             (["args": ["x"], "network": ["allow": ["a:1"]]], "network"), (["args": ["x"], "timeout": 0], "timeout"),
             (["args": ["x"], "allow_connect": [65536]], "allow_connect[1]"), (["args": ["x"], "hostname": "a b"], "hostname"),
+            (["args": ["x"], "allow_connect": [443]], "allow_connect"), (["args": ["x"], "allow_bind": [80]], "allow_bind"),
             (["args": ["x"], "resources": ["memory": "1"]], "resources.memory"), (["args": ["x"], "preset": "all"], "preset"),
         ] as [(Value, String)])
     func badSpecsAreOneErrorWithTheFieldsPath(_ value: Value, _ path: String) throws {

@@ -10,13 +10,13 @@ enum SandboxFilter {
         case .unconfined: return []
         case .standard:
             return try SeccompCompiler(cacheDirectory: cacheDirectory(spec, facts)).program(.standard, capabilities: []).bytes
-        case .path(let path): return try compile(try JSON.decode(try read(path), source: displayable(path)))
-        case .profile(let value): return try compile(value)
+        case .path(let path): return try compile(try JSON.decode(try read(path), source: displayable(path)), firstIndex: 0)
+        case .profile(let value): return try compile(value, firstIndex: 1)
         }
     }
 
-    private static func compile(_ value: Value) throws(LunetteError) -> [UInt8] {
-        try SeccompCompiler.compile(try SeccompProfile(value, path: "seccomp", dialect: .engine([])))
+    private static func compile(_ value: Value, firstIndex: Int) throws(LunetteError) -> [UInt8] {
+        try SeccompCompiler.compile(try SeccompProfile(value, path: "seccomp", firstIndex: firstIndex, dialect: .engine([])))
     }
 
     private static func read(_ path: String) throws(LunetteError) -> [UInt8] {

@@ -309,8 +309,7 @@ final class Execs {
                 table[index].helper = 0
                 if table[index].pid > 0 { return }
                 if !table[index].hasFailed {
-                    (currentStep, currentIndex) = (LNT_SET_UP.rawValue, 0)
-                    let record = failure("wait", errno: Int32(LNT_ECHILD), literal("the join stage"))
+                    let record = earlyEnd(of: "the join stage", status)
                         .record(type: LNT_MSG_EXEC_FAILED, id: table[index].requestID, process: table[index].number)
                     fail(index, record, monitor)
                 }

@@ -30,6 +30,15 @@ func failure(_ call: StaticString, errno: Int32, _ path: Text? = nil) -> Failure
     Failure(step: currentStep, index: currentIndex, call: call, errno: errno, path: path)
 }
 
+/// What ended before the program could run, from its raw wait status: the "errno" is then a signal or an exit code.
+func earlyEnd(of what: StaticString, _ raw: Int32?, outOfMemory: Bool = false) -> Failure {
+    (currentStep, currentIndex) = (LNT_SET_UP.rawValue, 0)
+    guard let raw else { return failure("wait", errno: Int32(LNT_ECHILD), literal(what)) }
+    let signal = raw & 0x7f
+    if signal == 0 { return failure("exited", errno: (raw >> 8) & 0xff, literal(what)) }
+    return failure(outOfMemory ? "out of memory" : "killed", errno: signal, literal(what))
+}
+
 /// The bytes of a literal; the compiler ends them with NUL.
 func literal(_ text: StaticString) -> Text { UnsafeRawPointer(text.utf8Start).assumingMemoryBound(to: CChar.self) }
 

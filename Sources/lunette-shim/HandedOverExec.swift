@@ -106,10 +106,9 @@ struct HandedOverExec {
                 if !isOpen { isOpen = letRun(notifying, gate) }
             case 0:
                 guard isOpen else {
-                    (currentStep, currentIndex) = (LNT_SET_UP.rawValue, 0)
                     var status: Int32 = 0
-                    if !isReaped { _ = lnt_wait(helper, &status, 1) }
-                    throw failure("wait", errno: Int32(LNT_ECHILD), literal("the join stage"))
+                    let isKnown = !isReaped && lnt_wait(helper, &status, 1) == helper
+                    throw earlyEnd(of: "the join stage", isKnown ? status : nil)
                 }
                 started.message.time = lnt_clock_realtime()
                 return started

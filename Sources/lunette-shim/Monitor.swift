@@ -217,11 +217,11 @@ final class Monitor {
             if pid <= 0 { return }
             if pid == holder {
                 holder = 0
-                if raw != 0, state == LNT_LAUNCHING, initPID == 0 { return fail(lost("the namespace stage")) }
+                if raw != 0, state == LNT_LAUNCHING, initPID == 0 { return fail(lost("the namespace stage", raw)) }
             } else if pid == initPID {
                 initPID = 0
                 if !hasStatus, isGateOpen || state == LNT_IS_CREATED || state == LNT_IS_RUNNING { ended(raw) }
-                if !hasStatus, state == LNT_LAUNCHING { return fail(lost("pid 1")) }
+                if !hasStatus, state == LNT_LAUNCHING { return fail(lost("pid 1", raw)) }
             } else {
                 execs.reaped(pid, raw, self)
             }
@@ -232,13 +232,25 @@ final class Monitor {
         var raw: Int32 = 0
         guard holder > 0, lnt_wait(holder, &raw, 0) == holder else { return }
         holder = 0
-        if raw != 0, state == LNT_LAUNCHING, initPID == 0 { fail(lost("the namespace stage")) }
+        if raw != 0, state == LNT_LAUNCHING, initPID == 0 { fail(lost("the namespace stage", raw)) }
     }
 
-    /// A stage that was killed before it could say anything.
-    func lost(_ what: StaticString) -> Failure {
-        currentStep = LNT_SET_UP.rawValue
-        return failure("wait", errno: Int32(LNT_ECHILD), literal(what))
+    /// A stage that ended before it could say anything.
+    /// - Parameter raw: its wait status; nil asks for that of pid 1, which nobody has waited for.
+    func lost(_ what: StaticString, _ raw: Int32? = nil) -> Failure {
+        let raw = raw ?? statusOfInit()
+        return earlyEnd(of: what, raw, outOfMemory: settings.countOOMKills() > settings.oomBefore)
+    }
+
+    private func statusOfInit() -> Int32? {
+        guard initPID > 0, initHandle >= 0 else { return nil }
+        // Its descriptors are closed a moment before its end can be waited for.
+        var poll = lnt_poll(fd: initHandle, events: Int16(LNT_IN), revents: 0)
+        _ = lnt_wait_ready(&poll, 1, 1000)
+        var raw: Int32 = 0
+        guard lnt_wait(initPID, &raw, 0) == initPID else { return nil }
+        initPID = 0
+        return raw
     }
 
     /// Init's report of the program's raw wait status.
@@ -257,7 +269,7 @@ final class Monitor {
     /// The program has ended: everyone connected is told at once, then the record is made durable.
     private func ended(_ raw: Int32) {
         guard !hasStatus, state != LNT_IS_FAILED else { return }
-        if state == LNT_LAUNCHING { return fail(lost("the program")) }
+        if state == LNT_LAUNCHING { return fail(lost("the program", raw)) }
         hasStatus = true
         status = raw
         endedAt = lnt_clock_realtime()

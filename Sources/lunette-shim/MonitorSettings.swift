@@ -29,7 +29,9 @@ struct MonitorSettings {
         guard logFiles <= 1000 else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("log_files")) }
         let path = try fields.text()
         if path[0] != 0 {
-            oomEvents = try check(lnt_open(path, 0, 0), "open", path)
+            // A cgroup without that controller has no counter, and needs none.
+            let file = lnt_open(path, 0, 0)
+            if file != -Int32(LNT_ENOENT) { oomEvents = try check(file, "open", path) }
             oomBefore = countOOMKills()
         }
     }

@@ -131,7 +131,7 @@ struct UserLookup {
             gid = number
             return false
         }
-        guard let gid else { throw failure("look up", errno: Int32(LNT_ENOENT), text) }
+        guard let gid else { throw failure("look up group", errno: Int32(LNT_ENOENT), text) }
         return gid
     }
 

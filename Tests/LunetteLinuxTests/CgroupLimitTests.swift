@@ -36,11 +36,11 @@ private func resources(_ value: Value) throws -> RuntimeSpec.Resources { try Run
             (["cpu": ["shares": -1]], "cpu.shares"), (["cpu": ["idle": 2]], "cpu.idle"), (["cpu": ["cpus": "x"]], "cpu.cpus"),
             (["memory": ["swappiness": 101]], "memory.swappiness"), (["memory": ["limit": -2]], "memory.limit"), (["pids": [:]], "pids"),
             (["blockIO": ["weight": 65536]], "blockIO.weight"),
-            (["blockIO": ["throttleReadBpsDevice": [["major": 8]]]], "blockIO.throttleReadBpsDevice[1].minor"),
-            (["hugepageLimits": [["pageSize": "2MiB", "limit": 1]]], "hugepageLimits[1].pageSize"),
-            (["network": ["priorities": [["name": "a b", "priority": 1]]]], "network.priorities[1].name"),
-            (["devices": [["type": "c"]]], "devices[1].allow"), (["devices": [["allow": true, "type": "p"]]], "devices[1].type"),
-            (["devices": [["allow": true, "access": "x"]]], "devices[1].access"), (["unified": ["a": [1]]], "unified.a"),
+            (["blockIO": ["throttleReadBpsDevice": [["major": 8]]]], "blockIO.throttleReadBpsDevice[0].minor"),
+            (["hugepageLimits": [["pageSize": "2MiB", "limit": 1]]], "hugepageLimits[0].pageSize"),
+            (["network": ["priorities": [["name": "a b", "priority": 1]]]], "network.priorities[0].name"),
+            (["devices": [["type": "c"]]], "devices[0].allow"), (["devices": [["allow": true, "type": "p"]]], "devices[0].type"),
+            (["devices": [["allow": true, "access": "x"]]], "devices[0].access"), (["unified": ["a": [1]]], "unified.a"),
         ] as [(Value, String)])
     func wrongValuesAreNamed(_ value: Value, _ field: String) {
         let error = #expect(throws: LunetteError.self) { try resources(value) }
@@ -114,7 +114,7 @@ private func resources(_ value: Value) throws -> RuntimeSpec.Resources { try Run
             (["cpu": ["realtimeRuntime": 1]], "cpu.realtimeRuntime", .unsupported),
             (["network": ["classID": 1]], "network.classID", .unsupported),
             (["blockIO": ["leafWeight": 10]], "blockIO.leafWeight", .unsupported),
-            (["hugepageLimits": [["pageSize": "1GB", "limit": 0]]], "hugepageLimits[1]", .unsupported),
+            (["hugepageLimits": [["pageSize": "1GB", "limit": 0]]], "hugepageLimits[0]", .unsupported),
             (["unified": ["a/b": "1"]], "unified.a/b", .invalidArgument),
             (["unified": ["cgroup.procs": "1"]], "unified.cgroup.procs", .invalidArgument),
             (["unified": ["no.such": "1"]], "unified.no.such", .unsupported),
@@ -230,7 +230,7 @@ private func resources(_ value: Value) throws -> RuntimeSpec.Resources { try Run
             let nowhere = #expect(throws: LunetteError.self) {
                 try cgroup.apply(try resources(["blockIO": ["throttleReadBpsDevice": [["major": 4095, "minor": 7, "rate": 1]]]]))
             }
-            #expect(nowhere?.path == "linux.resources.blockIO.throttleReadBpsDevice[1]" && nowhere?.code == .notFound)
+            #expect(nowhere?.path == "linux.resources.blockIO.throttleReadBpsDevice[0]" && nowhere?.code == .notFound)
         }
     }
 

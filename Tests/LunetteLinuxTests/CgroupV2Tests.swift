@@ -89,7 +89,7 @@ import Testing
         try withCgroup { cgroup, _ throws in
             for (limits, field) in [
                 (["cpu": ["cpus": "4000"]], "cpu.cpus"), (["cpu": ["quota": 1, "period": 100_000]], "cpu.quota"),
-                (["blockIO": ["throttleReadBpsDevice": [["major": 4000, "minor": 9, "rate": 1]]]], "blockIO.throttleReadBpsDevice[1]"),
+                (["blockIO": ["throttleReadBpsDevice": [["major": 4000, "minor": 9, "rate": 1]]]], "blockIO.throttleReadBpsDevice[0]"),
                 (["unified": ["memory.max": "lots"]], "unified.memory.max"), (["rdma": ["none0": ["hcaHandles": 1]]], "rdma.none0"),
             ] as [(Value, String)] {
                 let error = #expect(throws: LunetteError.self) { try cgroup.apply(try RuntimeSpec.Resources(limits)) }

@@ -27,7 +27,7 @@ import Testing
         let failure = #expect(throws: LunetteError.self) {
             try run(shell("echo out; echo why >&2; exit 3"))
         }
-        #expect(failure?.path == "hooks.poststart[1]")
+        #expect(failure?.path == "hooks.poststart[0]")
         #expect(failure?.message == "run hook /bin/sh: it ended with exit code 3: out\\x0awhy")
         let killed = #expect(throws: LunetteError.self) { try run(shell("kill -9 $$")) }
         #expect(killed?.message.contains("killed by signal 9") == true)
@@ -59,6 +59,6 @@ import Testing
         let hooks: [RuntimeSpec.Hook] = [.init(path: "/bin/false"), .init(path: "/nonexistent/hook"), .init(path: "/bin/true")]
         var told: [String?] = []
         Hooks.runAll(hooks, "poststop", state: state, folder: nil) { told.append($0.path) }
-        #expect(told == ["hooks.poststop[1]", "hooks.poststop[2]"])
+        #expect(told == ["hooks.poststop[0]", "hooks.poststop[1]"])
     }
 }

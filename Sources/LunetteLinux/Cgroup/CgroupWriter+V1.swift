@@ -14,7 +14,7 @@ extension CgroupWriter {
         try applyBlockIOV1(resources.blockIO, request.ioWeight)
         for (index, limit) in resources.hugepageLimits.enumerated() {
             let value = limit.limit > UInt64(Int64.max) ? "-1" : "\(limit.limit)"
-            let field = "hugepageLimits[\(index + 1)]"
+            let field = "hugepageLimits[\(index)]"
             try write("hugetlb", "hugetlb.\(limit.pageSize).limit_in_bytes", value, field)
             // Reserved but unused pages count too, where the kernel tells them apart (5.7).
             let reserved = "hugetlb.\(limit.pageSize).rsvd.limit_in_bytes"
@@ -142,7 +142,7 @@ extension CgroupWriter {
         }
         if let weight = CgroupRequest.set(block.leafWeight) { try write("blkio", "blkio.leaf_weight", weight, "blockIO.leafWeight") }
         for (index, device) in block.weightDevices.enumerated() {
-            let field = "blockIO.weightDevice[\(index + 1)]"
+            let field = "blockIO.weightDevice[\(index)]"
             if let weight = CgroupRequest.set(device.weight),
                 let (_, file) = try find("blkio", ["blkio.bfq.weight_device", "blkio.weight_device"], field)
             {
@@ -162,7 +162,7 @@ extension CgroupWriter {
                 }
             for (index, throttle) in (block.throttles[kind] ?? []).enumerated() {
                 let rate = CgroupConversions.isUnlimited(throttle.rate) ? "0" : "\(throttle.rate)"
-                try write("blkio", file, "\(throttle.major):\(throttle.minor) \(rate)", "blockIO.\(kind.rawValue)[\(index + 1)]")
+                try write("blkio", file, "\(throttle.major):\(throttle.minor) \(rate)", "blockIO.\(kind.rawValue)[\(index)]")
             }
         }
     }

@@ -16,7 +16,7 @@ extension CgroupWriter {
         try applyBlockIOV2(resources.blockIO, request.ioWeight)
         for (index, limit) in resources.hugepageLimits.enumerated() {
             let value = limit.limit > UInt64(Int64.max) ? "max" : "\(limit.limit)"
-            let field = "hugepageLimits[\(index + 1)]"
+            let field = "hugepageLimits[\(index)]"
             try write("hugetlb", "hugetlb.\(limit.pageSize).max", value, field)
             let reserved = "hugetlb.\(limit.pageSize).rsvd.max"
             if cgroup.directories[0].has(reserved) { try write("hugetlb", reserved, value, field) }
@@ -113,7 +113,7 @@ extension CgroupWriter {
         }
         if CgroupRequest.set(block.leafWeight) != nil { try lack("blockIO.leafWeight", "cgroup v2 has no leaf weights") }
         for (index, device) in block.weightDevices.enumerated() {
-            let field = "blockIO.weightDevice[\(index + 1)]"
+            let field = "blockIO.weightDevice[\(index)]"
             if let weight = CgroupRequest.set(device.weight), let (_, file) = try find("io", weights, field) {
                 let value = file == "io.weight" ? CgroupConversions.ioWeight(ofBlockIOWeight: weight) : weight
                 try write("io", file, "\(device.major):\(device.minor) \(value)", field)
@@ -122,7 +122,7 @@ extension CgroupWriter {
         }
         for kind in RuntimeSpec.Resources.BlockIO.ThrottleKind.allCases {
             for (index, throttle) in (block.throttles[kind] ?? []).enumerated() {
-                try write("io", "io.max", CgroupConversions.ioMax(kind, throttle), "blockIO.\(kind.rawValue)[\(index + 1)]")
+                try write("io", "io.max", CgroupConversions.ioMax(kind, throttle), "blockIO.\(kind.rawValue)[\(index)]")
             }
         }
     }

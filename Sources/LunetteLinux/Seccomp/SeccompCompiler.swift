@@ -114,7 +114,7 @@ package final class SeccompCompiler: Sendable {
                     } else if isByHand {
                         late.append((name, conditions, action))
                     } else if action != defaultAction, let number = number(of: name) {
-                        try add(name, number: number, when: conditions, action, to: context, "\(path).syscalls[\(index + 1)]")
+                        try add(name, number: number, when: conditions, action, to: context, "\(path).syscalls[\(index)]")
                     }
                 }
             }

@@ -7,6 +7,8 @@ extension ContainerSpec {
     /// - Throws: `not_found`, `denied` or `io` for a file that can't be read; `invalid_argument` for one that is no profile.
     package func withSeccompProfileRead() throws(LunetteError) -> ContainerSpec {
         var result = self
+        // A file is JSON, whose lists begin at 0.
+        var firstIndex = 1
         if case .path(let path) = security.seccomp {
             let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "/"
             let name = String(path.dropFirst(folder.count))
@@ -18,11 +20,13 @@ extension ContainerSpec {
                 failure.path = "security.seccomp"
                 throw failure
             }
+            firstIndex = 0
             result.security.seccomp = .profile(try JSON.decode(bytes, source: displayable(path)))
         }
         if case .profile(let value) = result.security.seccomp {
             _ = try SeccompCompiler.compile(
-                try SeccompProfile(value, path: "security.seccomp", dialect: .engine(security.capabilities)), path: "security.seccomp")
+                try SeccompProfile(value, path: "security.seccomp", firstIndex: firstIndex, dialect: .engine(security.capabilities)),
+                path: "security.seccomp")
         }
         return result
     }

@@ -1,10 +1,13 @@
 internal import Glibc
 internal import LunetteLinux
 internal import LunetteSpec
+internal import Synchronization
 
 /// Says what went wrong, where engines look for it: the last error of `--log`, in logrus' two formats, and stderr.
 struct ErrorLog: Sendable {
     var path: String?
+    /// What a failed launch is told by; shared with every copy of this log.
+    let launch = LaunchNotes()
     var format: GlobalOptions.LogFormat
     var isDebug: Bool
 
@@ -20,14 +23,16 @@ struct ErrorLog: Sendable {
     }
 
     func fail(_ error: LunetteError) {
+        let error = launch.fields.naming(error)
         write("error", Self.line(error))
         var text = "lunette-oci: \(error.description)\n"
         if let hint = error.hint { text += "hint: \(hint)\n" }
         writeToStandardError(text)
     }
 
-    /// Something that doesn't end the command.
+    /// Something that doesn't end the command. Said once, however often it is met.
     func warn(_ message: String) {
+        guard launch.isNews(message) else { return }
         write("warning", message)
         if path == nil { writeToStandardError("lunette-oci: warning: \(message)\n") }
     }
@@ -56,6 +61,18 @@ struct ErrorLog: Sendable {
             writeToStandardError("lunette-oci: write the log \(path): \(error)\n")
         }
     }
+}
+
+/// What is known of the launch under way, for its messages: which field each record of the plan comes from, and what was warned of already.
+final class LaunchNotes: Sendable {
+    private let state = Mutex<(fields: LaunchFields, warnings: Set<String>)>((LaunchFields(), []))
+
+    var fields: LaunchFields {
+        get { state.withLock { $0.fields } }
+        set { state.withLock { $0.fields = newValue } }
+    }
+
+    func isNews(_ warning: String) -> Bool { state.withLock { $0.warnings.insert(warning).inserted } }
 }
 
 /// Best effort: there is nobody left to tell.

@@ -14,6 +14,8 @@ struct Bundle: Sendable {
     /// As they stand in the file.
     var config: [UInt8]
     var spec: RuntimeSpec
+    /// What the specification doesn't know and wants ignored ("Extensibility"), in words: a slip of the keys would go unseen.
+    var unknownFields: [String]
     /// Absolute.
     var rootfs: String
 
@@ -37,7 +39,12 @@ struct Bundle: Sendable {
             }
             throw failure
         }
-        spec = try RuntimeSpec(try JSON.decode(config, source: "\(displayable(self.path, limit: 200))/\(Self.configName)"))
+        let document = try JSON.decode(config, source: "\(displayable(self.path, limit: 200))/\(Self.configName)")
+        let inventory = FieldInventory()
+        spec = try RuntimeSpec(document, inventory: inventory)
+        unknownFields = inventory.unasked.map { field in
+            "\(displayable(field.path, limit: 120)): not known and ignored" + (field.nearest.map { " (did you mean \"\($0)\"?)" } ?? "")
+        }
         guard let root = spec.root else { throw LunetteError(.invalidArgument, "is required", path: "root") }
         guard !root.path.isEmpty, !root.path.utf8.contains(0) else { throw LunetteError(.invalidArgument, "is no path", path: "root.path") }
         rootfs = root.path.utf8.first == UInt8(ascii: "/") ? root.path : "\(self.path)/\(root.path)"

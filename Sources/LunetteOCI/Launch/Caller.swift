@@ -79,7 +79,7 @@ enum Caller: Sendable, Equatable {
             }
             throw LunetteError(
                 .denied, "a hard limit of \(limit.hard) is above the caller's own, \(own.rlim_max), and only root raises one",
-                path: "process.rlimits[\(index + 1)].hard")
+                path: "process.rlimits[\(index)].hard")
         }
     }
 }

@@ -52,6 +52,12 @@ struct Execution {
         let handover = try HandoverPlan(terminal, preserved, newKeyring: true, passed: &passed)
         let grantable = Privileges.grantable
         Privileges.warn(process, in: spec, grantable: grantable, invocation.log)
+        var fields = LaunchFields()
+        for (option, field) in [("user", "process.user"), ("cwd", "process.cwd"), ("cgroup", "linux.cgroupsPath")]
+        where !options.list(option).isEmpty {
+            fields.options[field] = "--\(option)"
+        }
+        invocation.log.launch.fields = fields
         let plan = try LaunchPlanner.exec(
             process, in: spec, seccompProgram: seccomp.bytes, seccompFlags: seccomp.flags, cgroupsV1: cgroup.joinPathsV1,
             cgroupV2: cgroup.joinPathV2, grantable: grantable,

@@ -9,7 +9,7 @@ enum Hooks {
     /// - Parameter kind: what errors call them.
     /// - Throws: at the first that fails, with the end of what it wrote.
     static func run(_ hooks: [RuntimeSpec.Hook], _ kind: String, state: ContainerDocument, folder: Directory?) throws(LunetteError) {
-        for (index, hook) in hooks.enumerated() { try run(hook, name: "hooks.\(kind)[\(index + 1)]", state: state, folder: folder) }
+        for (index, hook) in hooks.enumerated() { try run(hook, name: "hooks.\(kind)[\(index)]", state: state, folder: folder) }
     }
 
     /// Runs all; one that fails is told to `warn`, and the next is run all the same.
@@ -17,7 +17,7 @@ enum Hooks {
         _ hooks: [RuntimeSpec.Hook], _ kind: String, state: ContainerDocument, folder: Directory?, warn: (LunetteError) -> Void
     ) {
         for (index, hook) in hooks.enumerated() {
-            do throws(LunetteError) { try run(hook, name: "hooks.\(kind)[\(index + 1)]", state: state, folder: folder) } catch {
+            do throws(LunetteError) { try run(hook, name: "hooks.\(kind)[\(index)]", state: state, folder: folder) } catch {
                 warn(error)
             }
         }

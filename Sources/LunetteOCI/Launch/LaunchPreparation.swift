@@ -30,6 +30,8 @@ struct LaunchPreparation {
             keepsStdinOpen: true)
         inputs.cgroupView = Self.view(cgroup)
         inputs.monitor = MonitorPlan(initProcess: false, shimDeath: .goOn, log: false)
+        // A limit may be too low for the launch itself, which only the counter tells from another kill.
+        if let limit = bundle.spec.linux.resources.memory.limit, limit > 0 { inputs.monitor.oomEvents = cgroup.outOfMemoryFile }
         inputs.bundle = bundle.path
         inputs.seccompListener = SeccompListenerPlan(bundle.spec, containerID: id, bundle: bundle.path, status: .creating)
         inputs.handover = try HandoverPlan(terminal, preservedDescriptors, newKeyring: !keepsKeyring, passed: &passed)
@@ -38,7 +40,9 @@ struct LaunchPreparation {
         if let process = bundle.spec.process { Privileges.warn(process, in: bundle.spec, grantable: grantable, log) }
         inputs.grantable = grantable
         try Caller.current.adapt(&inputs, to: bundle.spec)
+        for warning in bundle.unknownFields { log.warn(warning) }
         let plan = try LaunchPlanner.plan(bundle.spec, inputs)
+        log.launch.fields = LaunchFields(plan, bundle.spec)
         return Planned(bytes: try plan.encoded(), passed: passed)
     }
 

@@ -9,7 +9,12 @@ enum Privileges {
     /// Says what of a process section's capabilities it will not have (config.md, "Linux Process": logged, no failure).
     static func warn(_ section: RuntimeSpec.ProcessSection, in spec: RuntimeSpec, grantable: UInt64, _ log: ErrorLog) {
         if let unknown = section.capabilities?.unknown, !unknown.isEmpty {
-            log.warn("process.capabilities: not known and left out: \(unknown.map { displayable($0, limit: 40) }.joined(separator: ", "))")
+            let names = unknown.map { text in
+                let name = text.hasPrefix("CAP_") ? text : "CAP_\(text)"
+                let near = nearest(to: name, in: Capability.allCases.map(\.name))
+                return displayable(text, limit: 40) + (near.map { " (did you mean \($0)?)" } ?? "")
+            }
+            log.warn("process.capabilities: not known and left out: \(names.joined(separator: ", "))")
         }
         let missing = LaunchPlanner.ungranted(section, in: spec, grantable: grantable)
         if !missing.isEmpty {

@@ -61,10 +61,10 @@ public enum Names {
     }
 
     /// A program's arguments: no NUL, each within 128 KiB, all within 1 MiB (Linux takes a quarter of the stack limit, 2 MiB as a rule).
-    static func validateArguments(_ arguments: [String], path: String) throws(LunetteError) {
+    static func validateArguments(_ arguments: [String], path: String, firstIndex: Int = 1) throws(LunetteError) {
         var total = 0
         for (index, argument) in arguments.enumerated() {
-            let place = "\(path)[\(index + 1)]"
+            let place = "\(path)[\(index + firstIndex)]"
             guard !argument.utf8.contains(0) else {
                 throw LunetteError(.invalidArgument, "has a NUL byte, which no argument can hold", path: place)
             }

@@ -1,4 +1,7 @@
 /// Says which step of a launch failed, in which call, with which errno, on what: the record that comes home from the shim.
+///
+/// A process of the launch that ended before it could say why comes as `killed`, `out of memory` or `exited` in place of the call, and its
+/// signal or exit code in place of the errno.
 package struct LaunchFailure: Sendable, Hashable {
     package var step: LaunchOpcode
     /// Of the record in the plan.
@@ -29,6 +32,38 @@ package struct LaunchFailure: Sendable, Hashable {
         return errno == Self.noEntry ? 127 : 126
     }
 
+    /// How a process of the launch ended on its own.
+    private var earlyEnd: String? {
+        switch call {
+        case "killed": "was killed by \(Signal(number: Int64(errno))?.name ?? "signal \(errno)")"
+        case "out of memory": "was killed for want of memory"
+        case "exited": "ended with exit code \(errno)"
+        case "wait": "ended"
+        default: nil
+        }
+    }
+
+    private func earlyEndError(_ how: String, operation: String, target: String, _ details: ValueMap) -> LunetteError {
+        let isMemory = call == "out of memory"
+        return LunetteError(
+            isMemory ? .resourceExhausted : .io, "launch the container: \(path) \(how) before its program could run",
+            operation: operation, target: target, hint: isMemory ? "its memory limit leaves too little for a launch: raise it" : nil,
+            details: .map(details))
+    }
+
+    /// A name that the container's own files don't have, or a number that is none.
+    private var unknownUser: (code: ErrorCode, what: String, why: String, hint: String)? {
+        let name = displayable(String(path.prefix { $0 != ":" }), limit: 64)
+        let hint = "give a name that is there, or a number: UID or UID:GID"
+        switch call {
+        case "look up": return (.notFound, "the user \(name)", "it isn't in the container's /etc/passwd", hint)
+        case "look up group":
+            return (.notFound, "the group \(displayable(path, limit: 64))", "it isn't in the container's /etc/group", hint)
+        case "parse": return (.invalidArgument, "the user \(displayable(path, limit: 64))", "a number is too large for an id", hint)
+        default: return nil
+        }
+    }
+
     /// The error that the user sees.
     ///
     /// - Parameter reason: the text for `errno` (strerror), which this target can't look up.
@@ -40,6 +75,12 @@ package struct LaunchFailure: Sendable, Hashable {
         details["call"] = .string(call)
         details["path"] = .string(path)
         details["exit_code"] = .int(Int64(exitCode))
+        if step == .setUp, let earlyEnd { return earlyEndError(earlyEnd, operation: operation, target: target, details) }
+        if step == .user, let unknown = unknownUser {
+            return LunetteError(
+                unknown.code, "find \(unknown.what): \(unknown.why)", operation: operation, target: target, hint: unknown.hint,
+                details: .map(details))
+        }
         let hint: String? =
             switch (step, errno) {
             case (.execute, Self.noEntry):

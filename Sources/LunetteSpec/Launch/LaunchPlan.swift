@@ -12,6 +12,8 @@ package struct LaunchPlan: Sendable, Hashable {
     package var handover: HandoverPlan?
     /// A sandbox: nil for a container.
     package var attended: AttendedPlan?
+    /// Of each step, the field of the runtime spec that asks for it. For errors: not part of what the shim gets.
+    package var fields: [String?] = []
 
     package init(
         containerID: String, steps: [LaunchStep], process: ProcessPlan, monitor: MonitorPlan = MonitorPlan(), handover: HandoverPlan? = nil

@@ -5,6 +5,10 @@ struct LaunchPlanBuilder {
     var hostSteps: [LaunchStep] = []
     var namespaceSteps: [LaunchStep] = []
     var initSteps: [LaunchStep] = []
+    /// Of each step above, the field that asks for it.
+    private(set) var hostFields: [String?] = []
+    private(set) var namespaceFields: [String?] = []
+    private(set) var initFields: [String?] = []
     private var nextSlot: TreeSlot = 0
 
     init(spec: RuntimeSpec, inputs: LaunchInputs) {
@@ -19,20 +23,40 @@ struct LaunchPlanBuilder {
         hostSteps.append(.namespaces(try namespaces()))
         if let rootless = inputs.rootless { hostSteps.append(.rootless(rootless)) }
         if inputs.treesInside { hostSteps.append(.treesInside) }
+        come(from: nil)
         if !inputs.cgroupsV1.isEmpty || inputs.cgroupV2 != nil { hostSteps.append(.joinCgroups(v1: inputs.cgroupsV1, v2: inputs.cgroupV2)) }
+        come(from: "linux.cgroupsPath")
         if let score = spec.process?.oomScoreAdj { hostSteps.append(.setOOMScore(Int(score))) }
+        come(from: "process.oomScoreAdj")
         try addRoot()
+        come(from: "root.path")
         try addNames()
         try addMounts()
         try addSettings()
         addCreationHooks()
         initSteps.append(.pivotRoot)
-        for path in spec.linux.maskedPaths { initSteps.append(.maskPath(try ContainerPath.normalise(path, path: "linux.maskedPaths"))) }
-        for path in spec.linux.readonlyPaths {
-            initSteps.append(.makeReadonly(try ContainerPath.normalise(path, path: "linux.readonlyPaths")))
+        come(from: "root.path")
+        for (index, path) in spec.linux.maskedPaths.enumerated() {
+            let field = "linux.maskedPaths[\(index)]"
+            initSteps.append(.maskPath(try ContainerPath.normalise(path, path: field)))
+            come(from: field)
+        }
+        for (index, path) in spec.linux.readonlyPaths.enumerated() {
+            let field = "linux.readonlyPaths[\(index)]"
+            initSteps.append(.makeReadonly(try ContainerPath.normalise(path, path: field)))
+            come(from: field)
         }
         if spec.root?.readonly == true { initSteps.append(.makeRootReadonly) }
+        come(from: "root.readonly")
         if rootPropagation != .private { initSteps.append(.setRootPropagation(rootPropagation)) }
+        come(from: "linux.rootfsPropagation")
+    }
+
+    /// Notes the field that asked for the steps which were added since the last note.
+    mutating func come(from field: String?) {
+        hostFields += Array(repeating: field, count: hostSteps.count - hostFields.count)
+        namespaceFields += Array(repeating: field, count: namespaceSteps.count - namespaceFields.count)
+        initFields += Array(repeating: field, count: initSteps.count - initFields.count)
     }
 
     /// Another program looks after the container, and the spec is that program's word for word.
@@ -41,8 +65,12 @@ struct LaunchPlanBuilder {
 
     private mutating func addCreationHooks() {
         if spec.hooks.pausesCreation { initSteps.append(.awaitHooks) }
+        come(from: nil)
         let state = inputs.document(.creating, annotations: spec.annotations).template
-        for hook in spec.hooks.createContainer { initSteps.append(.runHook(HookPlan(hook: hook, state: state))) }
+        for (index, hook) in spec.hooks.createContainer.enumerated() {
+            initSteps.append(.runHook(HookPlan(hook: hook, state: state)))
+            come(from: "hooks.createContainer[\(index)]")
+        }
     }
 
     mutating func slot() throws(LunetteError) -> TreeSlot {
@@ -91,7 +119,7 @@ struct LaunchPlanBuilder {
         guard spec.linux.namespaces[index].path == nil else {
             throw LunetteError(
                 .unsupported, "joining a mount namespace isn't built: a container's root is mounted in a new one",
-                path: "linux.namespaces[\(index + 1)].path", hint: "leave the path out; every other kind of namespace can be joined")
+                path: "linux.namespaces[\(index)].path", hint: "leave the path out; every other kind of namespace can be joined")
         }
     }
 
@@ -116,11 +144,15 @@ struct LaunchPlanBuilder {
             guard ownsNames else { throw LunetteError(.invalidArgument, "needs a uts namespace of the container's own", path: path) }
             if isHandover { try Names.validateKernelName(name, path: path) } else { try Names.validateHostname(name, path: path) }
             namespaceSteps.append(path == "hostname" ? .setHostname(name) : .setDomainname(name))
+            come(from: path)
         }
         let joinsNetwork = inputs.joins.contains { $0.kind == .network }
         if let network = spec.linux.namespace(.network), network.path == nil, !joinsNetwork { namespaceSteps.append(.raiseLoopback) }
+        come(from: nil)
         try addTimeOffsets()
+        come(from: "linux.timeOffsets")
         try addNetworkDevices()
+        come(from: "linux.netDevices")
     }
 
     // MARK: Root
@@ -167,7 +199,7 @@ struct LaunchPlanBuilder {
     private mutating func addMounts() throws(LunetteError) {
         var hasDevices = false
         for (index, mount) in spec.mounts.enumerated() {
-            let path = "mounts[\(index + 1)]"
+            let path = "mounts[\(index)]"
             let target = try destination(mount, path)
             guard target != "/" else {
                 throw LunetteError(.invalidArgument, "nothing can be mounted over the root", path: "\(path).destination")
@@ -184,6 +216,7 @@ struct LaunchPlanBuilder {
             } else {
                 try addFilesystem(mount, target, options, path)
             }
+            come(from: path)
             if target == "/dev" {
                 try addDevices(isMounted: !options.isBind && mount.type != "bind", binds: options.isBind || mount.type == "bind")
                 hasDevices = true

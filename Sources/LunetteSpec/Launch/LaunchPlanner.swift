@@ -86,10 +86,12 @@ package enum LaunchPlanner {
         try refuseUnplannable(spec, inputs)
         var builder = LaunchPlanBuilder(spec: spec, inputs: inputs)
         try builder.build()
-        return LaunchPlan(
+        var plan = LaunchPlan(
             containerID: inputs.containerID, steps: builder.hostSteps + builder.namespaceSteps + builder.initSteps,
             process: try process(spec, inputs), monitor: inputs.monitor, handover: inputs.handover
         )
+        plan.fields = builder.hostFields + builder.namespaceFields + builder.initFields
+        return plan
     }
 
     /// Plans one more process in a running container: what `exec` says, and the container's own words for the rest.

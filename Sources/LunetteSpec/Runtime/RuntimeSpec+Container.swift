@@ -168,7 +168,7 @@ extension RuntimeSpec.LinuxSection {
         case .standard: seccomp = .standard
         case .unconfined: seccomp = nil
         case .profile(let value):
-            seccomp = .profile(try SeccompProfile(value, path: "security.seccomp", dialect: .engine(security.capabilities)))
+            seccomp = .profile(try SeccompProfile(value, path: "security.seccomp", firstIndex: 1, dialect: .engine(security.capabilities)))
         case .path(let path):
             throw LunetteError(.internal, "the seccomp profile \(displayable(path)) was not read", path: "security.seccomp")
         }

@@ -50,9 +50,9 @@ extension RuntimeSpec {
                     throw table.failure("path", "\"\(displayable(path, limit: 120))\" is not an absolute path")
                 }
                 var hook = Hook(path: path, args: try table.strings("args") ?? [], env: try table.strings("env") ?? [])
-                try Names.validateArguments(hook.args, path: table.path(of: "args"))
+                try Names.validateArguments(hook.args, path: table.path(of: "args"), firstIndex: 0)
                 for (index, text) in hook.env.enumerated() where text.utf8.contains(0) {
-                    throw table.failure("env[\(index + 1)]", "has a NUL byte, which no environment can hold")
+                    throw table.failure(table.item("env", index), "has a NUL byte, which no environment can hold")
                 }
                 hook.timeout = try table.int("timeout")
                 if let timeout = hook.timeout, timeout <= 0 {

@@ -120,6 +120,7 @@ extension RuntimeSpec {
             if var table = try reader.table("timeOffsets") { timeOffsets = try TimeOffset.list(&table) }
             if var table = try reader.table("netDevices") { netDevices = try NetDevice.list(&table) }
             mountLabel = try reader.string("mountLabel")
+            reader.keep("intelRdt")
             other = reader.unread
         }
 

@@ -83,7 +83,7 @@ extension RuntimeSpec {
             guard cwd.utf8.first == UInt8(ascii: "/") else {
                 throw reader.failure("cwd", "\"\(displayable(cwd, limit: 80))\" is not an absolute path")
             }
-            try Names.validateArguments(args, path: reader.path(of: "args"))
+            try Names.validateArguments(args, path: reader.path(of: "args"), firstIndex: 0)
             terminal = try reader.bool("terminal") ?? false
             if var size = try reader.table("consoleSize"), let height = try size.unsigned("height"), let width = try size.unsigned("width")
             {
@@ -92,7 +92,7 @@ extension RuntimeSpec {
             env = try reader.strings("env") ?? []
             for (index, text) in env.enumerated() where text.utf8.contains(0) || text.utf8.first == UInt8(ascii: "=") || !text.contains("=")
             {
-                throw reader.failure("env[\(index + 1)]", "is not NAME=value")
+                throw reader.failure(reader.item("env", index), "is not NAME=value")
             }
             if var table = try reader.table("user") { user = try Self.user(reading: &table) }
             if var table = try reader.table("capabilities") {
@@ -118,6 +118,7 @@ extension RuntimeSpec {
             if var table = try reader.table("scheduler") { scheduler = try Scheduler(reading: &table) }
             if var table = try reader.table("ioPriority") { ioPriority = try IOPriority(reading: &table) }
             if var table = try reader.table("execCPUAffinity") { execCPUAffinity = try ExecCPUAffinity(reading: &table) }
+            reader.keep("commandLine")
             other = reader.unread
         }
 
@@ -127,7 +128,7 @@ extension RuntimeSpec {
             if let umask = user.umask, umask > 0o777 { throw table.failure("umask", "\(umask) is not a mask of permissions") }
             for (index, item) in (try table.list("additionalGids") ?? []).enumerated() {
                 guard let number = item.intValue, let gid = UInt32(exactly: number) else {
-                    throw table.failure("additionalGids[\(index + 1)]", "is not a group id")
+                    throw table.failure(table.item("additionalGids", index), "is not a group id")
                 }
                 user.additionalGids.append(gid)
             }

@@ -21,7 +21,7 @@ extension RuntimeSpec {
         /// - Parameter path: where the table stands, for errors.
         /// - Throws: `invalid_argument` with the field's path.
         package init(_ value: Value, path: String = "linux.resources") throws(LunetteError) {
-            var reader = try FieldReader(value, path: path)
+            var reader = try FieldReader(value, path: path, firstIndex: 0)
             try self.init(reading: &reader)
         }
 

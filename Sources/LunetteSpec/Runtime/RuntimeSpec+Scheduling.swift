@@ -52,7 +52,7 @@ extension RuntimeSpec {
             priority = try table.int("priority", in: 0...99) ?? 0
             for (index, text) in (try table.strings("flags") ?? []).enumerated() {
                 guard let flag = Flag(rawValue: text) else {
-                    throw table.failure("flags[\(index + 1)]", "\"\(displayable(text, limit: 60))\" is not a flag of sched_setattr")
+                    throw table.failure(table.item("flags", index), "\"\(displayable(text, limit: 60))\" is not a flag of sched_setattr")
                 }
                 flags.append(flag)
             }
@@ -158,7 +158,7 @@ extension RuntimeSpec {
             nodes = try table.processorList("nodes")
             flags = try table.strings("flags") ?? []
             for (index, text) in flags.enumerated() where !Self.flags.contains(where: { $0.name == text }) {
-                throw table.failure("flags[\(index + 1)]", "\"\(displayable(text, limit: 60))\" is not a flag of set_mempolicy")
+                throw table.failure(table.item("flags", index), "\"\(displayable(text, limit: 60))\" is not a flag of set_mempolicy")
             }
         }
 

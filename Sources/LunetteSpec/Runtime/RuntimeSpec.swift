@@ -29,10 +29,11 @@ package struct RuntimeSpec: Sendable, Hashable {
     /// What annotation says that `linux.seccomp` is Lunette's default profile, so that it need not be spelt out.
     static let standardSeccompAnnotation = "io.lunette.seccomp"
 
+    /// - Parameter inventory: is told of every field, so that what is ignored can be named.
     /// - Throws: `invalid_argument` with the field's path; `unsupported` for other systems' containers.
-    package init(_ value: Value) throws(LunetteError) {
+    package init(_ value: Value, inventory: FieldInventory? = nil) throws(LunetteError) {
         self.init()
-        var reader = try FieldReader(value)
+        var reader = try FieldReader(value, firstIndex: 0, inventory: inventory)
         ociVersion = try reader.required("ociVersion")
         guard Self.isSupported(version: ociVersion) else {
             throw reader.failure(
@@ -51,6 +52,7 @@ package struct RuntimeSpec: Sendable, Hashable {
         if var table = try reader.table("hooks") { hooks = try Hooks(reading: &table) }
         if annotations.removeValue(forKey: Self.standardSeccompAnnotation) == "default", linux.seccomp == nil { linux.seccomp = .standard }
         try validateForeign(&reader)
+        reader.keep("windows", "solaris", "vm", "zos")
         other = reader.unread
     }
 
@@ -66,7 +68,7 @@ package struct RuntimeSpec: Sendable, Hashable {
     /// Checks what isn't acted on just as far as to refuse what the schema refuses.
     private func validateForeign(_ reader: inout FieldReader) throws(LunetteError) {
         guard let foreign = reader.value("freebsd") else { return }
-        var freebsd = try FieldReader(foreign, path: "freebsd")
+        var freebsd = try FieldReader(foreign, path: "freebsd", firstIndex: 0)
         guard var jail = try freebsd.table("jail") else { return }
         for key in ["host", "ip4", "ip6", "vnet", "sysvmsg", "sysvsem", "sysvshm"] {
             guard let text = try jail.string(key) else { continue }

@@ -25,10 +25,12 @@ extension SeccompProfile {
 
     /// Decodes a profile.
     ///
-    /// - Parameter path: where the profile stands in the whole input.
+    /// - Parameters:
+    ///   - path: where the profile stands in the whole input.
+    ///   - firstIndex: 0 for a file of JSON, 1 for a table of Lua's.
     /// - Throws: `invalid_argument` with the field's path; `unsupported` for listeners of Lunette's own containers.
-    package init(_ value: Value, path: String = "", dialect: Dialect) throws(LunetteError) {
-        var reader = try FieldReader(value, path: path)
+    package init(_ value: Value, path: String = "", firstIndex: Int = 0, dialect: Dialect) throws(LunetteError) {
+        var reader = try FieldReader(value, path: path, firstIndex: firstIndex)
         try self.init(reading: &reader, dialect: dialect)
     }
 
@@ -41,12 +43,12 @@ extension SeccompProfile {
             for var table in try reader.tables("archMap") { architectures.append(try table.required("architecture")) }
         }
         for (index, name) in architectures.enumerated() where !Self.knownArchitectures.contains(name) {
-            throw reader.failure("architectures[\(index + 1)]", "\"\(displayable(name, limit: 40))\" is not an architecture")
+            throw reader.failure(reader.item("architectures", index), "\"\(displayable(name, limit: 40))\" is not an architecture")
         }
         if case .engine = dialect { architectures = [Self.nativeArchitecture] }
         flags = try reader.strings("flags") ?? []
         for (index, flag) in flags.enumerated() where !Self.knownFlags.contains(flag) {
-            throw reader.failure("flags[\(index + 1)]", "\"\(displayable(flag, limit: 60))\" is not a flag")
+            throw reader.failure(reader.item("flags", index), "\"\(displayable(flag, limit: 60))\" is not a flag")
         }
         for var table in try reader.tables("syscalls") {
             if let rule = try Self.rule(reading: &table, dialect: dialect) { syscalls.append(rule) }
@@ -88,12 +90,14 @@ extension SeccompProfile {
         guard !names.isEmpty else { throw table.failure("names", "is required") }
         for (index, name) in names.enumerated() {
             let fits = (1...64).contains(name.utf8.count) && name.utf8.allSatisfy { Names.isAlphanumeric($0) || $0 == UInt8(ascii: "_") }
-            guard fits else { throw table.failure("names[\(index + 1)]", "\"\(displayable(name, limit: 64))\" can't name a system call") }
+            guard fits else {
+                throw table.failure(table.item("names", index), "\"\(displayable(name, limit: 64))\" can't name a system call")
+            }
         }
         guard let action = try table.choice("action", Action.self) else { throw table.failure("action", "is required") }
         if action == .notify, let index = names.firstIndex(of: "write") {
             // With it the descriptor of the listener is announced, when nobody can answer yet. runc refuses it too.
-            throw table.failure("names[\(index + 1)]", "write can't be notified: the runtime needs it to hand the listener over")
+            throw table.failure(table.item("names", index), "write can't be notified: the runtime needs it to hand the listener over")
         }
         var rule = Rule(names, action, errno: try table.errno("errnoRet", action))
         for var argument in try table.tables("args") {

@@ -6,11 +6,20 @@ public struct FieldReader {
     public let path: String
     private let map: ValueMap
     private var known: [String] = []
+    /// What the first of a list's items is called: 1 in Lua, 0 in JSON.
+    private let firstIndex: Int
+    private let inventory: FieldInventory?
+    private let entry: Int
 
-    /// - Parameter path: where this table stands in the whole input; empty at the top.
+    /// - Parameters:
+    ///   - path: where this table stands in the whole input; empty at the top.
+    ///   - firstIndex: what the first item of a list is called in errors: 1 as in Lua, 0 for a file of JSON.
+    ///   - inventory: is told which fields there are, and which are asked for, here and in the tables below.
     /// - Throws: `invalid_argument` when `value` is not a table.
-    public init(_ value: Value, path: String = "") throws(LunetteError) {
+    public init(_ value: Value, path: String = "", firstIndex: Int = 1, inventory: FieldInventory? = nil) throws(LunetteError) {
         self.path = path
+        self.firstIndex = firstIndex
+        self.inventory = inventory
         switch value {
         case .map(let map): self.map = map
         case .null: self.map = ValueMap()
@@ -18,7 +27,11 @@ public struct FieldReader {
         case .array(let items) where items.isEmpty: self.map = ValueMap()
         default: throw LunetteError(.invalidArgument, "expected a table, got \(value.kind)", path: path.isEmpty ? nil : path)
         }
+        entry = inventory?.add(path: path, keys: map.keys) ?? 0
     }
+
+    /// An item of a list as errors call it: `env[2]`.
+    public func item(_ key: String, _ index: Int) -> String { "\(key)[\(index + firstIndex)]" }
 
     /// The full path of one of this table's fields.
     public func path(of key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
@@ -32,6 +45,7 @@ public struct FieldReader {
 
     public mutating func value(_ key: String) -> Value? {
         known.append(key)
+        inventory?.ask(entry, key)
         guard let value = map[key], !value.isNull else { return nil }
         return value
     }
@@ -42,6 +56,9 @@ public struct FieldReader {
 
     /// Makes keys known that this version reads elsewhere or on purpose ignores.
     public mutating func ignore(_ keys: String...) { known += keys }
+
+    /// Says of fields of the format's own, which are kept as they came, that they are none that nobody knows.
+    func keep(_ keys: String...) { for key in keys { inventory?.ask(entry, key) } }
 
     private mutating func typed<T>(_ key: String, _ want: String, _ read: (Value) -> T?) throws(LunetteError) -> T? {
         guard let value = value(key) else { return nil }
@@ -76,7 +93,7 @@ public struct FieldReader {
         guard let items = try list(key) else { return nil }
         var result: [String] = []
         for (index, item) in items.enumerated() {
-            guard let text = item.stringValue else { throw failure("\(key)[\(index + 1)]", "expected a string, got \(item.kind)") }
+            guard let text = item.stringValue else { throw failure(self.item(key, index), "expected a string, got \(item.kind)") }
             result.append(text)
         }
         return result
@@ -110,14 +127,17 @@ public struct FieldReader {
     /// A nested table; nil when absent.
     public mutating func table(_ key: String) throws(LunetteError) -> FieldReader? {
         guard let value = value(key) else { return nil }
-        return try FieldReader(value, path: path(of: key))
+        return try FieldReader(value, path: path(of: key), firstIndex: firstIndex, inventory: inventory)
     }
 
-    /// A list of tables, each with its own path (`mounts[1]`); empty when absent. Indices count from 1, as in Lua.
+    /// A list of tables, each with its own path (`mounts[1]`); empty when absent.
     public mutating func tables(_ key: String) throws(LunetteError) -> [FieldReader] {
         guard let items = try list(key) else { return [] }
         var result: [FieldReader] = []
-        for (index, item) in items.enumerated() { result.append(try FieldReader(item, path: "\(path(of: key))[\(index + 1)]")) }
+        for (index, item) in items.enumerated() {
+            let path = path(of: self.item(key, index))
+            result.append(try FieldReader(item, path: path, firstIndex: firstIndex, inventory: inventory))
+        }
         return result
     }
 

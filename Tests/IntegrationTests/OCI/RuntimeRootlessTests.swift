@@ -122,7 +122,7 @@ import Testing
             guard lunette else { return }
             bundle.config = config
             bundle.change(["process": ["rlimits": [["type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1_073_741_816]]]])
-            try await bundle.refusal(mentioning: "process.rlimits[1].hard")
+            try await bundle.refusal(mentioning: "process.rlimits[0].hard")
             bundle.config = config
             bundle.change(["linux": ["resources": ["memory": ["limit": 67_108_864]]]])
             try await bundle.refusal(mentioning: "delegated")

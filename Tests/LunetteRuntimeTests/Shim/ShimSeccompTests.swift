@@ -236,12 +236,12 @@ struct ShimSeccompTests {
         #expect(path(["listenerPath": ""]) == "linux.seccomp.listenerPath")
         #expect(path(["listenerPath": "relative"]) == "linux.seccomp.listenerPath")
         #expect(
-            path(["syscalls": [["names": ["mkdir", "write"], "action": "SCMP_ACT_NOTIFY"]]]) == "linux.seccomp.syscalls[1].names[2]")
+            path(["syscalls": [["names": ["mkdir", "write"], "action": "SCMP_ACT_NOTIFY"]]]) == "linux.seccomp.syscalls[0].names[1]")
         #expect(
-            path(["syscalls": [["names": ["mkdir"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1]]]) == "linux.seccomp.syscalls[1].errnoRet")
+            path(["syscalls": [["names": ["mkdir"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1]]]) == "linux.seccomp.syscalls[0].errnoRet")
         #expect(path(["defaultErrnoRet": 5]) == "linux.seccomp.defaultErrnoRet")
-        #expect(path(["architectures": ["SCMP_ARCH_VAX"]]) == "linux.seccomp.architectures[1]")
-        #expect(path(["flags": ["SECCOMP_FILTER_FLAG_NEW_LISTENER"]]) == "linux.seccomp.flags[1]")
+        #expect(path(["architectures": ["SCMP_ARCH_VAX"]]) == "linux.seccomp.architectures[0]")
+        #expect(path(["flags": ["SECCOMP_FILTER_FLAG_NEW_LISTENER"]]) == "linux.seccomp.flags[0]")
         #expect(path(["listenerPath": "", "listenerMetadata": "m", "syscalls": []]) == "linux.seccomp.listenerMetadata")
         // Without a rule that notifies the path is ignored.
         #expect(path(["syscalls": [["names": ["mkdir"], "action": "SCMP_ACT_ERRNO"]]]) == nil)

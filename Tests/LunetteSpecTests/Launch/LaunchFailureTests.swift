@@ -12,4 +12,27 @@ import Testing
         #expect(refusal.hint?.contains("tmpfs") == true)
         #expect(error(.openTree, "mount_setattr", 1).hint == nil && error(.openTree, "open_tree", 22).hint == nil)
     }
+
+    @Test(
+        arguments: [
+            ("killed", 9, "was killed by SIGKILL"), ("killed", 11, "was killed by SIGSEGV"), ("exited", 3, "ended with exit code 3"),
+            ("out of memory", 9, "was killed for want of memory"), ("wait", 10, "ended"),
+        ] as [(String, Int32, String)])
+    func whatEndedBeforeTheProgramIsTold(_ call: String, _ number: Int32, _ words: String) {
+        let failure = LaunchFailure(step: .setUp, index: 0, call: call, errno: number, path: "pid 1")
+            .error(operation: "create", target: "c", reason: "no child processes")
+        #expect(failure.message == "launch the container: pid 1 \(words) before its program could run")
+        #expect(failure.errno == nil && (failure.hint != nil) == (call == "out of memory"))
+    }
+
+    @Test(arguments: [
+        ("look up", "nobodyx:grp", "find the user nobodyx: it isn't in the container's /etc/passwd"),
+        ("look up group", "grp", "find the group grp: it isn't in the container's /etc/group"),
+        ("parse", "99999999999", "find the user 99999999999: a number is too large for an id"),
+    ])
+    func anUnknownUserIsSaidToBeMissingInTheContainer(_ call: String, _ name: String, _ message: String) {
+        let failure = LaunchFailure(step: .user, index: 7, call: call, errno: 2, path: name).error(
+            operation: "x", target: "c", reason: "why")
+        #expect(failure.message == message && failure.hint?.contains("UID:GID") == true)
+    }
 }

@@ -46,6 +46,6 @@ import Testing
     @Test func treesOfTheHostAreNotMapped() throws {
         let mapped: Value = ["destination": "/data", "type": "bind", "source": "/src", "options": ["bind", "idmap"]]
         let error = #expect(throws: LunetteError.self) { _ = try plan(["mounts": [mapped]]) }
-        #expect(error?.path?.hasPrefix("mounts[1]") == true, "\(String(describing: error))")
+        #expect(error?.path?.hasPrefix("mounts[0]") == true, "\(String(describing: error))")
     }
 }

@@ -42,25 +42,39 @@ import Testing
             (["ociVersion": nil], "ociVersion"), (["ociVersion": "2.0"], "ociVersion"), (["ociVersion": 1], "ociVersion"),
             (["process": ["cwd": nil]], "process.cwd"),
             (["process": ["user": ["uid": -1]]], "process.user.uid"), (["process": ["user": ["uid": 4_294_967_295]]], "process.user.uid"),
-            (["process": ["env": ["x"]]], "process.env[1]"),
+            (["process": ["env": ["x"]]], "process.env[0]"),
             (["process": ["scheduler": ["policy": "SCHED_X"]]], "process.scheduler.policy"),
-            (["process": ["rlimits": [["type": "RLIMIT_X", "soft": 1, "hard": 1]]]], "process.rlimits[1].type"),
-            (["linux": ["namespaces": [["type": "net"]]]], "linux.namespaces[1].type"),
-            (["linux": ["namespaces": [["type": "pid"], ["type": "pid"]]]], "linux.namespaces[2].type"),
-            (["linux": ["namespaces": [["type": "pid", "path": "x"]]]], "linux.namespaces[1].path"),
-            (["linux": ["uidMappings": [["containerID": 0]]]], "linux.uidMappings[1]"),
+            (["process": ["rlimits": [["type": "RLIMIT_X", "soft": 1, "hard": 1]]]], "process.rlimits[0].type"),
+            (["linux": ["namespaces": [["type": "net"]]]], "linux.namespaces[0].type"),
+            (["linux": ["namespaces": [["type": "pid"], ["type": "pid"]]]], "linux.namespaces[1].type"),
+            (["linux": ["namespaces": [["type": "pid", "path": "x"]]]], "linux.namespaces[0].path"),
+            (["linux": ["uidMappings": [["containerID": 0]]]], "linux.uidMappings[0]"),
             (["linux": ["seccomp": [:]]], "linux.seccomp.defaultAction"),
             (["linux": ["seccomp": ["defaultAction": "x"]]], "linux.seccomp.defaultAction"),
             (
                 ["linux": ["seccomp": ["defaultAction": "SCMP_ACT_ALLOW", "syscalls": [["names": [], "action": "SCMP_ACT_ALLOW"]]]]],
-                "linux.seccomp.syscalls[1].names"
+                "linux.seccomp.syscalls[0].names"
             ),
-            (["linux": ["rootfsPropagation": "x"]], "linux.rootfsPropagation"), (["mounts": [["type": "bind"]]], "mounts[1].destination"),
+            (["linux": ["rootfsPropagation": "x"]], "linux.rootfsPropagation"), (["mounts": [["type": "bind"]]], "mounts[0].destination"),
             (["linux": ["resources": ["memory": ["limit": "1"]]]], "linux.resources.memory.limit"), (["root": [:]], "root.path"),
         ] as [(Value, String)])
     func wrongFieldsAreNamed(_ change: Value, _ path: String) {
         let base: Value = ["ociVersion": "1.2.0", "process": ["cwd": "/", "args": ["x"]]]
         #expect(failure { () throws(LunetteError) in _ = try RuntimeSpec(base.merged(with: change)) }?.path == path, "\(change)")
+    }
+
+    /// "Extensibility": ignored; said by name all the same.
+    @Test func fieldsThatNobodyKnowsAreNamed() throws {
+        let value: Value = [
+            "ociVersion": "1.2.0", "proces": 1, "process": ["cwd": "/", "args": ["x"], "arg": 2, "commandLine": "x"],
+            "mounts": [["destination": "/a", "type": "tmpfs"], ["destination": "/b", "option": ["ro"]]],
+            "annotations": ["any.name": "x"], "windows": ["x": 1],
+            "linux": ["sysctl": ["a.b": "1"], "resources": ["zzzzzzz": 1, "unified": ["a.b": "1"]], "intelRdt": nil],
+        ]
+        let inventory = FieldInventory()
+        _ = try RuntimeSpec(value, inventory: inventory)
+        let words = inventory.unasked.map { "\($0.path) \($0.nearest ?? "-")" }.sorted()
+        #expect(words == ["linux.resources.zzzzzzz -", "mounts[1].option options", "proces process", "process.arg args"])
     }
 
     @Test func dockerProfilesAreResolvedByCapability() throws {

@@ -91,7 +91,7 @@ enum NamespaceKind: String, CaseIterable, Sendable {
             let (path, _) = try await bundle.hold(.mount)
             bundle.withoutNamespace("mount")
             bundle.namespace(["type": "mount", "path": .string(path)])
-            let said = try await bundle.refusal(mentioning: "linux.namespaces[5].path")
+            let said = try await bundle.refusal(mentioning: "linux.namespaces[4].path")
             #expect(said.contains("hint:"), "\(said)")
         }
     }

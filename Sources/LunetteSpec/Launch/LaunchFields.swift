@@ -1,0 +1,113 @@
+/// Says which field of `config.json` each record of a plan comes from, so that a launch's failure can be told by the field to mend.
+package struct LaunchFields: Sendable, Hashable {
+    private struct Namespace: Sendable, Hashable {
+        var kind: String
+        var path: String?
+        var field: String
+    }
+
+    private struct Record: Sendable, Hashable {
+        var step: LaunchOpcode
+        var field: String?
+    }
+
+    /// As they stand in the plan.
+    private var records: [Record] = []
+    private var namespaces: [Namespace] = []
+    /// What was given in a field's place: `--user` for `process.user`.
+    package var options: [String: String] = [:]
+
+    /// Knows only what there is one record of: an exec, or a plan that isn't at hand any more.
+    package init() {}
+
+    package init(_ plan: LaunchPlan, _ spec: RuntimeSpec) {
+        records = zip(plan.steps, plan.fields).map { Record(step: $0.record.opcode, field: $1) }
+        // Behind the steps each kind stands once, but for hooks.
+        var hooks = 0
+        for record in plan.process.records {
+            var field = Self.field(of: record.opcode)
+            if record.opcode == .startHook {
+                field = "hooks.startContainer[\(hooks)]"
+                hooks += 1
+            }
+            records.append(Record(step: record.opcode, field: field))
+        }
+        for (index, namespace) in spec.linux.namespaces.enumerated() {
+            namespaces.append(
+                Namespace(kind: namespace.kind.rawValue, path: namespace.path, field: "linux.namespaces[\(index)]"))
+        }
+    }
+
+    /// The error with its field, where one is known and none is named yet.
+    package func naming(_ error: LunetteError) -> LunetteError {
+        guard error.path == nil, let details = error.details, let name = details["step"]?.stringValue,
+            let step = LaunchOpcode.allCases.first(where: { $0.name == name }), let index = details["index"]?.intValue
+        else { return error }
+        var named = error
+        let field = field(step, Int(index), details["call"]?.stringValue ?? "", details["path"]?.stringValue ?? "")
+        named.path = field.map { options[$0] ?? $0 }
+        return named
+    }
+
+    private func field(_ step: LaunchOpcode, _ index: Int, _ call: String, _ path: String) -> String? {
+        switch step {
+        case .setUp: return call == "out of memory" ? "linux.resources.memory.limit" : nil
+        case .namespaces, .rootless: return namespace(call, path)
+        default: break
+        }
+        // Stages that no record asks for tell the last one's index.
+        let isRecord = records.indices.contains(index) && records[index].step == step
+        guard let field = isRecord ? records[index].field : Self.field(of: step) else { return nil }
+        guard field.hasPrefix("mounts["), let part = Self.part(step, call, path) else { return field }
+        return "\(field).\(part)"
+    }
+
+    /// The part of a mount that a call is about.
+    private static func part(_ step: LaunchOpcode, _ call: String, _ path: String) -> String? {
+        switch (step, call) {
+        case (.openTree, "mount_setattr"), (.mountAttributes, "mount_setattr"): "options"
+        case (.openTree, _): "source"
+        case (.mount, "fsopen"): "type"
+        case (.mount, "fsconfig"): path == "source" ? "source" : "options"
+        // All options together, and where it came from: nobody knows which of them.
+        case (.mount, "fsconfig create"), (.mount, "fsmount"): nil
+        case (.mount, _), (.attach, _), (.mountAttributes, _): "destination"
+        default: nil
+        }
+    }
+
+    private func namespace(_ call: String, _ path: String) -> String? {
+        if let joined = namespaces.first(where: { $0.path == path && !path.isEmpty }) { return "\(joined.field).path" }
+        switch (call, path) {
+        case ("setns", _):
+            return namespaces.first { $0.path != nil && path.hasPrefix($0.kind + " ") }.map { "\($0.field).path" }
+        case (_, "uid_map"): return "linux.uidMappings"
+        case (_, "gid_map"): return "linux.gidMappings"
+        default: return "linux.namespaces"
+        }
+    }
+
+    private static func field(of step: LaunchOpcode) -> String? {
+        switch step {
+        case .workingDirectory: "process.cwd"
+        case .user: "process.user"
+        case .umask: "process.user.umask"
+        case .rlimits: "process.rlimits"
+        case .capabilities: "process.capabilities"
+        case .noNewPrivileges: "process.noNewPrivileges"
+        case .seccomp: "linux.seccomp"
+        case .seccompListener: "linux.seccomp.listenerPath"
+        case .environment: "process.env"
+        case .arguments: "process.args"
+        case .scheduler: "process.scheduler"
+        case .ioPriority: "process.ioPriority"
+        case .affinity: "process.execCPUAffinity"
+        case .personality: "linux.personality"
+        case .memoryPolicy: "linux.memoryPolicy"
+        case .startHook: "hooks.startContainer"
+        case .terminal: "process.terminal"
+        case .joinCgroups: "linux.cgroupsPath"
+        default: nil
+        }
+    }
+}

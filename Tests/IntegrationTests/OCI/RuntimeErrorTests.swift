@@ -1,0 +1,99 @@
+import Foundation
+import LunetteSpec
+import LunetteTesting
+import Testing
+
+/// What `lunette-oci` says of a configuration that the kernel or the container doesn't take: which field it is, counted from 0 as JSON does.
+@Suite(.runtimeUnderTest) struct RuntimeErrorTests {
+    @Test(
+        arguments: [
+            (["destination": "/mnt", "type": "tmpfs", "options": ["nosuid", "size=abc"]], "mounts[4].options: mount size"),
+            (["destination": "/mnt", "type": "no-such-fs"], "mounts[4].type: mount /mnt"),
+            (["destination": "/mnt", "type": "bind", "source": "/no/such", "options": ["bind"]], "mounts[4].source: open-tree /no/such"),
+            (["destination": "/probe/x", "type": "tmpfs"], "mounts[4].destination: mount /probe/x"),
+        ] as [(Value, String)])
+    func aMountThatFailsIsNamed(_ mount: Value, _ words: String) async throws {
+        try await withBundle { bundle in
+            bundle.mount(mount)
+            try await bundle.refusal(mentioning: words)
+        }
+    }
+
+    @Test(
+        arguments: [
+            (["process": ["cwd": "/probe"]], "process.cwd: "),
+            (["linux": ["sysctl": ["kernel.shmmax": "abc"]]], "linux.sysctl.kernel.shmmax: "),
+            (["linux": ["devices": [["path": "/probe/x", "type": "c", "major": 1, "minor": 3]]]], "linux.devices[0]: "),
+            (
+                ["process": ["user": ["username": "nobodyx"]]],
+                "process.user: find the user nobodyx: it isn't in the container's /etc/passwd"
+            ),
+        ] as [(Value, String)])
+    func aSettingThatFailsIsNamed(_ change: Value, _ words: String) async throws {
+        try await withBundle { bundle in
+            bundle.change(change)
+            try await bundle.refusal(mentioning: words)
+        }
+    }
+
+    @Test(arguments: ["/no/such", "/proc/self/ns/net"]) func aNamespaceThatCannotBeJoinedIsNamed(_ path: String) async throws {
+        try await withBundle { bundle in
+            bundle.withoutNamespace("uts")
+            bundle.namespace(["type": "uts", "path": .string(path)])
+            try await bundle.refusal(mentioning: "linux.namespaces[4].path: ")
+        }
+    }
+
+    @Test func anUnknownUserOfAnExecIsTheOptions() async throws {
+        try await withBundle { bundle in
+            guard bundle.runtime.isLunette else { return }
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            try await bundle.start()
+            let user = try await bundle.call("exec", "--user", "nobodyx", bundle.id, "/probe", "ids", expecting: 1)
+            #expect(user.errorText.contains("--user: find the user nobodyx: it isn't in the container's /etc/passwd"))
+            let group = try await bundle.call("exec", "--user", "0:nogroupx", bundle.id, "/probe", "ids", expecting: 1)
+            #expect(group.errorText.contains("--user: find the group nogroupx: it isn't in the container's /etc/group"))
+            let folder = try await bundle.call("exec", "--cwd", "/probe", bundle.id, "/probe", "ids", expecting: 1)
+            #expect(folder.errorText.contains("--cwd: working-directory /probe"))
+        }
+    }
+
+    // MARK: a launch that ends early
+
+    @Test func aMemoryLimitThatIsTooLowForTheLaunchIsNamed() async throws {
+        try await withBundle { bundle in
+            bundle.change(["linux": ["resources": ["memory": ["limit": 1000]]]])
+            let said = try await bundle.refusal(mentioning: "linux.resources.memory.limit: ")
+            if bundle.runtime.isLunette { #expect(said.contains("killed for want of memory") && said.contains("hint: "), "\(said)") }
+        }
+    }
+
+    @Test func whoKillsPidOneDuringTheLaunchIsNotTakenForAnError() async throws {
+        try await withBundle { bundle in
+            guard bundle.runtime.isLunette else { return }
+            let script = "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); kill -KILL $pid"
+            bundle.change(["hooks": ["createRuntime": [["path": "/bin/bash", "args": ["bash", "-c", .string(script)]]]]])
+            try await bundle.refusal(mentioning: "pid 1 was killed by SIGKILL before its program could run")
+        }
+    }
+
+    // MARK: what is ignored
+
+    @Test func whatIsNotKnownIsIgnoredAndSaidOnceInTheLog() async throws {
+        try await withBundle { bundle in
+            guard bundle.runtime.isLunette else { return }
+            bundle.change(["proces": 1, "process": ["capabilities": ["bounding": ["CAP_CHOWNN"]], "args": ["/probe", "ids"]]])
+            let said = try await bundle.run().errorText
+            #expect(said.contains("lunette-oci: warning: proces: not known and ignored (did you mean \"process\"?)"), "\(said)")
+            #expect(said.contains("CAP_CHOWNN (did you mean CAP_CHOWN?)"), "\(said)")
+            // Engines give a log, and read what a command writes.
+            let log = "\(bundle.folder)/log.json"
+            let quiet = try await bundle.call("--log", log, "--log-format", "json", "run", "--bundle", bundle.folder, bundle.id)
+            #expect(quiet.errorText.isEmpty, "\(quiet.errorText)")
+            let lines = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
+            #expect(
+                lines.filter { $0.contains("proces: not known") }.count == 1 && lines.allSatisfy { $0.contains("\"warning\"") }, "\(lines)")
+        }
+    }
+}

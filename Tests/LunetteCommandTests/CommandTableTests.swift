@@ -65,6 +65,12 @@ import Testing
         }
     }
 
+    @Test(arguments: [[], ["tcsh"]]) func completionNamesItsShells(_ words: [String]) throws {
+        let command = try #require(try CompletionCommand.parseAsRoot(words) as? CompletionCommand)
+        let error = #expect(throws: LunetteError.self) { try command.run() }
+        #expect(error?.hint?.contains("bash, zsh") == true && error?.hint?.contains("fish") == true)
+    }
+
     @Test(arguments: ["bash", "zsh", "fish"]) func completionScriptsKnowTheCommands(shell: String) throws {
         let script = CompletionCommand.script(for: try #require(CompletionShell(rawValue: shell)))
         for name in ["run", "ps", "volume", "dry-run", "lunette ps -a --format"] { #expect(script.contains(name), "\(name)") }

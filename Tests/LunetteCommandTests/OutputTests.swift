@@ -48,13 +48,22 @@ import Testing
 
     @Test(arguments: [
         ("{{.Nmes}}", ".Names"), ("{{.Names", "not closed"), ("{{range .x}}", "not of the kinds"), ("{{}}", "names no field"),
-        ("{{jsn .}}", "json"),
+        ("{{jsn .}}", "json"), ("xml", "\"xml\" is neither \"table\", \"json\" nor a template"), ("Names", "it has no field"),
+        ("JSON", "did you mean \"json\"?"), ("tabel", "did you mean \"table\"?"), ("table Names", "\"Names\" is no template"),
+        ("", "\"\" is neither"),
     ])
     func aWrongTemplateSaysWhatIsWrong(template: String, expected: String) throws {
         let listing = Listing(columns: columns, rows: [row("web", "redis:7")])
         let error = #expect(throws: LunetteError.self) { try listing.lines(format: template, quiet: false) }
         #expect(error?.code == .invalidArgument)
         #expect(error?.message.contains(expected) == true, "\(String(describing: error))")
+    }
+
+    @Test func tableIsTheDefaultsName() throws {
+        let listing = Listing(columns: columns, rows: [row("web", "redis:7")])
+        #expect(try listing.lines(format: "table", quiet: false) == listing.lines(format: nil, quiet: false))
+        // What is no table has no such name.
+        #expect(throws: LunetteError.self) { try InspectPrinter.print([], format: "table") }
     }
 
     @Test func quantitiesReadAsDockersUsersKnowThem() {

@@ -21,7 +21,7 @@ extension Engine {
         if record.state.isAlive, !force {
             throw LunetteError(
                 .invalidState, "remove container \(record.name): it is \(record.state.status.rawValue)", target: record.name,
-                hint: "stop it first, or remove it with force")
+                hint: "stop it first, or remove it by force (--force, in Lua force = true)")
         }
         try await refuseWhileShared(record, force: force)
         try await ask("container.remove", record, call, fields: ["force": .bool(force)])

@@ -154,7 +154,9 @@ extension Engine {
             .invalidState,
             "remove container \(record.name): \(names.joined(separator: ", ")) \(names.count == 1 ? "shares" : "share") its namespaces",
             target: record.name,
-            hint: first.state.isAlive ? "remove or stop those first" : "remove those first; with force they stay and can't start any more",
+            hint: first.state.isAlive
+                ? "remove or stop those first"
+                : "remove those first; by force (--force, in Lua force = true) they stay and can't start any more",
             details: ["sharers": .array(names.map(Value.string))])
     }
 }

@@ -50,7 +50,7 @@ extension ImageStore {
                 throw LunetteError(
                     .conflict, "image \(name) has \(entry.references.count) names: \(entry.references.joined(separator: ", "))",
                     target: name,
-                    hint: "remove one of its names, or all of them with force")
+                    hint: "remove one of its names, or all of them by force (--force, in Lua force = true)")
             }
             if isUsed {
                 guard force else {

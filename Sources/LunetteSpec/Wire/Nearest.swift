@@ -1,14 +1,18 @@
-/// The known word that a typo most likely meant: within a third of its length in edits; nil when none is near.
+/// The known word that a typo most likely meant: within a third of its letters in edits, three at most; nil when none is near.
 ///
+/// The dashes of an option are no letters. Of two letters neither may be another, only swapped, missing or too many: one of two is half a word.
 /// Of equally near ones, one that begins alike, then one of the same length, then the first by alphabet: a hint doesn't change between runs.
 public func nearest(to word: String, in known: [String]) -> String? {
-    let limit = max(1, word.count / 3)
+    let letters = word.count - word.prefix { $0 == "-" }.count
+    guard letters > 1 else { return nil }
+    let limit = max(1, min(3, letters / 3))
     var best: (word: String, rank: (Int, Int, Int))?
     for candidate in known {
         // A difference in length is at least that many edits: most candidates need no table.
         guard abs(candidate.utf8.count - word.utf8.count) <= limit else { continue }
         let distance = editDistance(word, candidate)
         guard distance <= limit else { continue }
+        if letters == 2, candidate.utf8.count == word.utf8.count, candidate.utf8.sorted() != word.utf8.sorted() { continue }
         let rank = (distance, candidate.first == word.first ? 0 : 1, abs(candidate.utf8.count - word.utf8.count))
         if let best, best.rank < rank || (best.rank == rank && best.word <= candidate) { continue }
         best = (candidate, rank)

@@ -4,14 +4,18 @@ import LunetteSpec
 struct CompletionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "completion", _superCommandName: "lunette", abstract: "Print a completion script: bash, zsh or fish.",
-        discussion: "For bash: source <(lunette completion bash)")
+        usage: "lunette completion bash|zsh|fish", discussion: "For bash: source <(lunette completion bash)")
 
-    @Argument(help: "bash, zsh or fish.") var shell: String
+    @Argument(help: "bash, zsh or fish.", completion: .list(["bash", "zsh", "fish"])) var shell: String?
 
     func run() throws {
+        guard let shell else {
+            throw LunetteError(
+                .invalidArgument, "print a completion script: the shell is missing", hint: "lunette completion bash, zsh or fish")
+        }
         guard let shell = CompletionShell(rawValue: shell) else {
             throw LunetteError(
-                .invalidArgument, "print a completion script for \(shell)",
+                .invalidArgument, "print a completion script for \(Text.safe(shell)): there is none",
                 hint: nearest(to: shell, in: ["bash", "zsh", "fish"]).map { "did you mean \"\($0)\"?" } ?? "known: bash, zsh, fish")
         }
         Output.print(Self.script(for: shell))

@@ -12,12 +12,12 @@ struct SystemCommand: ParsableCommand {
 struct SystemInfo: LunetteCommand {
     static let configuration = CommandConfiguration(commandName: "info", abstract: "Describe the engine and its machine.")
 
-    @Option(name: .joined("f"), help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
+    @Option(name: .joined("f"), help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let info = try await client.call("system.info")
-        if format == nil { FieldPrinter.print(info) } else { try InspectPrinter.print([info], format: format) }
+        if format == nil || format == "table" { FieldPrinter.print(info) } else { try InspectPrinter.print([info], format: format) }
         return 0
     }
 }
@@ -67,13 +67,13 @@ struct SystemCheck: LunetteCommand {
         discussion: "Exits with 1 when something was found that isn't repaired.")
 
     @Flag(help: "Mend what can be mended.") var repair = false
-    @Option(help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
+    @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let result = try await client.call("system.check", ["repair": .bool(repair)])
         let problems = result["problems"]?.arrayValue ?? []
-        if format != nil {
+        if format != nil, format != "table" {
             try InspectPrinter.print([result], format: format)
         } else {
             for problem in problems {
@@ -121,14 +121,14 @@ struct VersionCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "version", _superCommandName: "lunette", abstract: "Tell versions.")
 
-    @Option(name: .joined("f"), help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
+    @Option(name: .joined("f"), help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
     @Flag(help: "Don't ask the engine.") var client = false
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         var record: ValueMap = ["client": ["version": .string(Version.text), "api": 1]]
         if !self.client { record["engine"] = try await client.call("system.version") }
-        if format != nil {
+        if format != nil, format != "table" {
             try InspectPrinter.print([.map(record)], format: format)
         } else {
             FieldPrinter.print(.map(record))

@@ -12,7 +12,7 @@ struct EventsCommand: LunetteCommand {
     @Option(
         name: .joined("f"), help: ArgumentHelp("name=container.*, target=NAME, kind=NOUN or label=NAME=VALUE.", valueName: "filter"))
     var filter: [String] = []
-    @Option(help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
+    @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -23,7 +23,7 @@ struct EventsCommand: LunetteCommand {
         try Filters.read(filter, into: &match, known: ["name", "target", "kind", "label"])
         if !match.isEmpty { arguments["match"] = .map(match) }
         var template: Template?
-        if let format, format != "json" { template = try Template(format) }
+        if let format, format != "json", format != "table" { template = try Template(format, words: ["table", "json"]) }
         let (shown, asJSON) = (template, format == "json")
         _ = try await client.call("events.follow", arguments) { (event) throws(LunetteError) in
             let line = asJSON ? JSON.shown(event) : try shown?.text(event, [:]) ?? Self.line(event)

@@ -38,14 +38,14 @@ struct Listing {
         case nil, "table": return table(head: columns.map(\.title), rows: rows.map { row in columns.map { row.cells[$0.key] ?? "" } })
         case "json": return rows.map { JSON.shown($0.record) }
         case let text? where text.hasPrefix("table "):
-            let template = try Template(String(text.dropFirst(6)))
+            let template = try Template(String(text.dropFirst(6)), words: [])
             let heads = Dictionary(columns.map { ($0.key, $0.title) }, uniquingKeysWith: { first, _ in first })
             let head = template.head(heads)
             var result: [[String]] = []
             for row in rows { result.append(Self.cells(try template.text(row.record, row.cells))) }
             return table(head: Self.cells(head), rows: result)
         case let text?:
-            let template = try Template(text)
+            let template = try Template(text, words: ["table", "json"])
             var result: [String] = []
             for row in rows { result.append(try template.text(row.record, row.cells)) }
             return result

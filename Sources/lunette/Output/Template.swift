@@ -10,8 +10,15 @@ struct Template {
     private var parts: [Part] = []
     private static let functions = ["json", "upper", "lower", "len", "join", "println"]
 
-    /// - Throws: `invalid_argument` for what isn't closed or isn't of that part.
-    init(_ source: String) throws(LunetteError) {
+    /// - Parameter words: what `--format` takes there beside a template, for the nearest to a slip.
+    /// - Throws: `invalid_argument` for what isn't closed or isn't of that part, and for a text that has no field: the same for every record.
+    init(_ source: String, words: [String] = ["json"]) throws(LunetteError) {
+        guard source.contains("{{") else {
+            let near = nearest(to: source.lowercased(), in: words).map { "; did you mean \"\($0)\"?" } ?? ""
+            let known = words.map { "\"\($0)\"" }.joined(separator: ", ")
+            let what = words.isEmpty ? "no template" : "neither \(known) nor a template"
+            throw Template.failure("\"\(Text.safe(source))\" is \(what): it has no field\(near)")
+        }
         var rest = Template.unescaped(source)[...]
         while let open = rest.range(of: "{{") {
             if open.lowerBound > rest.startIndex { parts.append(.text(String(rest[..<open.lowerBound]))) }
@@ -24,7 +31,7 @@ struct Template {
 
     private static func failure(_ why: String) -> LunetteError {
         LunetteError(
-            .invalidArgument, "read the template given to --format: \(why)",
+            .invalidArgument, "read what is given to --format: \(why)",
             hint: "fields are written {{.Name}}; \"--format json\" prints all of them")
     }
 

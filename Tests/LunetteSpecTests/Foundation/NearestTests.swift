@@ -15,6 +15,12 @@ import Testing
         #expect(nearest(to: "frobnicate", in: ["run", "ps"]) == nil)
         #expect(nearest(to: "xyz", in: []) == nil)
         #expect(nearest(to: "", in: ["run"]) == nil)
+        // A letter of one or of two is most of the word, and the dashes are nobody's slip.
+        #expect(nearest(to: "x", in: ["y", "ps", "x1"]) == nil && nearest(to: "-x", in: ["-e", "-h"]) == nil)
+        #expect(nearest(to: "rx", in: ["rm", "cp"]) == nil && nearest(to: "sp", in: ["ps"]) == "ps")
+        #expect(nearest(to: "--allow-exec", in: ["--allow-read", "--allow-bind", "--allow-write"]) == nil)
+        #expect(nearest(to: "--alow-read", in: ["--allow-read"]) == "--allow-read")
+        #expect(nearest(to: "memory_reservations", in: ["memory_swappiness__"]) == nil)
     }
 
     @Test func aTieIsBrokenTheSameWayEveryTime() {

@@ -45,8 +45,9 @@ package struct LaunchFailure: Sendable, Hashable {
 
     private func earlyEndError(_ how: String, operation: String, target: String, _ details: ValueMap) -> LunetteError {
         let isMemory = call == "out of memory"
+        let what = path == "the join stage" ? "run a program in the container" : "launch the container"
         return LunetteError(
-            isMemory ? .resourceExhausted : .io, "launch the container: \(path) \(how) before its program could run",
+            isMemory ? .resourceExhausted : .io, "\(what): \(path) \(how) before its program could run",
             operation: operation, target: target, hint: isMemory ? "its memory limit leaves too little for a launch: raise it" : nil,
             details: .map(details))
     }

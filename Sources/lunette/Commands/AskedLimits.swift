@@ -25,6 +25,15 @@ struct AskedLimits: Sendable {
         } catch { Output.note("lunette: warning: whether its limits are enforced isn't known: \(Text.safe(error.message))") }
     }
 
+    /// The same of a container whose spec isn't at hand, right after its start.
+    static func tellStarted(_ container: String, _ client: Client) async {
+        // One that has ended and gone can't be asked, and no limit concerns it any more.
+        guard let record = try? await client.call("container.inspect", ["container": .string(container)]) else { return }
+        let lines = (record["not_enforced"]?.arrayValue ?? []).compactMap(\.stringValue)
+        guard !lines.isEmpty else { return }
+        for line in warnings(lines, AskedLimits(record["spec"]?.mapValue ?? [:]).names) { Output.note(line) }
+    }
+
     static func warnings(_ lines: [String], _ names: [String]) -> [String] {
         lines.filter { line in line.hasPrefix("no limit ") || names.contains { line.hasPrefix("\($0) is ") } }
             .map { "lunette: warning: \(Text.safe($0))" }

@@ -30,6 +30,7 @@ struct StartCommand: LunetteCommand {
             let start = InOrder(client, "container.start", names: container)
             return await forEach(container, client) { (name) throws(LunetteError) in
                 try await start.call(name)
+                await AskedLimits.tellStarted(name, client)
                 return name
             }
         }

@@ -162,6 +162,8 @@ struct RootlessTests {
             let degraded = try await home.inspect("c")["degraded"] as? [String] ?? []
             #expect(degraded.contains { $0.contains("no limit is enforced") }, "\(degraded)")
             #expect(try await home.lunette("update", "-m", "32m", "c").errorText == warning)
+            try await home.lunette("create", "--name", "later", "-m", "64m", image, "true")
+            #expect(try await home.lunette("start", "later").errorText == warning)
             // Also of one that is gone before anybody can ask; nobody is told of what wasn't asked for.
             #expect(try await home.lunette("run", "--rm", "--cpus", "1", image, "true").errorText == warning)
             #expect(try await home.lunette("run", "--rm", image, "true").errorText == "")

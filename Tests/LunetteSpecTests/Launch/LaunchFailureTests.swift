@@ -22,6 +22,9 @@ import Testing
         let failure = LaunchFailure(step: .setUp, index: 0, call: call, errno: number, path: "pid 1")
             .error(operation: "create", target: "c", reason: "no child processes")
         #expect(failure.message == "launch the container: pid 1 \(words) before its program could run")
+        let exec = LaunchFailure(step: .setUp, index: 0, call: call, errno: number, path: "the join stage")
+        #expect(
+            exec.error(operation: "create", target: "c", reason: "").message.hasPrefix("run a program in the container: the join stage "))
         #expect(failure.errno == nil && (failure.hint != nil) == (call == "out of memory"))
     }
 

@@ -226,14 +226,18 @@ static void keys(long serial, const char *name) {
 
 // Writes past a mapping's protection, which copies the page: what is on disk must stay (the bug was that it didn't: Dirty COW).
 static void write_mapping(const char *path) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  // For writing where that is let: a descriptor for reading alone would refuse by itself what is tried below.
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  if (fd < 0) fd = open(path, O_RDONLY | O_CLOEXEC);
   char *page = fd < 0 ? MAP_FAILED : mmap(0, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
   int memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
   if (page == MAP_FAILED || memory < 0) { say("mapping", -1); return; }
   say("private", pwrite(memory, "attacked", 8, (off_t)(unsigned long)page));
   char *shared = mmap(0, 4096, PROT_READ, MAP_SHARED, fd, 0);
   say("shared", pwrite(memory, "attacked", 8, (off_t)(unsigned long)shared));
-  say("shared-writable", (long)mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  char *writable = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  say("shared-writable", (long)writable);
+  if (writable != MAP_FAILED) memcpy(writable, "attacked", 8);
   say("mprotect", mprotect(shared, 4096, PROT_READ | PROT_WRITE));
 }
 

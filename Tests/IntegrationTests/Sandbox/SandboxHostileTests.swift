@@ -31,6 +31,10 @@ struct SandboxHostileTests {
             #expect(flooded.count == 6 && flooded.allSatisfy { $0.hasSuffix(", \(ENOSPC)") }, "\(flooded)")
             let left = try FileManager.default.contentsOfDirectory(atPath: "\(place.tree)/layer")
             #expect(left.isEmpty)
+            // On the disk more than any of these fits, in bytes and in files.
+            let without = try await place.plain(
+                "head -c 16000000 /dev/zero > layer/big; stat -c %s layer/big; \(place.probe) flood layer 5000")
+            undefended("what isn't held takes more", without.lines == ["16000000", "flood 5000, 0"], without.text)
             // Nobody says a size: there is an end as well.
             let lines = try await place.sandbox("--", "sh", "-c", "df -k --output=size /tmp /var/tmp ~ | tail -3", expecting: 0).lines
             let total = Int(sysconf(Int32(_SC_PHYS_PAGES))) * Int(sysconf(Int32(_SC_PAGESIZE))) >> 10
@@ -56,17 +60,27 @@ struct SandboxHostileTests {
             // They hold our output open, lead sessions of their own and ignore every signal that may be ignored.
             let mark = UUID().uuidString
             let line = "for n in 1 2 3; do setsid sh -c 'trap \"\" HUP INT TERM; sleep 600; : \(mark)' & done; sleep 0.2; echo done"
+            func alive() async throws -> [pid_t] {
+                try await Command("pgrep", "-f", mark).run(expecting: nil).lines.compactMap { pid_t($0) }
+            }
+            _ = try await place.plain("(\(line)) > /dev/null 2>&1")
+            let without = try await alive()
+            undefended("without a sandbox they stay", without.count == 3, without)
+            // Each leads a group, of which its own child is.
+            for pid in without { kill(-pid, SIGKILL) }
+            try await eventually("ours are gone") { try await alive().isEmpty }
             let finished = try await place.plain(
                 "\(place.folder)/bin/lunette sandbox -- sh -c '\(line.replacingOccurrences(of: "'", with: "'\\''"))' | cat")
             #expect(finished.text == "done")
-            let left = try await Command("pgrep", "-f", mark).run(expecting: nil)
-            #expect(left.text.isEmpty, "\(left.text)")
+            #expect(try await alive().isEmpty)
         }
     }
 
     @Test(arguments: SandboxCaller.allCases)
     func nobodyInsideKillsWhoeverRunsIt(_ caller: SandboxCaller) async throws {
         try await withSandboxPlace(caller) { place in
+            let outside = try await place.plain("sh -c 'sh -c \"kill -9 \\$PPID\"; echo alive'")
+            undefended("a parent is killed by its child", outside.code == 137 && outside.text.isEmpty, outside.text)
             // Its parent is pid 1, and what stands above that has no number inside. -1 is everybody who can be seen.
             let line = "kill -9 $PPID; kill -9 1; kill -STOP 1; echo alive; sh -c 'kill -9 -1'; echo not here"
             let finished = try await place.sandbox("--seccomp", "unconfined", "--no-landlock", "--", "sh", "-c", line)
@@ -79,6 +93,8 @@ struct SandboxHostileTests {
     @Test(arguments: SandboxCaller.allCases)
     func aProgramThatClosesEverythingStillEndsWithItsCode(_ caller: SandboxCaller) async throws {
         try await withSandboxPlace(caller) { place in
+            let outside = try await place.command([place.probe, "close-all"]).run(expecting: nil)
+            undefended("every descriptor is closed, the next one is 0", outside.code == 42, outside.code)
             for options in [[], ["--report"], ["--timeout", "60s"]] {
                 let finished = try await probe(place, ["close-all"], options)
                 #expect(finished.code == 42, "\(options)")
@@ -94,9 +110,12 @@ struct SandboxHostileTests {
             try await victim.says("up")
             let number = "\(victim.pid)"
             let words = ["peek", number, "kill", number, "read", "/proc/\(number)/environ", "read", "/proc/\(number)/root/etc/hostname"]
-            // The same user reads them outside; the signal is the last that the victim gets.
-            let without = try await place.command([place.probe, "read", "/proc/\(number)/environ", "signal", number]).run().lines
-            #expect(without == ["read ok", "signal ok"])
+            // A process of its own for the signal: this one is needed below.
+            let other = try place.command(["sleep", "600"]).start()
+            let tries = ["read", "/proc/\(number)/environ", "read", "/proc/\(number)/root/etc/hostname", "kill", "\(other.pid)"]
+            let without = try await place.command([place.probe] + tries).run().lines
+            let ended = try await other.wait()
+            undefended("a process of the same user's", without == ["read ok", "read ok", "kill ok"] && ended.signal == SIGKILL, without)
             for options in [[], ["--seccomp", "unconfined", "--no-landlock"], ["--network", "host"]] {
                 let within = try await probe(place, words, options).lines
                 #expect(within == ["peek \(ESRCH)", "kill \(ESRCH)", "read \(ENOENT)", "read \(ENOENT)"], "\(options): \(within)")
@@ -113,7 +132,8 @@ struct SandboxHostileTests {
             #expect(try await probe(place, ["io_uring"]).text == "io_uring \(ENOSYS)")
             // What the machine's own setting refuses (io_uring_disabled) is not ours to show.
             guard without == "io_uring ok" else { return }
-            #expect(try await probe(place, ["io_uring"], ["--seccomp", "unconfined"]).text == "io_uring ok")
+            let unconfined = try await probe(place, ["io_uring"], ["--seccomp", "unconfined"]).text
+            undefended("without the filter there are rings", unconfined == "io_uring ok", unconfined)
         }
     }
 
@@ -135,7 +155,8 @@ struct SandboxHostileTests {
                     ["\(place.folder)/bin/lunette", "sandbox"] + options + ["--", "python3", "-c", talk, path]
                 ).run(expecting: nil)
                 #expect(within.code == 1 && within.errorText.contains("FileNotFoundError"), "\(within.errorText)")
-                #expect(try await place.command(["/usr/bin/python3", "-c", talk, path]).run().text == "talked")
+                let without = try await place.command(["/usr/bin/python3", "-c", talk, path]).run(expecting: nil).text
+                undefended("the socket answers", without == "talked", without)
                 _ = try await listener.wait()
                 unlink(path)
             }
@@ -156,8 +177,15 @@ struct SandboxHostileTests {
     @Test(arguments: SandboxCaller.allCases)
     func aTimeLimitEndsWhatIgnoresEverySignal(_ caller: SandboxCaller) async throws {
         try await withSandboxPlace(caller) { place in
-            let line = "trap '' TERM INT HUP QUIT; sleep 600 & while :; do wait; done"
-            let finished = try await place.sandbox("--timeout", "300ms", "--format", "json", "--", "bash", "-c", line)
+            let (ignoring, staying) = ("trap '' TERM INT HUP QUIT;", "sleep 600 & while :; do wait; done")
+            let plain = try place.command(["bash", "-c", "\(ignoring) trap 'echo still' USR1; echo up; \(staying)"]).start()
+            try await plain.says("up")
+            for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1] { plain.signal(signal) }
+            try await eventually("its answer or its end") { plain.text.contains("still") || !plain.isRunning }
+            undefended("it goes on after every signal that can be ignored", plain.text.contains("still"))
+            kill(-plain.pid, SIGKILL)
+            _ = try await plain.wait()
+            let finished = try await place.sandbox("--timeout", "300ms", "--format", "json", "--", "bash", "-c", "\(ignoring) \(staying)")
             #expect(finished.code == 124)
             #expect(finished.errorText.contains("\"timed_out\":true"), "\(finished.errorText)")
         }

@@ -18,12 +18,21 @@ struct ExhaustionTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             let probe = try await CProbe.attack.path()
-            try await home.lunette(
-                "run", "-d", "--name", "bomb", "--pids-limit", "64", "--cpus", "0.2", "-v", "\(probe):/attack:ro", image, "/attack",
-                "fork-bomb")
+            func drop(_ name: String, _ limit: String) async throws {
+                try await home.lunette(
+                    "run", "-d", "--name", name, "--pids-limit", limit, "--cpus", "0.2", "-v", "\(probe):/attack:ro", image, "/attack",
+                    "fork-bomb")
+            }
+            func tasks(_ name: String) async throws -> Int {
+                Int(try await home.lunette("-e", "return #lunette.container.get('\(name)'):processes()").text) ?? 0
+            }
+            try await drop("wider", "160")
+            try await eventually("a bomb reaches any limit", within: .seconds(30)) { try await tasks("wider") > 100 }
+            undefended("a wider limit is passed", try await tasks("wider") > 64)
+            try await home.lunette("rm", "-f", "wider")
+            try await drop("bomb", "64")
             #expect(try await slowestAnswer(home) < .seconds(3))
-            let seen = try await home.lunette("-e", "return #lunette.container.get('bomb'):processes()").text
-            #expect((Int(seen) ?? 0) <= 64)
+            #expect(try await tasks("bomb") <= 64)
             try await home.lunette("rm", "-f", "bomb")
         }
     }
@@ -31,8 +40,10 @@ struct ExhaustionTests {
     @Test func aMemoryBombEndsAsOutOfMemory() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let finished = try await home.lunette(
-                "run", "--name", "bomb", "--memory", "16m", image, "sh", "-c", "x=x; while true; do x=$x$x; done", expecting: nil)
+            let bomb = "x=x; while [ ${#x} -lt 33554432 ]; do x=$x$x; done; echo ${#x}"
+            let wider = try await home.lunette("run", "--rm", "--memory", "256m", image, "sh", "-c", bomb).text
+            undefended("a wider limit lets it grow", wider == "33554432", wider)
+            let finished = try await home.lunette("run", "--name", "bomb", "--memory", "16m", image, "sh", "-c", bomb, expecting: nil)
             #expect(finished.code == 137)
             let exit = try await home.inspect("bomb")["exit"] as? [String: Any] ?? [:]
             #expect(exit["oom_killed"] as? Bool == true)
@@ -58,12 +69,18 @@ struct ExhaustionTests {
         try await withLunette { home in
             let image = try await home.load(.busybox)
             let probe = try await CProbe.attack.path()
-            try await home.lunette("run", "-d", "--name", "c", "-v", "\(probe):/attack:ro", image, "/attack", "zombies", "200")
-            try await eventually("the zombies' end") {
-                // The children of `zombies` itself are its own to wait for; the grandchildren are init's.
+            // The children of `zombies` itself are its own to wait for; the grandchildren are init's.
+            func zombies(_ name: String) async throws -> String {
                 let line = "grep -l '^PPid:.1$' /proc/[0-9]*/status | xargs grep -l 'State:.Z' | wc -l"
-                return try await home.lunette("exec", "c", "sh", "-c", line, expecting: nil).text == "0"
+                return try await home.lunette("exec", name, "sh", "-c", line, expecting: nil).text
             }
+            let words = ["-v", "\(probe):/attack:ro", image, "/attack", "zombies", "200"]
+            try await home.command(["run", "-d", "--name", "plain", "--no-init"] + words).run()
+            try await eventually("the zombies of who has no init") { try await home.lunette("logs", "plain").text.contains("done") }
+            let left = try await zombies("plain")
+            undefended("without an init the zombies stay", (Int(left) ?? 0) > 200, left)
+            try await home.command(["run", "-d", "--name", "c"] + words).run()
+            try await eventually("the zombies' end") { try await zombies("c") == "0" }
             #expect(try await home.lunette("logs", "c").text.contains("done"))
         }
     }
@@ -71,14 +88,20 @@ struct ExhaustionTests {
     @Test func aFloodOfOutputIsBounded() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let script = """
-                local lunette = require 'lunette'
-                local c = lunette.container.run { name = 'flood', image = '\(image)', args = { 'sh', '-c', 'yes | head -c 30000000' }, log = { max_size = '1MiB', max_files = 2 } }
-                c:wait{ timeout = '60s' }
-                """
-            _ = try await home.script(script)
-            let size = try await Command.shell("du -cb \(home.root)/containers/*/log* | tail -1 | cut -f1").run().text
-            #expect((Int(size) ?? .max) < 3 << 20, "\(size) bytes of log")
+            func logged(_ size: String) async throws -> Int {
+                let script = """
+                    local lunette = require 'lunette'
+                    local c = lunette.container.run { name = 'flood', image = '\(image)', args = { 'sh', '-c', 'yes | head -c 30000000' }, log = { max_size = '\(size)', max_files = 2 } }
+                    c:wait{ timeout = '60s' }
+                    """
+                _ = try await home.script(script)
+                let size = try await Command.shell("du -cb \(home.root)/containers/*/log* | tail -1 | cut -f1").run().text
+                try await home.lunette("rm", "-f", "flood")
+                return try #require(Int(size))
+            }
+            let (wider, bounded) = (try await logged("1GiB"), try await logged("1MiB"))
+            undefended("with a wider limit all of it is kept", wider >= 30_000_000, wider)
+            #expect(bounded < 3 << 20, "\(bounded) bytes of log")
         }
     }
 
@@ -96,6 +119,11 @@ struct ExhaustionTests {
                 }
                 let count = try await home.lunette("logs", name).text.split(separator: " ").last.flatMap { Int($0) } ?? 0
                 #expect(count > 10 && count < 5_000_000, "\(name) got \(count)")
+                if what == "inotify" {
+                    // Whoever shares its user and namespace finds nothing left.
+                    let exec = try await home.lunette("exec", name, "timeout", "2", "/attack", "exhaust", what, expecting: nil).text
+                    undefended("what is used up is gone for those who share it", exec == "inotify 0", exec)
+                }
             }
             let watch = inotify_init1(0)
             #expect(watch >= 0, "the host has none left: errno \(errno)")
@@ -107,10 +135,13 @@ struct ExhaustionTests {
     @Test func sharedMemoryHasALimit() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let text = try await home.lunette(
-                "run", "--rm", image, "sh", "-c", "head -c 100000000 /dev/zero > /dev/shm/x 2>/dev/null; stat -c %s /dev/shm/x"
-            ).text
-            #expect((Int(text) ?? .max) <= 64 << 20)
+            func filled(_ options: String...) async throws -> Int? {
+                let line = "head -c 100000000 /dev/zero > /dev/shm/x 2>/dev/null; stat -c %s /dev/shm/x"
+                return Int(try await home.command(["run", "--rm"] + options + [image, "sh", "-c", line]).run().text)
+            }
+            let wider = try await filled("--shm-size", "200m")
+            undefended("a wider limit takes it all", wider == 100_000_000, wider ?? -1)
+            #expect(try #require(try await filled()) <= 64 << 20)
         }
     }
 }

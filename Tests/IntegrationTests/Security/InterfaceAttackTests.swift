@@ -9,6 +9,8 @@ struct InterfaceAttackTests {
     @Test func surprisingUsersAreRefusedEverywhere() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
+            undefended(
+                "read by strtoul, these are root", ["00", ":0", "4294967296", "0x0", "root:00"].allSatisfy { NaiveRuntime.id($0) == 0 })
             for user in ["00", "1000:", ":0", "-1", "4294967295", "4294967296", "1000:4294967295", "1000:-1", "70000", "0x0", "root:00"] {
                 let finished = try await home.lunette("run", "--rm", "--user=\(user)", image, "id", "-u", expecting: nil)
                 #expect(finished.code != 0 && finished.text.isEmpty, "--user=\(user) ran as \(finished.text)")
@@ -72,6 +74,7 @@ struct InterfaceAttackTests {
             ).run()
             // Looked for along that path, it runs.
             try await Command.shell("PATH=\(evil):$PATH; ls").run()
+            undefended("a program that is looked for along that path runs", FileManager.default.fileExists(atPath: ran))
             try FileManager.default.removeItem(atPath: ran)
             let image = try await home.load(.busybox)
             let variables = [
@@ -111,6 +114,13 @@ struct InterfaceAttackTests {
                     require('lunette').image.build { tag = 'link:1', from = '\(image)', run = { "ln -s '\(link)' /data" }, config = { volumes = { '/data' } } }
                     """
                 _ = try await home.script(build)
+                // The machine's pid 1 lets itself be looked into or doesn't; /proc/self/cwd is each one's own.
+                if !link.hasPrefix("/proc") {
+                    let (layer, copied) = ("\(home.folder)/layer", "\(home.folder)/copied-\(UUID().uuidString)")
+                    try await Command.shell("mkdir -p \(layer) && ln -sfn '\(link)' \(layer)/data && cp -a \(layer)/data/. \(copied)").run()
+                    let got = FileManager.default.contents(atPath: "\(copied)/canary") ?? Data()
+                    undefended("a copy by name takes the host's files", canary.isLeaked(in: got), link)
+                }
                 for options in [[], ["-v", "named:/data"], ["-v", "named:/data/deeper"]] {
                     let line = "cat /data/canary \(canary.path); echo written > /data/canary; echo written > /data/new"
                     let finished = try await home.command(["run", "--rm"] + options + ["link:1", "sh", "-c", line]).run(expecting: nil)

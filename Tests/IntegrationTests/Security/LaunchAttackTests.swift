@@ -13,10 +13,25 @@ struct LaunchAttackTests {
             let image = try await home.load(.busybox)
             let probe = try await CProbe.attack.path()
             // Told to run its own interpreter, the joining process becomes one of the container's: it may be traced then, but not changed.
-            for (name, words) in [("true", ["WRITABLE", "FOLDER", "TRACED"]), ("/evil", ["WRITABLE", "FOLDER"])] {
+            // The last is a program like any other that only has our name: what is looked for is found there.
+            for (name, words) in [
+                ("true", ["WRITABLE", "FOLDER", "TRACED"]), ("/evil", ["WRITABLE", "FOLDER"]), ("/lunette-decoy/sleep", []),
+            ] {
                 try await home.lunette(
                     "run", "-d", "--name", "c", "--cap-add", "SYS_PTRACE", "-v", "\(probe):/attack:ro", image, "/attack", "watch", "300")
-                try await home.lunette("exec", "c", "sh", "-c", "printf '#!/proc/self/exe\\n' > /evil && chmod 755 /evil")
+                try await home.lunette(
+                    "exec", "c", "sh", "-c",
+                    "printf '#!/proc/self/exe\\n' > /evil && chmod 755 /evil; mkdir /lunette-decoy && cp /bin/busybox /lunette-decoy/sleep")
+                if name == "/lunette-decoy/sleep" {
+                    try await home.lunette("exec", "c", "sh", "-c", "exec 9</tmp; for i in $(seq 50); do /lunette-decoy/sleep 0.02; done")
+                    try await home.lunette("exec", "c", "touch", "/tmp/stop")
+                    try await home.lunette("wait", "c", expecting: nil)
+                    let log = try await home.lunette("logs", "c").text
+                    for word in ["FOLDER", "TRACED"] {
+                        undefended("\(word) of a joining program without defences", log.contains(word), log)
+                    }
+                    continue
+                }
                 // Every one is over when the script is: the watcher had each before its eyes, however slow the machine.
                 let rounds = """
                     local c = require('lunette').container.get('c')
@@ -42,8 +57,10 @@ struct LaunchAttackTests {
             let probe = try await CProbe.attack.path()
             let line = "\(home.words.joined(separator: " ")) run --rm -v \(probe):/attack:ro \(image) /attack files"
             // The client, and the engine that it starts, are given open folders of the host.
-            let finished = try await Command(["bash", "-c", "exec 3</ 7</etc 9</root 40</proc; \(line)"], environment: home.environment)
-                .run()
+            let leak = "exec 3</ 7</etc 9</root 40</proc;"
+            let plain = try await Command(["bash", "-c", "\(leak) exec \(try await CProbe.access.path()) descriptors"]).run().text
+            undefended("a program that is started as it is finds what was left open", plain == "descriptors 4", plain)
+            let finished = try await Command(["bash", "-c", "\(leak) \(line)"], environment: home.environment).run()
             let numbers = finished.lines.compactMap { $0.split(separator: " ").first.map(String.init) }
             #expect(Set(numbers) == ["0", "1", "2"], "\(finished.text)")
             try await home.lunette("run", "-d", "--name", "c", "-v", "\(probe):/attack:ro", image, "sleep", "60")
@@ -59,11 +76,8 @@ struct LaunchAttackTests {
             let image = try await home.load(.busybox)
             // A runtime that leaves a folder open and enters what it is told: the canary is read from inside its root.
             let (root, outside) = (try await home.makeRoot("naive"), (canary.path as NSString).deletingLastPathComponent)
-            let naive = """
-                mkdir \(root)/proc; exec 7<\(outside)
-                unshare -m sh -c "mount -t proc proc \(root)/proc; exec chroot \(root) /bin/sh -c 'cd /proc/self/fd/7 && cat canary'"
-                """
-            if home.user == nil { #expect(canary.isLeaked(in: try await Command.shell(naive).run().stdout)) }
+            let read = try await NaiveRuntime.enterLeaked(outside, reading: "canary", root: root)
+            undefended("a folder that was left open is entered", canary.isLeaked(in: read))
             for folder in ["/proc/self/fd/7", "/proc/self/fd/8/..", "/proc/1/root", "/proc/self/cwd"] {
                 #expect(try await home.lunette("run", "--rm", "-w", folder, image, "pwd", expecting: nil).code != 0, "\(folder)")
             }
@@ -84,6 +98,8 @@ struct LaunchAttackTests {
         try await withLunette { home in
             let root = try await home.makeRoot("null")
             try await Command.shell("mkdir -p \(root)/dev && ln -s /proc/sys/kernel/core_pattern \(root)/dev/null").run()
+            let opened = NaiveRuntime.opens("\(root)/dev/null", leadingTo: "/proc/sys/kernel/core_pattern")
+            undefended("whoever opens this null device by name has the setting open", opened)
             _ = try await home.run(root: root, "echo attacked > /dev/null; echo '|/x' > /proc/kcore; cat /proc/keys")
         }
         #expect(try String(contentsOfFile: "/proc/sys/kernel/core_pattern", encoding: .utf8) == before)
@@ -100,7 +116,8 @@ struct LaunchAttackTests {
                 try await Command.shell("ln -s \(target) \(root)/tmp/chain && ln -s '\(link)' \(root)/\(name)").run()
                 if index < 2 {
                     // Made by name, a mount point is the host's.
-                    try await Command.shell("mkdir \(root)/\(name)/made && rmdir \(target)/made").run()
+                    let made = mkdir("\(root)/\(name)/made", 0o755) == 0 && rmdir("\(target)/made") == 0
+                    undefended("a mount point that is made by name lies on the host", made, link)
                 }
                 let finished = try await home.run(root: root, "echo started")
                 #expect(!finished.text.contains("started"), "\(name) -> \(link)")
@@ -118,10 +135,10 @@ struct LaunchAttackTests {
                 "exec", "c", "sh", "-c", "echo '1001:x:0:0::/:/bin/sh' >> /etc/passwd; echo 'zero:x:0:0::/:/bin/sh' >> /etc/passwd")
             let expected = ["0": "0", "1000": "1000", "app": "1000", "1001": "1001", "zero": "0", "1000:1000": "1000"]
             for (user, uid) in expected { #expect(try await home.lunette("exec", "-u", user, "c", "id", "-u").text == uid, "\(user)") }
-            for user in [
-                "00", "1000:", ":0", "-1", "4294967295", "4294967296", "2147483648", "70000", "nobody-here", "1000:none", "0x0", " 0",
-                "root:root:root",
-            ] {
+            let asRoot = ["00", ":0", "4294967296", "nobody-here", "0x0", " 0", "root:root:root"]
+            undefended("read by strtoul, these are root", asRoot.allSatisfy { NaiveRuntime.id($0) == 0 })
+            undefended("read by strtoul, -1 is an id", NaiveRuntime.id("-1") == .max && NaiveRuntime.id("1000:") == 1000)
+            for user in asRoot + ["1000:", "-1", "4294967295", "2147483648", "70000", "1000:none"] {
                 let finished = try await home.lunette("exec", "--user=\(user)", "c", "id", "-u", expecting: nil)
                 #expect(finished.code != 0 && finished.text.isEmpty, "\(user) ran as \(finished.text)")
             }
@@ -135,7 +152,8 @@ struct LaunchAttackTests {
             try await home.lunette("run", "-d", "--name", "c", image, "sleep", "60")
             try await home.lunette("exec", "c", "sh", "-c", "echo secret > /tmp/f; chgrp 2000 /tmp/f; chmod 0707 /tmp/f")
             #expect(try await home.lunette("exec", "-u", "app", "c", "cat", "/tmp/f", expecting: nil).code != 0)
-            #expect(try await home.lunette("exec", "-u", "redis", "c", "cat", "/tmp/f").text == "secret")
+            let read = try await home.lunette("exec", "-u", "redis", "c", "cat", "/tmp/f").text
+            undefended("who hasn't the group reads what is kept from it", read == "secret", read)
             // Root's own groups of the host don't come along.
             #expect(try await home.lunette("exec", "c", "id", "-G").text == "0")
         }
@@ -146,17 +164,20 @@ struct LaunchAttackTests {
             let fifo = try await home.makeRoot("fifo")
             try await Command.shell("rm \(fifo)/etc/passwd \(fifo)/etc/group && mkfifo \(fifo)/etc/passwd \(fifo)/etc/group").run()
             // Whoever opens it by name and waits goes on waiting.
-            #expect(try await Command("timeout", "0.2", "cat", "\(fifo)/etc/passwd").run(expecting: nil).code == 124)
+            let waiting = try await Command("timeout", "0.2", "cat", "\(fifo)/etc/passwd").run(expecting: nil)
+            undefended("a plain open of the FIFO waits for ever", waiting.code == 124, waiting.code)
             #expect(try await home.run(root: fifo, "echo started", user: "app").code != 0)
             let huge = try await home.makeRoot("huge")
             try await Command.shell("truncate -s 10G \(huge)/etc/passwd").run()
+            let first = try await Command("head", "-c", "100000000", "\(huge)/etc/passwd").run().stdout.count
+            undefended("a plain read of the file has no end in sight", first == 100_000_000, first)
             #expect(try await home.run(root: huge, "echo started", user: "app").code != 0)
             let outside = try await home.makeRoot("outside")
-            let canary = try Canary()
-            defer { canary.remove() }
             try await Command.shell(
                 "printf 'app:x:0:0::/:/bin/sh\\n' > \(home.folder)/passwd; ln -sf \(home.folder)/passwd \(outside)/etc/passwd"
             ).run()
+            let followed = try String(contentsOfFile: "\(outside)/etc/passwd", encoding: .utf8)
+            undefended("a look-up by name finds the host's file, where app is root", followed.hasPrefix("app:x:0:"), followed)
             #expect(try await home.run(root: outside, "id -u", user: "app").code != 0)
         }
     }
@@ -169,7 +190,8 @@ struct LaunchAttackTests {
                 "mknod \(root)/mem c 1 1; mknod \(root)/zero c 1 5; mknod \(root)/disk b 254 0; chmod 666 \(root)/mem \(root)/zero \(root)/disk"
             ).run()
             // In a root that isn't nodev they do.
-            #expect(try await Command.shell("head -c 1 \(root)/zero | od -An -tx1").run().text == " 00")
+            let read = try await Command.shell("head -c 1 \(root)/zero | od -An -tx1").run().text
+            undefended("a node opens where it may", read == " 00", read)
             let finished = try await home.run(root: root, "for n in mem zero disk; do cat < /$n > /tmp/x && echo opened $n; done; true")
             #expect(!finished.text.contains("opened"), "\(finished.text)")
         }
@@ -178,7 +200,11 @@ struct LaunchAttackTests {
     @Test func namesThatAreNotNamesAreRefused() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            for name in ["..", "a/b", "-x", "", "ä", "a b", "a\u{1b}[31m", String(repeating: "a", count: 4096)] {
+            try await Command.shell("mkdir -p \(home.folder)/naive/containers && cd \(home.folder)/naive/containers && mkdir ../x").run()
+            undefended("as a folder's name, an id leads out", FileManager.default.fileExists(atPath: "\(home.folder)/naive/x"))
+            let printed = try await Command("printf", "%s", "a\u{1b}[31m").run().text
+            undefended("printed as it is, a name drives the terminal", printed.contains("\u{1b}"))
+            for name in ["..", "../x", "a/b", "-x", "", "ä", "a b", "a\u{1b}[31m", String(repeating: "a", count: 4096)] {
                 let finished = try await home.lunette("create", "--name=\(name)", image, "true", expecting: nil)
                 #expect(finished.code != 0, "\(name)")
                 #expect(!finished.errorText.contains("\u{1b}"), "an escape sequence reached the terminal")

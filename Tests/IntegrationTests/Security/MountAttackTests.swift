@@ -1,4 +1,5 @@
 import Foundation
+import LunetteSpec
 import LunetteTesting
 import Testing
 
@@ -21,6 +22,16 @@ struct MountAttackTests {
             #expect(
                 try await home.lunette("run", "--rm", "-u", "app", "-v", "data:/data", image, "/data/suid", "ids").text
                     == "1000 1000 1000 1000")
+            if home.user == nil {
+                // Where programs may gain privileges, one of the root gives them, and one of the volume still none.
+                try await home.lunette(
+                    "run", "-d", "--name", "c", "--security-opt", "no-new-privileges=false", "-v", "data:/data", image, "sh", "-c",
+                    "cp /data/suid /suid && chmod 4755 /suid && touch /ready; exec sleep 60")
+                try await eventually("the copy") { try await home.lunette("exec", "c", "ls", "/ready", expecting: nil).code == 0 }
+                let ids = try await home.lunette("exec", "-u", "app", "c", "/suid", "ids").text
+                undefended("a set-id file gives power where its mount isn't nosuid", ids == "1000 0 1000 1000", ids)
+                #expect(try await home.lunette("exec", "-u", "app", "c", "/data/suid", "ids").text == "1000 1000 1000 1000")
+            }
             let options = try await home.lunette("run", "--rm", "-v", "data:/data", image, "grep", " /data ", "/proc/self/mountinfo").text
             #expect(options.contains("nosuid") && options.contains("nodev"), "\(options)")
         }
@@ -30,6 +41,9 @@ struct MountAttackTests {
     @Test func idsEndWithTheRange() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
+            let file = "\(home.folder)/somebody's"
+            let isTaken = FileManager.default.createFile(atPath: file, contents: nil) && chown(file, 70000, 70000) == 0
+            undefended("outside the range 70000 is an id like any other", isTaken)
             let line =
                 "touch /tmp/f && ! chown 70000 /tmp/f 2>/dev/null && chown 65535 /tmp/f && stat -c %u /tmp/f && cat /proc/self/uid_map"
             let lines = try await home.lunette("run", "--rm", image, "sh", "-c", line).lines
@@ -62,7 +76,9 @@ struct MountAttackTests {
             #expect(!finished.text.contains("wrote") && !finished.text.contains("remounted"), "\(finished.text)")
             #expect(finished.text.contains("x"), "a volume stays writable")
             let writable = try await home.lunette("run", "--rm", "-v", "\(source):/host", image, "sh", "-c", line, expecting: nil)
-            for path in ["/x", "/host/x", "/host/below/x"] { #expect(writable.lines.contains("wrote \(path)"), "\(writable.text)") }
+            for path in ["/x", "/host/x", "/host/below/x"] {
+                undefended("\(path) is written where it isn't read-only", writable.lines.contains("wrote \(path)"), writable.text)
+            }
         }
     }
 
@@ -72,6 +88,11 @@ struct MountAttackTests {
             let image = try await home.load(.busybox)
             let source = "\(home.folder)/file"
             try "as it was, and longer than what is written\n".write(toFile: source, atomically: true, encoding: .utf8)
+            let copy = "\(home.folder)/copy"
+            try await Command.shell("cp \(source) \(copy) && chmod 666 \(copy)").run()
+            let open = try await home.attack("mapping", "/copy", options: ["--cap-add", "SYS_PTRACE", "-v", "\(copy):/copy"])
+            let written = try String(contentsOfFile: copy, encoding: .utf8)
+            undefended("memory is a way to write what is writable", written.hasPrefix("attacked") && open["mprotect"] == "ok", open)
             let hash = try await Command("sha256sum", source).run().text
             for path in ["/file", "/bin/busybox", "/proc/self/exe"] {
                 let answers = try await home.attack(
@@ -89,6 +110,7 @@ struct MountAttackTests {
 
     /// With CAP_SYS_ADMIN in its own user namespace: nothing that it mounts shows outside, nothing of the host is undone.
     @Test func mountsOfAPowerfulContainerStayInside() async throws {
+        try await releaseAgentOpensWithoutNamespaces()
         func releaseAgents() async throws -> String {
             try await Command.shell("for f in /sys/fs/cgroup/*/release_agent; do echo $f; cat $f; done; cat /proc/sys/kernel/core_pattern")
                 .run(expecting: nil).text
@@ -98,6 +120,8 @@ struct MountAttackTests {
             let image = try await home.load(.busybox)
             let source = "\(home.folder)/shared"
             try FileManager.default.createDirectory(atPath: source, withIntermediateDirectories: true)
+            let shows = try await NaiveRuntime.mountShowsOutside()
+            undefended("a mount shows outside a namespace that shares its changes", shows)
             let line = """
                 mkdir -p /data/m /tmp/cg; mount -t tmpfs none /data/m && touch /data/m/inside; mount -t tmpfs none /host && touch /host/inside
                 for c in memory cpu pids devices freezer; do
@@ -106,13 +130,13 @@ struct MountAttackTests {
                 done 2>/dev/null
                 umount /proc/sys 2>/dev/null; mount -o remount,rw /proc/sys 2>/dev/null; mount -t proc proc /tmp/cg 2>/dev/null
                 echo '|/x' > /proc/sys/kernel/core_pattern; echo '|/x' > /tmp/cg/sys/kernel/core_pattern; echo h > /tmp/cg/sysrq-trigger
-                sleep 60
+                echo tried everything; exec sleep 60
                 """
             try await home.lunette(
                 "run", "-d", "--name", "c", "--cap-add", "SYS_ADMIN", "-v", "data:/data", "-v", "\(source):/host", image, "sh", "-c", line)
-            try await eventually("the mounts") {
-                try await home.lunette("exec", "c", "ls", "/host", expecting: nil).text.contains("inside")
-            }
+            // Its last word: only then there is something to judge.
+            try await eventually("the attacker is through") { try await home.lunette("logs", "c").text.contains("tried everything") }
+            #expect(try await home.lunette("exec", "c", "ls", "/host").text.contains("inside"))
             let mounts = try String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)
             #expect(!mounts.contains(home.folder), "a mount of the container's shows on the host")
             #expect(try FileManager.default.contentsOfDirectory(atPath: source) == [])
@@ -123,6 +147,23 @@ struct MountAttackTests {
             #expect(degraded.contains { $0.contains("CAP_SYS_ADMIN") }, "\(degraded)")
         }
         #expect(try await releaseAgents() == before)
+    }
+
+    /// CVE-2022-0492's ground: with CAP_SYS_ADMIN and neither a user nor a cgroup namespace, the host's release agent opens. Nothing is written.
+    private func releaseAgentOpensWithoutNamespaces() async throws {
+        guard FileManager.default.fileExists(atPath: "/sys/fs/cgroup/memory/release_agent") else { return }
+        try await withBundle { bundle in
+            let all: Value = ["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]
+            let line = "/bin/busybox mount -t cgroup -o memory none /mnt && /probe write=/mnt/release_agent"
+            bundle.change([
+                "process": [
+                    "args": ["/bin/sh", "-c", .string(line)], "capabilities": ["bounding": all, "effective": all, "permitted": all],
+                ]
+            ])
+            let said = try await bundle.run(expecting: nil)
+            undefended(
+                "the host's release agent opens for writing", said.text == "write./mnt/release_agent ok", "\(said.text) \(said.errorText)")
+        }
     }
 
     @Test func stateIsItsOwnersAlone() async throws {

@@ -20,7 +20,7 @@ struct PathRaceTests {
         let probe = try await CProbe.race.path()
         let naive = try await Command([probe, "beat"] + words + ["\(rounds ?? 50)", "30"]).run(timeout: .seconds(60))
         let beaten = ProbeAnswers(naive)["beaten"].flatMap { Int($0) } ?? 0
-        #expect(beaten > 0, "the racer never beat the naive \(words): \(naive.text)")
+        undefended("a racer beats whoever looks first and uses the name then", beaten > 0, "\(words): \(naive.text)")
         print("  race \(words[0]): \(naive.lines.joined(separator: ", "))")
     }
 

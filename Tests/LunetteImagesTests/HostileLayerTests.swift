@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LunetteImages
 import LunetteSpec
 import LunetteTesting
@@ -8,7 +9,7 @@ import Testing
 @Suite("hostile layers") struct HostileLayerTests {
     /// Builds a tar, tries to load it as an image and gives the error.
     private func refusal(
-        _ code: ErrorCode = .denied, limits: UnpackLimits = UnpackLimits(), _ fill: (inout TarBuilder, String) -> Void
+        _ code: ErrorCode = .denied, limits: UnpackLimits = UnpackLimits(), of fill: NaiveUnpacker.Fill
     ) async throws -> LunetteError {
         try await withWorkspace { workspace in
             let canary = try Canary()
@@ -28,13 +29,22 @@ import Testing
     }
 
     @Test("a name with .. is refused", .requires(.root)) func traversal() async throws {
-        let error = try await refusal { tar, _ in tar.add("a/../../x", Array("x".utf8)) }
+        let climb: NaiveUnpacker.Fill = { tar, _ in tar.add("a/../../x", Array("x".utf8)) }
+        let led = try await NaiveUnpacker.led(climb) { _, root in FileManager.default.fileExists(atPath: "\(root)/../x") }
+        undefended("tar(1) writes beside the layer", led)
+        let error = try await refusal(of: climb)
         #expect(error.message.contains("entry \"a/../../x\""))
         _ = try await refusal { tar, _ in tar.folder("..") }
         _ = try await refusal { tar, _ in tar.link("x/..", to: "/") }
     }
 
     @Test("an absolute name means the layer's own root", .requires(.root)) func absolute() async throws {
+        let led = try await NaiveUnpacker.led { tar, canary in
+            tar.add(canary, Array("mine".utf8))
+        } _: { canary, _ in
+            !canary.isUntouched
+        }
+        undefended("tar(1) writes where the name says", led)
         try await withWorkspace { workspace in
             let canary = try Canary()
             defer { canary.remove() }
@@ -47,14 +57,13 @@ import Testing
     }
 
     @Test("nothing is written through a link that leads out", .requires(.root)) func linkWriteThrough() async throws {
-        let error = try await refusal { tar, canary in
-            tar.link("out", to: (canary as NSString).deletingLastPathComponent)
-            tar.add("out/canary", Array("x".utf8))
-        }
-        #expect(error.message.contains("behind a link that leads out"))
-        _ = try await refusal { tar, canary in
-            tar.link("out", to: "../../../../../../../../../../.." + (canary as NSString).deletingLastPathComponent)
-            tar.add("out/canary", Array("x".utf8))
+        for climb in ["", "../../../../../../../../../../.."] {
+            let fill: NaiveUnpacker.Fill = { tar, canary in
+                tar.link("out", to: climb + (canary as NSString).deletingLastPathComponent)
+                tar.add("out/canary", Array("x".utf8))
+            }
+            undefended("tar(1) writes through the link", try await NaiveUnpacker.led(fill) { canary, _ in !canary.isUntouched })
+            #expect(try await refusal(of: fill).message.contains("behind a link that leads out"))
         }
         _ = try await refusal { tar, _ in
             tar.link("a", to: "b")
@@ -88,7 +97,12 @@ import Testing
 
     @Test("hard links stay inside", .requires(.root)) func hardLinks() async throws {
         _ = try await refusal { tar, _ in tar.hardLink("x", to: "../../etc/shadow") }
-        _ = try await refusal { tar, canary in tar.hardLink("x", to: canary) }
+        let stolen: NaiveUnpacker.Fill = { tar, canary in tar.hardLink("x", to: canary) }
+        let led = try await NaiveUnpacker.led(stolen) { canary, root in
+            FileManager.default.contents(atPath: "\(root)/x") == Data(canary.secret.utf8)
+        }
+        undefended("tar(1) links the host's file into the layer", led)
+        _ = try await refusal(of: stolen)
         _ = try await refusal { tar, _ in
             tar.link("etc", to: "/etc")
             tar.hardLink("x", to: "etc/shadow")
@@ -123,6 +137,9 @@ import Testing
     @Test("whiteouts of no name are refused", .requires(.root), arguments: [".wh.", ".wh..", ".wh...", "d/.wh.."])
     func oddWhiteouts(_ name: String) async throws {
         // `.wh...` hides "..": its name is two dots.
+        let (folder, last) = ((name as NSString).deletingLastPathComponent, (name as NSString).lastPathComponent)
+        let hidden = URL(filePath: "/store/layer/\(folder)/\(last.dropFirst(4))").standardized.path
+        undefended("whoever removes what the name says removes the folder", "/store/layer/\(folder)/".hasPrefix("\(hidden)/"), hidden)
         _ = try await refusal { tar, _ in
             tar.folder("d")
             tar.add(name)
@@ -130,6 +147,12 @@ import Testing
     }
 
     @Test("a whiteout through a link that leads out is refused", .requires(.root)) func whiteoutThroughLink() async throws {
+        let led = try await NaiveUnpacker.led { tar, canary in
+            tar.link("out", to: (canary as NSString).deletingLastPathComponent)
+        } _: { canary, root in
+            unlink("\(root)/out/canary") == 0 && !canary.isUntouched
+        }
+        undefended("whoever removes what the name says removes the host's file", led)
         _ = try await refusal { tar, canary in
             tar.link("out", to: (canary as NSString).deletingLastPathComponent)
             tar.add("out/.wh.canary")
@@ -145,6 +168,11 @@ import Testing
         "overlay's own attributes are refused", .requires(.root),
         arguments: ["trusted.overlay.redirect", "trusted.overlay.opaque", "user.overlay.opaque"])
     func overlayAttributes(_ name: String) async throws {
+        let isRedirect = name.hasSuffix("redirect")
+        let options = isRedirect ? ",redirect_dir=on" : name.hasPrefix("user") ? ",userxattr" : ""
+        let write = "python3 -c 'import os; os.setxattr(\"d\", \"\(name)\", b\"\(isRedirect ? "/other" : "y")\")'"
+        let seen = try await NaiveUnpacker.merged(write, options: options)
+        undefended("overlay obeys a layer's attribute", seen == (isRedirect ? ["elsewhere"] : []), seen)
         let error = try await refusal { tar, _ in
             tar.add("d") {
                 $0.type = "5"
@@ -155,8 +183,14 @@ import Testing
     }
 
     @Test("the device 0:0 and ids beyond the range are refused", .requires(.root)) func oddEntries() async throws {
+        undefended("overlay takes the device for a whiteout", try await NaiveUnpacker.merged("mknod d/low c 0 0") == [])
         _ = try await refusal { tar, _ in tar.add("x") { $0.type = "3" } }
-        let error = try await refusal { tar, _ in tar.add("x") { $0.uid = 65536 } }
+        let foreign: NaiveUnpacker.Fill = { tar, _ in tar.add("x") { $0.uid = 65536 } }
+        let led = try await NaiveUnpacker.led(foreign) { _, root in
+            (try? FileManager.default.attributesOfItem(atPath: "\(root)/x")[.ownerAccountID] as? Int) == 65536
+        }
+        undefended("tar(1) gives the file to somebody else", led)
+        let error = try await refusal(of: foreign)
         #expect(error.message.contains("65536:0"))
         #expect(error.hint?.contains("65536 ids") == true)
         _ = try await refusal { tar, _ in tar.add("x") { $0.gid = 4_294_967_295 } }
@@ -165,7 +199,10 @@ import Testing
     @Test("bombs end at the limits", .requires(.root)) func bombs() async throws {
         var few = UnpackLimits()
         few.entries = 10
-        _ = try await refusal(.resourceExhausted, limits: few) { tar, _ in for index in 0..<11 { tar.add("f\(index)") } }
+        let many: NaiveUnpacker.Fill = { tar, _ in for index in 0..<11 { tar.add("f\(index)") } }
+        let led = try await NaiveUnpacker.led(many) { _, root in FileManager.default.fileExists(atPath: "\(root)/f10") }
+        undefended("tar(1) counts nothing", led)
+        _ = try await refusal(.resourceExhausted, limits: few, of: many)
         var small = UnpackLimits()
         small.bytes = 1 << 20
         _ = try await refusal(.resourceExhausted, limits: small) { tar, _ in tar.add("x", [UInt8](repeating: 0, count: 2 << 20)) }

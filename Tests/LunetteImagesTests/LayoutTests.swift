@@ -26,7 +26,17 @@ import Testing
         }
     }
 
+    /// What readers make of a document that look at one thing each: a field, another field, what was announced.
+    private static func kinds(of document: Value, announced: MediaType) -> Set<MediaType> {
+        [
+            document["manifests"] != nil ? .imageIndex : .imageManifest, document["layers"] != nil ? .imageManifest : .imageIndex,
+            announced,
+        ]
+    }
+
     @Test("a document that is both manifest and index is refused", .requires(.root)) func ambiguous() async throws {
+        let both: Value = ["mediaType": .string(MediaType.imageManifest.rawValue), "layers": [], "manifests": []]
+        undefended("readers of one field each disagree", Self.kinds(of: both, announced: .imageManifest).count == 2)
         _ = try await refusal(.invalidArgument) { layout in
             let manifest = try layout.image([layer()])
             var value = try JSON.decode(
@@ -38,6 +48,8 @@ import Testing
     }
 
     @Test("a media type that isn't the announced one is refused", .requires(.root)) func mediaType() async throws {
+        let plain: Value = ["mediaType": .string(MediaType.imageManifest.rawValue), "layers": []]
+        undefended("readers of one field each disagree", Self.kinds(of: plain, announced: .imageIndex).count == 2)
         _ = try await refusal(.invalidArgument) { layout in
             var manifest = try layout.image([layer()])
             manifest.mediaType = .imageIndex
@@ -51,6 +63,13 @@ import Testing
     func oddDigests(_ digest: String) async throws {
         _ = try await refusal(.invalidArgument) { layout in
             try layout.image([layer()])
+            // Where whoever makes a path of the digest finds it: below the workspace at most.
+            let path = "\(layout.folder)/blobs/\(digest.replacingOccurrences(of: ":", with: "/"))"
+            let place = URL(filePath: path).standardized
+            #expect(place.path.hasPrefix((layout.folder as NSString).deletingLastPathComponent))
+            try FileManager.default.createDirectory(at: place.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try Data("bad".utf8).write(to: place)
+            undefended("as a path, the digest leads to a file", FileManager.default.contents(atPath: path) == Data("bad".utf8))
             let index = """
                 {"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"\(digest)","size":3}]}
                 """
@@ -61,21 +80,24 @@ import Testing
     @Test("a size that is too small or too large is refused", .requires(.root), arguments: [-1, 1] as [Int64]) func sizes(
         _ change: Int64
     ) async throws {
+        undefended("tar(1) takes the layer unmeasured", try await NaiveUnpacker.takes(layer()))
         let error = try await refusal(.io) { layout in try layout.image([layer()]) { $0.layers[0].size += change } }
         #expect(error.message.contains("descriptor"))
     }
 
     @Test("a layer with other content than its digest says is refused", .requires(.root)) func content() async throws {
+        var bytes = layer()
+        bytes[512] ^= 1
+        undefended("tar(1) takes other content", try await NaiveUnpacker.takes(bytes))
         let error = try await refusal(.io) { layout in
             try layout.image([layer()])
-            var bytes = layer()
-            bytes[512] ^= 1
             try layout.write("blobs/sha256/\(Digest.of(layer()).hex)", bytes)
         }
         #expect(error.message.contains("it hashes to"))
     }
 
     @Test("a right layer with a wrong diff id is refused before commit", .requires(.root)) func diffID() async throws {
+        undefended("tar(1) asks for no diff id", try await NaiveUnpacker.takes(layer()))
         let error = try await refusal(.io) { layout in try layout.image([layer()], diffIDs: [Digest.of([1, 2, 3])]) }
         #expect(error.message.contains("diff") || error.message.contains("config says"))
         _ = try await refusal(.invalidArgument) { layout in try layout.image([layer()], diffIDs: []) }
@@ -88,6 +110,8 @@ import Testing
         tar.add("x", random)
         let packed = try await Command(["/bin/bash", "-c", "\(tool) -qc"]).withInput(tar.finished).run().stdout
         let cut = Array(packed.dropLast(5000))
+        let started = try await Command(["/bin/bash", "-c", "\(tool) -dqc"]).withInput(cut).run(expecting: nil).stdout
+        undefended("whoever asks for no exit code takes what there is", try await NaiveUnpacker.takes(Array(started)))
         _ = try await refusal(.io) { layout in
             try layout.image([layer()], diffIDs: [Digest.of(tar.finished)]) { manifest in
                 manifest.layers = [try! layout.blob(cut, tool == "gzip" ? .layerTarGzip : .layerTarZstd)]

@@ -32,6 +32,10 @@ import Testing
             try root.openDirectory("run").put("file", "inside")
             #expect(symlink("/run", "\(directory.label)/root/absolute") == 0)
             #expect(symlink("../secret", "\(directory.label)/root/up") == 0)
+            for path in ["up", "../secret"] {
+                let read = try await Command("cat", "\(root.label)/\(path)").run(expecting: nil).text
+                undefended("by its name it is the host's", read == "host", path)
+            }
             #expect(throws: SystemCallError.self) { try root.open("up") }
             #expect(throws: SystemCallError.self) { try root.open("absolute/file") }
             #expect(throws: SystemCallError.self) { try root.open("../secret") }
@@ -107,7 +111,9 @@ import Testing
         }
     }
 
-    @Test func sealedMemoryCannotBeWritten() throws {
+    @Test func sealedMemoryCannotBeWritten() async throws {
+        let plain = try await Command("python3", "-c", "import os; print(os.write(os.memfd_create('plain'), b'x'))").run().text
+        undefended("memory without seals is written", plain == "1", plain)
         let memory = try SealedMemory.make("test", Array("sealed".utf8))
         #expect(throws: SystemCallError.self) { try memory.writeAll(Array("x".utf8)) }
         #expect(try memory.readAll(limit: 100) == Array("sealed".utf8))

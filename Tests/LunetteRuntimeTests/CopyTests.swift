@@ -75,6 +75,11 @@ import Testing
                     ]),
                     container: fixture.request("c1", ["x"]).spec, image: ImageProcessConfig()))
             #expect(try await exec.exit().code == 0)
+            let upper = "\(fixture.folder)/r/containers/c1/upper"
+            for path in ["\(upper)/escape/canary", "\(upper)/up"] {
+                let read = try await Command("cat", path).run(expecting: nil).text
+                undefended("read by its name in the upper layer, the link leads to the host's file", read == "untouched", path)
+            }
             try put("\(host)/evil", "evil")
             await #expect(throws: LunetteError.self) {
                 try await fixture.runtime.copyIn(
@@ -123,6 +128,11 @@ import Testing
                         "sh", "-c",
                         "mkdir /race /a; ln -s \(host)/secret /b; touch /ready; while true; do rm -rf /race; ln -s \(host)/secret /race; rm /race; mkdir /race; done",
                     ]), container: fixture.request("c1", ["x"]).spec, image: ImageProcessConfig()))
+            // Whoever reads by name beside it is led to the secret some time.
+            let line =
+                "for i in $(seq 100000); do if [ \"$(<'\(fixture.folder)/r/containers/c1/upper/race/file')\" = secret ]; then echo led; break; fi; done"
+            let naive = try await Command(["bash", "-c", line]).run(expecting: nil).text
+            undefended("the racer leads a reader astray", naive == "led", naive)
             for _ in 0..<300 {
                 // Each may fail or work, inside.
                 try? await fixture.runtime.copyIn(
@@ -155,6 +165,8 @@ import Testing
             #expect(try volume.status("link")?.kind == .symbolicLink)
             let itself = try #require(try Directory(fixture.folder).status("volume"))
             #expect(itself.uid == 7 && itself.gid == 8 && itself.permissions == 0o2775)
+            let copied = try await Command("ls", "\(fixture.layer)/var/outside/").run().lines
+            undefended("a copy by name takes what lies outside", copied.contains("volume"), copied)
             #expect(try await !fixture.runtime.copyUp(layers: [fixture.layer], from: "/var/outside", to: volume.label))
             #expect(try await !fixture.runtime.copyUp(layers: [fixture.layer], from: "/nothing", to: volume.label))
         }

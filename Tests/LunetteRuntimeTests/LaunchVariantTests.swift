@@ -88,6 +88,8 @@ import Testing
         try await RuntimeFixture.with { fixture in
             let strays = (0..<40).map { _ in open("/etc", O_RDONLY | O_DIRECTORY) }
             defer { for stray in strays { close(stray) } }
+            let plain = try await Command("bash", "-c", "exec 7</etc 8</etc; ls -l /proc/self/fd | grep -c etc").run().text
+            undefended("a program that is started as it is finds what was left open", plain == "2", plain)
             let (output, _) = try await fixture.run("ls -l /proc/self/fd /proc/1/fd 2>/dev/null | grep -c etc")
             #expect(output == "0\n")
             let (numbers, _) = try await fixture.run("cd /proc/self/fd; echo *")

@@ -119,6 +119,9 @@ import Testing
             let failure = await #expect(throws: LunetteError.self) { try await fixture.runtime.create(fixture.request(id, ["true"])) }
             #expect(failure?.code == .invalidArgument)
             #expect(await !fixture.runtime.reap(id: id, ReapOptions(storage: true)).isClean)
+            let state = try Directory(making: "\(fixture.folder)/naive/containers")
+            let isOutside = mkdir("\(state.label)/../x", 0o755) == 0 && rmdir("\(fixture.folder)/naive/x") == 0
+            undefended("as a folder's name, an id leads out", isOutside)
         }
     }
 

@@ -192,6 +192,8 @@ struct ShimExecTests {
 
     @Test func theHelperCantBeOpenedFromInside() throws {
         let harness = try ShimHarness()
+        mkdir("\(harness.store)/layer/shim", 0o755)
+        try FileManager.default.copyItem(atPath: "/bin/busybox", toPath: "\(harness.store)/layer/shim/sleep")
         // What exe points to can be read by whoever could open the process's descriptors; afterwards it is the program's own.
         let watch = "while true; do for p in /proc/[0-9]*; do case $(readlink $p/exe) in *shim*) touch /opened; esac; done; done"
         try harness.spawn(harness.plan(["sh", "-c", watch]))
@@ -202,6 +204,12 @@ struct ShimExecTests {
             _ = try harness.next(LNT_MSG_EXEC_EXITED)
         }
         #expect(access("\(harness.store)/upper/opened", F_OK) != 0)
+        // A program like any other that only has the name is seen.
+        for _ in 0..<20 where access("\(harness.store)/upper/opened", F_OK) != 0 {
+            _ = try exec(harness, process(["/shim/sleep", "0.1"]))
+            _ = try harness.next(LNT_MSG_EXEC_EXITED)
+        }
+        undefended("a plain program that joins is opened", access("\(harness.store)/upper/opened", F_OK) == 0)
         try end(harness)
     }
 }

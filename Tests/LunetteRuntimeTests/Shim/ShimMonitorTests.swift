@@ -233,7 +233,8 @@ struct ShimMonitorTests {
         _ = try harness.exited()
     }
 
-    @Test func killingTheShimAtTheGateLeavesNothing() throws {
+    @Test func killingTheShimAtTheGateLeavesNothing() async throws {
+        undefended("a child outlives its killed parent", try await NaiveRuntime.childOutlivesItsParent())
         for initProcess in [true, false] {
             let harness = try ShimHarness()
             try harness.spawn(harness.plan(["sleep", "1000"], monitor: MonitorPlan(initProcess: initProcess)))
@@ -245,7 +246,8 @@ struct ShimMonitorTests {
     }
 
     /// Attack 89: whatever a shim was doing when it was killed, no stage of it waits for ever.
-    @Test func killingTheShimAnywhereInItsLaunchLeavesNothing() throws {
+    @Test func killingTheShimAnywhereInItsLaunchLeavesNothing() async throws {
+        undefended("a child outlives its killed parent", try await NaiveRuntime.childOutlivesItsParent())
         for round in 0..<60 {
             let harness = try ShimHarness()
             harness.name = "killed-\(UInt64.random(in: 0...UInt64.max))"
@@ -281,6 +283,14 @@ struct ShimMonitorTests {
 
     @Test(arguments: ["0", "bob"])
     func killingTheShimEndsTheContainer(_ user: String) throws {
+        let policy = try ShimHarness()
+        try policy.spawn(policy.plan(["sleep", "1000"], user: user, monitor: MonitorPlan(shimDeath: .goOn)))
+        try policy.start()
+        let other = try policy.decode(try policy.next(LNT_MSG_STARTED), as: lnt_state.self)
+        kill(other.shim_pid, SIGKILL)
+        _ = try policy.next(LNT_MSG_EXITED)
+        undefended("by another policy it goes on", isAlive(other.init_pid))
+        kill(other.init_pid, SIGKILL)
         for initProcess in [true, false] {
             let harness = try ShimHarness()
             try harness.spawn(harness.plan(["sleep", "1000"], user: user, monitor: MonitorPlan(initProcess: initProcess)))

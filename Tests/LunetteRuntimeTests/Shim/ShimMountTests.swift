@@ -14,7 +14,9 @@ struct ShimMountTests {
         steps.insert(contentsOf: initial, at: pivot)
     }
 
-    @Test func nothingShowsInTheHostsMountTable() throws {
+    @Test func nothingShowsInTheHostsMountTable() async throws {
+        let shows = try await NaiveRuntime.mountShowsOutside()
+        undefended("a mount shows outside a namespace that shares its changes", shows)
         let harness = try ShimHarness()
         try harness.spawn(harness.plan(["sleep", "100"]))
         _ = try harness.created()
@@ -94,7 +96,9 @@ struct ShimMountTests {
         #expect(access(harness.store + "/layer/made", F_OK) == 0)
     }
 
-    @Test func aTmpfsMountedInsideDoesntAppearOnTheHost() throws {
+    @Test func aTmpfsMountedInsideDoesntAppearOnTheHost() async throws {
+        let shows = try await NaiveRuntime.mountShowsOutside()
+        undefended("a mount shows outside a namespace that shares its changes", shows)
         let harness = try ShimHarness()
         mkdir(harness.folder + "/shared", 0o755)
         let plan = harness.plan(
@@ -114,16 +118,24 @@ struct ShimMountTests {
     @Test func aDeviceNodeInALayerDoesntOpen() throws {
         let harness = try ShimHarness()
         mknod(harness.store + "/layer/zero", S_IFCHR | 0o666, 1 << 8 | 5)
+        let plain = open(harness.store + "/layer/zero", O_RDONLY | O_CLOEXEC)
+        undefended("by its name in the store the node opens", plain >= 0)
+        close(plain)
         let outcome = try harness.run("head -c 1 /zero", user: "0", userNamespace: false)
         #expect(outcome.stderr.contains("Permission denied"))
     }
 
-    @Test(arguments: ["/host-target", "../../../../host-target", "/proc/1/root/host-target"])
+    @Test(arguments: ["/host-target", "../../../../../../../../host-target", "/proc/1/root/host-target"])
     func aDevThatIsASymlinkStaysInTheRoot(link: String) throws {
         let harness = try ShimHarness()
         let outside = harness.folder + "/host-target"
         mkdir(outside, 0o755)
         symlink(link.replacingOccurrences(of: "host-target", with: String(outside.dropFirst())), harness.store + "/layer/dev")
+        // Pid 1 of the machine may not let itself be looked into.
+        if !link.hasPrefix("/proc") || access("/proc/1/root/tmp", F_OK) == 0 {
+            let isMade = mkdir(harness.store + "/layer/dev/made", 0o755) == 0 && rmdir(outside + "/made") == 0
+            undefended("a mount point that is made by name lies on the host", isMade, link)
+        }
         try harness.spawn(harness.plan(["true"]))
         let failure = try harness.failure()
         #expect(failure.step == .mount && failure.path == "/dev")
@@ -135,6 +147,8 @@ struct ShimMountTests {
         let harness = try ShimHarness()
         mkdir(harness.store + "/layer/elsewhere", 0o755)
         symlink("elsewhere", harness.store + "/layer/\(name)")
+        let isMade = mkdir(harness.store + "/layer/\(name)/made", 0o755) == 0 && rmdir(harness.store + "/layer/elsewhere/made") == 0
+        undefended("a mount point that is made by name lies elsewhere", isMade)
         try harness.spawn(harness.plan(["true"]))
         let failure = try harness.failure()
         #expect(failure.step == .mount && failure.errno == ELOOP && failure.path == "/\(name)")
@@ -161,6 +175,8 @@ struct ShimMountTests {
         let before = try String(contentsOfFile: "/proc/sys/kernel/core_pattern", encoding: .utf8)
         mkdir(harness.store + "/layer/dev", 0o755)
         symlink("/proc/sys/kernel/core_pattern", harness.store + "/layer/dev/null")
+        let opened = NaiveRuntime.opens(harness.store + "/layer/dev/null", leadingTo: "/proc/sys/kernel/core_pattern")
+        undefended("whoever opens this null device by name has the setting open", opened)
         let plan = harness.plan(
             ["sh", "-c", "echo pwned > /proc/kcore; true"],
             steps: { steps in

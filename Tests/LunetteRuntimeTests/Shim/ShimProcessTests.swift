@@ -37,19 +37,23 @@ struct ShimProcessTests {
         #expect(failure.path.hasPrefix(user) || user.hasSuffix(failure.path))
     }
 
-    @Test func aPasswdFileThatIsAFifoIsNeverOpened() throws {
+    @Test func aPasswdFileThatIsAFifoIsNeverOpened() async throws {
         let harness = try ShimHarness()
         unlink("\(harness.store)/layer/etc/passwd")
         mkfifo("\(harness.store)/layer/etc/passwd", 0o666)
+        let plain = try await Command("timeout", "0.2", "cat", "\(harness.store)/layer/etc/passwd").run(expecting: nil)
+        undefended("a plain open of the FIFO waits for ever", plain.code == 124, plain.code)
         try harness.spawn(harness.plan(["true"], user: "bob"))
         let failure = try harness.failure()
         #expect(failure.step == .user)
         #expect(failure.path == "/etc/passwd")
     }
 
-    @Test func aHugePasswdFileIsGivenUp() throws {
+    @Test func aHugePasswdFileIsGivenUp() async throws {
         let harness = try ShimHarness()
         truncate("\(harness.store)/layer/etc/passwd", 10 << 30)
+        let read = try await Command("head", "-c", "100000000", "\(harness.store)/layer/etc/passwd").run().stdout.count
+        undefended("a plain read of the file has no end in sight", read == 100_000_000, read)
         try harness.spawn(harness.plan(["true"], user: "zoe"))
         #expect(try harness.failure().errno == EFBIG)
     }
@@ -78,11 +82,14 @@ struct ShimProcessTests {
         let harness = try ShimHarness()
         let plan = harness.plan([
             "sh", "-c",
-            "grep CapEff /proc/1/status; ls /proc/1/fd 2>&1; readlink /proc/1/exe 2>&1; cat /proc/1/environ 2>&1 | head -1; true",
+            // The last are of a program like any other.
+            "grep CapEff /proc/1/status; ls /proc/1/fd 2>&1; readlink /proc/1/exe 2>&1; cat /proc/1/environ 2>&1 | head -1; "
+                + "sleep 5 & ls /proc/$!/fd >/dev/null && readlink /proc/$!/exe && cat /proc/$!/environ >/dev/null && echo looked into; true",
         ]) {
             $0.capabilities = CapabilityPlan(bounding: 0x1ff_ffff_ffff)
         }
         let outcome = try harness.run(plan)
+        undefended("a plain process is looked into", outcome.stdout.contains("busybox\nlooked into\n"), outcome.stdout)
         #expect(outcome.stdout.contains("CapEff:\t0000000000000020"))
         #expect(outcome.stdout.components(separatedBy: "Permission denied").count >= 3, "\(outcome.stdout)")
     }
@@ -134,8 +141,11 @@ struct ShimProcessTests {
     }
 
     @Test(arguments: (3...12).map { "/proc/self/fd/\($0)" } + ["/proc/1/cwd", "/proc/self/root"])
-    func aWorkingDirectoryThatLeadsOutIsRefused(path: String) throws {
+    func aWorkingDirectoryThatLeadsOutIsRefused(path: String) async throws {
         let harness = try ShimHarness()
+        try Data("outside".utf8).write(to: URL(fileURLWithPath: "\(harness.folder)/note"))
+        let read = try await NaiveRuntime.enterLeaked(harness.folder, reading: "note", root: "\(harness.store)/layer")
+        undefended("a folder that was left open is entered", read == Data("outside".utf8))
         try harness.spawn(harness.plan(["pwd"]) { $0.workingDirectory = path })
         #expect(try harness.failure().step == .workingDirectory)
     }
@@ -168,6 +178,7 @@ struct ShimProcessTests {
         let harness = try ShimHarness()
         let before = try Data(contentsOf: URL(fileURLWithPath: ShimHarness.program))
         try harness.write("#!/proc/self/exe\n", "bin/evil", mode: 0o755)
+        undefended("whoever reached the file could write it", access(ShimHarness.program, W_OK) == 0)
         _ = try? harness.run(harness.plan(["/bin/evil"]))
         #expect(try Data(contentsOf: URL(fileURLWithPath: ShimHarness.program)) == before)
     }

@@ -85,7 +85,8 @@ struct ShimSeccompTests {
         #expect(try await run(profile(""), "i386", "20").stdout == "20 killed 31\n")
         #expect(try await run(profile(#""SCMP_ARCH_X86_64""#), "i386", "20").stdout == "20 killed 31\n")
         let both = #""SCMP_ARCH_X86_64","SCMP_ARCH_X86""#
-        #expect(try await run(profile(both), "i386", "20").stdout.hasPrefix("20 value "))
+        let listed = try await run(profile(both), "i386", "20").stdout
+        undefended("where it is listed it runs", listed.hasPrefix("20 value "), listed)
         #expect(try await run(profile(both), "i386", "24").stdout == "24 errno 66\n", "getuid, by i386's number")
         #expect(try await run(profile(both), "call", "102").stdout == "102 errno 66\n")
     }

@@ -49,15 +49,14 @@ public enum NaiveRuntime {
         try await Command(["tar", "-xPf", "-", "-C", "\(folder)/root"], input: Data(tar)).run(expecting: nil)
     }
 
-    /// Whether a process goes on when the one that started it is killed.
+    /// Whether a process goes on when the one that started it is killed: it says so, having seen its parent gone.
     public static func childOutlivesItsParent() async throws -> Bool {
-        let parent = try Command("sh", "-c", "sleep 60 & echo $!; wait").start()
-        try await parent.says("\n")
-        guard let child = pid_t(parent.text.trimmingCharacters(in: .whitespacesAndNewlines)) else { return false }
+        let line = "(while kill -0 $$ 2>/dev/null; do sleep 0.02; done; echo outlived) & echo up; wait"
+        let parent = try Command("bash", "-c", line).start()
+        try await parent.says("up")
         parent.signal(SIGKILL)
         _ = try await parent.wait()
-        let lives = kill(child, 0) == 0
-        kill(child, SIGKILL)
-        return lives
+        do { try await eventually("the child's word", within: .seconds(5)) { parent.text.contains("outlived") } } catch { return false }
+        return true
     }
 }

@@ -10,44 +10,38 @@ struct LaunchAttackTests {
         let shim = URL(filePath: LunetteHome.binary).deletingLastPathComponent().appending(path: "lunette-shim").path
         let hashes = try await Command("sha256sum", LunetteHome.binary, shim).run().text
         try await withLunette { home in
-            let image = try await home.load(.busybox)
-            let probe = try await CProbe.attack.path()
+            // A program like any other that only has our name: what is looked for is found.
+            let decoy = "for i = 1, 30 do c:exec { 'sh', '-c', 'exec 9</tmp; /lunette-decoy/sleep 0.02' } end"
+            let seen = try await watching(home, while: decoy)
+            for word in ["FOLDER", "TRACED"] { undefended("\(word) of a program without defences", seen.contains(word), seen) }
             // Told to run its own interpreter, the joining process becomes one of the container's: it may be traced then, but not changed.
-            // The last is a program like any other that only has our name: what is looked for is found there.
-            for (name, words) in [
-                ("true", ["WRITABLE", "FOLDER", "TRACED"]), ("/evil", ["WRITABLE", "FOLDER"]), ("/lunette-decoy/sleep", []),
-            ] {
-                try await home.lunette(
-                    "run", "-d", "--name", "c", "--cap-add", "SYS_PTRACE", "-v", "\(probe):/attack:ro", image, "/attack", "watch", "300")
-                try await home.lunette(
-                    "exec", "c", "sh", "-c",
-                    "printf '#!/proc/self/exe\\n' > /evil && chmod 755 /evil; mkdir /lunette-decoy && cp /bin/busybox /lunette-decoy/sleep")
-                if name == "/lunette-decoy/sleep" {
-                    try await home.lunette("exec", "c", "sh", "-c", "exec 9</tmp; for i in $(seq 50); do /lunette-decoy/sleep 0.02; done")
-                    try await home.lunette("exec", "c", "touch", "/tmp/stop")
-                    try await home.lunette("wait", "c", expecting: nil)
-                    let log = try await home.lunette("logs", "c").text
-                    for word in ["FOLDER", "TRACED"] {
-                        undefended("\(word) of a joining program without defences", log.contains(word), log)
-                    }
-                    continue
-                }
-                // Every one is over when the script is: the watcher had each before its eyes, however slow the machine.
-                let rounds = """
-                    local c = require('lunette').container.get('c')
-                    for i = 1, 150 do pcall(c.exec, c, { '\(name)' }) end
-                    c:exec { 'touch', '/tmp/stop' }
-                    """
-                try await home.script(rounds, timeout: .seconds(240))
-                try await home.lunette("wait", "c", expecting: nil)
-                let log = try await home.lunette("logs", "c").text
+            for (name, words) in [("true", ["WRITABLE", "FOLDER", "TRACED"]), ("/evil", ["WRITABLE", "FOLDER"])] {
+                let log = try await watching(home, while: "for i = 1, 150 do pcall(c.exec, c, { '\(name)' }) end")
                 let watched = LunetteHome.answers(log.components(separatedBy: "\n"))["watched"].flatMap { Int($0) }
                 #expect((watched ?? 0) > 20, "processes that it saw come by: \(log.suffix(100))")
                 for word in words { #expect(!log.contains(word), "\(log.prefix(400))") }
-                try await home.lunette("rm", "-f", "c")
             }
         }
         #expect(try await Command("sha256sum", LunetteHome.binary, shim).run().text == hashes)
+    }
+
+    /// What a container tells that looks at every process which joins it.
+    /// - Parameter joining: Lua that makes them join, on the container `c`.
+    private func watching(_ home: LunetteHome, while joining: String) async throws -> String {
+        let image = try await home.load(.busybox)
+        let probe = try await CProbe.attack.path()
+        try await home.lunette(
+            "run", "-d", "--name", "c", "--cap-add", "SYS_PTRACE", "-v", "\(probe):/attack:ro", image, "/attack", "watch", "300")
+        try await home.lunette(
+            "exec", "c", "sh", "-c",
+            "printf '#!/proc/self/exe\\n' > /evil && chmod 755 /evil; mkdir /lunette-decoy && cp /bin/busybox /lunette-decoy/sleep")
+        // Every one is over when the script is: the watcher had each before its eyes, however slow the machine.
+        let rounds = "local c = require('lunette').container.get('c')\n\(joining)\nc:exec { 'touch', '/tmp/stop' }"
+        try await home.script(rounds, timeout: .seconds(240))
+        try await home.lunette("wait", "c", expecting: nil)
+        let log = try await home.lunette("logs", "c").text
+        try await home.lunette("rm", "-f", "c")
+        return log
     }
 
     /// CVE-2024-21626 and its kin: whatever the client or engine holds open stays outside.

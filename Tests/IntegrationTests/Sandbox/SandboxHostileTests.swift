@@ -177,7 +177,7 @@ struct SandboxHostileTests {
     @Test(arguments: SandboxCaller.allCases)
     func aTimeLimitEndsWhatIgnoresEverySignal(_ caller: SandboxCaller) async throws {
         try await withSandboxPlace(caller) { place in
-            let (ignoring, staying) = ("trap '' TERM INT HUP QUIT;", "sleep 600 & while :; do wait; done")
+            let (ignoring, staying) = ("trap '' TERM INT HUP QUIT;", "sleep 600 & while kill -0 $! 2>/dev/null; do wait; done")
             let plain = try place.command(["bash", "-c", "\(ignoring) trap 'echo still' USR1; echo up; \(staying)"]).start()
             try await plain.says("up")
             for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1] { plain.signal(signal) }

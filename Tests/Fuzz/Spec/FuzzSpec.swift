@@ -8,6 +8,8 @@ import LunetteSpec
 
 // SAFETY: set by the first line of the process, read by its one thread.
 nonisolated(unsafe) private var target = ""
+// SAFETY: the same.
+nonisolated(unsafe) private var isPlanted = false
 
 private typealias Test = @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
 private typealias Arguments = UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>
@@ -24,9 +26,11 @@ public func entry(_ argc: CInt, _ argv: UnsafeMutablePointer<UnsafeMutablePointe
         do { try target == "wire" ? Seeds.writeFrames(to: folder) : Seeds.writePlans(to: folder) } catch { fatalError("\(error)") }
         return 0
     }
+    isPlanted = environment["LUNETTE_FUZZ_PLANTED"] != nil
     var (argc, argv) = (argc, argv)
     return runDriver(&argc, &argv) { data, size in
         let bytes = Array(UnsafeBufferPointer(start: data, count: size))
+        if isPlanted { trap(bytes) }
         switch target {
         case "seccomp": fuzzSeccomp(bytes)
         case "wire": fuzzWire(bytes)
@@ -34,6 +38,17 @@ public func entry(_ argc: CInt, _ argv: UnsafeMutablePointer<UnsafeMutablePointe
         }
         return 0
     }
+}
+
+/// A bug that `scripts/dev/fuzz --self-check` wants found: an index too far once an input has three bytes that no kept one has all of. Each is its
+/// own turn of the loop, so that what has one more of them counts as new.
+private func trap(_ bytes: [UInt8]) {
+    var found = 0
+    for wanted: UInt8 in [0xF8, 0xFB, 0xFD] {
+        guard bytes.contains(wanted) else { return }
+        found += 1
+    }
+    if bytes[bytes.count - found + 3] == 0 { fatalError("anything, so that it is read") }
 }
 
 /// config.json → plan → the shim's bytes. What was read and can be written is read again as the same.

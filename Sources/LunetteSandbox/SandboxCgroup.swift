@@ -5,7 +5,7 @@ internal import LunetteSpec
 /// The cgroup of one sandbox: only in the hierarchies that its limits need, since each costs a start its share.
 struct SandboxCgroup {
     let cgroup: ContainerCgroup
-    /// Those of a user, whose own folder is left as it was found; root's stands for the next.
+    /// Those of a user, in whose own folder none of ours stays (on v2 but for the leaf that the caller is in); root's stands for the next.
     let cgroups: Cgroups?
 
     /// Makes the cgroup that the spec's limits ask for, and notes in `facts` how they are held.

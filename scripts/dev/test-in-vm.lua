@@ -267,12 +267,126 @@ local function prove_adoption()
   c:remove()
 end
 
+-- A line that runs `code` in a sandbox. It has an end of its own, whatever hangs. `who` says who
+-- runs it and in which cgroup; nil: root, here.
+local function sandbox_line(options, code, who)
+  write("/srv/code", code .. "\n")
+  local line = "lunette sandbox --timeout 120s --allow-read /srv %s -- sh /srv/code"
+  line = line:format(options)
+  if who then
+    -- By path: busybox has one of the name, with fewer options.
+    local as = "/usr/bin/setpriv --reuid %d --regid %d --clear-groups "
+    line = as:format(who.user, who.user) .. line
+  end
+  local joins = ""
+  if who and who.cgroup then
+    -- As what a user's shell starts: the first sandbox moves the shell into a leaf.
+    local leaf = who.cgroup .. "/lunette-engine"
+    joins = ("base=%s; [ ! -d %s ] || base=%s; echo $$ >$base/cgroup.procs || exit 99; ")
+      :format(who.cgroup, leaf, leaf)
+  end
+  write("/srv/run", ("cd /srv; %sexec %s\n"):format(joins, line))
+  return "timeout -s KILL 150 sh /srv/run"
+end
+
+-- The exit code, and what the program and lunette said.
+local function sandboxed(options, code, who, input)
+  local line = sandbox_line(options, code, who)
+  local said = popen(("%s %s 2>&1; echo $?"):format(line, input or "</dev/null"))
+  local text, exit = said:match "^(.-)(%d+)\n$"
+  return tonumber(exit), text
+end
+
+-- Four of its 64 MiB are in memory at once; forty processes; a processor's whole time.
+local TAKER = "x=0123456789abcdef; for i in %s; do x=$x$x; done; echo ${#x}"
+TAKER = TAKER:format(("i "):rep(22))
+local FORKER = "for i in %s; do sleep 60 & done; echo all"
+FORKER = FORKER:format(("i "):rep(40))
+local LOOP = "while :; do :; done"
+
+-- The sandboxes' cgroups below `base`.
+local function cgroups_below(base)
+  return popen(("find %s -type d -name '*.sandbox' 2>/dev/null"):format(base))
+end
+
+-- `--memory`, `--pids-limit`, `--cpus` of root's or a user's sandboxes, and that nothing is left.
+local function prove_sandbox_limits(whose, base, who)
+  local exit, said = sandboxed("", TAKER, who)
+  local is_taken = exit == 0 and said == "67108864\n"
+  proof(whose .. " takes 64 MiB where nothing forbids it", is_taken, said)
+  exit, said = sandboxed("--memory 64m", TAKER, who)
+  local is_killed = exit == 137 and not said:find "67108864"
+  proof("--memory 64m: it is killed", is_killed, exit .. " " .. said)
+  proof("and lunette says why", said:find "lunette: the sandbox ran out of memory\n", said)
+  exit, said = sandboxed("--memory 64m --format json", TAKER, who)
+  proof("in JSON too", said:find '"oom_killed":true', exit .. " " .. said)
+  exit, said = sandboxed("--memory 200m", "echo enough", who)
+  proof("what stays below isn't", exit == 0 and said == "enough\n", exit .. " " .. said)
+
+  exit, said = sandboxed("", FORKER, who)
+  local has_all = exit == 0 and said == "all\n"
+  proof("forty processes are there without --pids-limit", has_all, said)
+  exit, said = sandboxed("--pids-limit 20", FORKER, who)
+  local is_held = exit ~= 0 and said:find "fork" and not said:find "all"
+  proof("--pids-limit 20: a fork is refused", is_held, said)
+
+  local line = sandbox_line("--cpus 0.2", LOOP, who)
+  os.execute(line .. " </dev/null >/srv/said 2>&1 & echo $! >/srv/pid")
+  local place
+  eventually(function()
+    place = cgroups_below(base):match "[^\n]+"
+    return place and (figure(contents(place .. "/cpu.stat"), "nr_throttled") or 0) > 0
+  end)
+  place = place or "none"
+  equal("--cpus 0.2: cpu.max is written", contents(place .. "/cpu.max"), "20000 100000\n")
+  local throttled = figure(contents(place .. "/cpu.stat"), "nr_throttled") or 0
+  proof("and a busy loop is throttled", throttled > 0, contents "/srv/said")
+  os.execute "kill $(cat /srv/pid)"
+  local is_gone = eventually(function() return cgroups_below(base) == "" end)
+  proof("no cgroup of a sandbox is left", is_gone, cgroups_below(base))
+end
+
+-- Root's, those of a user to whom a cgroup was delegated, those of one who has none.
+local function prove_sandboxes()
+  os.execute "mkdir -p /srv; echo ann:x:1000:1000::/:/bin/sh >>/etc/passwd"
+  local exit, said = sandboxed("", "echo up", nil, "")
+  proof("a sandbox runs with the console as its input", said == "up\n", exit .. " " .. said)
+  prove_sandbox_limits("root's sandbox", CGROUPS)
+
+  local nobody = { user = 1000 }
+  for _, limit in ipairs { "--memory 64m", "--cpus 0.5", "--cpuset-cpus 0" } do
+    exit, said = sandboxed(limit, "echo ran", nobody)
+    local is_refused = exit == 125 and said:find "no cgroup is delegated to this user"
+    proof(limit .. " is an error where nobody holds it", is_refused, exit .. " " .. said)
+  end
+  exit, said = sandboxed("--pids-limit 20", FORKER, nobody)
+  proof("(tasks the kernel counts for every user)", said:find "fork", exit .. " " .. said)
+
+  -- As systemd delegates: the folder and these three files (cgroup-v2.rst, "Model of Delegation"),
+  -- and not every controller.
+  local users, given = "/sys/fs/cgroup/users", "+memory +cpu +pids"
+  local base = users .. "/ann"
+  os.execute(("mkdir %s; echo '%s' >%s/../cgroup.subtree_control"):format(users, given, users))
+  os.execute(("mkdir %s; echo '%s' >%s/cgroup.subtree_control"):format(base, given, users))
+  local files = "cgroup.procs cgroup.threads cgroup.subtree_control"
+  os.execute(("cd %s && chown 1000:1000 . %s"):format(base, files))
+  local user = { user = 1000, cgroup = base }
+  prove_sandbox_limits("a user's sandbox", base, user)
+  exit, said = sandboxed("--cpuset-cpus 0", "echo ran", user)
+  local is_refused = exit == 125 and said:find "cpuset"
+  proof("what wasn't delegated is an error there as well", is_refused, exit .. " " .. said)
+  local left = popen(("find %s -mindepth 1 -type d"):format(base))
+  equal("the user's cgroup has the leaf alone", left, base .. "/lunette-engine\n")
+  os.execute(("find %s -depth -type d -exec rmdir {} +"):format(users))
+end
+
 prepare()
 prove_root()
 prove_limits()
 prove_place()
 prove_pause()
 prove_adoption()
+prove_sandboxes()
 local left = popen(("find %s -mindepth 1 -type d 2>/dev/null"):format(CGROUPS))
 proof("no container's cgroup is left", left == "", left)
 print(("%d proofs, %d failed"):format(proofs, failures))

@@ -75,12 +75,14 @@ final class Execs {
     func terminal(_ number: UInt32) -> Int32 { index(number).map { table[$0].terminal } ?? -1 }
     func input(_ number: UInt32) -> Int32 { index(number).map { table[$0].terminal >= 0 ? table[$0].terminal : table[$0].stdin } ?? -1 }
 
-    func closeInput(_ number: UInt32) {
+    func closeInput(_ number: UInt32, _ monitor: Monitor) {
         guard let index = index(number) else { return }
         if table[index].terminal >= 0 {
             var end: UInt8 = 4
-            _ = lnt_write(table[index].terminal, &end, 1)
+            if monitor.relay.reads(table[index].terminal, of: number) { _ = lnt_write(table[index].terminal, &end, 1) }
         } else if table[index].stdin >= 0 {
+            // What is still to be written would go to whatever gets the number next.
+            monitor.relay.endInputs(of: number)
             _ = lnt_close(table[index].stdin)
             table[index].stdin = -1
         }
@@ -247,6 +249,13 @@ final class Execs {
 
     private func ready(_ index: Int, _ received: lnt_received, _ message: ReadyMessage, _ monitor: Monitor) {
         let hasTerminal = message.hasTerminal != 0
+        guard message.hasAll(received) else {
+            (currentStep, currentIndex) = (LNT_EXECUTE.rawValue, 0)
+            let record = failure("receive", errno: Int32(LNT_EPROTO))
+                .record(type: LNT_MSG_EXEC_FAILED, id: table[index].requestID, process: table[index].number)
+            if received.count > 0 { _ = lnt_close(received.fds.0) }
+            return fail(index, record, monitor)
+        }
         table[index].handle = received.fds.0
         if table[index].pid == 0 { table[index].pid = received.pid }
         guard let plan = table[index].plan else { return }

@@ -38,6 +38,10 @@ struct ReadyMessage {
     var hasTerminal: UInt32 = 0
     /// Whether a hard limit has to go up, which is for the shim to do, if anybody may.
     var raisesLimits: UInt32 = 0
+
+    /// Whether the descriptors that go with it have come: the pidfd, and the master of a terminal. The kernel leaves out those for which the
+    /// receiver's table has no room (unix(7), MSG_CTRUNC), and a zero in their place would be our own stdin.
+    func hasAll(_ received: lnt_received) -> Bool { received.count >= (hasTerminal != 0 ? 2 : 1) }
 }
 
 /// Tells the shim and ends the stage. Written with write(2), which every usable seccomp profile allows.

@@ -81,6 +81,10 @@ struct HandedOverExec {
                 started.message.pid = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: BornMessage.self) }.pid
             case MemoryLayout<ReadyMessage>.size:
                 let ready = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: ReadyMessage.self) }
+                guard ready.hasAll(received) else {
+                    let record = failure("receive", errno: Int32(LNT_EPROTO)).record(type: LNT_MSG_EXEC_FAILED, id: 0, process: 1)
+                    report(record, helper, received.count > 0 ? received.fds.0 : -1)
+                }
                 started.handle = received.fds.0
                 if started.message.pid == 0 { started.message.pid = received.pid }
                 do throws(Failure) {

@@ -150,7 +150,7 @@ extension Monitor {
             return 0
         case LNT_MSG_CLOSE_STDIN.rawValue:
             guard let target = request.read(lnt_signal.self) else { break }
-            if target.process > 0 { execs.closeInput(target.process) } else { closeStdin() }
+            if target.process > 0 { execs.closeInput(target.process, self) } else { closeStdin() }
             done(fd, id, 0)
             return 0
         case LNT_MSG_OOM_POLICY.rawValue:
@@ -160,7 +160,7 @@ extension Monitor {
             return 0
         case LNT_MSG_RESIZE.rawValue:
             guard let size = request.read(lnt_resize.self) else { break }
-            let master = size.process > 0 ? execs.terminal(size.process) : terminal
+            let master = terminalInUse(of: size.process)
             done(fd, id, master < 0 ? Int32(LNT_ENODEV) : -lnt_set_terminal_size(master, size.rows, size.columns))
             return 0
         case LNT_MSG_QUERY.rawValue:
@@ -215,12 +215,20 @@ extension Monitor {
         _ = attach(pending, process: 0)
     }
 
+    /// The master of a program's terminal; -1 where there is none, or nobody uses it any more.
+    private func terminalInUse(of process: UInt32) -> Int32 {
+        let master = process > 0 ? execs.terminal(process) : terminal
+        return master >= 0 && relay.reads(master, of: process) ? master : -1
+    }
+
     /// Connects descriptors to a program's streams: stdin, stdout, stderr as far as the flags say that they are there.
     func attach(_ pending: PendingAttach, process: UInt32) -> Int32 {
         let flags = pending.options.flags
         guard (flags & 7).nonzeroBitCount == Int(pending.received.count) else { return Int32(LNT_EINVAL) }
-        let master = process > 0 ? execs.terminal(process) : terminal
-        let destination = process > 0 ? execs.input(process) : stdin
+        let master = terminalInUse(of: process)
+        let hasTerminal = (process > 0 ? execs.terminal(process) : terminal) >= 0
+        let input = process > 0 ? execs.input(process) : stdin
+        let destination = hasTerminal && input >= 0 ? master : input
         if process > 0, execs.handle(process) < 0, destination < 0, relay.isFinished(process) { return Int32(LNT_ESRCH) }
         if pending.options.rows > 0, master >= 0 { _ = lnt_set_terminal_size(master, pending.options.rows, pending.options.columns) }
         var next = 0

@@ -256,7 +256,7 @@ extension Monitor {
 
     private func ready(_ message: ReadyMessage, _ received: lnt_received) throws(Failure) {
         currentStep = LNT_EXECUTE.rawValue
-        guard received.count >= 1, state == LNT_LAUNCHING, let plan else { throw failure("receive", errno: Int32(LNT_EPROTO)) }
+        guard message.hasAll(received), state == LNT_LAUNCHING, let plan else { throw failure("receive", errno: Int32(LNT_EPROTO)) }
         programHandle = received.fds.0
         programPID = received.pid
         (hostUID, hostGID) = (received.uid, received.gid)

@@ -149,7 +149,6 @@ final class Monitor {
         for index in 0..<count where polls[index].revents != 0 { dispatch(pollTargets[index], polls[index].fd) }
         if isWaitingForTerminal { for index in 0..<relay.streamCount where relay.streams[index].length > 0 { pump(index) } }
         if outOfMemory.isBusy { lookAtOutOfMemory() }
-        closeFinishedInput()
         execs.settle(self)
     }
 
@@ -168,7 +167,11 @@ final class Monitor {
         case .stream: pump(target.index)
         case .sink:
             if relay.sinks[target.index].isUsed { pump(Int(relay.sinks[target.index].stream)) }
-        case .input: if relay.inputs[target.index].isUsed { relay.pumpInput(target.index) }
+        case .input:
+            guard relay.inputs[target.index].isUsed else { return }
+            relay.pumpInput(target.index)
+            // At once: the next input of this turn may end too.
+            closeFinishedInput()
         case .exec: execs.readGate(target.index, self)
         case .memory: outOfMemorySaid()
         }
@@ -191,14 +194,14 @@ final class Monitor {
         guard relay.closedInput != UInt32.max else { return }
         let process = relay.closedInput
         relay.closedInput = UInt32.max
-        if process > 0 { return execs.closeInput(process) }
+        if process > 0 { return execs.closeInput(process, self) }
         closeStdin()
     }
 
     func closeStdin() {
         if terminal >= 0 {
             var end: UInt8 = 4
-            _ = lnt_write(terminal, &end, 1)
+            if relay.reads(terminal, of: 0) { _ = lnt_write(terminal, &end, 1) }
         } else if stdin >= 0 {
             relay.endInputs(of: 0)
             _ = lnt_close(stdin)

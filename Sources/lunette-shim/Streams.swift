@@ -240,6 +240,10 @@ struct Relay {
     private mutating func close(_ index: Int, log: UnsafeMutablePointer<LogFile>?) {
         if streams[index].isLogged, let log { log.pointee.end(streams[index].which) }
         closeSinks(index)
+        // A terminal takes input by the same number, which is anybody's from the next line on.
+        for input in 0..<inputCount where inputs[input].isUsed && inputs[input].destination == streams[index].fd {
+            endInput(input, closesProgram: false)
+        }
         _ = lnt_close(streams[index].fd)
         if let chunk = streams[index].chunk { _ = lnt_unmap(chunk, Self.chunkSize) }
         streams[index] = Stream()
@@ -291,6 +295,14 @@ struct Relay {
             if index < streamCount, streams[index].isUsed, streams[index].length > 0 { isDone = false }
         }
         return isDone
+    }
+
+    /// Whether that output is still read. A terminal is closed when its last user has closed it, and then its number means something else.
+    func reads(_ fd: Int32, of process: UInt32) -> Bool {
+        for index in 0..<streamCount where streams[index].isUsed && streams[index].fd == fd && streams[index].process == process {
+            return true
+        }
+        return false
     }
 
     /// Nothing of the process's output is left to read.

@@ -319,6 +319,28 @@ struct SandboxAttackTests {
         }
     }
 
+    /// Another program of the same user, outside: it may look into what the user runs, and not into what holds sandboxes.
+    @Test func theShimIsNobodysToLookInto() async throws {
+        try await withSandboxPlace(.user) { place in
+            let running = try place.command(["\(place.folder)/bin/lunette", "sandbox", "--", "sh", "-c", "echo up; exec sleep 600"]).start()
+            try await running.says("up")
+            func children(_ pid: String) async throws -> [String] {
+                try await Command("cat", "/proc/\(pid)/task/\(pid)/children").run().text.split(separator: " ").map(String.init)
+            }
+            let shim = try #require(try await children("\(running.pid)").first)
+            let initProcess = try #require(try await children(shim).last)
+            for (pid, name) in [(shim, "lunette-shim"), (initProcess, "lunette-init")] {
+                #expect(place.contents("/proc/\(pid)/comm") == "\(name)\n")
+                let looked = try await place.plain(
+                    "for f in environ maps fd/3 exe; do head -c 1 /proc/\(pid)/$f >/dev/null 2>&1 && echo $f; done")
+                #expect(looked.text == "", "\(name): \(looked.text)")
+            }
+            #expect(try await place.plain("head -c 1 /proc/\(running.pid)/environ >/dev/null && echo looked").text == "looked")
+            running.signal(SIGTERM)
+            _ = try await running.wait()
+        }
+    }
+
     @Test(arguments: SandboxCaller.allCases)
     func nothingOfASandboxShowsOnTheHost(_ caller: SandboxCaller) async throws {
         let shows = try await NaiveRuntime.mountShowsOutside()

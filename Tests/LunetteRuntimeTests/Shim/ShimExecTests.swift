@@ -124,6 +124,79 @@ struct ShimExecTests {
         try end(harness)
     }
 
+    /// Both ends are seen in one turn of the shim's loop.
+    @Test func inputsThatEndTogetherAllEnd() throws {
+        let harness = try running()
+        let inputs = try (0..<4).map { _ in try ShimHarness.pipe() }
+        for input in inputs {
+            _ = try exec(harness, process(["cat"], stdin: true), flags: [LNT_HAS_STDIN], fds: [input.read])
+            close(input.read)
+            _ = try harness.next(LNT_MSG_EXEC_STARTED)
+        }
+        let shim = try #require(harness.shim)
+        kill(shim.pid, SIGSTOP)
+        for input in inputs { close(input.write) }
+        kill(shim.pid, SIGCONT)
+        for _ in inputs { #expect(try harness.decode(try harness.next(LNT_MSG_EXEC_EXITED), as: lnt_exec_event.self).status == 0) }
+        try end(harness)
+    }
+
+    /// The number that the terminal had is free for the next exec's pipes. The kernel's SIGHUP would end the program.
+    @Test func inputForATerminalThatIsGoneGoesNowhere() throws {
+        let harness = try running()
+        let gone = try exec(harness, process(["sh", "-c", "trap '' HUP; exec <&- >&- 2>&-; exec sleep 100"], terminal: true))
+        _ = try harness.next(LNT_MSG_EXEC_STARTED)
+        let shim = try #require(harness.shim)
+        func hasMaster() throws -> Bool {
+            let folder = "/proc/\(shim.pid)/fd"
+            for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
+                // Closed since it was listed: not the one.
+                guard let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(name)") else { continue }
+                if target.hasSuffix("/ptmx") { return true }
+            }
+            return false
+        }
+        var patience = 1000
+        while try hasMaster(), patience > 0 {
+            usleep(10_000)
+            patience -= 1
+        }
+        #expect(patience > 0, "the shim keeps a terminal that nobody uses")
+        let (input, out) = (try ShimHarness.pipe(), try ShimHarness.pipe())
+        _ = try exec(harness, process(["cat"], stdin: true), flags: [LNT_HAS_STDIN, LNT_HAS_STDOUT], fds: [input.read, out.write])
+        close(input.read)
+        close(out.write)
+        _ = try harness.next(LNT_MSG_EXEC_STARTED)
+        // The character for the end, a size, and bytes for who has no terminal any more.
+        var ending = lnt_signal()
+        ending.message = harness.header(LNT_MSG_CLOSE_STDIN)
+        ending.process = gone
+        try harness.send(ending)
+        let typed = try ShimHarness.pipe()
+        _ = lnt_write_all(typed.write, "for the gone", 12)
+        close(typed.write)
+        var attach = lnt_attach()
+        attach.message = harness.header(LNT_MSG_ATTACH)
+        attach.process = gone
+        attach.flags = LNT_HAS_STDIN.rawValue
+        try harness.send(attach, [typed.read])
+        close(typed.read)
+        var resize = lnt_resize()
+        resize.message = harness.header(LNT_MSG_RESIZE)
+        resize.process = gone
+        (resize.rows, resize.columns) = (10, 10)
+        try harness.send(resize)
+        var answer = lnt_done()
+        repeat {
+            answer = try harness.decode(try harness.next(LNT_MSG_DONE), as: lnt_done.self)
+        } while answer.message.id != resize.message.id
+        #expect(answer.error == ENODEV)
+        _ = lnt_write_all(input.write, "abc", 3)
+        close(input.write)
+        #expect(ShimHarness.readAll(out.read) == "abc")
+        try end(harness)
+    }
+
     @Test func aTerminalOfItsOwn() throws {
         let harness = try running()
         let (text, event) = try output(harness, process(["sh", "-c", "tty; exit 2"], terminal: true))

@@ -70,7 +70,7 @@ extension Monitor {
 
     /// Blocks until the cgroups are there. Nothing that the container could notice has been done yet, so an end of whoever makes them, or
     /// anything else that it says, is this shim's end too; the stage goes with its parent.
-    func awaitCgroups() throws(Failure) {
+    func awaitCgroups(_ plan: Plan) throws(Failure) {
         guard handover.awaitsCgroups else { return }
         handover.awaitsCgroups = false
         guard connections.holds(Handed.control) else { lnt_exit(1) }
@@ -81,6 +81,7 @@ extension Monitor {
         guard lnt_receive(Handed.control, &message, MemoryLayout<lnt_message>.size, &received, 0) >= 0,
             received.size == MemoryLayout<lnt_message>.size, message.type == LNT_MSG_CONTINUE.rawValue, received.count == 0
         else { lnt_exit(1) }
+        try settings.openOutOfMemoryCounter(plan)
     }
 
     /// The stage waits until the runtime's own hooks have run.

@@ -15,6 +15,7 @@ extension Monitor {
             listening = try check(lnt_listen_at(Handed.stateFolder, literal("shim.sock"), 8), "bind", literal("shim.sock"))
         }
         settings = try MonitorSettings(plan: plan)
+        if !handover.awaitsCgroups { try settings.openOutOfMemoryCounter(plan) }
         tellState(LNT_MSG_STATE, to: Handed.control)
         if settings.log {
             log = lnt_map_anonymous(MemoryLayout<LogFile>.size)?.assumingMemoryBound(to: LogFile.self)
@@ -119,7 +120,7 @@ extension Monitor {
                 count += 1
             }
         }
-        if try plan.joinsUnifiedCgroup { try awaitCgroups() }
+        if try plan.joinsUnifiedCgroup { try awaitCgroups(plan) }
         let cgroup = try plan.openUnifiedCgroup()
         defer { if cgroup >= 0 { _ = lnt_close(cgroup) } }
         currentStep = LNT_NAMESPACES.rawValue
@@ -154,11 +155,11 @@ extension Monitor {
         }
         let awaitedCgroups = handover.awaitsCgroups
         // Without a cgroup namespace the container sees its cgroup as a tree of the host's.
-        if create & UInt64(LNT_NEWCGROUP) == 0 { try awaitCgroups() }
+        if create & UInt64(LNT_NEWCGROUP) == 0 { try awaitCgroups(plan) }
         if treesInside == nil {
             try HostSteps(plan: plan, slots: slots, holder: holder, userNamespace: userNamespace).run()
         }
-        try awaitCgroups()
+        try awaitCgroups(plan)
         if awaitedCgroups { try cgroups.open(plan) }
         marks.2 = lnt_clock_monotonic()
         currentStep = LNT_NAMESPACES.rawValue

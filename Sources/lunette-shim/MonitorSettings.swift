@@ -27,6 +27,14 @@ struct MonitorSettings {
         logFiles = max(1, try fields.number())
         // Each rotation renames as many: a broken plan must not keep the shim from everything else.
         guard logFiles <= 1000 else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("log_files")) }
+    }
+
+    /// Once the cgroups are there.
+    mutating func openOutOfMemoryCounter(_ plan: Plan) throws(Failure) {
+        let (step, index) = (currentStep, currentIndex)
+        var fields = try plan.fields(LNT_MONITOR)
+        _ = try fields.text()
+        for _ in 0..<5 { _ = try fields.number() }
         let path = try fields.text()
         if path[0] != 0 {
             // A cgroup without that controller has no counter, and needs none.
@@ -34,6 +42,7 @@ struct MonitorSettings {
             if file != -Int32(LNT_ENOENT) { oomEvents = try check(file, "open", path) }
             oomBefore = countOOMKills()
         }
+        (currentStep, currentIndex) = (step, index)
     }
 
     /// The number after `oom_kill ` in memory.oom_control (v1) or memory.events (v2).

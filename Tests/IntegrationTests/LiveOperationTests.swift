@@ -83,7 +83,8 @@ struct LiveOperationTests {
     @Test func outOfMemoryEndsOneProcessOrAllByChoice() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)
-            let program = "sleep 600 & tail /dev/zero; echo survived; exec sleep 600"
+            // Version 1 tells of a kill when it has happened, and the others end then: not before the next line of a script could run.
+            let program = "sleep 600 & tail /dev/zero; sleep 2; echo survived; exec sleep 600"
             try await home.lunette("run", "-d", "--name", "one", "-m", "8m", image, "sh", "-c", program)
             try await home.lunette("run", "-d", "--name", "all", "-m", "8m", "--oom", "group", image, "sh", "-c", program)
             #expect("\(try await home.inspect("all")["degraded"] ?? "")".contains("oom") == false)

@@ -1,19 +1,20 @@
 /// Says which field of `config.json` each record of a plan comes from, so that a launch's failure can be told by the field to mend.
-package struct LaunchFields: Sendable, Hashable {
-    private struct Namespace: Sendable, Hashable {
+///
+/// Looked up when a launch has failed: the others, nearly all, don't pay for it.
+package struct LaunchFields: Sendable {
+    private struct Namespace {
         var kind: String
         var path: String?
         var field: String
     }
 
-    private struct Record: Sendable, Hashable {
+    private struct Record {
         var step: LaunchOpcode
         var field: String?
     }
 
-    /// As they stand in the plan.
-    private var records: [Record] = []
-    private var namespaces: [Namespace] = []
+    private var plan: LaunchPlan?
+    private var spec: RuntimeSpec?
     /// What was given in a field's place: `--user` for `process.user`.
     package var options: [String: String] = [:]
 
@@ -21,7 +22,14 @@ package struct LaunchFields: Sendable, Hashable {
     package init() {}
 
     package init(_ plan: LaunchPlan, _ spec: RuntimeSpec) {
-        records = zip(plan.steps, plan.fields).map { Record(step: $0.record.opcode, field: $1) }
+        self.plan = plan
+        self.spec = spec
+    }
+
+    /// As they stand in the plan.
+    private var records: [Record] {
+        guard let plan else { return [] }
+        var records = zip(plan.steps, plan.fields).map { Record(step: $0.record.opcode, field: $1) }
         // Behind the steps each kind stands once, but for hooks.
         var hooks = 0
         for record in plan.process.records {
@@ -32,9 +40,12 @@ package struct LaunchFields: Sendable, Hashable {
             }
             records.append(Record(step: record.opcode, field: field))
         }
-        for (index, namespace) in spec.linux.namespaces.enumerated() {
-            namespaces.append(
-                Namespace(kind: namespace.kind.rawValue, path: namespace.path, field: "linux.namespaces[\(index)]"))
+        return records
+    }
+
+    private var namespaces: [Namespace] {
+        (spec?.linux.namespaces ?? []).enumerated().map { index, namespace in
+            Namespace(kind: namespace.kind.rawValue, path: namespace.path, field: "linux.namespaces[\(index)]")
         }
     }
 
@@ -55,6 +66,7 @@ package struct LaunchFields: Sendable, Hashable {
         case .namespaces, .rootless: return namespace(call, path)
         default: break
         }
+        let records = records
         // Stages that no record asks for tell the last one's index.
         let isRecord = records.indices.contains(index) && records[index].step == step
         guard let field = isRecord ? records[index].field : Self.field(of: step) else { return nil }

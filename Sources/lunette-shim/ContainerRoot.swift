@@ -39,8 +39,7 @@ struct ContainerRoot {
     /// Creates what is missing of a path, component by component. Each is made by name in an open folder, where a link is never followed.
     private func make(_ path: Text, mode: UInt32, file: Bool, refusesSymlinks: Bool) throws(Failure) -> Int32 {
         let length = lnt_length(path)
-        var parent = try check(open(literal("/"), flags: Int32(LNT_O_PATH)), "openat2", literal("/"))
-        var offset = 0
+        var (parent, offset) = try deepest(path, length, refusesSymlinks: refusesSymlinks)
         while true {
             while offset < length, path[offset] == 0x2f { offset += 1 }
             let begin = offset
@@ -89,6 +88,21 @@ struct ContainerRoot {
                 return result
             }
         }
+    }
+
+    /// Where creation begins: at the folder of the last component, which is there as a rule, else at the root.
+    private func deepest(_ path: Text, _ length: Int, refusesSymlinks: Bool) throws(Failure) -> (fd: Int32, offset: Int) {
+        var last = length
+        while last > 0, path[last - 1] == 0x2f { last -= 1 }
+        while last > 0, path[last - 1] != 0x2f { last -= 1 }
+        var folder: Int32 = -1
+        if last > 1 {
+            try withPrefix(path, last) { prefix in
+                folder = open(prefix, flags: Int32(LNT_O_PATH) | Int32(LNT_O_DIRECTORY), refusesSymlinks: refusesSymlinks)
+            }
+        }
+        if folder >= 0 { return (folder, last) }
+        return (try check(open(literal("/"), flags: Int32(LNT_O_PATH)), "openat2", literal("/")), 0)
     }
 
     /// Calls with the first `length` bytes of a path as a C string (`/` when that is nothing).

@@ -1,6 +1,6 @@
 import CLinux
 
-/// The two processes between the shim and the program: the first makes the namespaces, the second is pid 1.
+/// The two processes between the shim and the program: the first makes the namespaces, the second is pid 1. They may be one.
 struct LaunchStages {
     let plan: Plan
     /// The shim's pid.
@@ -20,14 +20,38 @@ struct LaunchStages {
     let monitor: MonitorSettings
     let handover: HandoverSettings
 
+    /// Kinds of namespaces that take a stage of their own: ids are mapped from outside, and the other two begin with a process's children.
+    static let needStage = UInt64(LNT_NEWUSER) | UInt64(LNT_NEWTIME)
+
     /// In the new user namespace already, when there is one. The descriptor table is the shim's own.
     mutating func runNamespaceStage() -> Never {
-        do throws(Failure) { try makeNamespaces() } catch { report(error, gate: gate) }
+        do throws(Failure) {
+            dieWith(parent: shim)
+            try makeNamespaces()
+            try makeInit()
+        } catch { report(error, gate: gate) }
         lnt_exit(0)
     }
 
+    /// Pid 1 already, in its mount namespace. The descriptor table is the shim's own.
+    /// - Parameter shimHandle: by which it is seen whether the shim is still there: its number means nothing in here.
+    mutating func runBothStages(_ shimHandle: Int32) -> Never {
+        do throws(Failure) {
+            _ = lnt_prctl(Int32(LNT_PR_SET_PDEATHSIG), UInt(LNT_SIGKILL))
+            var end = lnt_poll(fd: shimHandle, events: Int16(LNT_IN), revents: 0)
+            if lnt_wait_ready(&end, 1, 0) != 0 { lnt_exit(1) }
+            _ = lnt_close(shimHandle)
+            try makeNamespaces()
+            try check(lnt_unshare(UInt64(LNT_CLONE_FILES)), "unshare", literal("descriptors"))
+            // By now in the container's cgroup, which is to be the root that is seen from inside.
+            let cgroup = create & UInt64(LNT_NEWCGROUP)
+            if cgroup != 0 { try check(lnt_unshare(cgroup), "unshare", literal("cgroup namespace")) }
+            try tellBorn(0)
+        } catch { report(error, gate: gate) }
+        runInitStage()
+    }
+
     private mutating func makeNamespaces() throws(Failure) {
-        dieWith(parent: shim)
         try cgroups.enter(plan)
         currentStep = LNT_NAMESPACES.rawValue
         currentIndex = 0
@@ -63,12 +87,18 @@ struct LaunchStages {
         try becomeRoot()
         try treesInside?.open(slots)
         _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
+    }
 
+    private mutating func makeInit() throws(Failure) {
         // The cgroup namespace is made after the join, so that its root is the container's cgroup (kernel-notes §2).
         let mounts = treesInside == nil ? UInt64(LNT_NEWNS) : 0
         let flags = UInt64(LNT_CLONE_PARENT) | mounts | create & (UInt64(LNT_NEWPID) | UInt64(LNT_NEWCGROUP))
         let pid = try check(lnt_clone3(flags, nil, 0, -1), "clone3", literal("pid, mount, cgroup"))
         if pid == 0 { runInitStage() }
+        try tellBorn(pid)
+    }
+
+    private func tellBorn(_ pid: Int32) throws(Failure) {
         var born = BornMessage(pid: pid)
         try check(Int32(truncatingIfNeeded: lnt_write(gate, &born, MemoryLayout<BornMessage>.size)), "write")
     }

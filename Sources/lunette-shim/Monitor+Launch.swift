@@ -133,19 +133,28 @@ extension Monitor {
         rootless.openUp()
         let treesInside = TreesInside(plan)
         if owner != 0 { try check(lnt_act_as(owner), "setresuid", literal("the namespace's owner")) }
-        // The descriptor table is shared until pid 1 is cloned, so that what the host steps open needn't be sent.
-        let pid = lnt_clone3(UInt64(LNT_CLONE_FILES) | (isOwn ? UInt64(LNT_NEWUSER) : 0), nil, Int32(LNT_SIGCHLD), cgroup)
+        // Where nobody has to map ids in between, pid 1 makes the namespaces itself: a process less. A pid namespace that is there already begins
+        // with a process's children.
+        let joinsPids = execKinds & ~create & UInt64(LNT_NEWPID) != 0
+        let isDirect =
+            handover.isOn && !settings.initProcess && treesInside == nil && !joinsPids && execKinds & LaunchStages.needStage == 0
+        let kinds = isDirect ? UInt64(LNT_NEWNS) | create & UInt64(LNT_NEWPID) : isOwn ? UInt64(LNT_NEWUSER) : 0
+        let shimHandle = isDirect ? try check(lnt_pidfd_open(shim), "pidfd_open") : -1
+        // The descriptor table is shared until pid 1 goes on by itself, so that what the host steps open needn't be sent.
+        let pid = lnt_clone3(UInt64(LNT_CLONE_FILES) | kinds, nil, Int32(LNT_SIGCHLD), cgroup)
         if pid == 0 {
             var stages = LaunchStages(
                 plan: plan, shim: shim, gate: childGate, lifeline: lifeline, slots: slots, joins: joins, joinCount: count,
                 cgroups: cgroups, create: create, treesInside: treesInside, stdio: stdio, drains: drains,
                 monitor: settings, handover: handover)
+            if isDirect { stages.runBothStages(shimHandle) }
             stages.runNamespaceStage()
         }
         cgroups.forget()
         rootless.closeUp()
         let restored = owner != 0 ? lnt_act_as(0) : 0
-        holder = try check(pid, "clone3", literal("user namespace"))
+        holder = try check(pid, "clone3", isDirect ? literal("pid, mount") : literal("user namespace"))
+        holderIsInit = isDirect
         try check(restored, "setresuid", literal("root again"))
         if isOwn {
             try rootless.map(holder, &fields)
@@ -186,7 +195,9 @@ extension Monitor {
             switch received.size {
             case MemoryLayout<lnt_failure>.size: return fail(record)
             case MemoryLayout<BornMessage>.size:
-                born(withUnsafeBytes(of: &record) { $0.loadUnaligned(as: BornMessage.self) }.pid)
+                let told = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: BornMessage.self) }.pid
+                // It doesn't know its number here.
+                born(holderIsInit ? holder : told)
             case MemoryLayout<ReadyMessage>.size:
                 let ready = withUnsafeBytes(of: &record) { $0.loadUnaligned(as: ReadyMessage.self) }
                 if initPID == 0 { (early.ready, early.received) = (ready, received) } else { meet(ready, received) }
@@ -210,6 +221,7 @@ extension Monitor {
         currentStep = LNT_NAMESPACES.rawValue
         guard pid > 1 else { return fail(failure("receive", errno: Int32(LNT_EPROTO), literal("pid 1's number"))) }
         initPID = pid
+        if holderIsInit { holder = 0 }
         initHandle = lnt_pidfd_open(pid)
         do throws(Failure) { try moveNetworkDevices(pid) } catch { return fail(error) }
         var keep: Int32 = -1

@@ -43,7 +43,10 @@ final class Monitor {
     var notifying = NotifyingProcess()
 
     // Processes, by host pid; 0 = none
+    /// The first process, as long as it makes namespaces.
     var holder: Int32 = 0
+    /// Whether that is pid 1 itself.
+    var holderIsInit = false
     var initPID: Int32 = 0
     var programPID: Int32 = 0
     var hostUID: UInt32 = 0

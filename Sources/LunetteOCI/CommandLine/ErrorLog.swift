@@ -25,27 +25,32 @@ struct ErrorLog: Sendable {
     func fail(_ error: LunetteError) {
         let error = launch.fields.naming(error)
         write("error", Self.line(error))
-        var text = "lunette-oci: \(error.description)\n"
-        if let hint = error.hint { text += "hint: \(hint)\n" }
-        writeToStandardError(text)
+        say(error.description)
+        if let hint = error.hint { writeToStandardError("hint: \(ControlCharacters.shown(hint))\n") }
     }
 
     /// Something that doesn't end the command. Said once, however often it is met.
     func warn(_ message: String) {
         guard launch.isNews(message) else { return }
         write("warning", message)
-        if path == nil { writeToStandardError("lunette-oci: warning: \(message)\n") }
+        if path == nil { say("warning: \(message)") }
     }
 
     func debug(_ message: @autoclosure () -> String) {
         guard isDebug else { return }
         let message = message()
         write("debug", message)
-        if path == nil { writeToStandardError("lunette-oci: \(message)\n") }
+        if path == nil { say(message) }
     }
+
+    /// One line on stderr, which may be a terminal: what a message quotes is a bundle's or an image's word.
+    private func say(_ message: String) { writeToStandardError("lunette-oci: \(ControlCharacters.shown(message))\n") }
 
     private func write(_ level: String, _ message: String) {
         guard let path, !path.isEmpty else { return }
+        // Line feeds are JSON's to write; what JSON leaves as it is would reach the terminal of whoever reads the log.
+        let message = message.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false)
+            .map { ControlCharacters.shown(String($0)) }.joined(separator: "\n")
         // The form of the engines' own: seconds, not fractions.
         let time = Timestamp.text(SystemClock.now).prefix(19) + "Z"
         let entry: String
@@ -55,10 +60,10 @@ struct ErrorLog: Sendable {
         case .text: entry = "time=\"\(time)\" level=\(level) msg=\(JSON.encode(.string(message)))"
         }
         let fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
-        guard fd >= 0 else { return writeToStandardError("lunette-oci: write the log \(path): \(errnoText(errno))\n") }
+        guard fd >= 0 else { return say("write the log \(path): \(errnoText(errno))") }
         let file = FileDescriptor(owning: fd)
         do throws(SystemCallError) { try file.writeAll(Array((entry + "\n").utf8)) } catch {
-            writeToStandardError("lunette-oci: write the log \(path): \(error)\n")
+            say("write the log \(path): \(error)")
         }
     }
 }

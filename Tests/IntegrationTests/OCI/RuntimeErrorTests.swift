@@ -36,6 +36,30 @@ import Testing
         }
     }
 
+    /// What the bundle says is quoted in the error, which goes to a terminal and into a log.
+    @Test(
+        arguments: [
+            ["process": ["args": ["/probe/\u{1b}]0;x\u{7}\u{9b}31m\u{202e}\r\nx"]]],
+            ["linux": ["namespaces": [["type": "\u{1b}c\r\nx"]]]],
+            ["linux": ["seccomp": ["defaultAction": "\u{1b}c\u{9b}31m\r\nx"]]],
+            ["linux": ["sysctl": ["net.\u{1b}c\u{9b}31m\r\nx": "1"]]],
+        ] as [Value])
+    func whatABundleSaysCannotWriteToTheTerminal(_ change: Value) async throws {
+        try await withBundle { bundle in
+            guard bundle.runtime.isLunette else { return }
+            bundle.change(change)
+            let log = "\(bundle.folder)/log"
+            try bundle.write()
+            let made = try await bundle.call("--log", log, "create", "--bundle", bundle.folder, bundle.id, expecting: nil)
+            #expect(made.code != 0 && made.errorText.contains("\\x1b"))
+            let logged = try String(contentsOfFile: log, encoding: .utf8)
+            for text in [made.errorText, logged] {
+                let written = text.unicodeScalars.filter { ControlCharacters.contains($0) && $0 != "\n" }
+                #expect(written.isEmpty && text.unicodeScalars.filter { $0 == "\n" }.count <= 2)
+            }
+        }
+    }
+
     @Test(arguments: ["/no/such", "/proc/self/ns/net"]) func aNamespaceThatCannotBeJoinedIsNamed(_ path: String) async throws {
         try await withBundle { bundle in
             bundle.withoutNamespace("uts")

@@ -211,7 +211,8 @@ int lnt_host_spawn(const struct lnt_host_spawn *request, int *pid_out)
         posix_spawn_file_actions_destroy(&actions);
         return -error;
     }
-    /* Sources may sit where targets go: copies far above first, so that no dup2 overwrites a later source. */
+    /* Sources may sit where targets go: copies above those first, so that no dup2 overwrites a later source; no further above, because
+       a caller's RLIMIT_NOFILE may be small. */
     int copies[LNT_HOST_MAX_FDS];
     int made = 0;
     char path[48];
@@ -223,7 +224,7 @@ int lnt_host_spawn(const struct lnt_host_spawn *request, int *pid_out)
             error = posix_spawn_file_actions_addopen(&actions, i, "/dev/null", O_RDWR, 0);
             continue;
         }
-        int copy = fcntl(source, F_DUPFD_CLOEXEC, LNT_HOST_MAX_FDS + 64);
+        int copy = fcntl(source, F_DUPFD_CLOEXEC, request->descriptor_count);
         if (copy < 0) {
             error = errno;
             break;

@@ -96,10 +96,11 @@ extension Monitor {
             let kind = try fields.number()
             let passed = try fields.number()
             let path = try fields.text()
+            // A pipe of that name would keep an open waiting for its other end, and this shim from hearing that it is to go.
             let fd =
                 passed > 0
                 ? try check(lnt_dup(passedDescriptor(passed), 0), "dup", literal("a passed namespace"))
-                : try check(lnt_open(path, 0, 0), "open", path)
+                : try check(lnt_open(path, Int32(LNT_O_NONBLOCK) | Int32(LNT_O_NOCTTY), 0), "open", path)
             joins[index] = (fd, kind)
             if kind == UInt64(LNT_NEWUSER) {
                 userNamespace = fd

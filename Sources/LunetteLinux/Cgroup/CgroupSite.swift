@@ -86,6 +86,11 @@ package struct CgroupSite: Sendable, Equatable {
     }
 
     private func refuseOccupied(_ directory: CgroupFile, _ cgroup: ContainerCgroup, _ holder: Int32?) throws(LunetteError) {
+        guard directory.exists else {
+            throw LunetteError(
+                .conflict, "\(displayable(directory.path)) is there and is no cgroup", path: "linux.cgroupsPath",
+                hint: "give the container a cgroupsPath of its own")
+        }
         let processes = ContainerCgroup(version: cgroup.version, directories: [directory]).processes().filter { $0 != holder }
         if let first = processes.first {
             throw LunetteError(

@@ -171,7 +171,8 @@ package struct ContainerCgroup: Sendable, Equatable {
         var pause = 0.0005
         while true {
             let result = lnt_host_unlinkat(-100, directory.path, 0x200)
-            if result == 0 || -result == ErrorNumber.noEntry { return }
+            // A file of a cgroup's in the way (`cgroupsPath` ends in "tasks"): no cgroup was made there.
+            if result == 0 || -result == ErrorNumber.noEntry || -result == ErrorNumber.notDirectory { return }
             guard -result == ErrorNumber.busy else { throw SystemCallError("remove cgroup", directory.path, errno: -result) }
             for child in children(directory) { try remove(child, deadline: deadline, dropsCache: dropsCache) }
             // Whoever is left here came between the killing and this: a half-made launch of a dead engine.

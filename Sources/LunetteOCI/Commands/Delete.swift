@@ -23,6 +23,8 @@ extension Command {
         let store = invocation.store
         guard let folder = try store.folder(id) else { throw ContainerStore.unknown(id) }
         if isForced { try endCreator(folder, id, store) } else { try store.refuseCreating(folder, id, "delete") }
+        try endStarter(folder, id, store, isForced: isForced)
+        try endAbandoned(folder, id, store)
         let held = try store.hold(folder, id)
         let container: Container
         do throws(LunetteError) { container = try Container(folder, store: store) } catch {
@@ -32,11 +34,7 @@ extension Command {
             return
         }
         let status = container.status()
-        guard status == .stopped || isForced else {
-            throw LunetteError(
-                .invalidState, "cannot delete container \(id) that is not stopped: \(status.rawValue)", target: id,
-                hint: "kill it first, or lunette-oci delete --force \(id)")
-        }
+        guard status == .stopped || isForced else { throw notStopped(id, status) }
         // A config that can't be read any more has no hooks that could be run.
         try remove(container, held, (try? container.spec())?.hooks ?? .init(), invocation)
     }
@@ -53,10 +51,38 @@ extension Command {
                 // Stopped it reaps nobody, so the pids of its children stay theirs until they are signalled; each leads a group.
                 guard try creator.signal(SIGSTOP) else { return }
                 let children = readSmallFile("/proc/\(creator.pid)/task/\(creator.pid)/children") ?? ""
-                for child in children.split(separator: " ").compactMap({ Int32($0) }) { Glibc.kill(-child, SIGKILL) }
+                // A hook of its own may be who calls us: our group would be ended with the creator stopped for ever.
+                for child in children.split(separator: " ").compactMap({ Int32($0) }) where child != getpgrp() {
+                    Glibc.kill(-child, SIGKILL)
+                }
                 try creator.signal(SIGKILL)
             })
         _ = creator.waitForExit(milliseconds: 10_000)
+    }
+
+    /// A `run` or `start` holds the folder until the program runs, perhaps for as long as a startContainer hook hangs: the end of pid 1 ends that.
+    private static func endStarter(
+        _ folder: Directory, _ id: String, _ store: ContainerStore, isForced: Bool
+    ) throws(LunetteError) {
+        let isFree = try atBorder("look at container \(id)", { () throws(SystemCallError) in try HeldFolder(folder, wait: false) != nil })
+        guard !isFree, let container = try? Container(folder, store: store), container.record.phase == .created,
+            let process = container.initProcess()
+        else { return }
+        guard isForced else { throw notStopped(id, container.status()) }
+        try atBorder("kill container \(id)", { () throws(SystemCallError) in _ = try process.signal(SIGKILL) })
+    }
+
+    private static func notStopped(_ id: String, _ status: Container.Status) -> LunetteError {
+        LunetteError(
+            .invalidState, "cannot delete container \(id) that is not stopped: \(status.rawValue)", target: id,
+            hint: "kill it first, or lunette-oci delete --force \(id)")
+    }
+
+    /// A shim shares the lock of whoever handed it the folder. One that its dead `create` left hanging would hold it for ever.
+    private static func endAbandoned(_ folder: Directory, _ id: String, _ store: ContainerStore) throws(LunetteError) {
+        guard let container = try? Container(folder, store: store), container.record.phase == .creating, !container.record.creator.isAlive
+        else { return }
+        try Deletion.endShims(of: folder, id)
     }
 
     /// Takes it apart and runs the poststop hooks, whose failures are told and change nothing.

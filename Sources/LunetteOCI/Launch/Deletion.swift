@@ -12,7 +12,7 @@ struct Deletion {
     func takeApart() -> CleanupReport {
         var report = CleanupReport()
         if container.record.phase == .creating {
-            report.step("half-made processes") { () throws(LunetteError) in try endShims() }
+            report.step("half-made processes") { () throws(LunetteError) in try Self.endShims(of: held.directory, container.id) }
         }
         report.step("pid 1") { () throws(LunetteError) in
             guard let process = container.initProcess() else { return }
@@ -39,23 +39,32 @@ struct Deletion {
     }
 
     private func end(_ process: ProcessDescriptor) throws(LunetteError) {
-        try atBorder(
-            "kill container \(container.id)",
-            { () throws(SystemCallError) in
-                _ = try process.signal(SIGKILL)
-            })
+        try Self.kill(process, container.id)
         // A frozen process takes its signal when it is thawed, which killing the cgroup's does.
         guard !container.record.cgroup.cgroup.isFrozen else { return }
-        guard process.waitForExit(milliseconds: 10_000) else {
-            throw LunetteError(.timeout, "kill container \(container.id): pid \(process.pid) is still there after 10 s")
-        }
+        try Self.waitForEnd(process, container.id)
     }
 
     /// A killed `create` may have left a shim that isn't in the cgroup; it is known by the folder that it holds open.
-    private func endShims() throws(LunetteError) {
-        for identity in ShimScan.find(below: store.root)[container.id] ?? [] {
+    static func endShims(of folder: Directory, _ id: String) throws(LunetteError) {
+        for identity in ShimScan.find(holding: folder) {
             guard let process = identity.open() else { continue }
-            try end(process)
+            try kill(process, id)
+            try waitForEnd(process, id)
+        }
+    }
+
+    private static func kill(_ process: ProcessDescriptor, _ id: String) throws(LunetteError) {
+        try atBorder(
+            "kill container \(id)",
+            { () throws(SystemCallError) in
+                _ = try process.signal(SIGKILL)
+            })
+    }
+
+    private static func waitForEnd(_ process: ProcessDescriptor, _ id: String) throws(LunetteError) {
+        guard process.waitForExit(milliseconds: 10_000) else {
+            throw LunetteError(.timeout, "kill container \(id): pid \(process.pid) is still there after 10 s")
         }
     }
 }

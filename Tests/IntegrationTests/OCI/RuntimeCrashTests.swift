@@ -101,6 +101,59 @@ struct RuntimeCrashTests {
         }
     }
 
+    /// A `run` holds its container until the program runs, and so does a startContainer hook that hangs.
+    @Test func aHangingRunIsDeletable() async throws {
+        try await withBundle { bundle in
+            bundle.change(["hooks": ["startContainer": [["path": "/probe", "args": ["/probe", "pause"]]]]])
+            try bundle.write()
+            let running = try bundle.runtime.command(root: bundle.root, ["run", "--bundle", bundle.folder, bundle.id]).start()
+            try await eventually("its hook runs") { try await bundle.call("list").text.contains("running") }
+            #expect(try await bundle.call("delete", bundle.id, expecting: nil).errorText.contains("not stopped: running"))
+            try await bundle.call("delete", "--force", bundle.id)
+            #expect(try await running.wait().code != 0)
+            #expect(try await bundle.call("list", "-q").text == "")
+        }
+    }
+
+    /// The shim of a killed `create` has the folder's lock, too: a stopped one stands for one that a file system holds up.
+    @Test func whatAHangingShimHoldsIsDeletable() async throws {
+        try await withBundle { bundle in
+            bundle.change(["hooks": ["createRuntime": [["path": "/bin/sleep", "args": ["sleep", "471241"]]]]])
+            try bundle.write()
+            let creating = try bundle.runtime.command(root: bundle.root, ["create", "--bundle", bundle.folder, bundle.id]).start()
+            bundle.cleanUp.add("end the hook") {
+                _ = try await Command("/usr/bin/pkill", "-KILL", "-f", "^sleep 471241$").run(expecting: nil)
+            }
+            var shims: [Int32] = []
+            try await eventually("it waits for the hook") {
+                let children = try String(contentsOfFile: "/proc/\(creating.pid)/task/\(creating.pid)/children", encoding: .utf8)
+                    .split(separator: " ").compactMap { Int32($0) }
+                func command(_ pid: Int32) -> String { (try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8)) ?? "" }
+                shims = children.filter { command($0) == "lunette-shim\n" }
+                return shims.count == 1 && children.contains { command($0) == "sleep\n" }
+            }
+            kill(shims[0], SIGSTOP)
+            kill(creating.pid, SIGKILL)
+            _ = try await creating.wait()
+            try await bundle.call("delete", bundle.id)
+            #expect(try await bundle.call("list", "-q").text == "")
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
+        }
+    }
+
+    /// Killed with its group, the hook would leave its `create` stopped for ever.
+    @Test func aHookMayDeleteItsOwnContainer() async throws {
+        try await withBundle { bundle in
+            let delete = [bundle.runtime.path, "--root", bundle.root, "delete", "--force", bundle.id]
+            bundle.change(["hooks": ["createRuntime": [["path": .string(delete[0]), "args": .array(delete.map(Value.string))]]]])
+            try bundle.write()
+            let creating = try bundle.runtime.command(root: bundle.root, ["create", "--bundle", bundle.folder, bundle.id]).start()
+            #expect(try await creating.wait().signal == SIGKILL)
+            try await eventually("it is gone") { try await bundle.call("list", "-q").text == "" }
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
+        }
+    }
+
     @Test func ofManyCreatesOfOneNameOneWins() async throws {
         try await withBundle { bundle in
             bundle.change(["process": ["args": ["/probe", "pause"]]])

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LunetteSpec
 import LunetteTesting
 import Testing
@@ -33,6 +34,37 @@ import Testing
         try await withBundle { bundle in
             bundle.change(change)
             try await bundle.refusal(mentioning: words)
+        }
+    }
+
+    /// Opened as other files are, a pipe keeps whoever opens it waiting for its other end.
+    @Test func aPipeInPlaceOfANamespaceIsRefused() async throws {
+        try await withBundle { bundle in
+            let pipe = "\(bundle.folder)/pipe"
+            try #require(mkfifo(pipe, 0o600) == 0)
+            bundle.withoutNamespace("uts")
+            bundle.namespace(["type": "uts", "path": .string(pipe)])
+            try await bundle.refusal(mentioning: "linux.namespaces[4].path: ")
+        }
+    }
+
+    /// Every cgroup has files of these names, so nothing can be made there, nor taken away.
+    @Test(arguments: ["/cgroup.procs", "/cgroup.procs/below"]) func aFileInPlaceOfACgroupLeavesNothingHalf(_ path: String) async throws {
+        try await withBundle { bundle in
+            bundle.change(["linux": ["cgroupsPath": .string(path)]])
+            try await bundle.refusal(mentioning: "cgroup.procs")
+        }
+    }
+
+    @Test func aSmallLimitOfDescriptorsIsEnough() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "ids"], "rlimits": []]])
+            try bundle.write()
+            let runtime = bundle.runtime
+            try await Command(
+                "/bin/sh", "-c", "ulimit -n 64; exec \"$@\"", "sh", runtime.path, "--root", bundle.root, "run", "--bundle", bundle.folder,
+                bundle.id
+            ).run()
         }
     }
 

@@ -95,8 +95,8 @@ extension ImageProcessConfig {
     package var table: Value {
         var variables = ValueMap()
         for line in env {
-            let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            variables[String(parts[0])] = .string(parts.count > 1 ? String(parts[1]) : "")
+            let parts = line.cut(at: "=")
+            variables[String(parts?.before ?? line[...])] = .string(String(parts?.after ?? ""))
         }
         var map: ValueMap = [
             "entrypoint": .array(entrypoint.map(Value.string)), "cmd": .array(cmd.map(Value.string)), "env": .map(variables),

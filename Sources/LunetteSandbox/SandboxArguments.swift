@@ -160,14 +160,14 @@ package struct SandboxArguments: Sendable, Equatable {
     }
 
     private mutating func addVariable(_ text: String) throws(LunetteError) {
-        guard let equals = text.firstIndex(of: "=") else {
+        guard let (name, value) = text.cut(at: "=") else {
             try atOption { () throws(LunetteError) in try Names.validateVariable(text) }
             if table["inherit_env"]?.boolValue != true { append(.string(text), to: "inherit_env") }
             return
         }
-        guard equals != text.startIndex else { throw Self.wrong("--env: \"\(displayable(text))\" has no name") }
+        guard !name.isEmpty else { throw Self.wrong("--env: \"\(displayable(text))\" has no name") }
         var variables = table["env"]?.mapValue ?? [:]
-        variables[String(text[..<equals])] = .string(String(text[text.index(after: equals)...]))
+        variables[String(name)] = .string(String(value))
         table["env"] = .map(variables)
     }
 

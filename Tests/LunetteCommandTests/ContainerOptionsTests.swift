@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import LunetteSpec
 import Testing
 
@@ -58,6 +59,13 @@ import Testing
         #expect(spec["mounts"] == [["type": "tmpfs", "target": "/t", "options": ["size": "1m"]]])
         // All of it is what the engine decodes.
         _ = try ContainerSpec(spec, path: "spec")
+    }
+
+    @Test func aFileOfVariablesMayHaveLineEndsOfWindows() throws {
+        let file = "/tmp/lunette-env.\(UInt64.random(in: 0...UInt64.max))"
+        try "A=1\r\n# none\r\n\r\nB=\u{301}2\r\n".write(toFile: file, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        #expect(try spec("--env-file", file, "-e", "C=\u{301}", "x")["env"] == ["A": "1", "B": "\u{301}2", "C": "\u{301}"])
     }
 
     @Test func aVariableIsSetTakenFromHereOrRefused() throws {

@@ -15,4 +15,24 @@ struct PathPartsTests {
         }
         #expect(try ContainerPath.normalise("/a/\u{301}b/.//c") == "/a/\u{301}b/c")
     }
+
+    @Test func whatLiesInAFolderIsToldByBytes() {
+        #expect(ContainerPath.isWithin("/a/\u{301}b", "/a") && ContainerPath.isWithin("/\u{301}b", "/"))
+        #expect(!ContainerPath.isWithin("/a\u{301}/b", "/a") && !ContainerPath.isWithin("/e\u{301}/b", "/\u{e9}"))
+        #expect(!ContainerPath.isWithin("/ab", "/a") && ContainerPath.isWithin("/a", "/a"))
+    }
+
+    @Test func textIsTakenApartByBytes() throws {
+        #expect("a\r\nb\n\nc\r".byteLines == ["a", "b", "", "c"] && "".byteLines == [""])
+        #expect("a:\u{301}b::".fields(at: ":") == ["a", "\u{301}b", "", ""])
+        let (name, value) = try #require("A=\u{301}b=c".cut(at: "="))
+        #expect(name == "A" && value == "\u{301}b=c" && "A".cut(at: "=") == nil)
+    }
+
+    @Test func twoSpellingsOfALetterAreTwoPaths() {
+        var table = PathTable<Int>()
+        table["/\u{e9}"] = 1
+        table["/e\u{301}"] = 2
+        #expect(table["/\u{e9}"] == 1 && table["/e\u{301}"] == 2 && table.values.count == 2)
+    }
 }

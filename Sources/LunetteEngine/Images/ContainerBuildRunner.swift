@@ -46,8 +46,7 @@ struct ContainerBuildRunner: BuildRunner {
         if !step.user.isEmpty { fields["user"] = .string(step.user) }
         var environment = ValueMap()
         for entry in step.env {
-            let parts = entry.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            if parts.count == 2 { environment[String(parts[0])] = .string(String(parts[1])) }
+            if let (name, value) = entry.cut(at: "=") { environment[String(name)] = .string(String(value)) }
         }
         fields["env"] = .map(environment)
         let spec = try ContainerSpec(.map(fields))

@@ -157,8 +157,8 @@ struct CopyStep {
             return (number, nil)
         }
         let content = String(decoding: try view.read(file, limit: 1 << 20) ?? [], as: UTF8.self)
-        for line in content.split(separator: "\n") {
-            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+        for line in content.byteLines {
+            let fields = line.fields(at: ":")
             if fields.count > 3, fields[0] == text, let number = UInt32(fields[2]) {
                 return (number, file == "/etc/passwd" ? UInt32(fields[3]) : nil)
             }

@@ -1,3 +1,5 @@
+internal import LunetteSpec
+
 /// A span of host user and group ids that one container's ids 0… are mapped to.
 package struct IDRange: Sendable, Hashable, CustomStringConvertible {
     package var first: UInt32
@@ -50,8 +52,8 @@ package enum IDRangeAllocator {
 
     /// Reads `name:first:count` lines as in /etc/subuid; lines that are none are skipped, as newuidmap does.
     package static func parse(subordinate text: String) -> [IDRange] {
-        text.split(separator: "\n").compactMap { line in
-            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+        text.byteLines.compactMap { line in
+            let fields = line.fields(at: ":")
             guard fields.count == 3, let first = UInt32(fields[1]), let count = UInt32(fields[2].trimmed), count > 0 else { return nil }
             return IDRange(first: first, count: count)
         }

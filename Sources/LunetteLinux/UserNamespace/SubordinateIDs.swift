@@ -7,8 +7,8 @@ package enum SubordinateIDs {
     ///   - text: of /etc/subuid or /etc/subgid; both name the *user*.
     ///   - name: the login name, nil when the user has none.
     package static func ranges(in text: String, name: String?, uid: UInt32) -> [IDRange] {
-        text.split(separator: "\n").flatMap { line -> [IDRange] in
-            guard let owner = line.split(separator: ":", omittingEmptySubsequences: false).first else { return [] }
+        text.byteLines.flatMap { line -> [IDRange] in
+            guard let owner = line.fields(at: ":").first else { return [] }
             guard owner == "\(uid)" || (name.map { owner == $0 } ?? false) else { return [] }
             return IDRangeAllocator.parse(subordinate: String(line))
         }
@@ -32,8 +32,8 @@ package enum SubordinateIDs {
 
     /// The login name of a uid in the text of /etc/passwd.
     package static func loginName(of uid: UInt32, in text: String) -> String? {
-        for line in text.split(separator: "\n") {
-            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+        for line in text.byteLines {
+            let fields = line.fields(at: ":")
             if fields.count > 3, fields[2] == "\(uid)" { return String(fields[0]) }
         }
         return nil

@@ -144,6 +144,10 @@ public enum ContainerPath {
 
     /// Says whether `path` is `folder` or lies below it; both normalised.
     public static func isWithin(_ path: String, _ folder: String) -> Bool {
-        folder == "/" || path == folder || path.hasPrefix(folder + "/")
+        guard folder != "/" else { return true }
+        // By bytes: a combining mark would hide the slash before it.
+        guard path.utf8.starts(with: folder.utf8) else { return false }
+        let rest = path.utf8.dropFirst(folder.utf8.count)
+        return rest.isEmpty || rest.first == UInt8(ascii: "/")
     }
 }

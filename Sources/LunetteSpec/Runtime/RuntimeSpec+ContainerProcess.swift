@@ -47,9 +47,8 @@ extension RuntimeSpec.ProcessSection {
         if let hostname { set("HOSTNAME", hostname) }
         if container.hasTerminal { set("TERM", "xterm") }
         for entry in image?.env ?? [] {
-            let parts = entry.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard parts.count == 2, !parts[0].isEmpty, !entry.utf8.contains(0) else { continue }
-            set(String(parts[0]), String(parts[1]))
+            guard let (name, value) = entry.cut(at: "="), !name.isEmpty, !entry.utf8.contains(0) else { continue }
+            set(String(name), String(value))
         }
         for name in container.env.keys.sorted() { set(name, container.env[name]!) }
         return names.map { "\($0)=\(values[$0]!)" }

@@ -90,8 +90,8 @@ extension RuntimeSpec {
                 consoleSize = ConsoleSize(height: height, width: width)
             }
             env = try reader.strings("env") ?? []
-            for (index, text) in env.enumerated() where text.utf8.contains(0) || text.utf8.first == UInt8(ascii: "=") || !text.contains("=")
-            {
+            for (index, text) in env.enumerated()
+            where text.utf8.contains(0) || text.utf8.first == UInt8(ascii: "=") || !text.utf8.contains(UInt8(ascii: "=")) {
                 throw reader.failure(reader.item("env", index), "is not NAME=value")
             }
             if var table = try reader.table("user") { user = try Self.user(reading: &table) }

@@ -48,7 +48,7 @@ package struct SandboxFacts: Sendable, Hashable {
     package var terminal: Terminal?
     package var system: [SystemEntry]
     /// By the text of the rule.
-    package var found: [String: Found]
+    package var found: PathTable<Found>
     package var devices: [Found]
     /// Bytes that each folder in memory may hold unless its rule says; 0 leaves the kernel's own limit, half of the memory for each.
     package var scratch: Int64
@@ -70,7 +70,7 @@ package struct SandboxFacts: Sendable, Hashable {
         self.isPrivileged = isPrivileged
         environment = [:]
         system = []
-        found = [:]
+        found = PathTable()
         devices = []
         scratch = 0
         landlockABI = 0

@@ -176,8 +176,8 @@ package enum SandboxPath {
     /// The path as the kernel is asked for it; what it points to is found out there.
     package static func absolute(_ text: String, directory: String, home: String) -> String {
         if text == "~" { return home }
-        if text.hasPrefix("~/") { return home + text.dropFirst(1) }
-        return text.hasPrefix("/") ? text : directory + "/" + text
+        if text.utf8.starts(with: "~/".utf8) { return home + String(Substring(text.utf8.dropFirst())) }
+        return text.utf8.first == UInt8(ascii: "/") ? text : directory + "/" + text
     }
 }
 

@@ -20,7 +20,7 @@ package struct SandboxView: Sendable {
 
     /// - Throws: `not_found` and `invalid_argument` with the rule's path.
     package init(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
-        var byPath: [String: Item] = [:]
+        var byPath = PathTable<Item>()
         // The wider access of two for one path wins: "read this, write that" says both on purpose.
         for (key, rules, access) in [
             ("allow_read", spec.allowRead, Access.read), ("private", spec.privateWrite, .layer), ("allow_write", spec.allowWrite, .write),

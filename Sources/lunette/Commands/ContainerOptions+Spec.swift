@@ -216,12 +216,12 @@ enum Pairs {
     /// A variable; a name alone is taken from our own environment, and left out when it isn't there.
     /// - Throws: `invalid_argument` for what neither sets a variable nor can name one.
     static func set(_ item: String, in map: inout ValueMap, option: String) throws(LunetteError) {
-        if let equals = item.firstIndex(of: "=") {
-            guard equals > item.startIndex else {
+        if let (name, value) = item.cut(at: "=") {
+            guard !name.isEmpty else {
                 throw LunetteError(
                     .invalidArgument, "read \(option): \"\(Text.safe(item))\" has no name", hint: "write NAME=VALUE")
             }
-            map[String(item[..<equals])] = .text(Array(item[item.index(after: equals)...].utf8))
+            map[String(name)] = .text(Array(value.utf8))
         } else if let value = getenv(item) {
             map[item] = .string(String(cString: value))
         } else {
@@ -241,9 +241,7 @@ enum Pairs {
 enum HostFile {
     static func lines(_ path: String, option: String) throws(LunetteError) -> [String] {
         let bytes = try read(path, what: option)
-        return String(decoding: bytes, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false).map {
-            String($0.hasSuffix("\r") ? $0.dropLast() : $0)
-        }
+        return String(decoding: bytes, as: UTF8.self).byteLines.map(String.init)
     }
 
     static func read(_ path: String, what: String) throws(LunetteError) -> [UInt8] {

@@ -75,6 +75,17 @@ import Testing
         #expect(ruled.access(to: "/tmp/home/x") == .write)
     }
 
+    /// Names that look alike, and one whose first mark joins the slash before it: to the kernel they are all different.
+    @Test func rulesAreToldApartByBytes() throws {
+        var facts = Self.facts()
+        let (one, other, marked) = ("/home/ann/src/\u{e9}", "/home/ann/src/e\u{301}", "/home/ann/src/\u{301}x")
+        for path in [one, other, marked] { facts.found[path] = .init(path: path, kind: .directory) }
+        let view = try SandboxView(Self.spec { ($0.allowRead, $0.hide) = ([one], [other]) }, facts)
+        #expect(view.access(to: one) == .read && view.access(to: other) == nil && view.access(to: marked) == .write)
+        let both = try SandboxView(Self.spec { ($0.allowRead, $0.allowWrite) = ([one, marked], [other]) }, facts)
+        #expect(both.access(to: one) == .read && both.access(to: other) == .write && both.access(to: marked) == .read)
+    }
+
     @Test func theWiderOfTwoRulesForOnePathHolds() throws {
         let view = try SandboxView(Self.spec { $0.allowRead = ["/home/ann/src"] }, Self.facts())
         #expect(view.access(to: "/home/ann/src") == .write)

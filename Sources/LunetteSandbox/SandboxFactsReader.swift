@@ -13,7 +13,8 @@ package enum SandboxFactsReader {
         var facts = SandboxFacts(
             directory: directory, home: resolved(home) ?? home,
             userName: UserName.name(of: uid, environment, passwd: readSmallFile("/etc/passwd") ?? ""),
-            uid: uid, gid: getegid(), isPrivileged: uid == 0 && (ProcessCapabilities.own?.isEffective(.sysAdmin) ?? false))
+            uid: uid, gid: getegid(),
+            isPrivileged: uid == 0 && (ProcessCapabilities.own?.isEffective(.sysAdmin) ?? false) && ownsItsMounts())
         facts.environment = environment
         if spec.preset == .system { facts.system = system(spec) }
         for text in spec.allowRead + spec.allowWrite + spec.privateWrite + spec.hide {
@@ -35,6 +36,19 @@ package enum SandboxFactsReader {
             if getrlimit(__rlimit_resource_t(resource), &limit) == 0 { facts.hardLimits[resource] = UInt64(limit.rlim_max) }
         }
         return facts
+    }
+
+    /// Whether the capabilities hold for the mounts that we see. Root of a user namespace alone (`unshare -r`) has all of them, and the mount namespace
+    /// is the host's: the kernel tells nobody the owner of what lies outside (ioctl_ns(2)).
+    private static func ownsItsMounts() -> Bool {
+        let namespace = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC)
+        guard namespace >= 0 else { return true }
+        defer { close(namespace) }
+        let getUserNamespace: UInt = 0xb701
+        let owner = ioctl(namespace, getUserNamespace, 0)
+        guard owner >= 0 else { return errno != EPERM }
+        close(owner)
+        return true
     }
 
     private static func system(_ spec: SandboxSpec) -> [SandboxFacts.SystemEntry] {

@@ -64,6 +64,19 @@ struct SandboxTests {
         }
     }
 
+    /// Root of a user namespace alone has every capability and none of them over the mounts, which are the host's.
+    @Test(arguments: SandboxCaller.allCases)
+    func rootOfAUserNamespaceIsAnOrdinaryUser(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            let line = "id -u; echo made > made; cat \(place.home)/.ssh/id_rsa"
+            let done = try await place.command(
+                ["unshare", "--user", "--map-root-user", "\(place.folder)/bin/lunette", "sandbox", "--", "sh", "-c", line]
+            ).run(expecting: nil)
+            #expect(done.text == "0" && place.contents("\(place.tree)/made") == "made\n", "\(done.errorText)")
+            #expect(done.code == 1 && done.errorText.contains("No such file"))
+        }
+    }
+
     @Test func aSandboxWithinASandboxSaysWhyThereIsNone() async throws {
         try await withSandboxPlace(.user) { place in
             // The static one: a build's libraries aren't seen inside.

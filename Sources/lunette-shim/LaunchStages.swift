@@ -86,6 +86,7 @@ struct LaunchStages {
         try setGroups(&none, 0)
         try becomeRoot()
         try treesInside?.open(slots)
+        (currentStep, currentIndex) = (LNT_NAMESPACES.rawValue, 0)
         _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
     }
 

@@ -25,6 +25,17 @@ import Testing
         }
     }
 
+    /// Whichever process is one too many: no mount is to blame.
+    @Test(arguments: 2...5) func aLimitOfProcessesIsNoMountsFault(_ limit: Int) async throws {
+        guard OCIRuntime.underTest.isLunette else { return }
+        let runtime = OCIRuntime(path: OCIRuntime.underTest.path, prefix: ["prlimit", "--nproc=\(limit)"])
+        try await withBundle(on: runtime, user: .withoutRange) { bundle in
+            bundle.mount(["destination": "/tmp", "type": "bind", "source": .string("\(bundle.rootfs)/tmp"), "options": ["bind"]])
+            let done = try await bundle.create(expecting: nil)
+            if done.code != 0 { #expect(done.errorText.contains("clone3") && !done.errorText.contains("mounts["), "\(done.errorText)") }
+        }
+    }
+
     @Test(arguments: both)
     func aContainerLivesItsWholeLife(kind: UserKind) async throws {
         try await withBundle(user: kind) { bundle in

@@ -17,6 +17,9 @@ final class SandboxAttendance {
     private var failure: LunetteError?
     private var isEnding = false
     private var interrupts = 0
+    /// When what didn't end by itself at a terminal is killed.
+    private var patience: Double?
+    private static let grace = 5.0
 
     init(_ plan: [UInt8], _ streams: SandboxRun.Streams, _ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
         self.spec = spec
@@ -54,20 +57,23 @@ final class SandboxAttendance {
                 pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: cancel, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: report?.listener?.number ?? -1, events: Int16(POLLIN), revents: 0),
+                // Asked for nothing, poll(2) tells of a hang-up: only the session's leader gets a signal, and that may be su or runuser.
+                pollfd(fd: hasTerminal && !isEnding ? 0 : -1, events: 0, revents: 0),
             ]
             relay?.watch(&polls)
-            let left = deadline.map { max(0, $0 - SystemClock.monotonic) }
+            let left = [deadline, patience].compactMap { $0 }.min().map { max(0, $0 - SystemClock.monotonic) }
             // Rounded up: waking early would turn once more for nothing.
             let milliseconds = left.map { Int32(min(($0 * 1000).rounded(.up), 1e9)) } ?? -1
             let count = poll(&polls, nfds_t(polls.count), milliseconds)
             if count < 0, errno != EINTR { throw LunetteError(.io, "wait for the sandbox: \(errnoText(errno))", errno: errno) }
             if let deadline, SystemClock.monotonic >= deadline { timeOut() }
+            if let patience, SystemClock.monotonic >= patience { end() }
             if count <= 0 { continue }
             if polls[3].revents != 0 { report?.serve() }
             if polls[0].revents != 0 { receive() }
             if polls[1].revents != 0 { passOn(signals) }
-            if polls[2].revents != 0, !isEnding { end() }
-            relay?.move(Array(polls[4...]))
+            if polls[2].revents != 0 || polls[4].revents & Int16(POLLHUP | POLLERR) != 0, !isEnding { end() }
+            relay?.move(Array(polls[5...]))
         }
         try finish()
         // Nobody is left who could write to it.
@@ -88,6 +94,7 @@ final class SandboxAttendance {
     /// Kills every process of the sandbox.
     private func end() {
         isEnding = true
+        patience = nil
         signal(SIGKILL, everyone: 1)
     }
 
@@ -120,8 +127,14 @@ final class SandboxAttendance {
             if hasTerminal, followTerminal(number) { continue }
             if [SIGCHLD, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGURG, SIGPIPE].contains(number) { continue }
             if number == SIGINT || number == SIGTERM { interrupts += 1 }
-            // Whoever asks a third time means it.
-            if interrupts >= 3 { end() } else { signal(number, everyone: 2) }
+            // Whoever asks a third time means it; and what isn't running yet can't be asked.
+            if interrupts >= 3 || (!isRunning && [SIGINT, SIGTERM, SIGHUP].contains(number)) {
+                end()
+                continue
+            }
+            signal(number, everyone: 2)
+            // No key of a terminal is SIGTERM: it comes from outside, to end this. Shells at a terminal ignore it.
+            if hasTerminal, number == SIGTERM, patience == nil, !isEnding { patience = SystemClock.monotonic + Self.grace }
         }
     }
 

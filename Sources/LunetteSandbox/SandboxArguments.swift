@@ -200,31 +200,45 @@ package struct SandboxArguments: Sendable, Equatable {
     /// - Parameters:
     ///   - policy: what the policy file returned, or nothing.
     ///   - directory: the working folder; writable when neither says what may be seen.
+    ///   - isShared: everybody may write to the working folder, as to /tmp.
     /// - Throws: `invalid_argument` with the field's path.
-    package func spec(policy: Value?, directory: String, home: String) throws(LunetteError) -> SandboxSpec {
+    package func spec(
+        policy: Value?, directory: String, home: String, isShared: Bool = false
+    ) throws(LunetteError) -> SandboxSpec {
         var merged = try FieldMerge.merge(policy, table)
         if !args.isEmpty { merged["args"] = .array(args.map(Value.string)) }
         var reader = try FieldReader(.map(merged))
         var spec = try SandboxSpec(reading: &reader, requiresArgs: !explains)
         try reader.finish()
-        if !spec.hasPathRules { try Self.allowWorkingFolder(&spec, directory, home: home, isReadOnly: isReadOnly) }
+        if !spec.hasPathRules {
+            if isShared || Self.isEverything(directory, home: home) { throw refused(directory, isShared: isShared) }
+            if isReadOnly { spec.allowRead = [directory] } else { spec.allowWrite = [directory] }
+            spec.impliedFlag = isReadOnly ? "--allow-read ." : "--allow-write ."
+        }
         return spec
     }
 
-    /// The tree one stands in is the one that is worked on. A home or the root would be everything: that is said by name or not at all.
-    private static func allowWorkingFolder(
-        _ spec: inout SandboxSpec, _ directory: String, home: String, isReadOnly: Bool
-    ) throws(LunetteError) {
-        if ContainerPath.isWithin(home, directory)
-            || ["/usr", "/etc", "/var", "/bin", "/lib", "/proc", "/sys", "/dev", "/run", "/boot"].contains(directory)
-        {
-            if isReadOnly { return }
-            throw LunetteError(
-                .invalidArgument, "the working folder is \(displayable(directory)): a sandbox that may write all of it holds little",
-                hint: "go into the tree that is worked on, or name it: --allow-write PATH (--read-only for none)")
-        }
-        if isReadOnly { spec.allowRead = [directory] } else { spec.allowWrite = [directory] }
-        spec.impliedFlag = isReadOnly ? "--allow-read ." : "--allow-write ."
+    /// The tree one stands in is the one that is worked on. A home, the root or the machine's own folders would be everything: those are said
+    /// by name or not at all.
+    static func isEverything(_ directory: String, home: String) -> Bool {
+        ContainerPath.isWithin(home, directory)
+            || [
+                "/usr", "/etc", "/var", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/proc", "/sys", "/dev", "/run", "/boot", "/home",
+                "/tmp", "/var/tmp",
+            ].contains(directory)
+    }
+
+    private func refused(_ directory: String, isShared: Bool) -> LunetteError {
+        let isOthersToo = isShared || directory == "/tmp" || directory == "/var/tmp"
+        let reason =
+            isOthersToo
+            ? "other users' files and sockets are in it too"
+            : isReadOnly ? "a sandbox that may read all of it hides little" : "a sandbox that may write all of it holds little"
+        let own =
+            isOthersToo ? "make a folder of its own there (mktemp -d)" : "go into the tree that is \(isReadOnly ? "read" : "worked on")"
+        let rule = isReadOnly ? "--allow-read PATH (--allow-read /usr for nothing of yours)" : "--allow-write PATH"
+        return LunetteError(
+            .invalidArgument, "the working folder is \(displayable(directory)): \(reason)", hint: "\(own), or name what is meant: \(rule)")
     }
 }
 

@@ -19,7 +19,8 @@ package enum SandboxCommandLine {
         }
         let table = try arguments.policy.map(policy)
         let home = SandboxFactsReader.homeFolder()
-        let spec = try arguments.spec(policy: table, directory: directory, home: home)
+        let spec = try arguments.spec(
+            policy: table, directory: directory, home: home, isShared: SandboxFactsReader.isShared(directory))
         let terminal = arguments.sharesTerminal || spec.args.isEmpty ? nil : SandboxFactsReader.terminal()
         let sandbox = try SandboxRun(spec, directory: directory, terminal: terminal)
         if arguments.explains {
@@ -29,6 +30,9 @@ package enum SandboxCommandLine {
                 ? JSON.encode(.array(entries.map(\.value))) + "\n" : entries.map { $0.line + "\n" }.joined()
             write(spec.args.isEmpty ? 1 : 2, text)
             if spec.args.isEmpty { return 0 }
+        }
+        if !arguments.explains, !arguments.wantsJSON, let words = try arguments.warning(spec, sandbox.facts) {
+            write(2, "lunette: warning: \(words)\n")
         }
         var streams = try SandboxRun.Streams.inherited()
         // What is typed is for whoever has the terminal; the kernel stops readers in the background only where it is their own.

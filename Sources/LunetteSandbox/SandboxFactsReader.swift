@@ -126,6 +126,12 @@ extension SandboxFactsReader {
         return resolved(home) ?? home
     }
 
+    /// Whether everybody may put files into a folder, each their own: the sticky bit and others' right to write.
+    static func isShared(_ folder: String) -> Bool {
+        var status = lnt_host_stat()
+        return lnt_host_stat(-100, folder, 0, &status) == 0 && status.mode & 0o1002 == 0o1002
+    }
+
     /// Whether our input is a terminal that somebody else has just now.
     static func isInBackground() -> Bool {
         guard isatty(0) == 1 else { return false }

@@ -20,9 +20,48 @@ import Testing
         #expect(try spec(["--read-only", "make"]).allowRead == ["/home/ann/src"])
         #expect(try spec(["--allow-read", "x", "make"]).allowWrite.isEmpty)
         #expect(try spec(["make"], policy: ["allow_read": ["x"]]).allowWrite.isEmpty)
-        #expect(throws: LunetteError.self) { try spec(["make"], directory: "/home/ann") }
-        #expect(throws: LunetteError.self) { try spec(["make"], directory: "/") }
-        #expect(try spec(["--read-only", "make"], directory: "/").hasPathRules == false)
+    }
+
+    @Test(arguments: ["/", "/home", "/home/ann", "/etc", "/var", "/tmp", "/var/tmp"])
+    func aFolderThatIsEverybodysIsNoDefaultNeitherWrittenNorRead(_ directory: String) throws {
+        let written = #expect(throws: LunetteError.self) { try spec(["make"], directory: directory) }
+        #expect(written?.hint?.contains("--allow-write PATH") == true)
+        let read = #expect(throws: LunetteError.self) { try spec(["--read-only", "make"], directory: directory) }
+        #expect(read?.hint?.contains("--allow-read PATH") == true)
+        #expect(try spec(["--allow-read", "/usr", "make"], directory: directory).allowWrite.isEmpty)
+    }
+
+    @Test func aSharedFolderOfAnyNameIsNoDefault() throws {
+        let arguments = try SandboxArguments(["make"])
+        let error = #expect(throws: LunetteError.self) {
+            try arguments.spec(policy: nil, directory: "/srv/drop", home: "/home/ann", isShared: true)
+        }
+        #expect(error?.message == "the working folder is /srv/drop: other users' files and sockets are in it too")
+        #expect(SandboxFactsReader.isShared("/tmp") && !SandboxFactsReader.isShared("/usr"))
+    }
+
+    @Test func aRuleInTheWorkingFoldersPlaceIsWarnedOf() throws {
+        func warning(_ words: [String], directory: String = "/home/ann/src") throws -> String? {
+            let arguments = try SandboxArguments(words)
+            let spec = try arguments.spec(policy: nil, directory: directory, home: "/home/ann")
+            var facts = SandboxFacts(
+                directory: directory, home: "/home/ann", userName: "ann", uid: 1000, gid: 1000, isPrivileged: false)
+            for text in spec.allowRead + spec.allowWrite {
+                let path = text == "." ? directory : text.hasPrefix("/") ? text : "\(directory)/\(text)"
+                facts.found[text] = .init(path: path, kind: .directory)
+            }
+            return try arguments.warning(spec, facts)
+        }
+        #expect(
+            try warning(["--allow-read", "lib", "make"])
+                == "the working folder /home/ann/src is in memory, what is written there is lost: a rule takes its place, --allow-write . keeps it"
+        )
+        #expect(try warning(["--allow-read", "lib", "make"], directory: "/srv/a")?.contains("isn't there, it starts in /home/ann") == true)
+        for quiet in [["make"], ["--read-only", "make"], ["--allow-write", ".", "--allow-read", "lib", "make"]] {
+            #expect(try warning(quiet) == nil)
+        }
+        #expect(try warning(["--allow-read", "lib", "--workdir", "/tmp", "make"]) == nil)
+        #expect(try warning(["--allow-read", "lib", "make"], directory: "/home/ann") == nil)
     }
 
     @Test func everythingFromTheCommandOnIsTheCommands() throws {

@@ -84,7 +84,7 @@ struct SandboxTests {
             let inner = "\(place.folder)/bin/lunette-front"
             try FileManager.default.copyItem(atPath: "\(built)/lunette-front", toPath: inner)
             let refused = try await place.sandbox(
-                "--allow-read", "\(place.folder)/bin", "--", inner, "sandbox", "--read-only", "--", "true")
+                "--allow-read", "\(place.folder)/bin", "--", inner, "sandbox", "--allow-read", "/usr", "--", "true")
             #expect(refused.code == 125)
             #expect(refused.errorText.contains("clone3"), "\(refused.errorText)")
             #expect(refused.errorText.contains("hint: a sandbox or a container around this one"), "\(refused.errorText)")
@@ -142,11 +142,15 @@ struct SandboxTests {
     @Test func aFolderThatWouldBeEverythingIsNoDefault() async throws {
         try await withSandboxPlace(.user) { place in
             var command = place.command(["\(place.folder)/bin/lunette", "sandbox", "--", "true"])
-            for folder in [place.home, place.folder, "/", "/usr"] {
+            for folder in [place.home, place.folder, "/", "/usr", "/tmp", "/var/tmp", "/dev/shm"] {
                 command.workdir = folder
                 let refused = try await command.run(expecting: nil)
                 #expect(refused.code == 125, "\(folder)")
                 #expect(refused.errorText.contains("--allow-write"), "\(folder): \(refused.errorText)")
+                var reader = command
+                reader.arguments.insert("--read-only", at: reader.arguments.count - 2)
+                let unread = try await reader.run(expecting: nil)
+                #expect(unread.code == 125 && unread.errorText.contains("--allow-read"), "\(folder): \(unread.errorText)")
             }
         }
     }

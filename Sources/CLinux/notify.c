@@ -4,6 +4,7 @@
 #include <linux/seccomp.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -40,6 +41,7 @@ static const struct lnt_path_call calls[] = {
     {SYS_symlinkat, 1, 2, -1, LNT_INTENT_WRITE},
     {SYS_fchmodat, 0, 1, -1, LNT_INTENT_WRITE},
     {SYS_connect, -1, 1, 2, LNT_INTENT_CONNECT},
+    {SYS_bind, -1, 1, 2, LNT_INTENT_BIND},
 };
 
 const struct lnt_path_call *lnt_path_calls(size_t *count) {
@@ -79,4 +81,18 @@ int64_t lnt_read_memory(int32_t pid, uint64_t address, void *into, size_t size, 
     if (is_text && memchr(here.iov_base, 0, (size_t)got)) break;
   }
   return (int64_t)done;
+}
+
+int lnt_socket_type(int32_t pid, int fd) {
+  int process = (int)syscall(SYS_pidfd_open, pid, 0);
+  if (process < 0) return -errno;
+  int copy = (int)syscall(SYS_pidfd_getfd, process, fd, 0);
+  int error = copy < 0 ? errno : 0;
+  close(process);
+  if (error) return -error;
+  int type = 0;
+  socklen_t length = sizeof type;
+  if (getsockopt(copy, SOL_SOCKET, SO_TYPE, &type, &length) < 0) error = errno;
+  close(copy);
+  return error ? -error : type;
 }

@@ -5,13 +5,15 @@ internal import LunetteSpec
 
 /// Something that was asked for outside the rules.
 package struct DeniedAccess: Sendable, Hashable {
-    /// `read`, `write`, `execute`, `connect`.
+    /// `read`, `write`, `execute`, `connect`, `bind`.
     package var action: String
     package var path: String
     /// The flag that would allow it, behind others that it needs.
     package var flag: String
     /// The field of a policy that would, and its value.
     package var rule: (field: String, value: String)
+    /// What to do where it is no flag to be added.
+    package var advice: String?
 
     package static func == (left: DeniedAccess, right: DeniedAccess) -> Bool { left.action == right.action && left.path == right.path }
     package func hash(into hasher: inout Hasher) {
@@ -20,23 +22,26 @@ package struct DeniedAccess: Sendable, Hashable {
     }
 
     /// `denied: read /home/x/.netrc (hint: --allow-read /home/x/.netrc)`.
-    package var line: String { "denied: \(action) \(displayable(path)) (hint: \(flag) \(displayable(rule.value)))" }
+    package var line: String { "denied: \(action) \(displayable(path)) (hint: \(advice ?? "\(flag) \(displayable(rule.value))"))" }
 }
 
-/// Listens to seccomp notifications and notes which paths a program asks for that lie outside the rules, as far as they exist on the host.
+/// Listens to seccomp notifications and notes which paths a program asks for that lie outside the rules, as far as they exist on the host and
+/// its own permissions let this user: what no rule can allow isn't named.
 ///
 /// It observes and decides nothing: every call goes on, and mounts and Landlock answer it. So what a program changes in its memory between
 /// the look and the call (seccomp_unotify(2)) can make a report wrong, and nothing else. Reads as the calling user, outside.
 final class AccessReport {
     var listener: FileDescriptor?
     private(set) var denied: [DeniedAccess] = []
-    private let spec: SandboxSpec
-    private let view: SandboxView
+    let spec: SandboxSpec
+    let view: SandboxView
+    private let directory: String
     private let calls: [Int32: [lnt_path_call]]
     private static let limit = 200
 
     init(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
         self.spec = spec
+        directory = facts.directory
         view = try SandboxView(spec, facts)
         var count = 0
         let table = lnt_path_calls(&count)!
@@ -65,11 +70,16 @@ final class AccessReport {
     private func look(_ notification: lnt_notification) -> [DeniedAccess] {
         (calls[notification.number] ?? []).compactMap { call in
             let arguments = withUnsafeBytes(of: notification.arguments) { Array($0.bindMemory(to: UInt64.self)) }
-            if call.intent == Int8(LNT_INTENT_CONNECT.rawValue) { return connection(notification.pid, arguments[1], Int(arguments[2])) }
+            if call.intent == Int8(LNT_INTENT_CONNECT.rawValue) || call.intent == Int8(LNT_INTENT_BIND.rawValue) {
+                return socketCall(
+                    notification.pid, Int32(truncatingIfNeeded: arguments[0]), address: arguments[1],
+                    length: Int(truncatingIfNeeded: arguments[2]), isBind: call.intent == Int8(LNT_INTENT_BIND.rawValue))
+            }
             guard let text = string(notification.pid, arguments[Int(call.path)]), !text.isEmpty else { return nil }
             let folder = call.folder < 0 ? Int32(-100) : Int32(truncatingIfNeeded: arguments[Int(call.folder)])
             guard let path = absolute(text, notification.pid, folder) else { return nil }
             var intent = Int32(call.intent)
+            let isOpen = intent == Int32(LNT_INTENT_OPEN.rawValue) || intent == Int32(LNT_INTENT_OPEN_HOW.rawValue)
             if intent == Int32(LNT_INTENT_OPEN.rawValue) {
                 intent = opens(UInt64(arguments[Int(call.flags)]))
             } else if intent == Int32(LNT_INTENT_OPEN_HOW.rawValue) {
@@ -77,7 +87,7 @@ final class AccessReport {
                 guard lnt_read_memory(notification.pid, arguments[Int(call.flags)], &flags, 8, 0) > 0 else { return nil }
                 intent = opens(flags)
             }
-            return judge(path, intent, notification.pid)
+            return judge(path, intent, notification.pid, isOpen: isOpen)
         }
     }
 
@@ -86,57 +96,45 @@ final class AccessReport {
         return Int32(writes ? LNT_INTENT_WRITE.rawValue : LNT_INTENT_READ.rawValue)
     }
 
-    private func judge(_ path: String, _ intent: Int32, _ pid: Int32) -> DeniedAccess? {
-        for own in ["/proc", "/dev"] where ContainerPath.isWithin(path, own) { return nil }
+    /// - Parameter isOpen: the contents are wanted, not only to know of it or to take it away.
+    func judge(_ path: String, _ intent: Int32, _ pid: Int32, isOpen: Bool) -> DeniedAccess? {
+        let action =
+            intent == Int32(LNT_INTENT_WRITE.rawValue) ? "write" : intent == Int32(LNT_INTENT_EXECUTE.rawValue) ? "execute" : "read"
+        if ContainerPath.isWithin(path, "/proc") { return nil }
+        if ContainerPath.isWithin(path, "/dev") { return device(path, action, pid) }
         let access = view.access(to: path)
         if view.hidden.contains(where: { ContainerPath.isWithin(path, $0) }) { return nil }
-        guard intent == Int32(LNT_INTENT_WRITE.rawValue) else {
+        guard action == "write" else {
             // There outside and not inside. A folder in memory covers one of the host's, and what the program made in it is its own.
             if let access, !access.isMemory { return nil }
             guard exists(path), !exists("/proc/\(pid)/root\(path)") else { return nil }
-            let action = intent == Int32(LNT_INTENT_EXECUTE.rawValue) ? "execute" : "read"
+            guard isPermitted(path, action == "execute" ? X_OK : isOpen ? R_OK : F_OK) else { return nil }
             return DeniedAccess(action: action, path: path, flag: pathFlag("--allow-read"), rule: ("allow_read", path))
         }
         if let access, access != .read { return nil }
-        // What is to be made needs its folder.
-        var target = path
-        if !exists(path) {
-            guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return nil }
-            target = String(path[..<slash])
-            guard exists(target) else { return nil }
+        let parent = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "/"
+        // What is to be made needs its folder; the root itself is no rule's.
+        let target = exists(path) ? path : parent
+        guard target != "/", exists(target) else { return nil }
+        guard isPermitted(target, W_OK) || (!isOpen && isPermitted(parent, W_OK)) else { return nil }
+        if spec.impliedFlag == "--allow-read .", ContainerPath.isWithin(target, directory) {
+            return DeniedAccess(
+                action: action, path: path, flag: "--allow-write", rule: ("allow_write", directory), advice: "leave out --read-only")
         }
-        return DeniedAccess(action: "write", path: path, flag: pathFlag("--allow-write"), rule: ("allow_write", target))
+        return DeniedAccess(action: action, path: path, flag: pathFlag("--allow-write"), rule: ("allow_write", target))
     }
 
-    private func connection(_ pid: Int32, _ address: UInt64, _ length: Int) -> DeniedAccess? {
-        var bytes = [UInt8](repeating: 0, count: max(2, min(length, 128)))
-        let got = Int(lnt_read_memory(pid, address, &bytes, bytes.count, 0))
-        guard got >= 8 else { return nil }
-        let family = Int32(bytes[0]) | Int32(bytes[1]) << 8
-        if family == AF_UNIX {
-            guard bytes[2] == UInt8(ascii: "/") else { return nil }
-            let path = String(decoding: bytes[2..<got].prefix { $0 != 0 }, as: UTF8.self)
-            guard let normal = normal(path), view.access(to: normal) == nil, exists(normal) else { return nil }
-            return DeniedAccess(action: "connect", path: normal, flag: pathFlag("--allow-read"), rule: ("allow_read", normal))
-        }
-        guard spec.network == .none, family == AF_INET || family == AF_INET6 else { return nil }
-        let port = Int(bytes[2]) << 8 | Int(bytes[3])
-        var host = ""
-        if family == AF_INET {
-            if bytes[4] == 127 { return nil }
-            host = bytes[4..<8].map(String.init).joined(separator: ".")
-        } else {
-            guard got >= 24, bytes[8..<24] != [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] else { return nil }
-            host =
-                "["
-                + stride(from: 8, to: 24, by: 2).map { String(Int(bytes[$0]) << 8 | Int(bytes[$0 + 1]), radix: 16) }.joined(separator: ":")
-                + "]"
-        }
-        return DeniedAccess(action: "connect", path: "\(host):\(port)", flag: "--network", rule: ("network", "host"))
+    /// A device node of the host's that isn't among the sandbox's own.
+    private func device(_ path: String, _ action: String, _ pid: Int32) -> DeniedAccess? {
+        var status = lnt_host_stat()
+        guard lnt_host_stat(-100, path, 0, &status) == 0, FileKind(rawValue: status.mode & 0o170000) == .characterDevice,
+            !exists("/proc/\(pid)/root\(path)"), isPermitted(path, action == "write" ? W_OK : R_OK)
+        else { return nil }
+        return DeniedAccess(action: action, path: path, flag: "--dev", rule: ("devices", path))
     }
 
     /// The first rule for a path takes the place of the one for the working folder, which is then to be named too.
-    private func pathFlag(_ flag: String) -> String { spec.impliedFlag.map { "\($0) \(flag)" } ?? flag }
+    func pathFlag(_ flag: String) -> String { spec.impliedFlag.map { "\($0) \(flag)" } ?? flag }
 
     // MARK: Paths
 
@@ -146,7 +144,7 @@ final class AccessReport {
         return String(decoding: bytes[..<end], as: UTF8.self)
     }
 
-    private func absolute(_ text: String, _ pid: Int32, _ folder: Int32) -> String? {
+    func absolute(_ text: String, _ pid: Int32, _ folder: Int32) -> String? {
         if text.hasPrefix("/") { return normal(text) }
         let link = folder == -100 ? "/proc/\(pid)/cwd" : "/proc/\(pid)/fd/\(folder)"
         // Gone by now, or no folder of a file system (`pipe:[…]`): nothing to report.
@@ -155,7 +153,7 @@ final class AccessReport {
     }
 
     /// By its text alone: good enough to tell people what to allow.
-    private func normal(_ text: String) -> String? {
+    func normal(_ text: String) -> String? {
         guard text.hasPrefix("/") else { return nil }
         var parts: [Substring] = []
         for part in text.pathParts where part != "." {
@@ -164,8 +162,11 @@ final class AccessReport {
         return "/" + parts.joined(separator: "/")
     }
 
-    private func exists(_ path: String) -> Bool {
+    func exists(_ path: String) -> Bool {
         var status = lnt_host_stat()
         return lnt_host_stat(-100, path, AT_SYMLINK_NOFOLLOW, &status) == 0
     }
+
+    /// Whether the host's own permissions let us.
+    private func isPermitted(_ path: String, _ mode: Int32) -> Bool { faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0 }
 }

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum lnt_path_intent { LNT_INTENT_READ = 0, LNT_INTENT_WRITE = 1, LNT_INTENT_EXECUTE = 2, LNT_INTENT_OPEN = 3, LNT_INTENT_OPEN_HOW = 4, LNT_INTENT_CONNECT = 5 };
+enum lnt_path_intent { LNT_INTENT_READ = 0, LNT_INTENT_WRITE = 1, LNT_INTENT_EXECUTE = 2, LNT_INTENT_OPEN = 3, LNT_INTENT_OPEN_HOW = 4, LNT_INTENT_CONNECT = 5, LNT_INTENT_BIND = 6 };
 
 // A call that takes a path: which arguments hold the folder's descriptor (-1 = the working folder), the path and the flags (-1 = none).
 struct lnt_path_call {
@@ -29,3 +29,5 @@ int lnt_notification_is_valid(int listener, uint64_t id);
 int lnt_notification_continue(int listener, uint64_t id);
 // Reads another process's memory up to `size` bytes, as far as pages are there, or with `is_text` to the page of its NUL; the count.
 int64_t lnt_read_memory(int32_t pid, uint64_t address, void *into, size_t size, int is_text);
+// The type (SOCK_STREAM) of a socket that another process has open; it must be given by its first thread. -errno when it can't be asked.
+int lnt_socket_type(int32_t pid, int fd);

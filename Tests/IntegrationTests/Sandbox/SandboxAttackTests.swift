@@ -64,14 +64,14 @@ struct SandboxAttackTests {
         try await withSandboxPlace(caller) { place in
             // From where it lies then, the first two names lead to the file and the key; the others would from where it lay.
             let line = """
-                cd '\(place.tree)/a/b'; echo in; while [ ! -e moved ]; do sleep 0.01; done
+                cd '\(place.tree)/a/b' && echo stands there; while [ ! -e moved ]; do sleep 0.01; done
                 cat ../file; ls ../../home/.ssh; cat ../../../../outside/file ../../../../../outside/file; ls ../../../.ssh; pwd -P
                 """
             /// Has the host move the folder out of the tree that is seen, beneath whoever runs the line.
             func moved(_ words: [String]) async throws -> Finished {
                 try await place.command(["mkdir", "-p", "a/b"]).run()
                 let running = try place.command(words + ["sh", "-c", line]).start()
-                try await running.says("in")
+                try await running.says("stands there")
                 #expect(rename("\(place.tree)/a/b", "\(place.outside)/b") == 0)
                 try Data().write(to: URL(fileURLWithPath: "\(place.outside)/b/moved"))
                 let finished = try await running.wait()

@@ -8,6 +8,7 @@ final class SandboxAttendance {
     private let socket: UnixSocket
     private let child: ProcessDescriptor
     private let spec: SandboxSpec
+    private let facts: SandboxFacts
     private let report: AccessReport?
     private let hasTerminal: Bool
     /// Once the program has its terminal, when it gets one.
@@ -23,6 +24,7 @@ final class SandboxAttendance {
 
     init(_ plan: [UInt8], _ streams: SandboxRun.Streams, _ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
         self.spec = spec
+        self.facts = facts
         report = spec.reportsDenied ? try AccessReport(spec, facts) : nil
         hasTerminal = facts.terminal != nil
         deadline = spec.timeout.map { SystemClock.monotonic + $0 }
@@ -200,7 +202,7 @@ final class SandboxAttendance {
             } else if isEnding {
                 exit = SandboxExit(code: 137, signal: "SIGKILL")
             } else if let raw = LaunchFailure(packet: message.bytes) {
-                failure = SandboxFailure.error(raw, spec)
+                failure = SandboxFailure.error(raw, spec, facts)
             }
         default: break
         }
@@ -212,30 +214,5 @@ final class SandboxAttendance {
         report?.listener = nil
         if !child.waitForExit(milliseconds: 10_000) { _ = try atBorder(nil, { () throws(SystemCallError) in try child.signal(SIGKILL) }) }
         _ = try atBorder("wait for lunette-shim", { () throws(SystemCallError) in try child.reap(block: true) })
-    }
-}
-
-/// What a step of the launch that failed means for somebody who wanted a sandbox.
-enum SandboxFailure {
-    static func error(_ failure: LaunchFailure, _ spec: SandboxSpec) -> LunetteError {
-        var error = failure.error(operation: "sandbox.run", target: spec.args.first ?? "", reason: errnoText(failure.errno))
-        error.target = nil
-        switch (failure.step, failure.call, failure.errno) {
-        case (.namespaces, "clone3", EPERM), (.namespaces, "clone3", ENOSPC), (.namespaces, "open", EACCES), (.namespaces, "write", EPERM):
-            error.code = .unsupported
-            error.hint =
-                "ordinary users may make no user namespaces here: see /proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"
-        case (.namespaces, "clone3", ENOSYS):
-            error.code = .unsupported
-            error.hint =
-                "a sandbox or a container around this one refuses namespaces: run it outside of that, or let the outer one have them"
-        case (.mount, _, EPERM) where failure.path == "/proc":
-            error.hint = "parts of /proc are masked where this runs (another container?): a fresh one can't be mounted here"
-        case (.execute, _, ENOENT):
-            error.hint = "the program must lie in a folder that the sandbox sees: --allow-read FOLDER"
-        case (.openTree, _, EACCES): error.hint = "the rule's path can't be reached by this user"
-        default: break
-        }
-        return error
     }
 }

@@ -18,6 +18,12 @@ package enum SandboxCommandLine {
             return 0
         }
         let table = try arguments.policy.map(policy)
+        do throws(LunetteError) { return try run(arguments, table, directory: directory) } catch {
+            throw arguments.named(error, policy: table)
+        }
+    }
+
+    private static func run(_ arguments: SandboxArguments, _ table: Value?, directory: String) throws(LunetteError) -> Int32 {
         let home = SandboxFactsReader.homeFolder()
         let spec = try arguments.spec(
             policy: table, directory: directory, home: home, isShared: SandboxFactsReader.isShared(directory))

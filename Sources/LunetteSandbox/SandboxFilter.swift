@@ -21,11 +21,13 @@ enum SandboxFilter {
 
     private static func read(_ path: String) throws(LunetteError) -> [UInt8] {
         let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "/"
-        return try atBorder(
-            "read the seccomp profile",
-            { () throws(SystemCallError) in
-                try Directory(folder).open(String(path.dropFirst(folder.count)), [.nonblocking], scope: []).readAll(limit: 1 << 20)
-            })
+        do throws(SystemCallError) {
+            return try Directory(folder).open(String(path.dropFirst(folder.count)), [.nonblocking], scope: []).readAll(limit: 1 << 20)
+        } catch {
+            throw LunetteError(
+                errorCode(forErrno: error.errno), "read the profile \(displayable(path)): \(errnoText(error.errno))", path: "seccomp",
+                errno: error.errno)
+        }
     }
 
     /// Compiled filters are kept where only their owner writes; nil where a sandbox of these rules could change what the next one loads.

@@ -60,7 +60,43 @@ struct SandboxTests {
             #expect(typo.errorText.contains("did you mean \"--allow-read\"?"))
             let absent = try await place.sandbox("--allow-read", "/no/such", "--", "true")
             #expect(absent.code == 125)
-            #expect(absent.errorText == "lunette: allow_read[1]: /no/such: there is nothing of this name")
+            #expect(absent.errorText == "lunette: --allow-read: /no/such: there is nothing of this name")
+        }
+    }
+
+    /// In the command line's words, and with the rule that helps.
+    @Test func errorsNameTheFlagAndWhatIsMissing() async throws {
+        try await withSandboxPlace(.user) { place in
+            let tools = "\(place.home)/tools"
+            try await place.command([
+                "sh", "-c", "mkdir \(tools); printf '#!/bin/sh\\necho ran\\n' > \(tools)/tool; chmod +x \(tools)/tool; echo x > plain",
+            ])
+            .run()
+            try Data("return { allow_read = { '/usr', '/no/such' } }".utf8).write(to: URL(fileURLWithPath: "\(place.tree)/p.lua"))
+            func complaint(_ words: String...) async throws -> String {
+                try await place.command(["\(place.folder)/bin/lunette", "sandbox"] + words).run(expecting: nil).errorText
+            }
+            for (said, expected) in [
+                (try await complaint(), "lunette: there is no command to run in a sandbox\nhint: lunette sandbox [OPTIONS] -- COMMAND"),
+                (try await complaint("--memory", "x", "--", "true"), "lunette: --memory: "),
+                (try await complaint("p.lua", "--", "true"), "lunette: allow_read[2]: /no/such: "),
+                (
+                    try await complaint("--seccomp", "/nope", "--", "true"),
+                    "lunette: --seccomp: read the profile /nope: no such file or directory"
+                ),
+                (
+                    try await complaint("--workdir", place.outside, "--", "true"),
+                    "lunette: --workdir: start in \(place.outside): no rule names it\nhint: --allow-write . --allow-read \(place.outside)"
+                ),
+                (try await complaint("--", "./plain"), "(chmod +x)"),
+                (
+                    try await complaint("--", "\(tools)/tool"),
+                    "\nhint: the sandbox doesn't see it: --allow-write . --allow-read \(tools)"
+                ),
+                (try await complaint("--", "no-such-program"), "\nhint: check its name: it isn't in PATH outside either"),
+            ] { #expect(said.contains(expected), "\(said)") }
+            // What the hint says runs it.
+            #expect(try await place.sandbox("--allow-write", ".", "--allow-read", tools, "--", "\(tools)/tool").text == "ran")
         }
     }
 

@@ -1,0 +1,37 @@
+internal import LunetteSpec
+
+extension SandboxArguments {
+    /// The same error in the words of the command line: the flag, where a flag and not the policy gave the field.
+    func named(_ error: LunetteError, policy: Value?) -> LunetteError {
+        guard let path = error.path else { return error }
+        let field = String(path.prefix { $0 != "[" })
+        var error = error
+        if field == "args", args.isEmpty, policy?["args"] == nil {
+            error.path = nil
+            error.message = "there is no command to run in a sandbox"
+            error.hint = "lunette sandbox [OPTIONS] -- COMMAND [ARGUMENTS…]; --explain alone says what a sandbox would hold"
+            return error
+        }
+        guard let flag = Self.flag(of: field), let given = Self.value(at: field, in: .map(table)) else { return error }
+        if let index = Self.index(in: path), let before = Self.value(at: field, in: policy)?.arrayValue?.count {
+            // A policy's entries come first.
+            guard index > before, given.arrayValue != nil else { return error }
+        }
+        error.path = flag
+        return error
+    }
+
+    private static func flag(of field: String) -> String? {
+        if field == "inherit_env" || field == "env" || field.hasPrefix("env.") { return "--env" }
+        return options.first { $0.field == field }?.names[0]
+    }
+
+    private static func value(at field: String, in value: Value?) -> Value? {
+        field.split(separator: ".", maxSplits: 1).reduce(value) { found, part in found?.mapValue?[String(part)] }
+    }
+
+    /// `allow_read[2]`, counted from 1.
+    private static func index(in path: String) -> Int? {
+        path.firstIndex(of: "[").flatMap { Int(path[path.index(after: $0)...].prefix { $0 != "]" }) }
+    }
+}

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import LunetteLinux
 internal import LunetteSpec
 
@@ -10,13 +11,19 @@ enum TerminalOwner: Sendable {
     /// We relay it ourselves.
     case foreground
 
-    /// - Throws: `invalid_argument` for combinations that runc refuses too; what connect(2) answers.
+    /// - Throws: `invalid_argument` for combinations that runc refuses too, and for a relay without a person: the end of another stdin can't be told
+    ///   to a program through its terminal, so that a shell there would never end. What connect(2) answers.
     init(terminal: Bool, consoleSocket: String?, isDetached: Bool) throws(LunetteError) {
         guard let consoleSocket else {
             if terminal, isDetached {
                 throw LunetteError(
                     .invalidArgument, "a detached process with a terminal needs somebody who gets it",
                     hint: "give --console-socket, or process.terminal=false")
+            }
+            if terminal, isatty(0) != 1 {
+                throw LunetteError(
+                    .invalidArgument, "a process with a terminal in the foreground needs stdin to be one", path: "process.terminal",
+                    hint: "say process.terminal=false (exec: no --tty), or give --detach with --console-socket")
             }
             self = terminal ? .foreground : .none
             return

@@ -34,6 +34,23 @@ import Testing
         }
     }
 
+    /// The end of stdin can't be told through a terminal: a shell there would wait for more for ever.
+    @Test func aRelayWithoutAPersonIsRefused() async throws {
+        try await withBundle { bundle in
+            let hint = "process.terminal=false"
+            bundle.change(["process": ["terminal": true, "args": ["/bin/sh"]]])
+            let run = try await bundle.run(expecting: 1)
+            if bundle.runtime.isLunette { #expect(run.errorText.contains("needs stdin to be one") && run.errorText.contains(hint)) }
+            #expect(try await bundle.call("list", "-q").text == "" && bundle.cgroups().isEmpty)
+            bundle.change(["process": ["terminal": false, "args": ["/probe", "pause"]]])
+            try await bundle.create()
+            try await bundle.start()
+            let exec = try await bundle.call("exec", "-t", bundle.id, "/bin/sh", expecting: nil)
+            #expect(exec.code != 0)
+            if bundle.runtime.isLunette { #expect(exec.code == 1 && exec.errorText.contains("no --tty"), "\(exec.errorText)") }
+        }
+    }
+
     /// In tmux, as a person has it: keys arrive, the size is the terminal's, and a change of it too.
     @Test(.requires(.command("tmux")))
     func aTerminalInTheForegroundIsThePersons() async throws {

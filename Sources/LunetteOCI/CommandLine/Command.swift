@@ -9,6 +9,8 @@ struct Command: Sendable {
     var count: ClosedRange<Int>
     var options: [Option]
     var order = Options.Order.anywhere
+    /// Whether it looks at containers, below the root.
+    var usesState = true
     var run: @Sendable (Invocation) throws(LunetteError) -> Int32
 
     /// In the order in which help shows them.

@@ -22,6 +22,25 @@ struct ErrorLog: Sendable {
         error.hint.map { "\(error.description) (\($0))" } ?? error.description
     }
 
+    /// Makes the file, so that whoever gave it finds one, and so that nothing is done that couldn't be told of.
+    /// - Throws: what open(2) answers; the log is stderr alone then.
+    mutating func prepare() throws(LunetteError) {
+        guard let path, !path.isEmpty else { return }
+        do throws(SystemCallError) { try Self.open(path).close() } catch {
+            self.path = nil
+            var failure = error.lunette
+            failure.message = "--log: \(failure.message)"
+            failure.hint = "give a file in a folder that is there and may be written to"
+            throw failure
+        }
+    }
+
+    private static func open(_ path: String) throws(SystemCallError) -> FileDescriptor {
+        let fd = Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
+        guard fd >= 0 else { throw SystemCallError("open", path, errno: errno) }
+        return FileDescriptor(owning: fd)
+    }
+
     func fail(_ error: LunetteError) {
         let error = launch.fields.naming(error)
         write("error", Self.line(error))
@@ -59,10 +78,7 @@ struct ErrorLog: Sendable {
             entry = JSON.encode(["level": .string(level), "msg": .string(message), "time": .string(String(time))])
         case .text: entry = "time=\"\(time)\" level=\(level) msg=\(JSON.encode(.string(message)))"
         }
-        let fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o644)
-        guard fd >= 0 else { return say("write the log \(path): \(errnoText(errno))") }
-        let file = FileDescriptor(owning: fd)
-        do throws(SystemCallError) { try file.writeAll(Array((entry + "\n").utf8)) } catch {
+        do throws(SystemCallError) { try Self.open(path).writeAll(Array((entry + "\n").utf8)) } catch {
             say("write the log \(path): \(error)")
         }
     }

@@ -17,8 +17,10 @@ struct GlobalOptions: Sendable {
     var ignoresCgroupPermissions: Bool?
 
     static let options: [Option] = [
-        Option("root", nil, .value("DIR"), "where the state of containers is kept (default: /run/lunette-oci, or below XDG_RUNTIME_DIR)"),
-        Option("log", nil, .value("FILE"), "append errors to FILE as well"),
+        Option(
+            "root", nil, .value("DIR"),
+            "where the state of containers is kept (default: /run/lunette-oci; an ordinary user's is below XDG_RUNTIME_DIR)"),
+        Option("log", nil, .value("FILE"), "append errors and warnings to FILE; it is made"),
         Option("log-format", nil, .value("FORMAT"), "text (default) or json"),
         Option("debug", nil, .none, "log what is done, not errors alone"),
         Option("systemd-cgroup", nil, .none, "let systemd make the cgroups; cgroupsPath is SLICE:PREFIX:NAME then"),
@@ -62,13 +64,11 @@ struct GlobalOptions: Sendable {
         }
     }
 
-    private static var defaultRoot: String {
-        // Who is root in a user namespace alone, as under Podman, is an ordinary user all the same.
-        guard let folder = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }), !folder.isEmpty,
-            geteuid() != 0 || !UserNamespace.current.isInitial
-        else { return "/run/lunette-oci" }
-        return "\(folder)/lunette-oci"
-    }
+    /// Makes the folder in /tmp where that is the root, and looks at one that is there: whoever else could write to it could put containers there.
+    /// - Throws: `denied` when it is somebody else's or open to others.
+    func prepareRoot() throws(LunetteError) { try DefaultRoot.prepare(root) }
+
+    private static var defaultRoot: String { DefaultRoot.current }
 }
 
 /// A path as the working directory's, by its text alone.

@@ -35,6 +35,7 @@ package enum OCIProgram {
                 try printOut(Help.text(try command(name)))
                 return 0
             }
+            try log.prepare()
             reportsProgram = name == "run" || name == "exec"
             return try run(try command(name), rest.dropFirst(), global, log)
         } catch {
@@ -58,6 +59,9 @@ package enum OCIProgram {
             let what = options.arguments.count < command.count.lowerBound ? "too few arguments" : "too many arguments"
             throw LunetteError(.invalidArgument, "\(command.name): \(what)", hint: "lunette-oci \(command.name) \(command.arguments)")
         }
+        if command.usesState { try global.prepareRoot() }
+        // The container, not what an exec runs in it: its arguments may be secrets.
+        log.debug("\(command.name) \(displayable(options.arguments.first ?? "", limit: 200)) (pid \(getpid()), state in \(global.root))")
         return try command.run(Invocation(global: global, options: options, log: log))
     }
 

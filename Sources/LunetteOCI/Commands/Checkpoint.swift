@@ -6,7 +6,8 @@ extension Command {
 
     private static func unsupported(_ name: String, _ summary: String) -> Command {
         // Every option is taken, so that the answer is the same however it was asked.
-        Command(name: name, summary: summary, arguments: "ID", count: 0...Int.max, options: runcOptions) { _ throws(LunetteError) in
+        Command(name: name, summary: summary, arguments: "ID", count: 0...Int.max, options: runcOptions, usesState: false) {
+            _ throws(LunetteError) in
             throw LunetteError(
                 .unsupported, "\(name): unsupported: checkpoints aren't built yet",
                 hint: "Debian 12's CRIU 3.17 can't run on current kernels")

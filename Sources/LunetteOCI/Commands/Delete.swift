@@ -34,6 +34,7 @@ extension Command {
             return
         }
         let status = container.status()
+        invocation.log.debug("the container is \(status.rawValue)")
         guard status == .stopped || isForced else { throw notStopped(id, status) }
         // A config that can't be read any more has no hooks that could be run.
         try remove(container, held, (try? container.spec())?.hooks ?? .init(), invocation)
@@ -94,6 +95,7 @@ extension Command {
             failure.message = "delete container \(container.id): \(failure.message)"
             throw failure
         }
+        invocation.log.debug("deleted: processes, cgroups and \(container.folder.label) are gone; poststop hooks: \(hooks.poststop.count)")
         container.runPoststop(hooks, invocation.log)
     }
 }

@@ -3,7 +3,8 @@ internal import LunetteSpec
 
 extension Command {
     static let features = Command(
-        name: "features", summary: "print what is supported, as JSON (runtime-spec, features.md)", arguments: "", count: 0...0, options: []
+        name: "features", summary: "print what is supported, as JSON (runtime-spec, features.md)", arguments: "", count: 0...0, options: [],
+        usesState: false
     ) { _ throws(LunetteError) in
         try printOut(JSON.encode(FeatureList.value, pretty: true))
         return 0

@@ -9,6 +9,9 @@ extension Command {
         let id = try invocation.containerID()
         let signal = invocation.options.arguments.count > 1 ? try Signal(invocation.options.arguments[1]) : .term
         let container = try invocation.store.find(id)
+        invocation.log.debug(
+            "signal \(signal.number) to pid 1 (\(container.record.initProcess?.pid ?? 0)) of a container that is \(container.status().rawValue)"
+        )
         let notRunning = LunetteError(
             .invalidState, "signal container \(id): container not running (\(container.status().rawValue))", target: id)
         if invocation.options.flag("all") {

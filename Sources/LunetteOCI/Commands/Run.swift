@@ -29,6 +29,7 @@ extension Command {
         let code = try foreground.wait(for: created.handover.pid, terminal: created.handover.terminal) { () throws(LunetteError) in
             try leave(created, creation)
         }
+        invocation.log.debug("the program ended with exit code \(code)")
         guard !invocation.options.flag("keep") else { return code }
         // `delete` may have come in between, from inside a hook or another shell: then there is nothing left to do.
         guard let held = try? invocation.store.hold(created.container.folder, created.container.id) else { return code }
@@ -43,6 +44,7 @@ extension Command {
             try creation.record(created)
             try created.session.leave()
         }
+        creation.invocation.log.debug("the program runs")
         created.held.release()
         try created.container.runPoststart(created.hooks, creation.invocation)
     }

@@ -9,7 +9,7 @@ extension Command {
         options: [
             Option("bundle", "b", .value("DIR"), "the bundle (default: the working directory)"),
             Option("rootless", nil, .none, "for an ordinary user: a user namespace with the user as root, no network of its own"),
-        ]
+        ], usesState: false
     ) { invocation throws(LunetteError) in
         let path = absolute(invocation.options.value("bundle") ?? ".")
         let text = JSON.encode(

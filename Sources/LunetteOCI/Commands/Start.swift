@@ -17,6 +17,7 @@ extension Command {
         let hooks = try container.spec().hooks
         try Gate(held.directory).open(id)
         faultPoint("oci.start.opened")
+        invocation.log.debug("the gate is open; poststart hooks: \(hooks.poststart.count)")
         held.release()
         try container.runPoststart(hooks, invocation)
         return 0

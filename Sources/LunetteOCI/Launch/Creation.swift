@@ -63,6 +63,8 @@ struct Creation {
         let bundle = try Bundle(request.bundle)
         let ahead = bundle.spec.linux.namespacesAhead
         if !ahead.isEmpty { session.make(ahead: ahead) }
+        let log = invocation.log
+        log.debug("read \(Bundle.configName) of bundle \(bundle.path), root file system \(bundle.rootfs)")
         let hooks = bundle.spec.hooks
         guard let process = bundle.spec.process else { throw LunetteError(.invalidArgument, "is required", path: "process") }
         let terminal = try TerminalOwner(
@@ -83,6 +85,7 @@ struct Creation {
             cgroup: cgroup.record, uid: geteuid(), annotations: bundle.spec.annotations)
         let held = try invocation.store.make(request.id)
         faultPoint("oci.create.folder")
+        log.debug("made \(held.directory.label); the launch plan has \(planned.bytes.count) bytes and \(planned.passed.count) descriptors")
         var container = Container(held.directory, record: record)
         do throws(LunetteError) {
             // The shim and what it makes end with us, so that there is no need to write it down first.
@@ -102,6 +105,7 @@ struct Creation {
             // A cgroup that was there before is the container's only now: without this, `delete` leaves alone who is in it.
             if !cgroup.record.isTaken { try container.save() }
             faultPoint("oci.create.cgroup")
+            log.debug("cgroups: " + made.record.cgroup.directories.map(\.path).joined(separator: " "))
             if preparation.awaitsCgroups {
                 session.goOn()
             } else {
@@ -115,6 +119,7 @@ struct Creation {
             if request.startsAtOnce { session.start() }
             faultPoint("oci.create.spawned")
             let handover = try session.wait { pid throws(LunetteError) in
+                log.debug("namespaces are there, pid 1 is \(pid); hooks: \(hooks.prestart.count + hooks.createRuntime.count)")
                 let state = container.document(.creating, pid: pid)
                 try Hooks.run(hooks.prestart, "prestart", state: state, folder: bundle.folder)
                 try Hooks.run(hooks.createRuntime, "createRuntime", state: state, folder: bundle.folder)
@@ -127,6 +132,7 @@ struct Creation {
             }
             container.record.initProcess = identity
             container.record.phase = .created
+            log.debug("created: pid 1 is \(handover.pid)")
             return Created(container: container, held: held, hooks: hooks, session: session, handover: handover)
         } catch {
             // First: nothing of a launch that still goes on may come to what is taken apart.
@@ -153,6 +159,7 @@ struct Creation {
     private func takeApart(
         _ container: Container, _ held: HeldFolder, _ hooks: RuntimeSpec.Hooks, after error: LunetteError
     ) -> LunetteError {
+        invocation.log.debug("failed, taking it apart: \(error.description)")
         var failure = error
         let report = Deletion(container: container, held: held, store: invocation.store).takeApart()
         if let leftover = report.error { failure.causes.append(leftover) }

@@ -68,9 +68,12 @@ struct Execution {
         try session.carryOut(try plan.encoded(), folder: container.folder, passed: passed)
         let started = try session.wait { _ in }
         session.finish()
+        invocation.log.debug("the program runs as pid \(started.pid)")
         if let pidFile = options.value("pid-file") { try PIDFile.write(started.pid, to: pidFile) }
         guard let foreground else { return 0 }
-        return try foreground.wait(for: started.pid, terminal: started.terminal) { () throws(LunetteError) in }
+        let code = try foreground.wait(for: started.pid, terminal: started.terminal) { () throws(LunetteError) in }
+        invocation.log.debug("the program ended with exit code \(code)")
+        return code
     }
 }
 

@@ -100,6 +100,37 @@ import Testing
         }
     }
 
+    @Test func theLogIsMadeAndSaysWhatIsDoneIfAsked() async throws {
+        try await withBundle { bundle in
+            guard bundle.runtime.isLunette else { return }
+            let log = "\(bundle.folder)/log"
+            bundle.change(["process": ["args": ["/bin/true"]]])
+            try bundle.write()
+            try await bundle.call("--log", log, "list")
+            #expect(bundle.file("log") == "")
+            try await bundle.call("--log", log, "--debug", "create", "--bundle", bundle.folder, bundle.id)
+            try await bundle.call("--log", log, "--debug", "start", bundle.id)
+            try await bundle.becomes("stopped")
+            try await bundle.call("--log", log, "--log-format", "json", "--debug", "delete", bundle.id)
+            let lines = bundle.file("log")
+            for words in ["create \(bundle.id) (pid", "config.json of bundle", "created: pid 1 is", "the gate is open"] {
+                #expect(lines.contains("level=debug msg=") && lines.contains(words), "\(words): \(lines)")
+            }
+            let last = try JSON.decode(Array((lines.split(separator: "\n").last ?? "").utf8), source: "log")
+            #expect(last["level"] == "debug" && last["msg"]?.stringValue?.hasPrefix("deleted: ") == true)
+        }
+    }
+
+    /// Whoever asks for a log relies on it: nothing is done that couldn't be told of.
+    @Test func aLogThatCannotBeWrittenFails() async throws {
+        try await withBundle { bundle in
+            let refused = try await bundle.call("--log", "/no/such/log", "list", expecting: 1)
+            if bundle.runtime.isLunette {
+                #expect(refused.errorText.contains("--log: open /no/such/log: no such file or directory\nhint: "))
+            }
+        }
+    }
+
     @Test func anUnknownUserOfAnExecIsTheOptions() async throws {
         try await withBundle { bundle in
             guard bundle.runtime.isLunette else { return }

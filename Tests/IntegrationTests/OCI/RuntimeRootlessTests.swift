@@ -61,6 +61,30 @@ import Testing
         }
     }
 
+    /// Without a session there is a folder of the user's own, which nobody else may have made.
+    @Test func withoutASessionStatesAreInAFolderOfTheUsersOwn() async throws {
+        try await withBundle(user: .withoutRange) { bundle in
+            guard bundle.runtime.isLunette else { return }
+            let uid = try #require(bundle.user).uid
+            let folder = "/tmp/lunette-oci-\(uid)"
+            bundle.cleanUp.add("remove \(folder)") { _ = try await Command("rm", "-rf", folder).run() }
+            func list(expecting code: Int32) async throws -> String {
+                let words = bundle.runtime.prefix + [bundle.runtime.path, "list", "-q"]
+                return try await Command(words, environment: ["XDG_RUNTIME_DIR": nil]).run(expecting: code).errorText
+            }
+            #expect(try await list(expecting: 0) == "")
+            #expect(try await Command("stat", "-c", "%u %a", folder).run().text == "\(uid) 700")
+            chmod(folder, 0o755)
+            #expect(try await list(expecting: 1).contains("others may get in\nhint: set XDG_RUNTIME_DIR"))
+            chmod(folder, 0o700)
+            chown(folder, 0, 0)
+            #expect(try await list(expecting: 1).contains("it belongs to uid 0"))
+            try await Command("rm", "-rf", folder).run()
+            #expect(symlink(bundle.folder, folder) == 0)
+            #expect(try await list(expecting: 1).contains("it is no folder"))
+        }
+    }
+
     /// The user's further ids are there, to be owned by and to be run as; nobody else's are.
     @Test func idsAreTheUsersOwn() async throws {
         try await withBundle(user: .withRange) { bundle in

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import LunetteAPI
+import LunetteLinux
 import LunetteSpec
 
 struct CopyCommand: LunetteCommand {
@@ -67,10 +68,21 @@ private enum TarStream {
             var arguments = options
             arguments["container"] = .string(from.0)
             arguments["source"] = .string(from.1)
-            arguments["destination"] = .string(folder)
+            let tree = "\(folder)/tree"
+            guard mkdir(tree, 0o700) == 0 else { throw WireSocket.failure("make a temporary folder", errno) }
+            arguments["destination"] = .string(tree)
             _ = try await client.call("container.copy_out", arguments)
-            // As Docker: the entry under its own name, or the folder's contents.
-            try run(["-C", folder, "--numeric-owner", "-cf", "-", "."], what: "write the tar")
+            // As Docker: the entry under its own name, or what is in the folder. Never the temporary folder itself, whose mode would become that of
+            // the folder into which the tar is read. Names come from a file: there may be more than fit into arguments, and none is an option there.
+            let names = "\(folder)/names"
+            try atBorder(
+                "list what was copied",
+                { () throws(SystemCallError) in
+                    let list = try Directory(tree).entries().sorted().map { $0 + "\0" }.joined()
+                    try Directory(folder).create("names", Array(list.utf8))
+                })
+            try run(
+                ["-C", tree, "--numeric-owner", "-cf", "-", "--null", "--verbatim-files-from", "-T", names], what: "write the tar")
         }
     }
 

@@ -59,6 +59,17 @@ import Testing
         #expect(error?.message.contains(expected) == true, "\(String(describing: error))")
     }
 
+    /// `exit` comes with the first end: asked for before, it is empty, as what a record never has is not.
+    @Test func aFieldThatIsYetToComeIsEmpty() throws {
+        var map: ValueMap = [:]
+        for name in [
+            "id", "name", "status", "state", "image", "spec", "labels", "health", "restarts", "created_at", "networks", "ports", "mounts",
+            "history", "degraded",
+        ] { map[name] = "x" }
+        #expect(try Template("{{.exit.code}}|{{.StartedAt}}|{{.name}}").text(.map(map), [:]) == "||x")
+        #expect(throws: LunetteError.self) { try Template("{{.exti}}").text(.map(map), [:]) }
+    }
+
     @Test func tableIsTheDefaultsName() throws {
         let listing = Listing(columns: columns, rows: [row("web", "redis:7")])
         #expect(try listing.lines(format: "table", quiet: false) == listing.lines(format: nil, quiet: false))

@@ -1,3 +1,4 @@
+import LunetteAPI
 import LunetteSpec
 
 /// The part of Go's templates that listings need: text, `{{.Field.Sub}}`, `{{json .Field}}`, `{{upper .Field}}`, `{{lower …}}`, `{{len …}}`, `{{join .List ","}}`.
@@ -116,8 +117,8 @@ struct Template {
                 current = item
             } else if let key = map.keys.first(where: { Template.same($0, name) }) {
                 current = map[key]!
-            } else if depth > 0 {
-                return .null  // A map of the user's own (labels): what isn't there is empty.
+            } else if depth > 0 || Template.optional(in: map).contains(where: { Template.same($0, name) }) {
+                return .null  // A map of the user's own (labels), or a field that comes later (`exit`): what isn't there is empty.
             } else {
                 let known = Array(cells.keys).sorted() + map.keys
                 // Either spelling is taken, so either is compared.
@@ -130,6 +131,14 @@ struct Template {
             }
         }
         return current
+    }
+
+    /// The fields that a record may have: those of the API's records whose required ones it has all.
+    private static func optional(in map: ValueMap) -> [String] {
+        APIRegistry.allRecords.filter { record in
+            let required = record.fields.filter(\.isRequired)
+            return required.count > 2 && required.allSatisfy { map[$0.name] != nil }
+        }.flatMap { $0.fields.map(\.name) }
     }
 
     /// `CreatedAt` is `created_at`.

@@ -44,6 +44,22 @@ struct PodTests {
         }
     }
 
+    /// What the command line wrote is what its errors name.
+    @Test func aPodIsNamedByItsOptionAndRunsNothing() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let missing = try await home.lunette("run", "--pod", "nope", image, "true", expecting: 125)
+            #expect(missing.errorText.contains("--pod nope: ") && !missing.errorText.contains("spec."), "\(missing.errorText)")
+            let mount = try await home.lunette("create", "-v", "v:/v", "-v", "/nope:/x", image, expecting: 125)
+            #expect(mount.errorText.contains("--volume /nope:/x: ") && !mount.errorText.contains("spec."), "\(mount.errorText)")
+            try await home.lunette("run", "-d", "--new-pod", "--name", "p")
+            let exec = try await home.lunette("exec", "p", "ls", expecting: 125)
+            #expect(exec.errorText.contains("a pod runs nothing of its own") && exec.errorText.contains("--pod p"), "\(exec.errorText)")
+            // Docker's: started is started.
+            #expect(try await home.lunette("start", "p").text == "p")
+        }
+    }
+
     @Test func theOwnersNetworkIsTheHostsWhenItUsesThat() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)

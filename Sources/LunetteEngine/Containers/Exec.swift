@@ -24,6 +24,11 @@ extension Engine {
         arguments.ignore("stdin", "stdout", "stderr")
         try arguments.finish()
         let record = try await state.container(word)
+        guard !record.isPod else {
+            throw LunetteError(
+                .unsupported, "exec in \(record.name): a pod runs nothing of its own and has no files", target: record.name,
+                hint: "name one of its containers, or run one in it with --pod \(record.name)")
+        }
         try await ask(
             "container.exec", record, call, fields: ["exec": ["args": .array(spec.args.map(Value.string)), "tty": .bool(spec.hasTerminal)]])
         try call.checkCancellation()

@@ -20,7 +20,7 @@ struct CreateCommand: PassthroughCommand {
         if let image = words.first {
             try await ImagePull.ensure(image, when: options.pull, platform: options.platform, quiet: quiet, client)
         }
-        let handle = try await client.call("container.create", ["spec": .map(spec)])
+        let handle = try await options.call("container.create", spec, client)
         try CIDFile.write(handle, to: cidfile)
         Output.print(handle["id"]?.stringValue ?? "")
         return 0

@@ -30,7 +30,7 @@ struct RunCommand: PassthroughCommand {
             try await ImagePull.ensure(image, when: options.pull, platform: options.platform, quiet: quiet, client)
         }
         if detach {
-            let handle = try await client.call("container.run", ["spec": .map(spec)])
+            let handle = try await options.call("container.run", spec, client)
             try CIDFile.write(handle, to: cidfile)
             Output.print(handle["id"]?.stringValue ?? "")
             await limits.tell(container: handle["id"]?.stringValue ?? "", client)
@@ -39,7 +39,7 @@ struct RunCommand: PassthroughCommand {
         let streams = try Attachment.Streams(attach, stdin: options.interactive, tty: options.tty)
         let attachment = try Attachment(client, streams: streams, keys: detachKeys, sigProxy: sigProxy)
         // Two calls, so that a failure of either says which, and the terminal has its size before the program asks for it.
-        let handle = try await client.call("container.create", ["spec": .map(spec)])
+        let handle = try await options.call("container.create", spec, client)
         try CIDFile.write(handle, to: cidfile)
         let id = handle["id"]?.stringValue ?? ""
         do throws(LunetteError) {

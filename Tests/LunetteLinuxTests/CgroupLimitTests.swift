@@ -35,7 +35,8 @@ private func resources(_ value: Value) throws -> RuntimeSpec.Resources { try Run
         arguments: [
             (["cpu": ["shares": -1]], "cpu.shares"), (["cpu": ["idle": 2]], "cpu.idle"), (["cpu": ["cpus": "x"]], "cpu.cpus"),
             (["memory": ["swappiness": 101]], "memory.swappiness"), (["memory": ["limit": -2]], "memory.limit"), (["pids": [:]], "pids"),
-            (["blockIO": ["weight": 65536]], "blockIO.weight"),
+            (["blockIO": ["weight": 65536]], "blockIO.weight"), (["blockIO": ["weight": 5]], "blockIO.weight"),
+            (["blockIO": ["leafWeight": 1001]], "blockIO.leafWeight"),
             (["blockIO": ["throttleReadBpsDevice": [["major": 8]]]], "blockIO.throttleReadBpsDevice[0].minor"),
             (["hugepageLimits": [["pageSize": "2MiB", "limit": 1]]], "hugepageLimits[0].pageSize"),
             (["network": ["priorities": [["name": "a b", "priority": 1]]]], "network.priorities[0].name"),

@@ -89,10 +89,10 @@ extension RuntimeSpec.Resources {
 }
 
 extension FieldReader {
-    /// A uint16 of the specification.
+    /// The specification's uint16, of which the kernel's own range was ever 10…1000; 0 is none. bfq's file would take 5.
     fileprivate mutating func weight(_ key: String) throws(LunetteError) -> Int64? {
         guard let number = try int(key) else { return nil }
-        guard UInt16(exactly: number) != nil else { throw failure(key, "\(number) is not within 0–65535") }
+        guard number == 0 || (10...1000).contains(number) else { throw failure(key, "\(number) is not within 10–1000 (0: none)") }
         return number
     }
 

@@ -21,7 +21,8 @@ import Testing
     @Test func whatIsNoLimitIsRefused() {
         #expect(throws: LunetteError.self) { try read("--memory", "1g") }
         #expect(throws: LunetteError.self) { try read("--memory", "") }
-        #expect(throws: LunetteError.self) { try read("--l3-cache-schema", "x") }
+        let said = #expect(throws: LunetteError.self) { try read("--l3-cache-schema", "x") }
+        #expect(said?.message.contains("unsupported") == true)
         #expect(throws: LunetteError.self) { try read("--resources", "/nonexistent/file") }
     }
 }

@@ -11,6 +11,9 @@ extension Command {
             throw LunetteError(
                 .invalidState, "pause container \(container.id): container not running (\(status.rawValue))", target: container.id)
         }
+        guard container.record.cgroup.cgroup.canFreeze else {
+            throw container.lacksCgroup("pause container \(container.id)", "to freeze it by")
+        }
         try atBorder("pause container \(container.id)", { () throws(SystemCallError) in try container.record.cgroup.cgroup.freeze() })
         return 0
     }

@@ -33,6 +33,9 @@ extension Command {
             throw LunetteError(
                 .invalidState, "update container \(container.id): container not running (\(status.rawValue))", target: container.id)
         }
+        guard container.record.cgroup.cgroup.exists else {
+            throw container.lacksCgroup("update container \(container.id)", "to hold its limits")
+        }
         for line in try container.record.cgroup.update(resources) { invocation.log.warn(line) }
         return 0
     }
@@ -50,7 +53,7 @@ enum ResourceChange {
             return try RuntimeSpec.Resources(try JSON.decode(bytes, source: displayable(file, limit: 200)), path: "resources")
         }
         for name in ["l3-cache-schema", "mem-bw-schema"] where options.value(name) != nil {
-            throw LunetteError(.unsupported, "--\(name): Intel RDT isn't built")
+            throw LunetteError(.unsupported, "--\(name): unsupported: Intel RDT isn't built")
         }
         return try RuntimeSpec.Resources(try value(options), path: "resources")
     }

@@ -143,7 +143,6 @@ extension CgroupRecord {
     /// Writes other limits into one that exists.
     /// - Returns: what the kernel ignores of them.
     func update(_ resources: RuntimeSpec.Resources) throws(LunetteError) -> [String] {
-        guard cgroup.exists else { throw LunetteError(.invalidState, "update limits: the container has no cgroup") }
         if let scope {
             // systemd first: what it rounds is then written exactly.
             try scope.scope.update(
@@ -162,6 +161,17 @@ extension CgroupRecord {
             throw error
         }
         try scope.scope.stop(on: connection)
+    }
+}
+
+extension Container {
+    /// Why something can't be done that takes a cgroup.
+    func lacksCgroup(_ operation: String, _ purpose: String) -> LunetteError {
+        LunetteError(
+            .unsupported, "\(operation): it has no cgroup \(purpose)", target: id,
+            hint: Caller.current != .machine
+                ? "have a cgroup delegated to this user (docs/rootless.md, \"Limits\"), or create it with --systemd-cgroup"
+                : "mount the controller, or use cgroup v2")
     }
 }
 

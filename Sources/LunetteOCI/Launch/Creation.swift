@@ -40,7 +40,7 @@ struct Creation {
             joinsNoKeyring = options.flag("no-new-keyring")
             if options.flag("no-pivot") {
                 throw LunetteError(
-                    .unsupported, "--no-pivot: a container's root is always pivoted to",
+                    .unsupported, "--no-pivot: unsupported: a container's root is always pivoted to",
                     hint: "only a host that runs from its initramfs needs it: let that switch to a root of its own first")
             }
         }

@@ -76,6 +76,7 @@ package struct LaunchFailure: Sendable, Hashable {
         details["call"] = .string(call)
         details["path"] = .string(path)
         details["exit_code"] = .int(Int64(exitCode))
+        if step == .setUp, call == "killed" { details["signal"] = Signal(number: Int64(errno)).map { .string($0.name) } }
         if step == .setUp, let earlyEnd { return earlyEndError(earlyEnd, operation: operation, target: target, details) }
         if step == .user, let unknown = unknownUser {
             return LunetteError(

@@ -57,7 +57,33 @@ package struct LaunchFields: Sendable {
         var named = error
         let field = field(step, Int(index), details["call"]?.stringValue ?? "", details["path"]?.stringValue ?? "")
         named.path = field.map { options[$0] ?? $0 }
+        if step == .setUp { tellLowMemory(&named, details) }
+        if step == .mount, details["call"] == "fsopen", error.errno == Self.noDevice { tellUnknownFileSystem(&named) }
         return named
+    }
+
+    private static let noDevice: Int32 = 19
+    /// No launch fits into less.
+    private static let leastMemory: Int64 = 1 << 20
+
+    /// A process that was killed below a limit that is far too low was killed for it, whether the kernel's counter tells or not: it is read when
+    /// the killed process may be gone from it already.
+    private func tellLowMemory(_ error: inout LunetteError, _ details: Value) {
+        guard details["call"] == "killed", details["signal"] == "SIGKILL", let limit = spec?.linux.resources.memory.limit,
+            (1..<Self.leastMemory).contains(limit)
+        else { return }
+        error.path = "linux.resources.memory.limit"
+        error.code = .resourceExhausted
+        error.hint = "\(limit) bytes leave too little for a launch: raise it"
+    }
+
+    /// fsopen(2) takes nothing but the type.
+    private func tellUnknownFileSystem(_ error: inout LunetteError) {
+        guard let field = error.path, field.hasSuffix(".type"), let number = Int(field.dropFirst("mounts[".count).prefix { $0 != "]" }),
+            let spec, spec.mounts.indices.contains(number), let type = spec.mounts[number].type
+        else { return }
+        error.message = "the kernel has no file system \(displayable(type, limit: 60))"
+        error.hint = "/proc/filesystems lists those that it has; a module may have to be loaded"
     }
 
     private func field(_ step: LaunchOpcode, _ index: Int, _ call: String, _ path: String) -> String? {

@@ -112,6 +112,11 @@ private struct JSONReader {
     }
 
     mutating func document() throws(LunetteError) -> Value {
+        skipSpace()
+        guard offset < bytes.count else {
+            throw LunetteError(
+                .invalidArgument, "read JSON from \(source): " + (bytes.isEmpty ? "it is empty" : "there is nothing but white space"))
+        }
         let value = try self.value(depth: 0)
         skipSpace()
         guard offset == bytes.count else { throw failure("text after the end of the document") }

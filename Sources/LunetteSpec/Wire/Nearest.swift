@@ -11,13 +11,29 @@ public func nearest(to word: String, in known: [String]) -> String? {
         // A difference in length is at least that many edits: most candidates need no table.
         guard abs(candidate.utf8.count - word.utf8.count) <= limit else { continue }
         let distance = editDistance(word, candidate)
-        guard distance <= limit else { continue }
+        guard distance <= min(limit, partLimit(word, candidate)) else { continue }
         if letters == 2, candidate.utf8.count == word.utf8.count, candidate.utf8.sorted() != word.utf8.sorted() { continue }
         let rank = (distance, candidate.first == word.first ? 0 : 1, abs(candidate.utf8.count - word.utf8.count))
         if let best, best.rank < rank || (best.rank == rank && best.word <= candidate) { continue }
         best = (candidate, rank)
     }
     return best?.word
+}
+
+/// How many slips a word of several parts may have: as many as the parts do that the two don't share. `SCMP_ACT_FOO` is nowhere near `SCMP_ACT_LOG`.
+private func partLimit(_ word: String, _ candidate: String) -> Int {
+    func parts(_ text: String) -> [Substring] { text.split { "_-.".contains($0) } }
+    var (left, right) = (parts(word)[...], parts(candidate)[...])
+    while let first = left.first, first == right.first {
+        left.removeFirst()
+        right.removeFirst()
+    }
+    while let last = left.last, last == right.last {
+        left.removeLast()
+        right.removeLast()
+    }
+    let letters = left.reduce(0) { $0 + $1.count }
+    return letters == 0 ? 3 : max(1, letters / 3)
 }
 
 /// The fewest insertions, deletions, substitutions and swaps of neighbours that make one word of the other.

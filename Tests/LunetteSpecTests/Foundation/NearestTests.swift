@@ -19,6 +19,9 @@ import Testing
         #expect(nearest(to: "x", in: ["y", "ps", "x1"]) == nil && nearest(to: "-x", in: ["-e", "-h"]) == nil)
         #expect(nearest(to: "rx", in: ["rm", "cp"]) == nil && nearest(to: "sp", in: ["ps"]) == "ps")
         #expect(nearest(to: "--allow-exec", in: ["--allow-read", "--allow-bind", "--allow-write"]) == nil)
+        // What whole families begin or end with is nobody's slip either.
+        #expect(nearest(to: "SCMP_ACT_FOO", in: ["SCMP_ACT_LOG"]) == nil && nearest(to: "SCMP_ACT_ALOW", in: ["SCMP_ACT_ALLOW"]) != nil)
+        #expect(nearest(to: "time-limit", in: ["pids-limit"]) == nil && nearest(to: "pid-limit", in: ["pids-limit"]) == "pids-limit")
         #expect(nearest(to: "--alow-read", in: ["--allow-read"]) == "--allow-read")
         #expect(nearest(to: "memory_reservations", in: ["memory_swappiness__"]) == nil)
     }

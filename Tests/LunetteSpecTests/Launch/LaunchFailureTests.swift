@@ -28,6 +28,24 @@ import Testing
         #expect(failure.errno == nil && (failure.hint != nil) == (call == "out of memory"))
     }
 
+    /// The kernel's counter may not tell, or may be gone: a limit that no launch fits into is the reason all the same.
+    @Test(arguments: [(1000, true), (1 << 30, false), (-1, false)] as [(Int64, Bool)])
+    func aKillBelowAFarTooLowLimitIsTheLimits(_ limit: Int64, _ isNamed: Bool) throws {
+        let spec = try RuntimeSpec([
+            "ociVersion": "1.2.0", "root": ["path": "rootfs"], "process": ["args": ["/x"], "cwd": "/", "user": ["uid": 0, "gid": 0]],
+            "linux": ["namespaces": [["type": "mount"], ["type": "pid"]], "resources": ["memory": ["limit": .int(limit)]]],
+        ])
+        let inputs = LaunchInputs(containerID: "c", root: .directory(.path("/b/rootfs")), handover: HandoverPlan(), bundle: "/b")
+        let fields = LaunchFields(try LaunchPlanner.plan(spec, inputs), spec)
+        func named(_ signal: Int32) -> LunetteError {
+            fields.naming(
+                LaunchFailure(step: .setUp, index: 0, call: "killed", errno: signal, path: "the namespace stage")
+                    .error(operation: "create", target: "c", reason: ""))
+        }
+        #expect((named(9).path == "linux.resources.memory.limit") == isNamed && (named(9).hint != nil) == isNamed)
+        #expect(named(11).path == nil)
+    }
+
     @Test(arguments: [
         ("look up", "nobodyx:grp", "find the user nobodyx: it isn't in the container's /etc/passwd"),
         ("look up group", "grp", "find the group grp: it isn't in the container's /etc/group"),

@@ -11,9 +11,10 @@ enum TerminalOwner: Sendable {
     /// We relay it ourselves.
     case foreground
 
+    /// - Parameter field: what asks for the terminal, for messages.
     /// - Throws: `invalid_argument` for combinations that runc refuses too, and for a relay without a person: the end of another stdin can't be told
     ///   to a program through its terminal, so that a shell there would never end. What connect(2) answers.
-    init(terminal: Bool, consoleSocket: String?, isDetached: Bool) throws(LunetteError) {
+    init(terminal: Bool, consoleSocket: String?, isDetached: Bool, field: String = "process.terminal") throws(LunetteError) {
         guard let consoleSocket else {
             if terminal, isDetached {
                 throw LunetteError(
@@ -22,8 +23,8 @@ enum TerminalOwner: Sendable {
             }
             if terminal, isatty(0) != 1 {
                 throw LunetteError(
-                    .invalidArgument, "a process with a terminal in the foreground needs stdin to be one", path: "process.terminal",
-                    hint: "say process.terminal=false (exec: no --tty), or give --detach with --console-socket")
+                    .invalidArgument, "a process with a terminal in the foreground needs stdin to be one", path: field,
+                    hint: "\(field == "--tty" ? "leave it out" : "say process.terminal=false"), or give --detach with --console-socket")
             }
             self = terminal ? .foreground : .none
             return

@@ -39,7 +39,8 @@ struct Execution {
         let options = invocation.options
         let isDetached = options.flag("detach")
         let terminal = try TerminalOwner(
-            terminal: process.terminal, consoleSocket: options.value("console-socket"), isDetached: isDetached)
+            terminal: process.terminal, consoleSocket: options.value("console-socket"), isDetached: isDetached,
+            field: options.flag("tty") ? "--tty" : "process.terminal")
         let preserved = try PreservedDescriptors.count(options)
         let foreground = isDetached ? nil : try Foreground()
         guard let initProcess = container.initProcess() else {

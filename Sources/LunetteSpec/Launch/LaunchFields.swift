@@ -82,7 +82,8 @@ package struct LaunchFields: Sendable {
         guard let field = error.path, field.hasSuffix(".type"), let number = Int(field.dropFirst("mounts[".count).prefix { $0 != "]" }),
             let spec, spec.mounts.indices.contains(number), let type = spec.mounts[number].type
         else { return }
-        error.message = "the kernel has no file system \(displayable(type, limit: 60))"
+        error.message =
+            "mount \(displayable(spec.mounts[number].destination, limit: 200)): the kernel has no file system \(displayable(type, limit: 60))"
         error.hint = "/proc/filesystems lists those that it has; a module may have to be loaded"
     }
 

@@ -9,7 +9,7 @@ import Testing
     @Test(
         arguments: [
             (["destination": "/mnt", "type": "tmpfs", "options": ["nosuid", "size=abc"]], "mounts[4].options: mount size"),
-            (["destination": "/mnt", "type": "no-such-fs"], "mounts[4].type: the kernel has no file system no-such-fs"),
+            (["destination": "/mnt", "type": "no-such-fs"], "mounts[4].type: mount /mnt: the kernel has no file system no-such-fs"),
             (["destination": "/mnt", "type": "bind", "source": "/no/such", "options": ["bind"]], "mounts[4].source: open-tree /no/such"),
             (["destination": "/probe/x", "type": "tmpfs"], "mounts[4].destination: mount /probe/x"),
         ] as [(Value, String)])

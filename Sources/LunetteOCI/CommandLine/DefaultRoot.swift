@@ -8,21 +8,24 @@ internal import LunetteSpec
 enum DefaultRoot {
     static var current: String {
         // Who is root in a user namespace alone, as under Podman, is an ordinary user all the same.
-        guard geteuid() != 0 || !UserNamespace.current.isInitial else { return "/run/lunette-oci" }
+        guard geteuid() != 0 || !UserNamespace.current.isInitial else { return machine }
         // The XDG specification: a path that isn't absolute is to be ignored.
         if let folder = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }), folder.utf8.first == UInt8(ascii: "/") {
             return "\(folder)/lunette-oci"
         }
-        let session = "/run/user/\(Caller.current.machineUID)"
+        // Root of a namespace, in a container of its own, has a /run of its own.
+        guard geteuid() != 0 else { return machine }
+        let session = "/run/user/\(geteuid())"
         return problem(with: session) == nil ? "\(session)/lunette-oci" : fallback
     }
 
-    private static var fallback: String { "/tmp/lunette-oci-\(Caller.current.machineUID)" }
+    private static let machine = "/run/lunette-oci"
+    private static var fallback: String { "/tmp/lunette-oci-\(geteuid())" }
 
     /// Has the folder in /tmp be there and be ours alone, when `root` is that one. Nobody else can put another in its place afterwards: /tmp is sticky.
     /// - Throws: `denied` for one that others own or get into; what mkdir(2) answers.
     static func prepare(_ root: String) throws(LunetteError) {
-        guard geteuid() != 0 || !UserNamespace.current.isInitial, root == fallback else { return }
+        guard geteuid() != 0, root == fallback else { return }
         let hint = "set XDG_RUNTIME_DIR, or give --root a folder of your own"
         // Only its owner gets in, from the start; one that is there already is looked at like any.
         let made = lnt_host_mkdirat(-100, root, 0o700)

@@ -74,6 +74,10 @@ import Testing
             }
             #expect(try await list(expecting: 0) == "")
             #expect(try await Command("stat", "-c", "%u %a", folder).run().text == "\(uid) 700")
+            // Root of a namespace alone has /run, as ever: it would need one of its own.
+            let asRoot = bundle.runtime.prefix + ["unshare", "--map-root-user", bundle.runtime.path, "--debug", "list", "-q"]
+            let root = try await Command(asRoot, environment: ["XDG_RUNTIME_DIR": nil]).run(expecting: nil).errorText
+            #expect(root.contains("state in /run/lunette-oci)"), "\(root)")
             chmod(folder, 0o755)
             #expect(try await list(expecting: 1).contains("others may get in\nhint: set XDG_RUNTIME_DIR"))
             chmod(folder, 0o700)

@@ -19,7 +19,7 @@ enum SandboxFailure {
         case (.mount, _, EPERM) where failure.path == "/proc":
             error.hint = "parts of /proc are masked where this runs (another container?): a fresh one can't be mounted here"
         case (.execute, _, ENOENT):
-            error.hint = absentProgram(spec, facts)
+            error.hint = absentProgram(spec, facts, wasSearched: failure.call == "search")
         case (.execute, _, EACCES):
             error.hint = "the file must be executable for this user (chmod +x), or be given to its interpreter: sh FILE"
         case (.workingDirectory, _, EROFS), (.workingDirectory, _, ENOENT), (.workingDirectory, _, EACCES):
@@ -38,7 +38,7 @@ enum SandboxFailure {
     }
 
     /// Why a program isn't found inside: where it lies outside, as far as the caller's own PATH and working folder lead to it.
-    static func absentProgram(_ spec: SandboxSpec, _ facts: SandboxFacts) -> String {
+    static func absentProgram(_ spec: SandboxSpec, _ facts: SandboxFacts, wasSearched: Bool) -> String {
         let program = spec.args.first ?? ""
         let isName = !program.utf8.contains(UInt8(ascii: "/"))
         let folders = isName ? (facts.environment["PATH"] ?? "").split(separator: ":").map(String.init) : [facts.directory]
@@ -50,7 +50,7 @@ enum SandboxFailure {
         let view: SandboxView
         do throws(LunetteError) { view = try SandboxView(spec, facts) } catch { return error.message }
         guard view.access(to: real)?.isMemory ?? true else {
-            return isName
+            return isName && wasSearched
                 ? "it isn't in the sandbox's PATH: give its path, \(displayable(real)), or hand yours on: --env PATH"
                 : "its interpreter or its loader must lie in a folder that the sandbox sees: --allow-read FOLDER"
         }

@@ -69,7 +69,8 @@ struct SandboxTests {
         try await withSandboxPlace(.user) { place in
             let tools = "\(place.home)/tools"
             try await place.command([
-                "sh", "-c", "mkdir \(tools); printf '#!/bin/sh\\necho ran\\n' > \(tools)/tool; chmod +x \(tools)/tool; echo x > plain",
+                "sh", "-c",
+                "mkdir \(tools); printf '#!/bin/sh\\necho ran\\n' > \(tools)/tool; chmod +x \(tools)/tool; echo x > plain; echo '#!\(tools)/sh' > odd; chmod +x odd",
             ])
             .run()
             try Data("return { allow_read = { '/usr', '/no/such' } }".utf8).write(to: URL(fileURLWithPath: "\(place.tree)/p.lua"))
@@ -89,6 +90,7 @@ struct SandboxTests {
                     "lunette: --workdir: start in \(place.outside): no rule names it\nhint: --allow-write . --allow-read \(place.outside)"
                 ),
                 (try await complaint("--", "./plain"), "(chmod +x)"),
+                (try await complaint("--", "./odd"), "\nhint: its interpreter or its loader must lie"),
                 (
                     try await complaint("--", "\(tools)/tool"),
                     "\nhint: the sandbox doesn't see it: --allow-write . --allow-read \(tools)"

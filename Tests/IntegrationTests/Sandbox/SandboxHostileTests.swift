@@ -111,7 +111,8 @@ struct SandboxHostileTests {
             let number = "\(victim.pid)"
             let words = ["peek", number, "kill", number, "read", "/proc/\(number)/environ", "read", "/proc/\(number)/root/etc/hostname"]
             // A process of its own for the signal: this one is needed below.
-            let other = try place.command(["sleep", "600"]).start()
+            let other = try place.command(["sh", "-c", "echo up; exec sleep 600"]).start()
+            try await other.says("up")
             let tries = ["read", "/proc/\(number)/environ", "read", "/proc/\(number)/root/etc/hostname", "kill", "\(other.pid)"]
             let without = try await place.command([place.probe] + tries).run().lines
             let ended = try await other.wait()

@@ -317,7 +317,8 @@ local function prove_sandbox_limits(whose, base, who)
   exit, said = sandboxed("--memory 64m", TAKER, who)
   local is_killed = exit == 137 and not said:find "67108864"
   proof("--memory 64m: it is killed", is_killed, exit .. " " .. said)
-  proof("and lunette says why", said:find "lunette: the sandbox ran out of memory\n", said)
+  local why = "lunette: the sandbox ran out of memory: its limit is 64MiB (--memory)\n"
+  proof("and lunette says why", said:find(why, 1, true), said)
   exit, said = sandboxed("--memory 64m --format json", TAKER, who)
   proof("in JSON too", said:find '"oom_killed":true', exit .. " " .. said)
   exit, said = sandboxed("--memory 200m", "echo enough", who)

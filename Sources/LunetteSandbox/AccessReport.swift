@@ -21,7 +21,7 @@ package struct DeniedAccess: Sendable, Hashable {
         hasher.combine(path)
     }
 
-    /// `denied: read /home/x/.netrc (hint: --allow-read /home/x/.netrc)`.
+    /// For people: `denied: read /home/x/.netrc (hint: --allow-read /home/x/.netrc)`.
     package var line: String { "denied: \(action) \(displayable(path)) (hint: \(advice ?? "\(flag) \(displayable(rule.value))"))" }
 }
 

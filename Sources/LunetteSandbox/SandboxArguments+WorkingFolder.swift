@@ -6,7 +6,10 @@ extension SandboxArguments {
     /// A policy's rules, and a `--workdir`, say on purpose where the program is.
     /// - Throws: as `SandboxView`.
     func warning(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) -> String? {
-        guard policy == nil, spec.workdir == nil, !Self.isEverything(facts.directory, home: facts.home) else { return nil }
+        // Nothing has, as a rule: the view is made for nothing then.
+        guard spec.impliedFlag == nil, policy == nil, spec.workdir == nil, !Self.isEverything(facts.directory, home: facts.home) else {
+            return nil
+        }
         let view = try SandboxView(spec, facts)
         let instead = "a rule takes its place, --allow-write . keeps it"
         switch view.access(to: facts.directory) {

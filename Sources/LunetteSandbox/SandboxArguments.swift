@@ -161,7 +161,9 @@ package struct SandboxArguments: Sendable, Equatable {
 
     private mutating func addVariable(_ text: String) throws(LunetteError) {
         guard let (name, value) = text.cut(at: "=") else {
-            try atOption { () throws(LunetteError) in try Names.validateVariable(text) }
+            do throws(LunetteError) { try Names.validateVariable(text) } catch {
+                throw Self.wrong("--env: \(error.message)", hint: error.hint)
+            }
             if table["inherit_env"]?.boolValue != true { append(.string(text), to: "inherit_env") }
             return
         }
@@ -184,10 +186,6 @@ package struct SandboxArguments: Sendable, Equatable {
 
     private mutating func append(_ value: Value, to field: String) {
         table[field] = .array((table[field]?.arrayValue ?? []) + [value])
-    }
-
-    private func atOption(_ body: () throws(LunetteError) -> Void) throws(LunetteError) {
-        do throws(LunetteError) { try body() } catch { throw Self.wrong("--env: \(error.message)", hint: error.hint) }
     }
 
     private static func wrong(_ message: String, hint: String? = "see \"lunette sandbox --help\"") -> LunetteError {

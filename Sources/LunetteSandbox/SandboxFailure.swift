@@ -40,7 +40,7 @@ enum SandboxFailure {
     /// Why a program isn't found inside: where it lies outside, as far as the caller's own PATH and working folder lead to it.
     static func absentProgram(_ spec: SandboxSpec, _ facts: SandboxFacts, wasSearched: Bool) -> String {
         let program = spec.args.first ?? ""
-        let isName = !program.utf8.contains(UInt8(ascii: "/"))
+        let isName = !program.hasSlash
         let folders = isName ? (facts.environment["PATH"] ?? "").split(separator: ":").map(String.init) : [facts.directory]
         let places = program.hasPrefix("/") ? [program] : folders.map { "\($0)/\(program)" }
         guard let real = places.lazy.compactMap({ SandboxFactsReader.resolved($0) }).first(where: { access($0, X_OK) == 0 }) else {

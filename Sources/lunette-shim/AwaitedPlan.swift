@@ -13,8 +13,10 @@ enum AwaitedPlan {
     }
 
     /// Waits for the plan and puts every descriptor where it would have been.
-    /// - Returns: false when whoever spawned us has gone or says something else: nothing has been done yet then.
-    static func receive() -> Bool {
+    /// - Returns: what was to be made meanwhile; nil when whoever spawned us has gone or says something else: nothing that outlives us has been
+    ///   done yet then.
+    static func receive() -> NamespacesAhead? {
+        var ahead: NamespacesAhead?
         var next = Handed.control
         var message = lnt_message()
         repeat {
@@ -22,16 +24,16 @@ enum AwaitedPlan {
             // Nothing else is open: the kernel gives them the numbers from 4 on, in their order.
             guard lnt_receive(socket, &message, MemoryLayout<lnt_message>.size, &received, 1) >= 0,
                 received.size == MemoryLayout<lnt_message>.size
-            else { return false }
-            if message.type == LNT_MSG_AHEAD.rawValue, received.count == 0, namespacesAhead == nil {
-                namespacesAhead = NamespacesAhead(UInt64(message.id))
-                guard namespacesAhead != nil else { return false }
+            else { return nil }
+            if message.type == LNT_MSG_AHEAD.rawValue, received.count == 0, ahead == nil {
+                ahead = NamespacesAhead(UInt64(message.id))
+                guard ahead != nil else { return nil }
                 continue
             }
-            guard message.type == LNT_MSG_PLAN.rawValue, received.count > 0, received.fds.0 == next else { return false }
+            guard message.type == LNT_MSG_PLAN.rawValue, received.count > 0, received.fds.0 == next else { return nil }
             next += Int32(received.count)
         } while message.type != LNT_MSG_PLAN.rawValue || next - Handed.control < Int32(truncatingIfNeeded: message.id)
-        return swapSocketAndPlan()
+        return swapSocketAndPlan() ? ahead ?? NamespacesAhead() : nil
     }
 
     private static func swapSocketAndPlan() -> Bool {

@@ -12,7 +12,11 @@ private func isExec() -> Bool {
 @_cdecl("lunette_shim_main")
 public func entry(_ argc: Int32, _ argv: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32 {
     let spawned = lnt_clock_monotonic()
-    if AwaitedPlan.isExpected, !AwaitedPlan.receive() { return 0 }
+    var ahead = NamespacesAhead()
+    if AwaitedPlan.isExpected {
+        guard let made = AwaitedPlan.receive() else { return 0 }
+        ahead = made
+    }
     var status = lnt_file_status()
     for fd: Int32 in 3...6 where lnt_fstat(fd, &status) < 0 {
         let usage: StaticString = "lunette-shim is started by lunette's engine (descriptors 3 to 6 are missing)\n"
@@ -27,5 +31,5 @@ public func entry(_ argc: Int32, _ argv: UnsafeMutablePointer<UnsafeMutablePoint
     _ = lnt_prctl(Int32(LNT_PR_SET_CHILD_SUBREAPER), 1)
     _ = lnt_chdir(literal("/"))
     if isExec() { HandedOverExec.run() }
-    Monitor(spawned: spawned).run()
+    Monitor(spawned: spawned, ahead: ahead).run()
 }

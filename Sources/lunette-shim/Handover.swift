@@ -81,7 +81,13 @@ extension Monitor {
         guard lnt_receive(Handed.control, &message, MemoryLayout<lnt_message>.size, &received, 0) >= 0,
             received.size == MemoryLayout<lnt_message>.size, message.type == LNT_MSG_CONTINUE.rawValue, received.count == 0
         else { lnt_exit(1) }
-        try settings.openOutOfMemoryCounter(plan)
+        try meetCgroups(plan)
+    }
+
+    /// Opens what is needed of the cgroups, which are there by now.
+    func meetCgroups(_ plan: Plan) throws(Failure) {
+        try cgroups.open(plan)
+        try settings.openOutOfMemoryCounter()
     }
 
     /// The stage waits until the runtime's own hooks have run.

@@ -15,7 +15,6 @@ extension Monitor {
             listening = try check(lnt_listen_at(Handed.stateFolder, literal("shim.sock"), 8), "bind", literal("shim.sock"))
         }
         settings = try MonitorSettings(plan: plan)
-        if !handover.awaitsCgroups { try settings.openOutOfMemoryCounter(plan) }
         tellState(LNT_MSG_STATE, to: Handed.control)
         if settings.log {
             log = lnt_map_anonymous(MemoryLayout<LogFile>.size)?.assumingMemoryBound(to: LogFile.self)
@@ -90,7 +89,7 @@ extension Monitor {
         guard count <= 16, let memory = lnt_map_anonymous(4096) else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("joins")) }
         defer { _ = lnt_unmap(memory, 4096) }
         let joins = memory.assumingMemoryBound(to: (fd: Int32, kind: UInt64).self)
-        if !handover.awaitsCgroups { try cgroups.open(plan) }
+        if !handover.awaitsCgroups { try meetCgroups(plan) }
         var userNamespace: Int32 = -1
         for index in 0..<count {
             let kind = try fields.number()
@@ -116,13 +115,12 @@ extension Monitor {
         let isOwn = create & UInt64(LNT_NEWUSER) != 0
         // Those are the host's user namespace's; a plan that wants another says nothing of what was made ahead.
         if !isOwn, userNamespace < 0 {
-            namespacesAhead?.take(from: &create) { fd, kind in
+            ahead.take(from: &create) { fd, kind in
                 joins[count] = (fd, kind)
                 count += 1
             }
         }
-        if try plan.joinsUnifiedCgroup { try awaitCgroups(plan) }
-        let cgroup = try plan.openUnifiedCgroup()
+        let cgroup = try plan.openUnifiedCgroup { () throws(Failure) in try awaitCgroups(plan) }
         defer { if cgroup >= 0 { _ = lnt_close(cgroup) } }
         currentStep = LNT_NAMESPACES.rawValue
         let shim = lnt_getpid()
@@ -163,14 +161,12 @@ extension Monitor {
                 try check(lnt_open(path, 0, 0), "open", literal("ns/user"))
             }
         }
-        let awaitedCgroups = handover.awaitsCgroups
         // Without a cgroup namespace the container sees its cgroup as a tree of the host's.
         if create & UInt64(LNT_NEWCGROUP) == 0 { try awaitCgroups(plan) }
         if treesInside == nil {
             try HostSteps(plan: plan, slots: slots, holder: holder, userNamespace: userNamespace).run()
         }
         try awaitCgroups(plan)
-        if awaitedCgroups { try cgroups.open(plan) }
         marks.2 = lnt_clock_monotonic()
         currentStep = LNT_NAMESPACES.rawValue
         let sent = lnt_send(gate, slots, Self.goSize, nil, 0, 0)

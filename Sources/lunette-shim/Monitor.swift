@@ -19,6 +19,8 @@ final class Monitor {
     /// What pid 1 said before the namespace stage could say who pid 1 is: two processes write to the gate.
     var early: (hooks: Bool, ready: ReadyMessage?, received: lnt_received) = (false, nil, lnt_received())
     var plan: Plan?
+    /// What was made before the plan came.
+    let ahead: NamespacesAhead
     var relay: Relay
     var log: UnsafeMutablePointer<LogFile>?
     let execs: Execs
@@ -83,7 +85,7 @@ final class Monitor {
     }
     static let pollLimit = 512
 
-    init(spawned: UInt64) {
+    init(spawned: UInt64, ahead: NamespacesAhead) {
         // Out of memory here: there is nobody to tell yet.
         guard
             let memory = lnt_map_anonymous(
@@ -99,6 +101,7 @@ final class Monitor {
         for index in 0..<Int(LNT_SLOTS) { slots[index] = -1 }
         self.relay = relay
         self.execs = execs
+        self.ahead = ahead
         marks.0 = spawned
     }
 

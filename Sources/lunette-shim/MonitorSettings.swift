@@ -12,6 +12,8 @@ struct MonitorSettings {
     /// Kills counted before this launch.
     var oomBefore: UInt64 = 0
     var attended = Attended()
+    /// Where the counter is: in the mapped plan, for `openOutOfMemoryCounter`.
+    private var oomEventsPath: Text?
 
     init() {}
 
@@ -27,21 +29,19 @@ struct MonitorSettings {
         logFiles = max(1, try fields.number())
         // Each rotation renames as many: a broken plan must not keep the shim from everything else.
         guard logFiles <= 1000 else { throw failure("decode", errno: Int32(LNT_EPROTO), literal("log_files")) }
+        oomEventsPath = try fields.text()
     }
 
     /// Once the cgroups are there.
-    mutating func openOutOfMemoryCounter(_ plan: Plan) throws(Failure) {
+    mutating func openOutOfMemoryCounter() throws(Failure) {
+        guard let path = oomEventsPath, path[0] != 0 else { return }
+        oomEventsPath = nil
         let (step, index) = (currentStep, currentIndex)
-        var fields = try plan.fields(LNT_MONITOR)
-        _ = try fields.text()
-        for _ in 0..<5 { _ = try fields.number() }
-        let path = try fields.text()
-        if path[0] != 0 {
-            // A cgroup without that controller has no counter, and needs none.
-            let file = lnt_open(path, 0, 0)
-            if file != -Int32(LNT_ENOENT) { oomEvents = try check(file, "open", path) }
-            oomBefore = countOOMKills()
-        }
+        currentStep = LNT_MONITOR.rawValue
+        // A cgroup without that controller has no counter, and needs none.
+        let file = lnt_open(path, 0, 0)
+        if file != -Int32(LNT_ENOENT) { oomEvents = try check(file, "open", path) }
+        oomBefore = countOOMKills()
         (currentStep, currentIndex) = (step, index)
     }
 

@@ -16,6 +16,9 @@ struct NamespacesAhead {
 
     private var made: [3 of Int32] = [-1, -1, -1]
 
+    /// None.
+    init() {}
+
     /// - Parameter kinds: which.
     /// - Returns: nil when this process is in namespaces that aren't its own and can't get back: it must leave.
     init?(_ kinds: UInt64) {
@@ -58,7 +61,3 @@ struct NamespacesAhead {
         }
     }
 }
-
-/// What there is before the plan comes.
-// SAFETY: written before the only other processes are cloned, and there is one thread.
-nonisolated(unsafe) var namespacesAhead: NamespacesAhead?

@@ -124,22 +124,16 @@ struct Plan {
         return next(&walk, from: opcode, through: opcode) != nil
     }
 
-    /// Whether a cgroup of v2 has to be there before the first process is made.
-    var joinsUnifiedCgroup: Bool {
-        get throws(Failure) { try unifiedCgroup()?[0] ?? 0 != 0 }
-    }
-
-    private func unifiedCgroup() throws(Failure) -> Text? {
-        guard has(LNT_JOIN_CGROUPS) else { return nil }
-        var fields = try fields(LNT_JOIN_CGROUPS)
-        for _ in 0..<(try fields.count(size: 16)) { _ = try fields.text() }
-        return try fields.text()
-    }
-
     /// The cgroup of v2 that `clone3` makes the first process in: joined so, no migration is paid for and no moment is spent outside it.
     /// -1 = the plan names none.
-    func openUnifiedCgroup() throws(Failure) -> Int32 {
-        guard let path = try unifiedCgroup(), path[0] != 0 else { return -1 }
+    /// - Parameter ready: called when there is one, before it is opened.
+    func openUnifiedCgroup(_ ready: () throws(Failure) -> Void = {}) throws(Failure) -> Int32 {
+        guard has(LNT_JOIN_CGROUPS) else { return -1 }
+        var fields = try fields(LNT_JOIN_CGROUPS)
+        for _ in 0..<(try fields.count(size: 16)) { _ = try fields.text() }
+        let path = try fields.text()
+        if path[0] == 0 { return -1 }
+        try ready()
         return try check(lnt_open(path, Int32(LNT_O_PATH) | Int32(LNT_O_DIRECTORY), 0), "open", path)
     }
 }

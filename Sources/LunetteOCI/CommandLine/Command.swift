@@ -13,38 +13,16 @@ struct Command: Sendable {
     var usesState = true
     var run: @Sendable (Invocation) throws(LunetteError) -> Int32
 
-    /// In the order in which help shows them.
-    static let names = [
-        "create", "start", "run", "exec", "kill", "delete", "state", "list", "ps", "pause", "resume", "update", "events", "spec",
-        "features",
-        "checkpoint", "restore",
+    /// In the order in which help shows them. Each is made when it is asked for: a call needs one of them, with its options.
+    private static let table: [(name: String, make: @Sendable () -> Command)] = [
+        ("create", { create }), ("start", { start }), ("run", { run }), ("exec", { exec }), ("kill", { kill }), ("delete", { delete }),
+        ("state", { state }), ("list", { list }), ("ps", { ps }), ("pause", { pause }), ("resume", { resume }), ("update", { update }),
+        ("events", { events }), ("spec", { spec }), ("features", { features }), ("checkpoint", { checkpoint }), ("restore", { restore }),
     ]
 
-    static var all: [Command] { names.compactMap(named) }
-
-    /// The one that is asked for, without making the others: a call makes one, and there are thousands a day.
-    static func named(_ name: String) -> Command? {
-        switch name {
-        case "create": .create
-        case "start": .start
-        case "run": .run
-        case "exec": .exec
-        case "kill": .kill
-        case "delete": .delete
-        case "state": .state
-        case "list": .list
-        case "ps": .ps
-        case "pause": .pause
-        case "resume": .resume
-        case "update": .update
-        case "events": .events
-        case "spec": .spec
-        case "features": .features
-        case "checkpoint": .checkpoint
-        case "restore": .restore
-        default: nil
-        }
-    }
+    static var names: [String] { table.map(\.name) }
+    static var all: [Command] { table.map { $0.make() } }
+    static func named(_ name: String) -> Command? { table.first { $0.name == name }?.make() }
 }
 
 /// A command with its options read.

@@ -1,13 +1,10 @@
 internal import Glibc
 internal import LunetteLinux
 internal import LunetteSpec
-internal import Synchronization
 
 /// Says what went wrong, where engines look for it: the last error of `--log`, in logrus' two formats, and stderr.
 struct ErrorLog: Sendable {
     var path: String?
-    /// What a failed launch is told by; shared with every copy of this log.
-    let launch = LaunchNotes()
     var format: GlobalOptions.LogFormat
     var isDebug: Bool
 
@@ -42,15 +39,13 @@ struct ErrorLog: Sendable {
     }
 
     func fail(_ error: LunetteError) {
-        let error = launch.fields.naming(error)
         write("error", Self.line(error))
         say(error.description)
         if let hint = error.hint { writeToStandardError("hint: \(ControlCharacters.shown(hint))\n") }
     }
 
-    /// Something that doesn't end the command. Said once, however often it is met.
+    /// Something that doesn't end the command.
     func warn(_ message: String) {
-        guard launch.isNews(message) else { return }
         write("warning", message)
         if path == nil { say("warning: \(message)") }
     }
@@ -82,18 +77,6 @@ struct ErrorLog: Sendable {
             say("write the log \(path): \(error)")
         }
     }
-}
-
-/// What is known of the launch under way, for its messages: which field each record of the plan comes from, and what was warned of already.
-final class LaunchNotes: Sendable {
-    private let state = Mutex<(fields: LaunchFields, warnings: Set<String>)>((LaunchFields(), []))
-
-    var fields: LaunchFields {
-        get { state.withLock { $0.fields } }
-        set { state.withLock { $0.fields = newValue } }
-    }
-
-    func isNews(_ warning: String) -> Bool { state.withLock { $0.warnings.insert(warning).inserted } }
 }
 
 /// Best effort: there is nobody left to tell.

@@ -33,7 +33,7 @@ struct GlobalOptions: Sendable {
 
     /// The log options alone, so that an error in the others is logged where the caller looks.
     init(logOf options: Options) {
-        root = Self.defaultRoot
+        root = DefaultRoot.current
         log = options.value("log")
         logFormat = options.value("log-format").flatMap(LogFormat.init(rawValue:)) ?? .text
         isDebug = options.flag("debug")
@@ -64,11 +64,6 @@ struct GlobalOptions: Sendable {
         }
     }
 
-    /// Makes the folder in /tmp where that is the root, and looks at one that is there: whoever else could write to it could put containers there.
-    /// - Throws: `denied` when it is somebody else's or open to others.
-    func prepareRoot() throws(LunetteError) { try DefaultRoot.prepare(root) }
-
-    private static var defaultRoot: String { DefaultRoot.current }
 }
 
 /// A path as the working directory's, by its text alone.

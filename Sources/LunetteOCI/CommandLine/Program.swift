@@ -59,7 +59,7 @@ package enum OCIProgram {
             let what = options.arguments.count < command.count.lowerBound ? "too few arguments" : "too many arguments"
             throw LunetteError(.invalidArgument, "\(command.name): \(what)", hint: "lunette-oci \(command.name) \(command.arguments)")
         }
-        if command.usesState { try global.prepareRoot() }
+        if command.usesState { try DefaultRoot.prepare(global.root) }
         // The container, not what an exec runs in it: its arguments may be secrets.
         log.debug("\(command.name) \(displayable(options.arguments.first ?? "", limit: 200)) (pid \(getpid()), state in \(global.root))")
         return try command.run(Invocation(global: global, options: options, log: log))

@@ -23,8 +23,7 @@ extension Command {
         let store = invocation.store
         guard let folder = try store.folder(id) else { throw ContainerStore.unknown(id) }
         if isForced { try endCreator(folder, id, store) } else { try store.refuseCreating(folder, id, "delete") }
-        try endStarter(folder, id, store, isForced: isForced)
-        try endAbandoned(folder, id, store)
+        try endHolder(folder, id, store, isForced: isForced)
         let held = try store.hold(folder, id)
         let container: Container
         do throws(LunetteError) { container = try Container(folder, store: store) } catch {
@@ -61,29 +60,27 @@ extension Command {
         _ = creator.waitForExit(milliseconds: 10_000)
     }
 
-    /// A `run` or `start` holds the folder until the program runs, perhaps for as long as a startContainer hook hangs: the end of pid 1 ends that.
-    private static func endStarter(
+    /// Ends whoever would hold the folder for ever: a `run` or `start` until the program runs, perhaps for as long as a startContainer hook hangs;
+    /// and the shim, which shares the lock of whoever handed it the folder, that a dead `create` has left hanging.
+    private static func endHolder(
         _ folder: Directory, _ id: String, _ store: ContainerStore, isForced: Bool
     ) throws(LunetteError) {
         let isFree = try atBorder("look at container \(id)", { () throws(SystemCallError) in try HeldFolder(folder, wait: false) != nil })
-        guard !isFree, let container = try? Container(folder, store: store), container.record.phase == .created,
-            let process = container.initProcess()
-        else { return }
-        guard isForced else { throw notStopped(id, container.status()) }
-        try atBorder("kill container \(id)", { () throws(SystemCallError) in _ = try process.signal(SIGKILL) })
+        guard !isFree, let container = try? Container(folder, store: store) else { return }
+        switch container.record.phase {
+        case .creating: if !container.record.creator.isAlive { try Deletion.endShims(of: folder, id) }
+        case .created:
+            guard let process = container.initProcess() else { return }
+            guard isForced else { throw notStopped(id, container.status()) }
+            // The end of pid 1 ends the wait for its program.
+            try atBorder("kill container \(id)", { () throws(SystemCallError) in _ = try process.signal(SIGKILL) })
+        }
     }
 
     private static func notStopped(_ id: String, _ status: Container.Status) -> LunetteError {
         LunetteError(
             .invalidState, "cannot delete container \(id) that is not stopped: \(status.rawValue)", target: id,
             hint: "kill it first, or lunette-oci delete --force \(id)")
-    }
-
-    /// A shim shares the lock of whoever handed it the folder. One that its dead `create` left hanging would hold it for ever.
-    private static func endAbandoned(_ folder: Directory, _ id: String, _ store: ContainerStore) throws(LunetteError) {
-        guard let container = try? Container(folder, store: store), container.record.phase == .creating, !container.record.creator.isAlive
-        else { return }
-        try Deletion.endShims(of: folder, id)
     }
 
     /// Takes it apart and runs the poststop hooks, whose failures are told and change nothing.

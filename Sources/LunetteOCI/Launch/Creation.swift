@@ -2,12 +2,12 @@ internal import Glibc
 internal import LunetteLinux
 internal import LunetteSpec
 
-/// Makes one container, up to its gate or, for `run`, beyond: what `create` and `run` share. Its shim still holds it then: who dies before `release` or `start` takes
-/// it along.
+/// Makes one container, up to its gate or, for `run`, beyond: what `create` and `run` share. Its shim still holds it then: who dies before the
+/// shim is released takes it along.
 ///
-/// Everything that can be refused is refused before anything exists but a lunette-shim that waits for its plan. Then: folder and record → the
-/// shim gets its plan and makes namespaces, while the cgroups are made here → record, pid file. A failure takes all of it apart again; after a
-/// kill, the record tells `delete` what to look for.
+/// Everything that can be refused is refused before anything exists but a lunette-shim that waits for its plan. Then: folder → the shim gets its
+/// plan and makes namespaces, while record and cgroups are made here → record, pid file. A failure takes all of it apart again; after a kill, the
+/// record tells `delete` what to look for.
 struct Creation {
     struct Request {
         var id: String
@@ -53,6 +53,8 @@ struct Creation {
         var hooks: RuntimeSpec.Hooks
         var session: ShimSession
         var handover: ShimSession.Handover
+        /// By which a failure to start is told.
+        var fields: LaunchFields
     }
 
     let request: Request
@@ -75,6 +77,7 @@ struct Creation {
             preservedDescriptors: request.preservedDescriptors, keepsKeyring: request.joinsNoKeyring, store: invocation.store,
             log: invocation.log
         )
+        preparation.warn()
         var planned = try preparation.plan()
 
         guard let creator = ProcessIdentity.of(pid: getpid()) else {
@@ -133,11 +136,12 @@ struct Creation {
             container.record.initProcess = identity
             container.record.phase = .created
             log.debug("created: pid 1 is \(handover.pid)")
-            return Created(container: container, held: held, hooks: hooks, session: session, handover: handover)
+            return Created(
+                container: container, held: held, hooks: hooks, session: session, handover: handover, fields: planned.fields)
         } catch {
             // First: nothing of a launch that still goes on may come to what is taken apart.
             session.abandon()
-            throw takeApart(container, held, hooks, after: error)
+            throw takeApart(container, held, hooks, after: planned.fields.naming(error))
         }
     }
 
@@ -152,7 +156,7 @@ struct Creation {
     func orTakeApart(_ created: Created, _ body: () throws(LunetteError) -> Void) throws(LunetteError) {
         do throws(LunetteError) { try body() } catch {
             created.session.abandon()
-            throw takeApart(created.container, created.held, created.hooks, after: error)
+            throw takeApart(created.container, created.held, created.hooks, after: created.fields.naming(error))
         }
     }
 

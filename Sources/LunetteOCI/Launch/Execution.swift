@@ -58,7 +58,6 @@ struct Execution {
         where !options.list(option).isEmpty {
             fields.options[field] = "--\(option)"
         }
-        invocation.log.launch.fields = fields
         let plan = try LaunchPlanner.exec(
             process, in: spec, seccompProgram: seccomp.bytes, seccompFlags: seccomp.flags, cgroupsV1: cgroup.joinPathsV1,
             cgroupV2: cgroup.joinPathV2, grantable: grantable,
@@ -67,7 +66,8 @@ struct Execution {
                 containerPID: container.record.initProcess?.pid),
             rootless: try Caller.current.rootless(spec), handover: handover)
         try session.carryOut(try plan.encoded(), folder: container.folder, passed: passed)
-        let started = try session.wait { _ in }
+        let started: ShimSession.Handover
+        do throws(LunetteError) { started = try session.wait { _ in } } catch { throw fields.naming(error) }
         session.finish()
         invocation.log.debug("the program runs as pid \(started.pid)")
         if let pidFile = options.value("pid-file") { try PIDFile.write(started.pid, to: pidFile) }

@@ -46,7 +46,7 @@ struct Gate: Sendable {
         guard let failure = LaunchFailure(packet: answer) else {
             throw LunetteError(.internal, "start container \(id): pid 1 answered with \(answer.count) bytes that mean nothing", target: id)
         }
-        throw failure.error(operation: "start", target: id, reason: errnoText(failure.errno))
+        throw LaunchFields().naming(failure.error(operation: "start", target: id, reason: errnoText(failure.errno)))
     }
 
     /// - Returns: the answer, empty for "it runs"; nil when the other end closed without having read the word.

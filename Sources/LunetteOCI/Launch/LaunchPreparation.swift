@@ -19,6 +19,14 @@ struct LaunchPreparation {
         var bytes: [UInt8]
         /// fd 7 and on.
         var passed: [FileDescriptor]
+        /// By which a failure of this launch is told.
+        var fields: LaunchFields
+    }
+
+    /// Says what of the bundle will not be done, which is no failure.
+    func warn() {
+        for warning in bundle.unknownFields { log.warn(warning) }
+        if let process = bundle.spec.process { Privileges.warn(process, in: bundle.spec, grantable: Privileges.grantable, log) }
     }
 
     func plan() throws(LunetteError) -> Planned {
@@ -36,14 +44,10 @@ struct LaunchPreparation {
         inputs.seccompListener = SeccompListenerPlan(bundle.spec, containerID: id, bundle: bundle.path, status: .creating)
         inputs.handover = try HandoverPlan(terminal, preservedDescriptors, newKeyring: !keepsKeyring, passed: &passed)
         inputs.handover?.awaitsCgroups = awaitsCgroups
-        let grantable = Privileges.grantable
-        if let process = bundle.spec.process { Privileges.warn(process, in: bundle.spec, grantable: grantable, log) }
-        inputs.grantable = grantable
+        inputs.grantable = Privileges.grantable
         try Caller.current.adapt(&inputs, to: bundle.spec)
-        for warning in bundle.unknownFields { log.warn(warning) }
         let plan = try LaunchPlanner.plan(bundle.spec, inputs)
-        log.launch.fields = LaunchFields(plan, bundle.spec)
-        return Planned(bytes: try plan.encoded(), passed: passed)
+        return Planned(bytes: try plan.encoded(), passed: passed, fields: LaunchFields(plan, bundle.spec))
     }
 
     /// A container without a cgroup of its own sees the machine's hierarchies from where its caller is.

@@ -86,8 +86,9 @@ final class ShimSession {
     /// Gives up whatever the shim hasn't been released from, and waits until it is gone. After `finish` there is nothing to give up.
     func abandon() {
         guard !isOver else { return }
-        // A shim ends with its socket, and takes along what it has made.
+        // A shim ends with its socket, and takes along what it has made. One that hangs is killed, and what it made ends with it.
         socket.descriptor.close()
+        if !child.waitForExit(milliseconds: 10_000) { _ = try? child.signal(SIGKILL) }
         finish()
     }
 

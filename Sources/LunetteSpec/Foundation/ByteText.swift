@@ -24,12 +24,15 @@ extension StringProtocol {
 package struct PathTable<Value: Hashable & Sendable>: Hashable, Sendable {
     private var entries: [[UInt8]: Value] = [:]
 
+    /// An empty one.
     package init() {}
 
+    /// The value of a path; nil where there is none.
     package subscript(path: String) -> Value? {
         get { entries[Array(path.utf8)] }
         set { entries[Array(path.utf8)] = newValue }
     }
 
+    /// All of them, in no order.
     package var values: [Value] { Array(entries.values) }
 }

@@ -3,16 +3,18 @@
 
 private let slash = UInt8(ascii: "/")
 
-extension String {
+extension Substring {
     /// The names between the slashes; empty ones are left out.
     package var pathParts: [Substring] { utf8.split(separator: slash).map { Substring($0) } }
 
+    /// Whether there is a slash in it, to the kernel.
     package var hasSlash: Bool { utf8.contains(slash) }
 }
 
-extension Substring {
-    /// As a string's.
-    package var pathParts: [Substring] { utf8.split(separator: slash).map { Substring($0) } }
+extension String {
+    /// The names between the slashes; empty ones are left out.
+    package var pathParts: [Substring] { self[...].pathParts }
 
-    package var hasSlash: Bool { utf8.contains(slash) }
+    /// Whether there is a slash in it, to the kernel.
+    package var hasSlash: Bool { self[...].hasSlash }
 }

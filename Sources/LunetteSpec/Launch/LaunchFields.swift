@@ -21,6 +21,9 @@ package struct LaunchFields: Sendable {
     /// Knows only what there is one record of: an exec, or a plan that isn't at hand any more.
     package init() {}
 
+    /// - Parameters:
+    ///   - plan: whose records a failure counts.
+    ///   - spec: what it was planned from.
     package init(_ plan: LaunchPlan, _ spec: RuntimeSpec) {
         self.plan = plan
         self.spec = spec

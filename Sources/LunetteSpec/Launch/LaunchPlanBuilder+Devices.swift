@@ -17,10 +17,10 @@ extension LaunchPlanBuilder {
                 }
             }
         }
-        come(from: nil)
+        note(nil)
         for (index, device) in spec.linux.devices.enumerated() {
             let path = "linux.devices[\(index)]"
-            defer { come(from: path) }
+            defer { note(path) }
             let target = try ContainerPath.normalise(device.path, path: "\(path).path")
             guard let major = UInt32(exactly: device.major), let minor = UInt32(exactly: device.minor) else {
                 throw LunetteError(.invalidArgument, "\(device.major):\(device.minor) is not a device's number", path: path)
@@ -42,7 +42,7 @@ extension LaunchPlanBuilder {
             try bindDevice(device.source ?? target, target, expectation)
         }
         if !binds { for link in RuntimeDefaults.deviceLinks { initSteps.append(.makeSymlink(path: link.path, target: link.target)) } }
-        come(from: nil)
+        note(nil)
     }
 
     private mutating func makeNode(

@@ -11,7 +11,7 @@ extension LaunchPlanBuilder {
                     key, value, ownsNetwork: owns(.network), ownsIPC: owns(.ipc), ownsNames: owns(.uts), path: "linux.sysctl.\(key)")
             }
             initSteps.append(.writeSysctl(key: key, value: value, optional: RuntimeDefaults.networkSysctls[key] == value))
-            come(from: "linux.sysctl.\(key)")
+            note("linux.sysctl.\(key)")
         }
     }
 

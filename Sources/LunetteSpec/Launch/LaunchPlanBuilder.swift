@@ -2,13 +2,9 @@
 struct LaunchPlanBuilder {
     let spec: RuntimeSpec
     let inputs: LaunchInputs
-    var hostSteps: [LaunchStep] = []
-    var namespaceSteps: [LaunchStep] = []
-    var initSteps: [LaunchStep] = []
-    /// Of each step above, the field that asks for it.
-    private(set) var hostFields: [String?] = []
-    private(set) var namespaceFields: [String?] = []
-    private(set) var initFields: [String?] = []
+    var hostSteps = NotedSteps()
+    var namespaceSteps = NotedSteps()
+    var initSteps = NotedSteps()
     private var nextSlot: TreeSlot = 0
 
     init(spec: RuntimeSpec, inputs: LaunchInputs) {
@@ -23,40 +19,43 @@ struct LaunchPlanBuilder {
         hostSteps.append(.namespaces(try namespaces()))
         if let rootless = inputs.rootless { hostSteps.append(.rootless(rootless)) }
         if inputs.treesInside { hostSteps.append(.treesInside) }
-        come(from: nil)
+        note(nil)
         if !inputs.cgroupsV1.isEmpty || inputs.cgroupV2 != nil { hostSteps.append(.joinCgroups(v1: inputs.cgroupsV1, v2: inputs.cgroupV2)) }
-        come(from: "linux.cgroupsPath")
+        note("linux.cgroupsPath")
         if let score = spec.process?.oomScoreAdj { hostSteps.append(.setOOMScore(Int(score))) }
-        come(from: "process.oomScoreAdj")
+        note("process.oomScoreAdj")
         try addRoot()
-        come(from: "root.path")
+        note("root.path")
         try addNames()
         try addMounts()
         try addSettings()
         addCreationHooks()
         initSteps.append(.pivotRoot)
-        come(from: "root.path")
+        note("root.path")
         for (index, path) in spec.linux.maskedPaths.enumerated() {
             let field = "linux.maskedPaths[\(index)]"
             initSteps.append(.maskPath(try ContainerPath.normalise(path, path: field)))
-            come(from: field)
+            note(field)
         }
         for (index, path) in spec.linux.readonlyPaths.enumerated() {
             let field = "linux.readonlyPaths[\(index)]"
             initSteps.append(.makeReadonly(try ContainerPath.normalise(path, path: field)))
-            come(from: field)
+            note(field)
         }
         if spec.root?.readonly == true { initSteps.append(.makeRootReadonly) }
-        come(from: "root.readonly")
+        note("root.readonly")
         if rootPropagation != .private { initSteps.append(.setRootPropagation(rootPropagation)) }
-        come(from: "linux.rootfsPropagation")
+        note("linux.rootfsPropagation")
     }
 
-    /// Notes the field that asked for the steps which were added since the last note.
-    mutating func come(from field: String?) {
-        hostFields += Array(repeating: field, count: hostSteps.count - hostFields.count)
-        namespaceFields += Array(repeating: field, count: namespaceSteps.count - namespaceFields.count)
-        initFields += Array(repeating: field, count: initSteps.count - initFields.count)
+    /// All of them, in the order of the plan.
+    var steps: [NotedSteps] { [hostSteps, namespaceSteps, initSteps] }
+
+    /// Notes the field that asked for the steps which were added since the last note; nil when none did.
+    mutating func note(_ field: String?) {
+        hostSteps.note(field)
+        namespaceSteps.note(field)
+        initSteps.note(field)
     }
 
     /// Another program looks after the container, and the spec is that program's word for word.
@@ -65,11 +64,11 @@ struct LaunchPlanBuilder {
 
     private mutating func addCreationHooks() {
         if spec.hooks.pausesCreation { initSteps.append(.awaitHooks) }
-        come(from: nil)
+        note(nil)
         let state = inputs.document(.creating, annotations: spec.annotations).template
         for (index, hook) in spec.hooks.createContainer.enumerated() {
             initSteps.append(.runHook(HookPlan(hook: hook, state: state)))
-            come(from: "hooks.createContainer[\(index)]")
+            note("hooks.createContainer[\(index)]")
         }
     }
 
@@ -144,15 +143,15 @@ struct LaunchPlanBuilder {
             guard ownsNames else { throw LunetteError(.invalidArgument, "needs a uts namespace of the container's own", path: path) }
             if isHandover { try Names.validateKernelName(name, path: path) } else { try Names.validateHostname(name, path: path) }
             namespaceSteps.append(path == "hostname" ? .setHostname(name) : .setDomainname(name))
-            come(from: path)
+            note(path)
         }
         let joinsNetwork = inputs.joins.contains { $0.kind == .network }
         if let network = spec.linux.namespace(.network), network.path == nil, !joinsNetwork { namespaceSteps.append(.raiseLoopback) }
-        come(from: nil)
+        note(nil)
         try addTimeOffsets()
-        come(from: "linux.timeOffsets")
+        note("linux.timeOffsets")
         try addNetworkDevices()
-        come(from: "linux.netDevices")
+        note("linux.netDevices")
     }
 
     // MARK: Root
@@ -216,7 +215,7 @@ struct LaunchPlanBuilder {
             } else {
                 try addFilesystem(mount, target, options, path)
             }
-            come(from: path)
+            note(path)
             if target == "/dev" {
                 try addDevices(isMounted: !options.isBind && mount.type != "bind", binds: options.isBind || mount.type == "bind")
                 hasDevices = true

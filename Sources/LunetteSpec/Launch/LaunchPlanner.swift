@@ -87,10 +87,10 @@ package enum LaunchPlanner {
         var builder = LaunchPlanBuilder(spec: spec, inputs: inputs)
         try builder.build()
         var plan = LaunchPlan(
-            containerID: inputs.containerID, steps: builder.hostSteps + builder.namespaceSteps + builder.initSteps,
+            containerID: inputs.containerID, steps: builder.steps.flatMap(\.steps),
             process: try process(spec, inputs), monitor: inputs.monitor, handover: inputs.handover
         )
-        plan.fields = builder.hostFields + builder.namespaceFields + builder.initFields
+        plan.fields = builder.steps.flatMap(\.fields)
         return plan
     }
 

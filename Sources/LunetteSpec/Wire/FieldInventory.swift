@@ -8,6 +8,7 @@ public final class FieldInventory {
 
     private var tables: [Table] = []
 
+    /// Of nothing yet; `FieldReader` fills it.
     public init() {}
 
     func add(path: String, keys: some Sequence<String>) -> Int {

@@ -57,7 +57,7 @@ public struct FieldReader {
     /// Makes keys known that this version reads elsewhere or on purpose ignores.
     public mutating func ignore(_ keys: String...) { known += keys }
 
-    /// Says of fields of the format's own, which are kept as they came, that they are none that nobody knows.
+    /// Says of fields of the format's own, which stay among `unread` as they came, that they are none that nobody knows.
     func keep(_ keys: String...) { for key in keys { inventory?.ask(entry, key) } }
 
     private mutating func typed<T>(_ key: String, _ want: String, _ read: (Value) -> T?) throws(LunetteError) -> T? {

@@ -20,7 +20,7 @@ struct PSCommand: LunetteCommand {
         try Filters.read(filter, into: &arguments, known: ["label", "status", "name"])
         if arguments["status"] != nil { arguments["all"] = true }
         // Templates and JSON may name any field; the usual table needs few, and asking for no more halves its time.
-        if format == nil || format == "table" { arguments["fields"] = .array(quiet ? ["id", "created_at"] : ContainerRow.shown) }
+        if format.besideTable == nil { arguments["fields"] = .array(quiet ? ["id", "created_at"] : ContainerRow.shown) }
         var records = try await client.call("container.inspect_all", arguments).arrayValue ?? []
         records.sort { ($0["created_at"]?.doubleValue ?? 0) > ($1["created_at"]?.doubleValue ?? 0) }
         if let count = latest ? 1 : last { records = Array(records.prefix(max(0, count))) }

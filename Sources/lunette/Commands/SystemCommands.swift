@@ -17,7 +17,7 @@ struct SystemInfo: LunetteCommand {
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let info = try await client.call("system.info")
-        if format == nil || format == "table" { FieldPrinter.print(info) } else { try InspectPrinter.print([info], format: format) }
+        if let format = format.besideTable { try InspectPrinter.print([info], format: format) } else { FieldPrinter.print(info) }
         return 0
     }
 }
@@ -73,7 +73,7 @@ struct SystemCheck: LunetteCommand {
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let result = try await client.call("system.check", ["repair": .bool(repair)])
         let problems = result["problems"]?.arrayValue ?? []
-        if format != nil, format != "table" {
+        if let format = format.besideTable {
             try InspectPrinter.print([result], format: format)
         } else {
             for problem in problems {
@@ -128,7 +128,7 @@ struct VersionCommand: LunetteCommand {
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         var record: ValueMap = ["client": ["version": .string(Version.text), "api": 1]]
         if !self.client { record["engine"] = try await client.call("system.version") }
-        if format != nil, format != "table" {
+        if let format = format.besideTable {
             try InspectPrinter.print([.map(record)], format: format)
         } else {
             FieldPrinter.print(.map(record))

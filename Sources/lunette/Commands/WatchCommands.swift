@@ -23,7 +23,7 @@ struct EventsCommand: LunetteCommand {
         try Filters.read(filter, into: &match, known: ["name", "target", "kind", "label"])
         if !match.isEmpty { arguments["match"] = .map(match) }
         var template: Template?
-        if let format, format != "json", format != "table" { template = try Template(format, words: ["table", "json"]) }
+        if let format = format.besideTable, format != "json" { template = try Template(format, words: ["table", "json"]) }
         let (shown, asJSON) = (template, format == "json")
         _ = try await client.call("events.follow", arguments) { (event) throws(LunetteError) in
             let line = asJSON ? JSON.shown(event) : try shown?.text(event, [:]) ?? Self.line(event)

@@ -71,3 +71,8 @@ struct Listing {
         }
     }
 }
+
+extension String? {
+    /// What `--format` says beside the default, whose name is `table`.
+    var besideTable: String? { self == "table" ? nil : self }
+}

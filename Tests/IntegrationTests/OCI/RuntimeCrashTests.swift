@@ -81,15 +81,21 @@ struct RuntimeCrashTests {
         }
     }
 
+    /// A `create` that a hook of the host's side holds up.
+    /// - Parameter seconds: for how long; told from other tests' hooks by it.
+    private func hangingCreate(_ bundle: OCIBundle, seconds: String) throws -> RunningCommand {
+        bundle.change(["hooks": ["createRuntime": [["path": "/bin/sleep", "args": ["sleep", .string(seconds)]]]]])
+        try bundle.write()
+        bundle.cleanUp.add("end the hook") {
+            _ = try await Command("/usr/bin/pkill", "-KILL", "-f", "^sleep \(seconds)$").run(expecting: nil)
+        }
+        return try bundle.runtime.command(root: bundle.root, ["create", "--bundle", bundle.folder, bundle.id]).start()
+    }
+
     /// A hook that hangs for ever holds `create` up; `delete --force` from another shell ends both.
     @Test func aHangingCreateIsDeletable() async throws {
         try await withBundle { bundle in
-            bundle.change(["hooks": ["createRuntime": [["path": "/bin/sleep", "args": ["sleep", "471240"]]]]])
-            try bundle.write()
-            let creating = try bundle.runtime.command(root: bundle.root, ["create", "--bundle", bundle.folder, bundle.id]).start()
-            bundle.cleanUp.add("end the hook") {
-                _ = try await Command("/usr/bin/pkill", "-KILL", "-f", "^sleep 471240$").run(expecting: nil)
-            }
+            let creating = try hangingCreate(bundle, seconds: "471240")
             try await eventually("it is being created") {
                 let listed = try await bundle.call("list").text
                 return listed.contains("creating") && FileManager.default.fileExists(atPath: "\(bundle.root)/\(bundle.id)/config.json")
@@ -118,12 +124,7 @@ struct RuntimeCrashTests {
     /// The shim of a killed `create` has the folder's lock, too: a stopped one stands for one that a file system holds up.
     @Test func whatAHangingShimHoldsIsDeletable() async throws {
         try await withBundle { bundle in
-            bundle.change(["hooks": ["createRuntime": [["path": "/bin/sleep", "args": ["sleep", "471241"]]]]])
-            try bundle.write()
-            let creating = try bundle.runtime.command(root: bundle.root, ["create", "--bundle", bundle.folder, bundle.id]).start()
-            bundle.cleanUp.add("end the hook") {
-                _ = try await Command("/usr/bin/pkill", "-KILL", "-f", "^sleep 471241$").run(expecting: nil)
-            }
+            let creating = try hangingCreate(bundle, seconds: "471241")
             var shims: [Int32] = []
             try await eventually("it waits for the hook") {
                 let children = try String(contentsOfFile: "/proc/\(creating.pid)/task/\(creating.pid)/children", encoding: .utf8)

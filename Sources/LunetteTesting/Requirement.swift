@@ -103,4 +103,8 @@ public enum Programs {
         let folders = path.split(separator: ":").map(String.init) + ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"]
         return folders.lazy.map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 }
     }
+
+    /// Copies a program that is about to be executed. Another process writes it: what this one has open for writing is inherited, until it executes
+    /// something, by whatever another test spawns just then, and a file that anybody may write to can't be executed ("text file busy").
+    public static func copy(_ program: String, to path: String) async throws { try await Command("cp", program, path).run() }
 }

@@ -250,7 +250,7 @@ struct SandboxAttackTests {
             }
             guard caller == .user else { return }
             let copy = "\(place.tree)/id"
-            try FileManager.default.copyItem(atPath: "/usr/bin/id", toPath: copy)
+            try await Programs.copy("/usr/bin/id", to: copy)
             chown(copy, 0, 0)
             chmod(copy, 0o4755)
             let without = try await place.plain("./id -u").text

@@ -35,11 +35,6 @@ final class SandboxPlace: Sendable {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         }
         for path in ["\(folder)/home/.ssh/id_rsa", "\(folder)/outside/file"] { try Data(secret.utf8).write(to: URL(fileURLWithPath: path)) }
-        // The build may lie where an ordinary user doesn't come.
-        let built = (LunetteHome.binary as NSString).deletingLastPathComponent
-        for name in ["lunette", "lunette-shim"] {
-            try FileManager.default.copyItem(atPath: "\(built)/\(name)", toPath: "\(folder)/bin/\(name)")
-        }
         let everything = try FileManager.default.subpathsOfDirectory(atPath: folder)
         for path in everything where !path.hasPrefix("bin") { chown("\(folder)/\(path)", caller.uid, caller.uid) }
         chmod(folder, 0o755)
@@ -75,6 +70,9 @@ final class SandboxPlace: Sendable {
 func withSandboxPlace(_ caller: SandboxCaller, _ body: (SandboxPlace) async throws -> Void) async throws {
     let place = try SandboxPlace(caller)
     defer { place.remove() }
-    try FileManager.default.copyItem(atPath: try await CProbe.access.path(), toPath: place.probe)
+    // The build may lie where an ordinary user doesn't come.
+    let built = (LunetteHome.binary as NSString).deletingLastPathComponent
+    for name in ["lunette", "lunette-shim"] { try await Programs.copy("\(built)/\(name)", to: "\(place.folder)/bin/\(name)") }
+    try await Programs.copy(try await CProbe.access.path(), to: place.probe)
     try await body(place)
 }

@@ -120,7 +120,7 @@ struct SandboxTests {
             // The static one: a build's libraries aren't seen inside.
             let built = (LunetteHome.binary as NSString).deletingLastPathComponent
             let inner = "\(place.folder)/bin/lunette-front"
-            try FileManager.default.copyItem(atPath: "\(built)/lunette-front", toPath: inner)
+            try await Programs.copy("\(built)/lunette-front", to: inner)
             let refused = try await place.sandbox(
                 "--allow-read", "\(place.folder)/bin", "--", inner, "sandbox", "--allow-read", "/usr", "--", "true")
             #expect(refused.code == 125)
@@ -445,10 +445,10 @@ struct SandboxTests {
             let built = (LunetteHome.binary as NSString).deletingLastPathComponent
             let front = "\(place.folder)/bin/front/lunette"
             try FileManager.default.createDirectory(atPath: "\(place.folder)/bin/front", withIntermediateDirectories: true)
-            try FileManager.default.copyItem(atPath: "\(built)/lunette-front", toPath: front)
+            try await Programs.copy("\(built)/lunette-front", to: front)
             let library = "\(place.folder)/bin/lib/lunette"
             try FileManager.default.createDirectory(atPath: library, withIntermediateDirectories: true)
-            try FileManager.default.copyItem(atPath: "\(built)/lunette-shim", toPath: "\(library)/lunette-shim")
+            try await Programs.copy("\(built)/lunette-shim", to: "\(library)/lunette-shim")
             func run(_ words: String...) async throws -> Finished {
                 try await place.command([front] + words).run(expecting: nil)
             }

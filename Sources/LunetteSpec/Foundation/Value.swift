@@ -64,42 +64,6 @@ public enum Value: Sendable, Hashable {
     }
 }
 
-/// Maps text to values and keeps the order in which keys came, so that what is printed reads as it was written.
-public struct ValueMap: Sendable, Hashable, Sequence, ExpressibleByDictionaryLiteral {
-    public private(set) var keys: [String] = []
-    private var storage: [String: Value] = [:]
-
-    public init() {}
-    public init(dictionaryLiteral elements: (String, Value)...) { for (key, value) in elements { self[key] = value } }
-
-    public var count: Int { keys.count }
-    public var isEmpty: Bool { keys.isEmpty }
-
-    public subscript(_ key: String) -> Value? {
-        get { storage[key] }
-        set {
-            if let newValue {
-                if storage.updateValue(newValue, forKey: key) == nil { keys.append(key) }
-            } else if storage.removeValue(forKey: key) != nil {
-                keys.removeAll { $0 == key }
-            }
-        }
-    }
-
-    public func makeIterator() -> AnyIterator<(key: String, value: Value)> {
-        var index = 0
-        return AnyIterator {
-            guard index < keys.count else { return nil }
-            defer { index += 1 }
-            return (keys[index], storage[keys[index]]!)
-        }
-    }
-
-    /// Two maps are equal when they hold the same pairs, in any order.
-    public static func == (left: ValueMap, right: ValueMap) -> Bool { left.storage == right.storage }
-    public func hash(into hasher: inout Hasher) { hasher.combine(storage) }
-}
-
 extension Value: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral,
     ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral, ExpressibleByNilLiteral
 {

@@ -21,6 +21,8 @@ package enum SandboxFactsReader {
             let path = SandboxPath.absolute(text, directory: directory, home: facts.home)
             if let found = try find(path) { facts.found[text] = found }
         }
+        let places = EnginePlaces(uid: uid, home: facts.home)
+        facts.ownFolders = [places.root, places.state, places.configuration].compactMap(resolved)
         for text in spec.devices {
             let path = SandboxPath.absolute(text, directory: directory, home: facts.home)
             guard let found = try find(path) else {

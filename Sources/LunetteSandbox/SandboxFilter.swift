@@ -5,11 +5,12 @@ internal import LunetteSpec
 /// The seccomp programs of a sandbox.
 enum SandboxFilter {
     /// - Throws: `invalid_argument` for a profile that is none.
-    static func program(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) -> [UInt8] {
+    static func program(_ spec: SandboxSpec) throws(LunetteError) -> [UInt8] {
         switch spec.seccomp {
         case .unconfined: return []
         case .standard:
-            return try SeccompCompiler(cacheDirectory: cacheDirectory(spec, facts)).program(.standard, capabilities: []).bytes
+            // Nothing of it is kept on disk: a sandbox that may write there would choose the filter of the next one.
+            return try SeccompCompiler(cacheDirectory: nil).program(.standard, capabilities: []).bytes
         case .path(let path): return try compile(try JSON.decode(try read(path), source: displayable(path)), firstIndex: 0)
         case .profile(let value): return try compile(value, firstIndex: 1)
         }
@@ -28,21 +29,6 @@ enum SandboxFilter {
                 errorCode(forErrno: error.errno), "read the profile \(displayable(path)): \(errnoText(error.errno))", path: "seccomp",
                 errno: error.errno)
         }
-    }
-
-    /// Compiled filters are kept where only their owner writes; nil where a sandbox of these rules could change what the next one loads.
-    private static func cacheDirectory(_ spec: SandboxSpec, _ facts: SandboxFacts) -> String? {
-        if facts.uid == 0 { return "/var/lib/lunette/cache/seccomp" }
-        let base = facts.environment["XDG_CACHE_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? facts.home + "/.cache"
-        let folder = base + "/lunette/seccomp"
-        // Where it isn't there yet, the folder that it will be made in says where it is.
-        guard base != "/.cache", let real = SandboxFactsReader.resolved(base) ?? SandboxFactsReader.resolved(facts.home) else { return nil }
-        for rule in spec.allowWrite {
-            if let found = facts.found[rule], ContainerPath.isWithin(real, found.path) || ContainerPath.isWithin(found.path, real) {
-                return nil
-            }
-        }
-        return folder
     }
 
     /// Asks the listener about every call that takes a path, and about connections; of another ABI nothing is asked.

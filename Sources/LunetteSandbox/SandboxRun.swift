@@ -78,7 +78,7 @@ package struct SandboxRun: Sendable {
         self.directory = directory
         facts = try SandboxFactsReader.read(spec, directory: directory)
         facts.terminal = terminal
-        facts.seccompProgram = try SandboxFilter.program(spec, facts)
+        facts.seccompProgram = try SandboxFilter.program(spec)
         if spec.reportsDenied { facts.listenerProgram = SandboxFilter.listener() }
     }
 

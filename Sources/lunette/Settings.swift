@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import LunetteAPI
+import LunetteLinux
 import LunetteSpec
 
 /// Where the state is and how the engine is reached: from the environment, then from options.
@@ -14,11 +15,11 @@ struct Settings: Sendable {
     var isDryRun = false
 
     init() {
-        let home = Environment["HOME"] ?? "/"
-        let isRoot = geteuid() == 0
-        root = Environment["LUNETTE_ROOT"] ?? (isRoot ? "/var/lib/lunette" : UserPlaces.root(home: home))
-        state = Environment["LUNETTE_STATE"] ?? (isRoot ? "/run/lunette" : UserPlaces.state(uid: geteuid()))
-        configuration = Environment["LUNETTE_CONFIG"] ?? (isRoot ? nil : UserPlaces.configuration(home: home))
+        let places = EnginePlaces(uid: geteuid(), home: Environment["HOME"] ?? "/")
+        (root, state) = (places.root, places.state)
+        // A user without one has the machine's.
+        let isDirectory = (try? Directory(places.configuration)) != nil
+        configuration = Environment["LUNETTE_CONFIG"] ?? (geteuid() != 0 && isDirectory ? places.configuration : nil)
         isVerbose = Environment["LUNETTE_VERBOSE"] == "1"
         makeAbsolute()
     }

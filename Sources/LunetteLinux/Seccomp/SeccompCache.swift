@@ -5,16 +5,17 @@ struct SeccompCache: Sendable {
     let path: String
 
     private static let magic: [UInt8] = Array("lunette-bpf-1\n".utf8)
+    /// What comes before the program: the magic word, and the program's digest in hex with a line feed.
+    private static let head = magic.count + 65
 
     /// The program of this key, if it is whole: a file cut short by a crash must never become a weaker filter.
     func read(_ key: String) -> [UInt8]? {
         // An unreadable cache is no cache.
         guard let directory = try? Directory(path), let bytes = try? directory.read(key, limit: 1 << 20),
-            bytes.count > Self.magic.count + 32
+            bytes.count > Self.head, bytes.starts(with: Self.magic)
         else { return nil }
-        let digest = Array(bytes[Self.magic.count..<Self.magic.count + 64 + 1])
-        guard bytes.starts(with: Self.magic) else { return nil }
-        let program = Array(bytes[(Self.magic.count + 65)...])
+        let digest = Array(bytes[Self.magic.count..<Self.head])
+        let program = Array(bytes[Self.head...])
         guard !program.isEmpty, Array((SHA256.digest(of: program).hex + "\n").utf8) == digest, BPFInstruction.decode(program) != nil else {
             return nil
         }

@@ -37,6 +37,9 @@ package final class SeccompCompiler: Sendable {
     package func program(
         _ seccomp: RuntimeSpec.LinuxSection.Seccomp, capabilities: [Capability]
     ) throws(LunetteError) -> SeccompProgram {
+        if case .standard = seccomp, capabilities.isEmpty, let kept = Self.standardWithoutCapabilities {
+            return SeccompProgram(bytes: kept.withUnsafeBytes(Array.init), flags: 0)
+        }
         // libseccomp's version takes part: a newer one may compile the same profile differently.
         let version = seccomp_version().map { "\($0.pointee.major).\($0.pointee.minor).\($0.pointee.micro)" } ?? "?"
         let key: String

@@ -39,6 +39,12 @@ package struct SandboxExplanation: Sendable, Hashable {
                 "read: \(folders.joined(separator: ", ")) and \(view.system.count - folders.count) files of /etc (preset \"system\")")
         }
         if !view.hidden.isEmpty { add("files", "hidden: \(view.hidden.map { displayable($0) }.joined(separator: ", "))") }
+        if !view.pinned.isEmpty {
+            add(
+                "files",
+                "can't be renamed, for what narrower rules say in them: \(view.pinned.map { displayable($0.path) }.joined(separator: ", "))"
+            )
+        }
         add(
             "files",
             "mounts: \(facts.isPrivileged ? "detached trees" : "made in the sandbox's own namespace, locked"), nosuid, nodev; anything else isn't there"

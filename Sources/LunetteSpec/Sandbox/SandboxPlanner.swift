@@ -59,7 +59,7 @@ package struct SandboxPlanner {
         for entry in view.system { try add(entry) }
         initSteps.append(.mount(FilesystemPlan(type: "proc", target: "/proc", attributes: [.nosuid, .nodev, .noexec])))
         try addDevices()
-        for item in view.items { try add(item) }
+        for item in view.mounts { try add(item) }
         for link in view.links { initSteps.append(.makeSymlink(path: link.path, target: link.target)) }
         initSteps.append(.pivotRoot)
         for path in view.hidden { initSteps.append(.maskPath(path)) }

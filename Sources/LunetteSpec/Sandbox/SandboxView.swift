@@ -16,6 +16,9 @@ package struct SandboxView: Sendable {
     /// Rules that were given by a path with symbolic links in it.
     package private(set) var links: [(path: String, target: String)] = []
     package private(set) var hidden: [String] = []
+    /// Folders between a writable rule and a narrower one in it. As mount points they can't be renamed: whoever could move one away and put another
+    /// in its place would have the narrower rule's path for itself, and in the next sandbox what the rule kept from it.
+    package private(set) var pinned: [Item] = []
     package private(set) var workdir = "/"
 
     /// - Throws: `not_found` and `invalid_argument` with the rule's path.
@@ -67,7 +70,7 @@ package struct SandboxView: Sendable {
             try Self.check(.init(path: path, kind: .directory), "tmpfs[\(index + 1)]")
             byPath[path] = Item(path: path, kind: .directory, access: .memory(size: tmpfs.size, mode: 0o1777))
         }
-        items = byPath.values.sorted { $0.path.pathParts.lexicographicallyPrecedes($1.path.pathParts) }
+        items = byPath.values.sorted { Self.stands($0, before: $1) }
         for (index, text) in spec.hide.enumerated() {
             let path = try ContainerPath.normalise(
                 facts.found[text]?.path ?? SandboxPath.absolute(text, directory: facts.directory, home: facts.home),
@@ -75,7 +78,39 @@ package struct SandboxView: Sendable {
             guard path != "/" else { throw LunetteError(.invalidArgument, "the root can't be hidden", path: "hide[\(index + 1)]") }
             hidden.append(path)
         }
+        hideOwnFolders(facts)
+        // What isn't there is kept from nobody: whoever makes it has it.
+        pinFolders(around: items.map(\.path) + spec.hide.compactMap { facts.found[$0]?.path } + facts.ownFolders.filter(hidden.contains))
         try setWorkdir(spec, facts)
+    }
+
+    /// Whoever can talk to the engine or write its state is its user, sandbox or not: only a rule that names the folder gives it.
+    private mutating func hideOwnFolders(_ facts: SandboxFacts) {
+        for folder in facts.ownFolders where sees(folder) && !items.contains(where: { ContainerPath.isWithin($0.path, folder) }) {
+            hidden.append(folder)
+        }
+    }
+
+    private mutating func pinFolders(around paths: [String]) {
+        var places = PathTable<Item>()
+        for path in paths {
+            var folder = ""
+            for part in path.pathParts.dropLast() {
+                folder += "/\(part)"
+                guard case .write? = items.last(where: { ContainerPath.isWithin(folder, $0.path) })?.access,
+                    !items.contains(where: { $0.path == folder })
+                else { continue }
+                places[folder] = Item(path: folder, kind: .directory, access: .write)
+            }
+        }
+        pinned = places.values.sorted { Self.stands($0, before: $1) }
+    }
+
+    /// What is attached, in the order in which it has to be.
+    var mounts: [Item] { (items + pinned).sorted { Self.stands($0, before: $1) } }
+
+    private static func stands(_ one: Item, before other: Item) -> Bool {
+        one.path.pathParts.lexicographicallyPrecedes(other.path.pathParts)
     }
 
     private mutating func setWorkdir(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {

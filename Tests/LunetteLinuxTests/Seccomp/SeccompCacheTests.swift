@@ -37,10 +37,10 @@ import Testing
             let folder = try Directory(path)
             let name = try #require(try folder.entries().first)
             let bytes = try #require(try folder.read(name))
-            // Cut short, emptied, and with its default action turned into "allow": none may be used.
+            // Cut short at any byte of its head and in its program, and with its default action turned into "allow": none may be used.
             var flipped = bytes
             flipped[bytes.count - 2] ^= 0xff
-            for damaged in [Array(bytes.dropLast(80)), [], flipped] {
+            for damaged in (0...90).map({ Array(bytes.prefix($0)) }) + [Array(bytes.dropLast(80)), flipped] {
                 try folder.write(name, damaged)
                 #expect(try SeccompCompiler(cacheDirectory: path).program(for: spec) == whole)
             }

@@ -115,6 +115,31 @@ import Testing
         }
     }
 
+    /// What the program has in itself is what the compiler makes; `LUNETTE_RECORD_GOLDEN=1` writes it anew.
+    @Test func theKeptProgramIsTheCompiledOne() throws {
+        let compiled = try SeccompCompiler.compile(.standard(for: []))
+        if ProcessInfo.processInfo.environment["LUNETTE_RECORD_GOLDEN"] == "1" {
+            let file = URL(filePath: #filePath).appending(path: "../../../../Sources/LunetteLinux/Seccomp/StandardProgram.swift")
+                .standardizedFileURL
+            let numbers = stride(from: 0, to: compiled.count, by: 8).map { at in
+                let number = compiled[at..<at + 8].withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
+                return "0x" + String(repeating: "0", count: 16 - String(number, radix: 16).count) + String(number, radix: 16) + ","
+            }
+            let rows = stride(from: 0, to: numbers.count, by: 6).map {
+                "            " + numbers[$0..<min($0 + 6, numbers.count)].joined(separator: " ") + "\n"
+            }
+            let text = try String(contentsOf: file, encoding: .utf8)
+            let begin = try #require(text.firstRange(of: "[UInt64]? = [\n")?.upperBound)
+            let end = try #require(text[begin...].firstRange(of: "        ]\n")?.lowerBound)
+            try Data((text[..<begin] + rows.joined() + text[end...]).utf8).write(to: file)
+        }
+        if Platform.native.architecture == "amd64" {
+            let kept = try SeccompCompiler(cacheDirectory: nil).program(.standard, capabilities: [])
+            #expect(kept.bytes == compiled && kept.flags == 0)
+            #expect(SeccompCompiler.standardWithoutCapabilities != nil)
+        }
+    }
+
     /// The list that Tests/IntegrationTests/Security holds against a running container; `LUNETTE_RECORD_GOLDEN=1` writes it anew.
     @Test func theAllowedNumbersAreTheRecordedOnes() throws {
         var lines: [String] = []

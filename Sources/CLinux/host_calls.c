@@ -313,15 +313,18 @@ int lnt_host_unix_listen(const char *path, int kind, uint32_t mode, int backlog)
     return fd;
 }
 
-int lnt_host_unix_connect(const char *path, int kind)
+int lnt_host_unix_connect(const char *path, int kind, int wait)
 {
     struct sockaddr_un address;
     int result = unix_address(path, &address);
     if (result < 0) return result;
-    int fd = socket(AF_UNIX, kind | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, kind | SOCK_CLOEXEC | (wait == 0 ? SOCK_NONBLOCK : 0), 0);
     if (fd < 0) return -errno;
+    struct timeval patience = { .tv_sec = wait / 1000, .tv_usec = wait % 1000 * 1000 }, forever = { 0 };
+    if (wait > 0) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     do result = connect(fd, (struct sockaddr *)&address, sizeof address);
     while (result < 0 && errno == EINTR);
+    if (wait > 0 && result == 0) setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof forever);
     if (result < 0) {
         result = -errno;
         close(fd);

@@ -91,13 +91,39 @@ package enum SandboxFactsReader {
         guard result == 0 else {
             throw LunetteError(errorCode(forErrno: -result), "look up \(displayable(path)): \(errnoText(-result))", errno: -result)
         }
+        let kind: SandboxFacts.Kind
         switch FileKind(rawValue: status.mode & 0o170000) {
-        case .directory?: return .init(path: real, kind: .directory)
-        case .regular?: return .init(path: real, kind: .file)
-        case .characterDevice?:
-            return .init(path: real, kind: .characterDevice(major: status.rdev_major, minor: status.rdev_minor))
-        default: return .init(path: real, kind: .other)
+        case .directory?: kind = .directory
+        case .regular?: kind = .file
+        case .characterDevice?: kind = .characterDevice(major: status.rdev_major, minor: status.rdev_minor)
+        default: kind = .other
         }
+        return .init(path: real, kind: kind, links: links(on: path))
+    }
+
+    /// The symbolic links that a path goes through, as the kernel walks it (path_resolution(7)).
+    private static func links(on path: String) -> [String] {
+        var found: [String] = []
+        var left = path.pathParts.map(String.init)
+        var walked: [String] = []
+        // The kernel's own limit; `realpath` has found that it isn't passed.
+        while !left.isEmpty, found.count < 40 {
+            let part = left.removeFirst()
+            if part == "." { continue }
+            if part == ".." {
+                _ = walked.popLast()
+                continue
+            }
+            let place = "/" + (walked + [part]).joined(separator: "/")
+            guard let target = try? readLink(place) else {
+                walked.append(part)
+                continue
+            }
+            found.append(place)
+            if target.utf8.first == UInt8(ascii: "/") { walked = [] }
+            left = target.pathParts.map(String.init) + left
+        }
+        return found
     }
 
     /// Without symbolic links; nil with errno set.

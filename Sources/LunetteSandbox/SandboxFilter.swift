@@ -6,6 +6,11 @@ internal import LunetteSpec
 enum SandboxFilter {
     /// - Throws: `invalid_argument` for a profile that is none.
     static func program(_ spec: SandboxSpec) throws(LunetteError) -> [UInt8] {
+        let program = try profile(spec)
+        return spec.connectPorts == nil && spec.bindPorts == nil ? program : SeccompCompiler.holdingPorts(program)
+    }
+
+    private static func profile(_ spec: SandboxSpec) throws(LunetteError) -> [UInt8] {
         switch spec.seccomp {
         case .unconfined: return []
         case .standard:

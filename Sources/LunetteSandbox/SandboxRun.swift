@@ -62,6 +62,12 @@ package struct SandboxRun: Sendable {
             func own(_ number: Int32) throws(LunetteError) -> FileDescriptor? {
                 // A closed stream is as good as /dev/null.
                 if fcntl(number, F_GETFD) < 0 { return nil }
+                var status = stat()
+                if fstat(number, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+                    throw LunetteError(
+                        .invalidArgument, "descriptor \(number) is a folder, which the program could go through to what no rule names",
+                        hint: number == 0 ? "lunette sandbox … < /dev/null" : nil)
+                }
                 return try atBorder("hand on descriptor \(number)", { () throws(SystemCallError) in try .duplicate(of: number) })
             }
             return Streams(input: try own(0), output: try own(1), error: try own(2))

@@ -86,7 +86,8 @@ int lnt_host_close_range(unsigned first, unsigned last, unsigned flags);
 /* Unix sockets. `kind` is SOCK_STREAM or SOCK_SEQPACKET. */
 #define LNT_HOST_MAX_FDS 64
 int lnt_host_unix_listen(const char *path, int kind, uint32_t mode, int backlog);
-int lnt_host_unix_connect(const char *path, int kind);
+/* Where the listener's queue is full: waits `wait` milliseconds (0: not at all, negative: for ever), then -EAGAIN. */
+int lnt_host_unix_connect(const char *path, int kind, int wait);
 int lnt_host_unix_pair(int kind, int out[2]);
 int lnt_host_accept(int fd);
 int lnt_host_shutdown(int fd);

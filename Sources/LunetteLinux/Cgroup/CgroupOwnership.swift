@@ -33,4 +33,9 @@ extension ContainerCgroup {
         for path in owned.made.reversed() where !leaves.contains(path) { CgroupFile.removeIfEmpty(path) }
         return failures
     }
+
+    /// Removes what was made of a cgroup before anybody of the container was in it. Who is in it now is somebody else's, and stays with it.
+    package func removeUnused(owned: CgroupOwnership) {
+        for path in owned.made.reversed() { CgroupFile.removeIfEmpty(path) }
+    }
 }

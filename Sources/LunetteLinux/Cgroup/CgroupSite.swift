@@ -77,8 +77,8 @@ package struct CgroupSite: Sendable, Equatable {
                 }
             }
         } catch {
-            // The first failure is what the caller hears; nothing has joined yet, so a directory of ours is empty.
-            _ = cgroup.remove(owned: owned, patience: 0)
+            // The first failure is what the caller hears; nothing of ours has joined yet.
+            cgroup.removeUnused(owned: owned)
             throw error
         }
         owned.made.insert(contentsOf: sharedParents.filter { !owned.made.contains($0) }, at: 0)

@@ -92,6 +92,22 @@ package struct ContainerCgroup: Sendable, Equatable {
 
     package func thaw() throws(SystemCallError) { try setFrozen(false) }
 
+    /// Lets everybody take the SIGKILL that was sent. v1's freezer holds it back, also in a child that the container made and froze by itself, where
+    /// it was given its cgroup to write.
+    package func thawForKill() throws(SystemCallError) {
+        switch version {
+        case .v1: if let freezer = directory("freezer"), freezer.has("freezer.state") { try thaw(freezer) }
+        case .v2: if isFrozen { try setFrozen(false) }
+        }
+    }
+
+    private func thaw(_ freezer: CgroupFile) throws(SystemCallError) {
+        do throws(SystemCallError) { try freezer.write("freezer.state", "THAWED") } catch {
+            guard error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.noDevice else { throw error }
+        }
+        for child in children(freezer) { try thaw(child) }
+    }
+
     private func setFrozen(_ frozen: Bool) throws(SystemCallError) {
         switch version {
         case .v1:
@@ -126,7 +142,7 @@ package struct ContainerCgroup: Sendable, Equatable {
                 let canFreeze = canFreeze
                 if canFreeze { try setFrozen(true) }
                 for pid in processes() { _ = lnt_host_kill(pid, 9) }
-                if canFreeze { try setFrozen(false) }
+                if canFreeze { try thawForKill() }
             }
             isFirst = false
             SystemClock.block(seconds: pause)

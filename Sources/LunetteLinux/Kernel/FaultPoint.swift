@@ -24,7 +24,8 @@ package enum FaultPoints {
 
     /// Those of `lunette-oci`, sorted.
     package static let runtime = [
-        "oci.create.cgroup", "oci.create.created", "oci.create.folder", "oci.create.planned", "oci.create.recorded", "oci.create.saved",
+        "oci.create.cgroup", "oci.create.created", "oci.create.folder", "oci.create.made", "oci.create.planned", "oci.create.recorded",
+        "oci.create.saved",
         "oci.create.spawned",
         "oci.delete.cgroup", "oci.delete.renamed", "oci.start.opened",
     ]

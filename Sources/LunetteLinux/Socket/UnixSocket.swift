@@ -39,13 +39,15 @@ package struct UnixSocket: Sendable {
     }
 
     /// A path longer than a socket's address (107 bytes) is reached through its open directory.
-    package static func connect(_ path: String, kind: Kind) throws(SystemCallError) -> UnixSocket {
+    /// - Parameter patience: milliseconds to wait where the listener's queue is full, then `EAGAIN`; nil waits for ever.
+    package static func connect(_ path: String, kind: Kind, patience: Int32? = nil) throws(SystemCallError) -> UnixSocket {
+        let wait = patience ?? -1
         guard path.utf8.count > 107, let slash = path.lastIndex(of: "/") else {
-            return UnixSocket(FileDescriptor(owning: try check(lnt_host_unix_connect(path, kind.rawValue), "connect to", path)))
+            return UnixSocket(FileDescriptor(owning: try check(lnt_host_unix_connect(path, kind.rawValue, wait), "connect to", path)))
         }
         let folder = try Directory(String(path[..<slash]))
         let short = "/proc/self/fd/\(folder.descriptor.number)\(path[slash...])"
-        let connected = withExtendedLifetime(folder) { lnt_host_unix_connect(short, kind.rawValue) }
+        let connected = withExtendedLifetime(folder) { lnt_host_unix_connect(short, kind.rawValue, wait) }
         return UnixSocket(FileDescriptor(owning: try check(connected, "connect to", path)))
     }
 

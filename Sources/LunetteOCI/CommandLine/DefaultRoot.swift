@@ -4,7 +4,7 @@ internal import LunetteSpec
 
 /// Where states are without `--root`: in /run for root, in a folder of the user's own for an ordinary user.
 enum DefaultRoot {
-    static var current: String { (geteuid() == 0 ? namespaced : user?.path) ?? "/run/lunette-oci" }
+    static var current: String { user?.path ?? "/run/lunette-oci" }
 
     /// Has an ordinary user's folder be there and be theirs alone, when `root` is that one.
     /// - Throws: as `UserRuntimeFolder.prepare`.
@@ -16,13 +16,14 @@ enum DefaultRoot {
     private static var runtimeDirectory: String? { getenv("XDG_RUNTIME_DIR").map { String(cString: $0) } }
 
     private static var user: UserRuntimeFolder? {
-        geteuid() == 0 ? nil : UserRuntimeFolder("lunette-oci", uid: geteuid(), runtimeDirectory: runtimeDirectory)
+        guard geteuid() != 0 || isNamespaced else { return nil }
+        return UserRuntimeFolder("lunette-oci", uid: geteuid(), runtimeDirectory: runtimeDirectory)
     }
 
     /// Who is root in a user namespace alone, as under Podman, is an ordinary user all the same when there is a session; without one, as in a
     /// container, such a root has a /run of its own.
-    private static var namespaced: String? {
-        guard let folder = runtimeDirectory, folder.utf8.first == UInt8(ascii: "/"), !UserNamespace.current.isInitial else { return nil }
-        return "\(folder)/lunette-oci"
+    private static var isNamespaced: Bool {
+        guard let folder = runtimeDirectory, folder.utf8.first == UInt8(ascii: "/") else { return false }
+        return !UserNamespace.current.isInitial
     }
 }

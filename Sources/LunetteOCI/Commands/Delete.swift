@@ -72,8 +72,13 @@ extension Command {
         case .created:
             guard let process = container.initProcess() else { return }
             guard isForced else { throw notStopped(id, container.status()) }
-            // The end of pid 1 ends the wait for its program.
-            try atBorder("kill container \(id)", { () throws(SystemCallError) in _ = try process.signal(SIGKILL) })
+            // The end of pid 1 ends the wait for its program, also where it was paused meanwhile.
+            try atBorder(
+                "kill container \(id)",
+                { () throws(SystemCallError) in
+                    _ = try process.signal(SIGKILL)
+                    try container.record.cgroup.cgroup.thawForKill()
+                })
         }
     }
 

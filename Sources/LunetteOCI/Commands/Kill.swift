@@ -34,9 +34,9 @@ extension Command {
         guard let process = container.initProcess() else { throw notRunning }
         let isThere = try atBorder("signal container \(id)", { () throws(SystemCallError) in try process.signal(signal.number) })
         guard isThere else { throw notRunning }
-        // SIGKILL must end it also where it is frozen: v1's freezer holds the signal back.
-        if signal == .kill, container.record.cgroup.cgroup.isFrozen {
-            try atBorder("resume container \(id)", { () throws(SystemCallError) in try container.record.cgroup.cgroup.thaw() })
+        // SIGKILL must end it also where it is frozen.
+        if signal == .kill {
+            try atBorder("thaw container \(id)", { () throws(SystemCallError) in try container.record.cgroup.cgroup.thawForKill() })
         }
         return 0
     }

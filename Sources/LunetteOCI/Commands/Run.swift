@@ -42,6 +42,7 @@ extension Command {
         try creation.orTakeApart(created) { () throws(LunetteError) in
             // While the program is being executed, or runs. Who ends us here ends the container, recorded or not: the shim hasn't been released.
             try creation.record(created)
+            if !created.isStarted { created.session.start() }
             try created.session.leave()
         }
         creation.invocation.log.debug("the program runs")

@@ -14,10 +14,10 @@ struct CgroupPlan {
 
     /// What `make` has made.
     struct Made {
-        /// What the record is to say from now on.
-        var record: CgroupRecord
         /// Keeps a scope from being empty until the container is in it.
         var holder: ScopeHolder?
+        /// Keeps others from taking a cgroup that looks free until the container is in it.
+        var claim: HeldFolder?
     }
 
     private let place: Place
@@ -28,6 +28,8 @@ struct CgroupPlan {
     private let foreign: [String]
     /// What the record says before anything is made.
     let record: CgroupRecord
+    /// Whether there is no directory of it yet: then one that is there after all is somebody else's.
+    private let isNew: Bool
     /// Whether `make` gives just what the record says, or fails.
     var isCertain: Bool { if case .site = place { !goesOnWithout } else { false } }
 
@@ -45,14 +47,14 @@ struct CgroupPlan {
             guard let layout = try Self.given(layout, to: .current, spec.linux) else {
                 place = .none
                 record = .none
+                isNew = false
                 return
             }
             let site = CgroupSite(layout: layout, components: names)
             place = .site(site)
             let missing = site.missing()
-            // Directories that aren't there yet have nobody in them.
-            let isNew = site.cgroup.paths.allSatisfy(missing.made.contains)
-            record = CgroupRecord(site.cgroup, owned: missing, isTaken: isNew)
+            isNew = site.cgroup.paths.allSatisfy(missing.made.contains)
+            record = CgroupRecord(site.cgroup, owned: missing, isTaken: false)
         case .systemd(let slice, let prefix, let name):
             guard layout.version == .v2 else {
                 throw LunetteError(
@@ -63,6 +65,7 @@ struct CgroupPlan {
             let connection = try SystemdConnection(socketPath: user.socket)
             let scope = SystemdScope(slice: slice, prefix: prefix, name: name, defaultSlice: user.defaultSlice)
             place = .scope(scope, connection, layout)
+            isNew = false
             let expected = CgroupSite(layout: layout, components: scope.expectedPath(below: connection.controlGroup))
             // Not ours before systemd has made it: one of that name may be there.
             record = CgroupRecord(
@@ -90,19 +93,22 @@ struct CgroupPlan {
     }
 
     /// Makes it, and writes the limits.
-    /// - Parameter note: gets what the kernel ignores of them.
-    func make(note: (String) -> Void) throws(LunetteError) -> Made {
-        var made = Made(record: record)
+    /// - Parameters:
+    ///   - container: its record says at every moment what its removal may touch.
+    ///   - note: gets what the kernel ignores of them.
+    func make(for container: inout Container, note: (String) -> Void) throws(LunetteError) -> Made {
+        var made = Made()
         switch place {
         case .none:
             note("no cgroup is delegated to this user: the container has none, and can't be paused (docs/rootless.md)")
             return made
         case .site(let site):
-            do throws(LunetteError) { made.record.owned = try site.create(for: resources) } catch {
+            do throws(LunetteError) { made.claim = try take(site, &container.record.cgroup) } catch {
                 // An ordinary user to whom nothing is delegated: no limits, but also no failure, unless the config asks for some.
                 guard goesOnWithout, error.code == .denied, !resources.limitsAnything else { throw error }
                 note("\(error.message): the container has no cgroup, and can't be paused")
-                return Made(record: .none)
+                container.record.cgroup = .none
+                return made
             }
         case .scope(let scope, let connection, let layout):
             for name in foreign {
@@ -115,13 +121,37 @@ struct CgroupPlan {
                 on: connection, pid: holder.pid, description: "container \(id) of lunette-oci", resources: resources,
                 version: layout.version)
             let site = CgroupSite(layout: layout, components: path)
-            made.record.cgroup = site.cgroup
+            container.record.cgroup.cgroup = site.cgroup
             // The directory is there; what is wanted besides systemd's own controllers isn't.
-            made.record.owned = try site.create(for: resources, holder: holder.pid)
+            container.record.cgroup.owned = try site.create(for: resources, holder: holder.pid)
         }
-        made.record.isTaken = true
-        for line in try made.record.cgroup.apply(resources) { note(line) }
+        faultPoint("oci.create.made")
+        try container.noteCgroupTaken()
+        for line in try container.record.cgroup.cgroup.apply(resources) { note(line) }
         return made
+    }
+
+    /// Makes the directories and claims them. Two that want the same place at the same moment don't both get it, and whoever doesn't leaves alone who
+    /// is in it: without a claim `record` owns nothing.
+    private func take(_ site: CgroupSite, _ record: inout CgroupRecord) throws(LunetteError) -> HeldFolder? {
+        record.owned = CgroupOwnership()
+        let others = LunetteError(
+            .conflict, "the cgroup \(displayable(site.cgroup.paths.first ?? "")) has just been taken by somebody else",
+            path: "linux.cgroupsPath",
+            hint: "give the container a cgroupsPath of its own")
+        let owned: CgroupOwnership
+        do throws(LunetteError) { owned = try site.create(for: resources, takesEmpty: !isNew) } catch {
+            throw error.code == .alreadyExists ? others : error
+        }
+        let claim = try atBorder("claim the cgroup of container \(id)") { () throws(SystemCallError) -> HeldFolder? in
+            try HeldFolder(Directory(site.cgroup.paths.first ?? "/"), wait: false)
+        }
+        guard let claim else {
+            site.cgroup.removeUnused(owned: owned)
+            throw others
+        }
+        record.owned = owned
+        return claim
     }
 }
 

@@ -55,6 +55,8 @@ struct Creation {
         var handover: ShimSession.Handover
         /// By which a failure to start is told.
         var fields: LaunchFields
+        /// Whether the program is on its way already.
+        var isStarted: Bool
     }
 
     let request: Request
@@ -103,23 +105,22 @@ struct Creation {
                 { () throws(SystemCallError) in
                     try held.directory.create(Bundle.configName, bundle.config)
                 })
-            let made = try cgroup.make { invocation.log.warn($0) }
-            container.record.cgroup = made.record
-            // A cgroup that was there before is the container's only now: without this, `delete` leaves alone who is in it.
-            if !cgroup.record.isTaken { try container.save() }
+            let made = try cgroup.make(for: &container) { invocation.log.warn($0) }
             faultPoint("oci.create.cgroup")
-            log.debug("cgroups: " + made.record.cgroup.directories.map(\.path).joined(separator: " "))
+            log.debug("cgroups: " + container.record.cgroup.cgroup.directories.map(\.path).joined(separator: " "))
             if preparation.awaitsCgroups {
                 session.goOn()
             } else {
-                if made.record.cgroup != preparation.cgroup {
+                if container.record.cgroup.cgroup != preparation.cgroup {
                     // systemd had another name for it, or there is none.
-                    preparation.cgroup = made.record.cgroup
+                    preparation.cgroup = container.record.cgroup.cgroup
                     planned = try preparation.plan()
                 }
                 try session.carryOut(planned.bytes, folder: held.directory, passed: planned.passed)
             }
-            if request.startsAtOnce { session.start() }
+            // Without a cgroup only the record tells who belongs to the container: then it is written before the program runs.
+            let startsNow = request.startsAtOnce && container.record.cgroup.isTaken
+            if startsNow { session.start() }
             faultPoint("oci.create.spawned")
             let handover = try session.wait { pid throws(LunetteError) in
                 log.debug("namespaces are there, pid 1 is \(pid); hooks: \(hooks.prestart.count + hooks.createRuntime.count)")
@@ -129,6 +130,7 @@ struct Creation {
             }
             // The container's own processes keep the scope from now on.
             made.holder?.leave()
+            made.claim?.release()
             faultPoint("oci.create.created")
             guard let identity = ProcessIdentity.of(pid: handover.pid) else {
                 throw LunetteError(.io, "create container \(request.id): its pid 1 (\(handover.pid)) is gone already", target: request.id)
@@ -137,7 +139,8 @@ struct Creation {
             container.record.phase = .created
             log.debug("created: pid 1 is \(handover.pid)")
             return Created(
-                container: container, held: held, hooks: hooks, session: session, handover: handover, fields: planned.fields)
+                container: container, held: held, hooks: hooks, session: session, handover: handover, fields: planned.fields,
+                isStarted: startsNow)
         } catch {
             // First: nothing of a launch that still goes on may come to what is taken apart.
             session.abandon()

@@ -29,6 +29,7 @@ struct Deletion {
         }
         report.step("scope") { () throws(LunetteError) in try container.record.cgroup.stopScope() }
         report.step("cgroup") { () throws(LunetteError) in
+            guard container.record.cgroup.isTaken else { return cgroup.removeUnused(owned: container.record.cgroup.owned) }
             // As every other OCI runtime: whoever runs one after the other from one image reads its files once.
             if let failure = cgroup.remove(owned: container.record.cgroup.owned, dropsCache: false).first { throw failure.lunette }
         }
@@ -41,7 +42,9 @@ struct Deletion {
     private func end(_ process: ProcessDescriptor) throws(LunetteError) {
         try Self.kill(process, container.id)
         // A frozen process takes its signal when it is thawed, which killing the cgroup's does.
-        guard !container.record.cgroup.cgroup.isFrozen else { return }
+        let cgroup = container.record.cgroup.cgroup
+        guard !cgroup.isFrozen else { return }
+        try atBorder("thaw container \(container.id)", { () throws(SystemCallError) in try cgroup.thawForKill() })
         try Self.waitForEnd(process, container.id)
     }
 

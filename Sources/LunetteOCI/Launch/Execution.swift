@@ -67,7 +67,15 @@ struct Execution {
             rootless: try Caller.current.rootless(spec), handover: handover)
         try session.carryOut(try plan.encoded(), folder: container.folder, passed: passed)
         let started: ShimSession.Handover
-        do throws(LunetteError) { started = try session.wait { _ in } } catch { throw fields.naming(error) }
+        do throws(LunetteError) { started = try session.wait { _ in } } catch {
+            // It ended while we were on the way in, and whatever step met that says so in its own words.
+            guard container.initProcess() != nil else {
+                throw LunetteError(
+                    .invalidState, "exec in container \(container.id): container not running: it has just ended", target: container.id,
+                    cause: error)
+            }
+            throw fields.naming(error)
+        }
         session.finish()
         invocation.log.debug("the program runs as pid \(started.pid)")
         if let pidFile = options.value("pid-file") { try PIDFile.write(started.pid, to: pidFile) }

@@ -23,8 +23,9 @@ struct Gate: Sendable {
     /// Whether somebody waits behind it.
     func isClosed() -> Bool {
         // Connecting tells the truth: the file may be left by a `start` that was killed after it had opened the gate.
-        let result = lnt_host_unix_connect(path, UnixSocket.Kind.packet.rawValue)
-        guard result >= 0 else { return false }
+        let result = lnt_host_unix_connect(path, UnixSocket.Kind.packet.rawValue, 0)
+        // Who asked before stands in a full queue: pid 1 was stopped there.
+        guard result >= 0 else { return -result == ErrorNumber.again }
         _ = lnt_host_close(result)
         return true
     }
@@ -52,7 +53,12 @@ struct Gate: Sendable {
     /// - Returns: the answer, empty for "it runs"; nil when the other end closed without having read the word.
     private func ask(_ id: String) throws(LunetteError) -> [UInt8]? {
         let socket: UnixSocket
-        do throws(SystemCallError) { socket = try UnixSocket.connect(path, kind: .packet) } catch {
+        do throws(SystemCallError) { socket = try UnixSocket.connect(path, kind: .packet, patience: 10_000) } catch {
+            if error.errno == ErrorNumber.again {
+                throw LunetteError(
+                    .timeout, "start container \(id): its pid 1 doesn't come to the gate", target: id,
+                    hint: "if somebody stopped it (SIGSTOP), lunette-oci kill \(id) CONT lets it go on")
+            }
             guard error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.connectionRefused else { throw error.lunette }
             throw LunetteError(.invalidState, "start container \(id): nobody waits at its gate", target: id)
         }

@@ -6,7 +6,7 @@ struct CgroupRecord: Sendable {
     var cgroup: ContainerCgroup
     /// The directories that are made for this container, written down before they exist: its end removes exactly these.
     var owned: CgroupOwnership
-    /// Whether whoever is in it belongs to the container. Not before a cgroup that was there already has been found empty: its processes are
+    /// Whether whoever is in it belongs to the container. Not before it has been made, or found empty, and claimed: until then who is in it is
     /// somebody else's.
     var isTaken: Bool
     /// Given: systemd made it.

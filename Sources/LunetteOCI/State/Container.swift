@@ -20,9 +20,22 @@ struct Container: Sendable {
                 .io, "read the state of container \(id): \(error.message)", target: id, hint: "lunette-oci delete --force \(id) removes it",
                 cause: error)
         }
+        // The file comes between two records: that the cgroup was taken is the one thing that changes there.
+        if !record.cgroup.isTaken { record.cgroup.isTaken = (try? folder.exists(Self.takenName)) ?? false }
         self.id = id
         self.folder = folder
     }
+
+    /// Writes down that whoever is in the cgroup is the container's from now on.
+    mutating func noteCgroupTaken() throws(LunetteError) {
+        record.cgroup.isTaken = true
+        // What else the record says of it was known before it was made, but where systemd had a name of its own for it.
+        guard record.cgroup.scope == nil else { return try save() }
+        try atBorder(
+            "write the state of container \(id)", { () throws(SystemCallError) in try folder.create(Self.takenName, []) })
+    }
+
+    private static let takenName = "cgroup-taken"
 
     init(_ folder: Directory, record: ContainerRecord) {
         id = record.id

@@ -44,18 +44,20 @@ extension ContainerRuntime {
             passed.append(try Self.openNamespace(kind, of: process))
         }
         var plan = try LaunchPlanner.plan(spec, input)
-        plan.process.landlock = try Self.landlock(request.spec)
+        try Self.confine(&plan.process, by: request.spec)
         return LaunchInput(id: request.id, plan: plan, passed: passed, cgroup: cgroup)
     }
 
+    /// Adds `security.landlock`, and to the filter what its ports take.
     /// - Throws: `unsupported` when all of it must hold and this kernel can't.
-    static func landlock(_ spec: ContainerSpec) throws(LunetteError) -> LandlockPlan? {
-        guard let landlock = spec.security.landlock else { return nil }
+    static func confine(_ process: inout ProcessPlan, by spec: ContainerSpec) throws(LunetteError) {
+        guard let landlock = spec.security.landlock else { return }
         if landlock.isRequired, let missing = landlock.notEnforced(abi: Landlock.abi).first {
             throw LunetteError(
                 .unsupported, "not enforced: \(missing)", path: "security.landlock", hint: "leave out required to run without that part")
         }
-        return landlock.plan
+        process.landlock = landlock.plan
+        if landlock.plan.handledPorts != [] { process.seccompProgram = SeccompCompiler.holdingPorts(process.seccompProgram) }
     }
 
     private func root(_ request: CreateRequest, _ places: ContainerPlaces) throws(LunetteError) -> LaunchInputs.Root {
@@ -130,7 +132,7 @@ extension Container {
                 cgroupsV1: cgroup.version == .v1 ? cgroup.paths : [],
                 cgroupV2: cgroup.version == .v2 ? cgroup.paths.first : nil, hasStdin: request.io.stdin != nil, rows: size?.rows ?? 0,
                 columns: size?.columns ?? 0)
-            plan.process.landlock = try ContainerRuntime.landlock(request.container)
+            try ContainerRuntime.confine(&plan.process, by: request.container)
             return plan
         }
         return try await exec(plan, id: request.id, request.io)

@@ -126,7 +126,7 @@ package final class Container: Sendable {
         if signal == 9 {
             let cgroup = cgroup
             try await blocking { () throws(LunetteError) in
-                if cgroup.isFrozen { try atBorder("thaw", { () throws(SystemCallError) in try cgroup.thaw() }) }
+                try atBorder("thaw", { () throws(SystemCallError) in try cgroup.thawForKill() })
             }
         }
     }

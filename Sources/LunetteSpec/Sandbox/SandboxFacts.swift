@@ -7,9 +7,12 @@ package struct SandboxFacts: Sendable, Hashable {
         /// Without symbolic links.
         package var path: String
         package var kind: Kind
-        package init(path: String, kind: Kind) {
+        /// Symbolic links on the way from what the rule says to `path`, each by where it lies.
+        package var links: [String]
+        package init(path: String, kind: Kind, links: [String] = []) {
             self.path = path
             self.kind = kind
+            self.links = links
         }
     }
 

@@ -78,10 +78,25 @@ package struct SandboxView: Sendable {
             guard path != "/" else { throw LunetteError(.invalidArgument, "the root can't be hidden", path: "hide[\(index + 1)]") }
             hidden.append(path)
         }
+        try refuseMovableLinks(spec, facts)
         hideOwnFolders(facts)
         // What isn't there is kept from nobody: whoever makes it has it.
         pinFolders(around: items.map(\.path) + spec.hide.compactMap { facts.found[$0]?.path } + facts.ownFolders.filter(hidden.contains))
         try setWorkdir(spec, facts)
+    }
+
+    /// A link that the program can replace would lead the same rule elsewhere in the next sandbox: to what it wants to see, away from what is hidden.
+    private func refuseMovableLinks(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
+        let lists = [("allow_read", spec.allowRead), ("private", spec.privateWrite), ("allow_write", spec.allowWrite), ("hide", spec.hide)]
+        for (key, rules) in lists {
+            for (index, text) in rules.enumerated() {
+                guard let found = facts.found[text], let link = found.links.first(where: { access(to: $0) == .write }) else { continue }
+                throw LunetteError(
+                    .invalidArgument,
+                    "\(displayable(text)) goes through the symbolic link \(displayable(link)), which the program could lead elsewhere",
+                    path: "\(key)[\(index + 1)]", hint: "name what it leads to: \(displayable(found.path))")
+            }
+        }
     }
 
     /// Whoever can talk to the engine or write its state is its user, sandbox or not: only a rule that names the folder gives it.

@@ -7,7 +7,9 @@ import Testing
 /// `lunette-oci` killed anywhere: `list` shows what is left, `delete --force` removes all of it.
 @Suite(.runtimeUnderTest, .enabled(if: OCIRuntime.underTest.isLunette, "is about lunette-oci's own fault points"))
 struct RuntimeCrashTests {
-    private static let creation = ["folder", "recorded", "planned", "cgroup", "spawned", "created", "saved"].map { "oci.create.\($0)" }
+    private static let creation = ["folder", "recorded", "planned", "made", "cgroup", "spawned", "created", "saved"].map {
+        "oci.create.\($0)"
+    }
 
     private func command(_ bundle: OCIBundle, fault: String, _ arguments: String...) -> Command {
         bundle.runtime.command(root: bundle.root, arguments, environment: ["LUNETTE_FAULT": fault], workdir: bundle.folder)
@@ -33,7 +35,7 @@ struct RuntimeCrashTests {
     }
 
     /// `run` has the program started before it has written down what there is: until the shim is released, its end is the container's.
-    @Test(arguments: ["planned", "cgroup", "spawned", "created", "saved"].map { "oci.create.\($0)" })
+    @Test(arguments: ["planned", "made", "cgroup", "spawned", "created", "saved"].map { "oci.create.\($0)" })
     func aKilledRunEndsItsContainer(point: String) async throws {
         try await withBundle { bundle in
             bundle.change(["process": ["args": ["/probe", "pause"]]])

@@ -111,6 +111,83 @@ struct SandboxAttackTests {
         }
     }
 
+    /// A link in what may be written could lead the same rule elsewhere for the next sandbox.
+    @Test(arguments: SandboxCaller.allCases)
+    func rulesGoThroughNoLinkThatTheProgramCanMove(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            try await place.command(
+                [
+                    "sh", "-c",
+                    "echo '\(place.secret)' > .env.local; ln -s .env.local .env; mkdir real; echo r > real/file; ln -s real link; ln -s link link2",
+                ]
+            ).run()
+            for (rules, link, target) in [
+                (["--hide", ".env"], ".env", ".env.local"), (["--allow-read", "link/file"], "link", "real/file"),
+                (["--private", "link2"], "link2", "real"),
+            ] {
+                let refused = try await place.command(
+                    ["\(place.folder)/bin/lunette", "sandbox", "--allow-write", "."] + rules + ["--", "true"]
+                ).run(expecting: 125)
+                #expect(refused.errorText.contains("goes through the symbolic link \(place.tree)/\(link)"), "\(refused.errorText)")
+                #expect(refused.errorText.contains("name what it leads to: \(place.tree)/\(target)"), "\(refused.errorText)")
+            }
+            // What the program can't change leads where it led.
+            let seen = try await place.sandbox("--allow-read", ".", "--hide", ".env", "--", "cat", ".env.local")
+            #expect(seen.text == "")
+            undefended("without the rule the file is there", try await place.sandbox("--", "cat", ".env.local").text.contains(place.secret))
+        }
+    }
+
+    /// Landlock judges plain TCP alone.
+    @Test(.requires(.command("perl")), arguments: SandboxCaller.allCases)
+    func portsAreHeldWhateverTheProtocol(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            let listen = """
+                socket(S, PF_INET, SOCK_STREAM, 0); bind(S, sockaddr_in(0, INADDR_LOOPBACK)); listen(S, 9); $| = 1;
+                print((sockaddr_in(getsockname(S)))[0], " listens\\n"); while (accept(C, S)) { close C }
+                """
+            let listener = try place.command(["perl", "-MSocket", "-e", listen]).start()
+            try await listener.says("listens")
+            let port = try #require(listener.text.split(separator: " ").first.map(String.init))
+            let attack = """
+                my $to = sockaddr_in($ARGV[0], INADDR_LOOPBACK);
+                sub say { print "$_[0] ", ($_[1] ? "ok" : $!+0), "\\n" }
+                socket(A, PF_INET, SOCK_STREAM, 0); say("tcp", connect(A, $to));
+                say("mptcp", socket(B, PF_INET, SOCK_STREAM, 262) && connect(B, $to));
+                say("mptcp bind", socket(D, PF_INET, SOCK_STREAM, 262) && bind(D, sockaddr_in(0, INADDR_LOOPBACK)));
+                socket(C, PF_INET, SOCK_STREAM, 0); say("fast open", defined(send(C, "x", 0x20000000, $to)));
+                """
+            let perl = ["perl", "-MSocket", "-e", attack, port]
+            func within(_ options: [String]) async throws -> [String] {
+                try await place.command(["\(place.folder)/bin/lunette", "sandbox", "--network", "host"] + options + ["--"] + perl).run(
+                    expecting: nil
+                ).lines
+            }
+            let free = try await within([])
+            undefended("without rules for ports", free.first == "tcp ok" && free.last == "fast open ok", free)
+            let held = try await within(["--allow-connect", "443", "--allow-bind", "9999", "--best-effort"])
+            let explained = try await place.sandbox("--explain", "--network", "host", "--allow-connect", "443", "--best-effort").text
+            let tcp = explained.contains("TCP by Landlock") ? "tcp \(EACCES)" : "tcp ok"
+            #expect(held == [tcp, "mptcp \(EPROTONOSUPPORT)", "mptcp bind \(EPROTONOSUPPORT)", "fast open \(EOPNOTSUPP)"])
+            listener.signal(SIGKILL)
+            _ = try await listener.wait()
+        }
+    }
+
+    /// Whoever has a folder open is in it, whatever is mounted.
+    @Test(arguments: SandboxCaller.allCases)
+    func aFolderIsNoStream(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            for line in ["< '\(place.outside)'", "2< '\(place.outside)'"] {
+                let refused = try await place.plain(
+                    "'\(place.folder)/bin/lunette' sandbox --no-landlock -- cat /proc/self/fd/0/file \(line)")
+                #expect(refused.code == 125 && !refused.text.contains(place.secret))
+            }
+            let plain = try await place.plain("cat /proc/self/fd/0/file < '\(place.outside)'").text
+            undefended("through a folder that is open", plain == place.secret, plain)
+        }
+    }
+
     /// What one sandbox leaves in a cache must not be the filter of the next.
     @Test(arguments: SandboxCaller.allCases)
     func aWritableCacheChangesNoFilter(_ caller: SandboxCaller) async throws {

@@ -1,0 +1,123 @@
+import Foundation
+import Glibc
+import LunetteSpec
+import LunetteTesting
+import Testing
+
+/// What a container, or a neighbour of it, does to hold its runtime up, and what removing one must not do to another.
+@Suite(.runtimeUnderTest, .enabled(if: OCIRuntime.underTest.isLunette, "is about lunette-oci's own defences"))
+struct RuntimeHoldTests {
+    private func pid(_ bundle: OCIBundle) async throws -> pid_t {
+        pid_t(try #require(try await bundle.state()["pid"]?.intValue))
+    }
+
+    /// A pid 1 that was stopped at its gate answers nobody: whoever asks mustn't wait for it, however often.
+    @Test func aStoppedContainerHoldsNobodyUp() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "print=ran", "pause"]]])
+            try await bundle.create()
+            try await bundle.call("kill", bundle.id, "STOP")
+            for _ in 0..<9 { #expect(try await bundle.state()["status"] == "created") }
+            #expect(try await bundle.call("list").text.contains("created"))
+            let refused = try await bundle.start(expecting: nil)
+            #expect(refused.code == 1 && refused.errorText.contains("its pid 1 doesn't come to the gate"))
+            try await bundle.call("kill", bundle.id, "CONT")
+            try await bundle.start()
+            try await bundle.says("ran")
+        }
+        try await withBundle { bundle in
+            try await bundle.create()
+            try await bundle.call("kill", bundle.id, "STOP")
+            for _ in 0..<9 { _ = try await bundle.state() }
+            try await bundle.call("delete", "--force", bundle.id)
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
+        }
+    }
+
+    /// A `start` that waits for its hook holds the container; paused meanwhile, its pid 1 takes no SIGKILL on v1 before it is thawed.
+    @Test func aContainerPausedInItsStartIsDeletable() async throws {
+        try await withBundle { bundle in
+            bundle.change(["hooks": ["startContainer": [["path": "/probe", "args": ["/probe", "pause"]]]]])
+            try await bundle.create()
+            let starting = try bundle.runtime.command(root: bundle.root, ["start", bundle.id]).start()
+            try await eventually("its hook runs") { try await bundle.call("list").text.contains("running") }
+            try await bundle.call("pause", bundle.id)
+            try await bundle.call("delete", "--force", bundle.id)
+            _ = try await starting.wait()
+            #expect(try await bundle.call("list", "-q").text == "")
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
+        }
+    }
+
+    /// v1's freezer holds SIGKILL back, also in a child that the container made in its cgroup, where it may write there.
+    @Test(.requires(.cgroupV1), arguments: [false, true])
+    func whatAContainerFreezesByItselfCanBeEnded(killsFirst: Bool) async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            try await bundle.start()
+            let pid = try await pid(bundle)
+            let own = try #require(bundle.cgroups().first { $0.hasPrefix("/sys/fs/cgroup/freezer/") })
+            try FileManager.default.createDirectory(atPath: "\(own)/a/b", withIntermediateDirectories: true)
+            try Data("\(pid)".utf8).write(to: URL(fileURLWithPath: "\(own)/a/b/cgroup.procs"))
+            try Data("FROZEN".utf8).write(to: URL(fileURLWithPath: "\(own)/a/b/freezer.state"))
+            try await eventually("it is frozen") {
+                try String(contentsOfFile: "\(own)/a/b/freezer.state", encoding: .utf8) == "FROZEN\n"
+            }
+            kill(pid, SIGKILL)
+            try await Task.sleep(for: .milliseconds(100))
+            undefended("a signal alone ends nothing there", kill(pid, 0) == 0, pid)
+            if killsFirst {
+                try await bundle.call("kill", bundle.id, "KILL")
+                try await bundle.becomes("stopped")
+            }
+            try await bundle.call("delete", "--force", bundle.id)
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
+        }
+    }
+
+    /// Two containers that want one cgroup at the same moment: one gets it, and the other's failure leaves it alone.
+    @Test func aCgroupIsOneContainersWhoeverElseWantsIt() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]], "linux": ["cgroupsPath": .string("/lunette-test-\(bundle.id)")]])
+            try bundle.write()
+            for _ in 0..<12 {
+                let ids = ["\(bundle.id)-a", "\(bundle.id)-b"]
+                let creating = try ids.map {
+                    try bundle.runtime.command(root: bundle.root, ["create", "--bundle", bundle.folder, $0], workdir: bundle.folder).start()
+                }
+                var made: [String] = []
+                for (id, command) in zip(ids, creating) {
+                    let finished = try await command.wait()
+                    if finished.code == 0 { made.append(id) } else { #expect(finished.errorText.contains("linux.cgroupsPath")) }
+                }
+                #expect(made.count == 1, "\(made)")
+                for id in made { #expect(try await bundle.state(id: id)["status"] == "created") }
+                for id in ids { try await bundle.call("delete", "--force", id) }
+            }
+        }
+    }
+
+    /// A `create` that died before it had its cgroup owns nothing in it: whoever has it by then stays.
+    @Test(arguments: ["recorded", "planned", "made"])
+    func whoeverTookADeadCreatesPlaceStays(point: String) async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]], "linux": ["cgroupsPath": .string("/lunette-test-\(bundle.id)")]])
+            try bundle.write()
+            let dead = "\(bundle.id)-dead"
+            let killed = try await bundle.runtime.command(
+                root: bundle.root, ["create", "--bundle", bundle.folder, dead], environment: ["LUNETTE_FAULT": "oci.create.\(point)"],
+                workdir: bundle.folder
+            ).run(expecting: nil)
+            #expect(killed.signal == SIGKILL)
+            try await bundle.create()
+            try await bundle.call("delete", dead)
+            #expect(try await bundle.state()["status"] == "created")
+            try await bundle.start()
+            #expect(try await bundle.call("exec", bundle.id, "/probe", "print=there").text == "there")
+            try await bundle.call("delete", "--force", bundle.id)
+            // Directories that the dead one had made when it died were found by the other as they were, so that neither took them away.
+            for folder in bundle.cgroups() { #expect(point == "made" && rmdir(folder) == 0, "\(folder)") }
+        }
+    }
+}

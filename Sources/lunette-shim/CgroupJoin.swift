@@ -8,7 +8,7 @@ import CLinux
 struct CgroupJoin {
     /// One open `tasks` file for each path of the plan, in its order; -1 where there is none, or not yet.
     private let files: UnsafeMutablePointer<Int32>
-    static let most = 16
+    static let most = Int(LNT_CGROUP_FILES)
 
     /// - Parameter storage: room for `most` descriptors.
     init(storage: UnsafeMutablePointer<Int32>) {

@@ -8,12 +8,9 @@ struct CopyUp {
     private static let buffer = 4096
     private static let deepest = 64
 
-    /// - Parameter keepsMode: a mode was asked for by a mount option, which is stronger.
-    static func run(from: Int32, to: Int32, keepsMode: Bool, _ path: Text) throws(Failure) {
+    static func run(from: Int32, to: Int32, _ path: Text) throws(Failure) {
         var status = lnt_file_status()
         try check(lnt_fstat(from, &status), "fstat", path)
-        // The new root looks like what it covers.
-        if !keepsMode { try check(lnt_fchmodat(to, literal("."), mode_t(status.mode & 0o7777)), "fchmodat", path) }
         try check(lnt_fchownat(to, literal("."), status.uid, status.gid, 0), "fchownat", path)
         try copy(from, to, path, depth: 0)
     }

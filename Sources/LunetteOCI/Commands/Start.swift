@@ -25,21 +25,26 @@ extension Command {
 }
 
 extension Container {
-    /// Hooks after the start, while nobody holds the container: a hook may ask for its state.
+    /// Hooks after the start, while nobody holds the container: a hook may ask for its state, and somebody may remove the container meanwhile,
+    /// which ends the hooks and is no failure of the start.
     /// - Throws: what the first that failed said, when the container has been ended and taken apart for it (runtime.md, "Lifecycle", step 9).
     func runPoststart(_ hooks: RuntimeSpec.Hooks, _ invocation: Invocation) throws(LunetteError) {
         guard !hooks.poststart.isEmpty else { return }
         let state = document(.running, pid: record.initProcess?.pid)
+        // A folder that can't be looked at is nobody's reason to end anything.
+        let isGone = { (try? invocation.store.isThere(folder, id)) == false }
         do throws(LunetteError) {
-            try Hooks.run(hooks.poststart, "poststart", state: state, folder: try? Directory(record.bundle))
+            try Hooks.run(hooks.poststart, "poststart", state: state, folder: try? Directory(record.bundle), isGone: isGone)
         } catch {
             var failure = error
             do throws(LunetteError) {
                 let held = try invocation.store.hold(folder, id)
                 if let leftover = Deletion(container: self, held: held, store: invocation.store).takeApart().error { throw leftover }
             } catch {
-                // `delete` was quicker, or something couldn't be removed: `delete` finds it by the record.
-                if error.code != .notFound { failure.causes.append(error) }
+                // `delete` was quicker, poststop hooks included.
+                if error.code == .notFound { return invocation.log.debug("removed meanwhile; \(failure.description)") }
+                // What couldn't be removed `delete` finds by the record.
+                failure.causes.append(error)
             }
             runPoststop(hooks, invocation.log)
             throw failure

@@ -68,18 +68,20 @@ struct ContainerStore: Sendable {
             guard let held = try HeldFolder(folder, wait: true) else {
                 throw SystemCallError("lock", folder.label, errno: ErrorNumber.again)
             }
-            // What was held meanwhile may have been taken away, and another may be there under the same name.
-            var now = lnt_host_stat()
-            var mine = lnt_host_stat()
-            try check(lnt_host_stat(folder.descriptor.number, "", 0x1000, &mine), "stat", folder.label)
-            guard lnt_host_stat(-100, "\(root)/\(id)", 0x100, &now) == 0, now.inode == mine.inode, now.device == mine.device else {
-                throw SystemCallError("lock", folder.label, errno: ErrorNumber.noEntry)
-            }
+            guard try isThere(folder, id) else { throw SystemCallError("lock", folder.label, errno: ErrorNumber.noEntry) }
             return held
         } catch {
             if error.errno == ErrorNumber.noEntry { throw Self.unknown(id) }
             throw error.lunette
         }
+    }
+
+    /// Whether that folder is still the container's: it may have been taken away, and another may be there under the same name.
+    func isThere(_ folder: Directory, _ id: String) throws(SystemCallError) -> Bool {
+        var now = lnt_host_stat()
+        var mine = lnt_host_stat()
+        try check(lnt_host_stat(folder.descriptor.number, "", 0x1000, &mine), "stat", folder.label)
+        return lnt_host_stat(-100, "\(root)/\(id)", 0x100, &now) == 0 && now.inode == mine.inode && now.device == mine.device
     }
 
     /// The folder, whatever is in it; nil when there is none.

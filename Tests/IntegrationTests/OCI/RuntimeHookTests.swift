@@ -95,6 +95,60 @@ import Testing
         }
     }
 
+    @Test func oneThatWritesForEverIsEndedByItsTimeout() async throws {
+        try await withBundle { bundle in
+            guard bundle.runtime.isLunette else { return }
+            bundle.change(["hooks": ["createRuntime": [["path": "/usr/bin/yes", "timeout": 1]]]])
+            let said = try await bundle.refusal()
+            #expect(said.contains("longer than 1 s"))
+        }
+    }
+
+    /// `run` waits for its poststart hooks, and one without a timeout may never end.
+    @Test func onesAfterTheStartEndWithTheirContainersRemoval() async throws {
+        try await withBundle { bundle in
+            guard bundle.runtime.isLunette else { return }
+            let line = "echo $$ > \(bundle.folder)/hook; exec sleep 471226"
+            let hang: Value = ["path": "/bin/sh", "args": ["sh", "-c", .string(line)]]
+            bundle.change([
+                "process": ["args": ["/probe", "pause"]],
+                "hooks": ["poststart": [hang, hook("poststart", bundle)], "poststop": [hook("poststop", bundle)]],
+            ])
+            try bundle.write()
+            let run = try bundle.runtime.command(
+                root: bundle.root, ["run", "--bundle", bundle.folder, bundle.id], workdir: bundle.folder
+            ).start()
+            try await eventually("the hook runs") { FileManager.default.contents(atPath: "\(bundle.folder)/hook")?.isEmpty == false }
+            try await bundle.call("delete", "--force", bundle.id)
+            let ended = try await run.wait(timeout: .seconds(20))
+            #expect(ended.code == 137 && ended.errorText.isEmpty, "\(ended.code): \(ended.errorText)")
+            #expect(order(bundle) == ["poststop"])
+            let pid = try String(contentsOfFile: "\(bundle.folder)/hook", encoding: .utf8).trimmingCharacters(in: .newlines)
+            #expect(!FileManager.default.fileExists(atPath: "/proc/\(pid)"))
+        }
+    }
+
+    @Test func aHookAfterTheStartMayDeleteItsContainer() async throws {
+        try await withBundle { bundle in
+            guard bundle.runtime.isLunette else { return }
+            let line = """
+                \(bundle.runtime.path) --root \(bundle.root) delete --force \(bundle.id); echo $? > \(bundle.folder)/deleted
+                """
+            bundle.change([
+                "process": ["args": ["/probe", "pause"]],
+                "hooks": [
+                    "poststart": [["path": "/bin/sh", "args": ["sh", "-c", .string(line)]]],
+                    "poststop": [hook("poststop", bundle, then: "sleep 1; echo slept >> \(bundle.rootfs)/data/order")],
+                ],
+            ])
+            try await bundle.create()
+            try await bundle.start()
+            let deleted = try String(contentsOfFile: "\(bundle.folder)/deleted", encoding: .utf8)
+            #expect(deleted == "0\n")
+            #expect(order(bundle) == ["poststop", "slept"])
+        }
+    }
+
     @Test func aHookMayAskForTheState() async throws {
         try await withBundle { bundle in
             let line = "\(bundle.runtime.path) --root \(bundle.root) state \(bundle.id) > \(bundle.folder)/asked"

@@ -1,4 +1,5 @@
 import LunetteAPI
+import LunetteLinux
 import LunetteRuntime
 import LunetteSpec
 import LunetteTesting
@@ -108,6 +109,24 @@ import Testing
             #expect(try await session.call("container.stop", ["container": "web"]) == .null)
             // And nobody holds it.
             try await session.call("container.start", ["container": "web"])
+        }
+    }
+
+    @Test func startingWhatRunsLeavesItAsItIs() async throws {
+        try await withEngine { fixture, session in
+            try await session.run("web")
+            let before = try await session.inspect("web")
+            #expect(try await session.call("container.start", ["container": "web"]) == .null)
+            #expect(try await session.inspect("web") == before)
+            // Whoever wants its output would wait for ever.
+            let output = try FileDescriptor.pipe().write
+            await expectError(.invalidState) { () async throws(LunetteError) in
+                try await session.call("container.start", ["container": "web", "stdio": ["stdout"]], files: [output.number])
+            }
+            try await session.call("container.pause", ["container": "web"])
+            await expectError(.invalidState) { () async throws(LunetteError) in
+                try await session.call("container.start", ["container": "web"])
+            }
         }
     }
 

@@ -381,7 +381,7 @@ local container_handle = {}
 ---@return lunette.ContainerInfo
 function container_handle:inspect(options) end
 
----Start a container that was created or has stopped.
+---Start a container that was created or has stopped; one that runs is left as it is.
 ---@param options? { rows?: integer, columns?: integer }
 function container_handle:start(options) end
 
@@ -644,7 +644,7 @@ function lunette.container.list(options) end
 ---@return lunette.ContainerInfo
 function lunette.container.inspect(container, options) end
 
----Start a container that was created or has stopped.
+---Start a container that was created or has stopped; one that runs is left as it is.
 ---@param container lunette.container the container: a handle, name, id or a unique prefix of it
 ---@param options? { rows?: integer, columns?: integer }
 function lunette.container.start(container, options) end

@@ -19,7 +19,15 @@ extension Engine {
         try arguments.finish()
         let id = try await state.container(word).id
         try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
-            _ = try await start(try await state.container(id), call, streams: streams, isFirst: false, since: begin)
+            let record = try await state.container(id)
+            if record.state.status == .running {
+                // As it was asked for, whoever has started it.
+                guard streams.areGiven else { return }
+                throw LunetteError(
+                    .invalidState, "the container \(record.name) runs already: a start connects nobody to what it writes",
+                    target: record.name, hint: "lunette attach \(record.name)")
+            }
+            _ = try await start(record, call, streams: streams, isFirst: false, since: begin)
         }
         return .null
     }

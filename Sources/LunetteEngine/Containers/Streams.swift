@@ -12,6 +12,8 @@ struct Streams: Sendable {
 
     init() {}
 
+    var areGiven: Bool { stdin != nil || stdout != nil || stderr != nil }
+
     /// Reads `stdio` and duplicates the call's descriptors, which are the server's.
     init(_ arguments: inout FieldReader, _ call: Call) throws(LunetteError) {
         let names = try arguments.strings("stdio") ?? []

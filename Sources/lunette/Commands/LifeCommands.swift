@@ -13,10 +13,6 @@ private func call(
     }
 }
 
-private func isRunning(_ container: String, _ client: Client) async throws(LunetteError) -> Bool {
-    try await client.call("container.inspect", ["container": .string(container)])["status"] == "running"
-}
-
 struct StartCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "start", _superCommandName: "lunette", abstract: "Start containers that were created or have stopped.")
@@ -33,11 +29,7 @@ struct StartCommand: LunetteCommand {
         guard attach || interactive else {
             let start = InOrder(client, "container.start", names: container)
             return await forEach(container, client) { (name) throws(LunetteError) in
-                do throws(LunetteError) { try await start.call(name) } catch {
-                    // As Docker: what runs has been started, whoever did it.
-                    guard error.code == .invalidState, try await isRunning(name, client) else { throw error }
-                    return name
-                }
+                try await start.call(name)
                 await AskedLimits.tellStarted(name, client)
                 return name
             }

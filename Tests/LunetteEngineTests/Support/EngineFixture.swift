@@ -81,11 +81,11 @@ struct TestSession: Sendable {
     @discardableResult
     func call(
         _ function: String, _ arguments: Value = .map([:]), id: String = Identifier.short(), cause: [String] = [], deadline: Double? = nil,
-        onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)? = nil
+        files: [Int32] = [], onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)? = nil
     ) async throws(LunetteError) -> Value {
         let actor = Actor(uid: 0, gid: 0, pid: ProcessInfo.processInfo.processIdentifier, script: "test")
         let request = APIRequest(id: id, function: function, arguments: arguments, actor: actor, cause: cause, deadline: deadline)
-        return try await session.call(request, files: [], onChunk: onChunk)
+        return try await session.call(request, files: files, onChunk: onChunk)
     }
 
     @discardableResult

@@ -76,7 +76,7 @@ enum ContainerFunctions {
 
     private static let life: [APIFunction] = [
         method(
-            "start", "start a container that was created or has stopped",
+            "start", "start a container that was created or has stopped; one that runs is left as it is",
             [
                 APIField("rows", .integer, "height of the pty at the start"),
                 APIField("columns", .integer, "width of the pty at the start"),

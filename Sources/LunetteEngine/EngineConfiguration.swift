@@ -11,8 +11,8 @@ public struct EngineConfiguration: Sendable {
     public var configuration: String
     /// The `lunette-shim` binary; nil looks at `LUNETTE_SHIM`, beside the running program, then in `../lib/lunette`.
     public var shimPath: String?
-    /// Folders that hold plugin folders, first match wins. Nil means `defaultPluginDirectories`.
-    public var pluginDirectories: [String]?
+    /// Folders that hold plugin folders, first match wins.
+    public var pluginDirectories: [String]
     /// One per transport; the executable wires the Lua adapter in here.
     public var pluginHosts: [any PluginHost]
     /// How many events are kept before the oldest go.
@@ -28,7 +28,8 @@ public struct EngineConfiguration: Sendable {
         self.state = state
         self.configuration = configuration ?? Self.environment("LUNETTE_CONFIG") ?? "/etc/lunette"
         self.shimPath = shimPath
-        self.pluginDirectories = pluginDirectories
+        // Now: a thread in a mount namespace of its own is told another path of the program when that lies on a mount below `/`.
+        self.pluginDirectories = pluginDirectories ?? Self.defaultPluginDirectories(root: root)
         self.pluginHosts = pluginHosts
         self.eventLimit = eventLimit
         self.outcomeLimit = outcomeLimit

@@ -24,7 +24,7 @@ actor Plugins {
 
     private func search() async {
         guard !isSearched else { return }
-        let directories = configuration.pluginDirectories ?? EngineConfiguration.defaultPluginDirectories(root: configuration.root)
+        let directories = configuration.pluginDirectories
         let found = await blocking { PluginDiscovery.search(directories) }
         guard !isSearched else { return }
         isSearched = true

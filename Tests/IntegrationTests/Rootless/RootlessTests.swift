@@ -54,6 +54,18 @@ struct RootlessTests {
         }
     }
 
+    /// `/usr` may be a file system of its own.
+    @Test func aProgramOnAMountBelowRootFindsItsPlugins() async throws {
+        try await withLunette(.withRange) { home in
+            let tree = "\(home.folder)/tree"
+            let program = try #require(LunetteHome.binary.hasPrefix(LunetteHome.package) ? LunetteHome.binary : nil)
+            let line = "mkdir \(tree); mount --bind \(LunetteHome.package) \(tree); exec \"$@\""
+            let words = ["unshare", "--mount", "--propagation", "private", "/bin/bash", "-euc", line, "--"] + home.user!.words
+            let lunette = tree + program.dropFirst(LunetteHome.package.count)
+            try await Command(words + [lunette, "volume", "create", "data"], environment: home.environment, workdir: home.folder).run()
+        }
+    }
+
     /// The next engine joins the namespace of the containers that go on, so that it can reach all of them.
     @Test func killingTheEngineLosesNothing() async throws {
         try await withLunette(.withRange) { home in

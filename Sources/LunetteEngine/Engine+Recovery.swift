@@ -87,14 +87,16 @@ extension Engine {
         }
         var extra = Changes()
         if row.detail["function"]?.stringValue == "container.start" || row.detail["function"]?.stringValue == "container.restart" {
-            extra.outcomes = [Outcome(requestID: request, function: "container.start", result: .success(.null))]
+            var running = record
+            running.notEnforced = run.notEnforced
+            extra.outcomes = [Outcome(requestID: request, function: "container.start", result: .success(running.started(now: true)))]
         }
         let (started, effects) = try await state.apply(
             .started(pid: run.initProcess?.pid ?? 0), to: record.id, note: ("started", "found running"), extra: extra
         ) { record in
             record.run = value
             record.startRequest = request
-            record.notEnforced = run.degraded
+            record.notEnforced = run.notEnforced
         }
         if let found {
             await supervisor.watch(record.id, found, effects: effects, record: started)

@@ -40,7 +40,7 @@ struct SandboxCgroup {
             facts.limits = .none(error.message)
             return nil
         }
-        do throws(LunetteError) { facts.degraded = try cgroup.apply(limits(resources, tasks, cgroup)) } catch {
+        do throws(LunetteError) { facts.degraded = try cgroup.apply(limits(resources, tasks, cgroup)).map(\.text) } catch {
             _ = cgroup.remove(patience: 0)
             throw error
         }

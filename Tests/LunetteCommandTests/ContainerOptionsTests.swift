@@ -77,9 +77,15 @@ import Testing
     }
 
     @Test func limitsThatNothingHoldsAreNamedWhenTheyWereAskedFor() {
-        let lines = ["memory is not enforced: why", "pids is not enforced: why", "the device list is not enforced: why"]
-        #expect(AskedLimits.warnings(lines, ["memory", "cpus"]) == ["lunette: warning: memory is not enforced: why"])
-        #expect(AskedLimits.warnings(["no limit is enforced: why"], ["cpus"]).count == 1)
+        func warnings(_ lacking: [(String, Bool)]) -> [String] {
+            let records = lacking.map { ["field": .string($0.0), "why": "why", "asked": .bool($0.1)] as Value }
+            return AskedLimits.warnings(["not_enforced": .array(records)])
+        }
+        #expect(
+            warnings([("resources.memory", true), ("resources.pids", false), ("devices", true), ("security.seccomp", true)])
+                == ["lunette: warning: memory is not enforced: why"])
+        #expect(warnings([("resources", true)]) == ["lunette: warning: no limit is enforced: why"])
+        #expect(warnings([("resources", false)]).isEmpty && AskedLimits.warnings(.null).isEmpty)
     }
 
     @Test(

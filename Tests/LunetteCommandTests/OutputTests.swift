@@ -64,7 +64,7 @@ import Testing
         var map: ValueMap = [:]
         for name in [
             "id", "name", "status", "state", "image", "spec", "labels", "health", "restarts", "created_at", "networks", "ports", "mounts",
-            "history", "degraded",
+            "history", "degraded", "not_enforced", "actor",
         ] { map[name] = "x" }
         #expect(try Template("{{.exit.code}}|{{.StartedAt}}|{{.name}}").text(.map(map), [:]) == "||x")
         #expect(throws: LunetteError.self) { try Template("{{.exti}}").text(.map(map), [:]) }

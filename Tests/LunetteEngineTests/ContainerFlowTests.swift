@@ -116,7 +116,7 @@ import Testing
         try await withEngine { fixture, session in
             try await session.run("web")
             let before = try await session.inspect("web")
-            #expect(try await session.call("container.start", ["container": "web"]) == .null)
+            #expect(try await session.call("container.start", ["container": "web"]) == ["started": false, "not_enforced": []])
             #expect(try await session.inspect("web") == before)
             // Whoever wants its output would wait for ever.
             let output = try FileDescriptor.pipe().write
@@ -126,6 +126,41 @@ import Testing
             try await session.call("container.pause", ["container": "web"])
             await expectError(.invalidState) { () async throws(LunetteError) in
                 try await session.call("container.start", ["container": "web"])
+            }
+        }
+    }
+
+    @Test func whatNothingHoldsIsInTheAnswers() async throws {
+        try await withEngine { fixture, session in
+            func lacking(_ fields: [(String, Bool)]) -> Value {
+                .array(fields.map { ["field": .string($0.0), "why": "it is a fake", "asked": .bool($0.1)] })
+            }
+            let asked = lacking([("resources.memory", true), ("resources.pids", false)])
+            let spec: Value = ["image": "base:latest", "name": "web", "args": ["serve"], "resources": ["memory": "64MiB"]]
+            let run = try await session.call("container.run", ["spec": spec])
+            #expect(run["not_enforced"] == asked && run["$handle"] == "container")
+            #expect(try await session.inspect("web")["not_enforced"] == asked)
+            let restarted = try await session.call("container.restart", ["container": "web"], id: "again")
+            #expect(restarted == ["started": true, "not_enforced": asked])
+            // The repetition of a request gets its first answer.
+            #expect(try await session.call("container.restart", ["container": "web"], id: "again") == restarted)
+            let updated = try await session.call("container.update", ["container": "web", "resources": ["pids": 9]], id: "more")
+            #expect(updated["not_enforced"] == lacking([("resources.memory", false), ("resources.pids", true)]))
+            #expect(try await session.call("container.update", ["container": "web", "resources": ["pids": 9]], id: "more") == updated)
+            let labels = try await session.call("container.update", ["container": "web", "labels": ["a": "b"]])
+            #expect(labels["not_enforced"] == lacking([("resources.memory", false), ("resources.pids", false)]))
+        }
+    }
+
+    @Test func anApplyThatUpdatesAnswersItsRepetitionToo() async throws {
+        try await withEngine { fixture, session in
+            let spec: ValueMap = ["image": "base:latest", "args": ["serve"]]
+            let made = try await session.call("container.apply", ["name": "web", "spec": .map(spec)])
+            var other = spec
+            other["labels"] = ["a": "b"]
+            for _ in 0..<2 {
+                let applied = try await session.call("container.apply", ["name": "web", "spec": .map(other)], id: "apply")
+                #expect(applied == made)
             }
         }
     }

@@ -1,5 +1,6 @@
 import Glibc
 import LunetteLinux
+import LunetteSpec
 import LunetteTesting
 import Testing
 
@@ -73,7 +74,7 @@ import Testing
             limits.cpuset = "0"
             let degraded = try cgroup.apply(limits)
             #expect(degraded.count == 1)
-            #expect(degraded[0].hasPrefix("cpuset is not enforced"))
+            #expect(degraded[0].text.hasPrefix("cpuset is not enforced"))
         }
     }
 

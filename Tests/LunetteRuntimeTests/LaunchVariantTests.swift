@@ -27,7 +27,7 @@ import Testing
             }
             request.idRange = nil
             let container = try await fixture.runtime.create(request)
-            #expect(container.record.degraded.contains { $0.hasPrefix("no user namespace") })
+            #expect(container.record.notEnforced.contains { $0.field == "security.user_namespace" })
             try await container.start()
             #expect(try await container.exit().code == 0)
             let output = try await fixture.log()

@@ -61,12 +61,16 @@
 ---@field restarts integer how often it was started again
 ---@field created_at number when it was made
 ---@field started_at? number when it last started; absent before
+---@field restart_at? number when its policy starts it again; absent when none is due
 ---@field networks any[] attachments
 ---@field ports any[] published ports
 ---@field mounts any[] mounts as made
 ---@field history any[] earlier states
 ---@field landlock? table<string, integer> with rules: `abi`, the kernel's version of Landlock, 0 for none
----@field degraded string[] what does not hold as asked, and why
+---@field degraded string[] what does not hold as asked, and why, in words
+---@field not_enforced lunette.NotEnforced[] what of the spec nothing holds in its last run
+---@field id_range? table<string, integer> `first` and `count` of the host's ids that are its own
+---@field actor table<string, any> who made it: `uid`, `pid`, `script`
 ---@field start_profile? table<string, number> seconds by phase of the last start
 ---@field launch_plan? string the plan's printable form, when asked for
 
@@ -219,6 +223,12 @@
 ---@field fork? boolean a copy-on-write copy for this run
 ---@field options? table<string, any> by type: `size`, `mode`, `propagation`, `subpath` …
 
+---A part of a container's spec that nothing holds.
+---@class lunette.NotEnforced
+---@field field string which: `"resources.memory"`; `"resources"` for all limits
+---@field why string what is missing, or what gives it away
+---@field asked boolean whether the call or the spec asks for it, rather than a default
+
 ---A plugin.
 ---@class lunette.PluginInfo
 ---@field name string its name
@@ -318,6 +328,11 @@
 ---@field apparmor? string profile
 ---@field selinux? string label
 
+---What a start came to.
+---@class lunette.Started
+---@field started boolean false when it ran already
+---@field not_enforced lunette.NotEnforced[] what of the spec nothing holds
+
 ---A container's counters.
 ---@class lunette.Stats
 ---@field time number when they were read
@@ -353,6 +368,10 @@
 ---@field api integer the API's
 ---@field commit? string the source's
 
+---What an update came to.
+---@class lunette.Updated
+---@field not_enforced lunette.NotEnforced[] what of the spec nothing holds
+
 ---All about a volume.
 ---@class lunette.VolumeInfo
 ---@field id string its id
@@ -383,6 +402,7 @@ function container_handle:inspect(options) end
 
 ---Start a container that was created or has stopped; one that runs is left as it is.
 ---@param options? { rows?: integer, columns?: integer }
+---@return lunette.Started
 function container_handle:start(options) end
 
 ---End a container: its stop signal, then SIGKILL after the grace period.
@@ -396,6 +416,7 @@ function container_handle:kill(signal) end
 
 ---Stop a container and start it again.
 ---@param options? { grace_period?: number|string }
+---@return lunette.Started
 function container_handle:restart(options) end
 
 ---Freeze a container's processes.
@@ -414,6 +435,7 @@ function container_handle:rename(name) end
 
 ---Change what may change while it exists.
 ---@param options? { resources?: lunette.Resources, labels?: table<string, string|nil>, restart?: "never"|"on_failure"|"always"|lunette.Restart }
+---@return lunette.Updated
 function container_handle:update(options) end
 
 ---Wait until a container has stopped; at once when it has.
@@ -647,6 +669,7 @@ function lunette.container.inspect(container, options) end
 ---Start a container that was created or has stopped; one that runs is left as it is.
 ---@param container lunette.container the container: a handle, name, id or a unique prefix of it
 ---@param options? { rows?: integer, columns?: integer }
+---@return lunette.Started
 function lunette.container.start(container, options) end
 
 ---End a container: its stop signal, then SIGKILL after the grace period.
@@ -663,6 +686,7 @@ function lunette.container.kill(container, signal) end
 ---Stop a container and start it again.
 ---@param container lunette.container the container: a handle, name, id or a unique prefix of it
 ---@param options? { grace_period?: number|string }
+---@return lunette.Started
 function lunette.container.restart(container, options) end
 
 ---Freeze a container's processes.
@@ -686,6 +710,7 @@ function lunette.container.rename(container, name) end
 ---Change what may change while it exists.
 ---@param container lunette.container the container: a handle, name, id or a unique prefix of it
 ---@param options? { resources?: lunette.Resources, labels?: table<string, string|nil>, restart?: "never"|"on_failure"|"always"|lunette.Restart }
+---@return lunette.Updated
 function lunette.container.update(container, options) end
 
 ---Wait until a container has stopped; at once when it has.

@@ -60,7 +60,7 @@ extension Engine {
         }
         let wanted = Value.map(change)
         let id = try await state.container(word).id
-        try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+        return try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
             let record = try await state.container(id)
             var amended = wanted
             if await hooks.wants("container.update") {
@@ -70,32 +70,37 @@ extension Engine {
                 amended = try await hooks.ask(question, for: call)
             }
             try call.checkCancellation()
-            _ = try await update(record, to: try ContainerSpec(record.spec.merged(with: amended)), call)
+            let changed = amended["resources"]?.mapValue ?? [:]
+            let answer = { @Sendable (record: ContainerRecord) -> Value in ["not_enforced": record.lacking(asked: changed)] }
+            return answer(try await update(record, to: try ContainerSpec(record.spec.merged(with: amended)), call, answer: answer))
         }
-        return .null
     }
 
     /// The caller holds the target. A limit that the kernel refuses changes nothing.
-    func update(_ record: ContainerRecord, to spec: ContainerSpec, _ call: Call) async throws(LunetteError) -> ContainerRecord {
+    /// - Parameter answer: what the call's repetition gets.
+    func update(
+        _ record: ContainerRecord, to spec: ContainerSpec, _ call: Call, answer: (ContainerRecord) -> Value
+    ) async throws(LunetteError) -> ContainerRecord {
         let old = try ContainerSpec(record.spec)
         var notEnforced = record.notEnforced
         if old.resources != spec.resources, record.state.isAlive {
             let limits = try await named(record) { () async throws(LunetteError) in
                 try await live(record).update(from: old.resources, to: spec.resources)
             }
-            // Devices are no limit and stay as they were told of at the start.
-            notEnforced = record.notEnforced.filter { $0.hasPrefix("the device list") } + spec.notEnforced + limits
+            // What is no limit stays as it was told of at the start.
+            notEnforced = record.notEnforced.filter { $0.field != "resources" && $0.limit == nil } + limits
             faultPoint("update.applied")
         }
         let changed = Self.changes(from: record.spec, to: spec.value)
         var changes = Changes()
-        changes.outcomes = [call.outcome(.null)]
         var merged = record.spec.mapValue ?? [:]
         for key in Self.updatable { merged[key] = spec.value[key] }
         var requested = record.requested.mapValue ?? [:]
         for key in Self.updatable { requested[key] = spec.value[key] }
         var updated = record
         updated.spec = .map(merged)
+        updated.notEnforced = notEnforced
+        changes.outcomes = [call.outcome(answer(updated))]
         changes.events = [event("container.updated", updated, call, fields: ["changed": .array(changed.map(Value.string))])]
         let (newSpec, newRequested, now, lacking) = (Value.map(merged), Value.map(requested), clock.now(), notEnforced)
         do throws(LunetteError) {

@@ -53,7 +53,7 @@ protocol LiveContainer: Sendable {
     func stats() async throws(LunetteError) -> Value
     func processes() async throws(LunetteError) -> Value
     /// All of it or nothing; see `Container.update`.
-    func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [String]
+    func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [NotEnforced]
 }
 
 /// One more process in a container.

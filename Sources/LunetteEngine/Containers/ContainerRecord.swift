@@ -59,8 +59,8 @@ struct ContainerRecord: Sendable, Hashable {
     var profile: [Phase] = []
     /// What works less well than asked, and why (a lost shim, a log that can't be written).
     var degraded: [String] = []
-    /// What the spec asks for and this machine doesn't enforce.
-    var notEnforced: [String] = []
+    /// What of the spec nothing holds in this run.
+    var notEnforced: [NotEnforced] = []
     /// Volumes by mount index, as they were found or made at creation.
     var volumes: [String] = []
 
@@ -87,6 +87,21 @@ struct ContainerRecord: Sendable, Hashable {
 
     var labels: ValueMap { spec["labels"]?.mapValue ?? ValueMap() }
     var handle: Value { Handle.container(id: id, name: name) }
+
+    /// `NotEnforced` records, as `inspect`, `container.started` and the answers of `start`, `run` and `update` have them.
+    /// - Parameter resources: the limits that were asked for; nil takes the spec's.
+    func lacking(asked resources: ValueMap? = nil) -> Value {
+        let resources = resources ?? spec["resources"]?.mapValue ?? [:]
+        return .array(
+            notEnforced.map { lacking in
+                var map = lacking.value.mapValue ?? [:]
+                map["asked"] = .bool(lacking.isAsked(in: resources))
+                return .map(map)
+            })
+    }
+
+    /// What `start` and `restart` answer.
+    func started(now: Bool) -> Value { ["started": .bool(now), "not_enforced": lacking()] }
 
     mutating func remember(_ what: String, _ detail: String? = nil, at time: Double) {
         history.append(HistoryEntry(time: time, what: what, detail: detail))

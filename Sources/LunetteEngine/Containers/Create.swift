@@ -74,7 +74,7 @@ extension Engine {
                     path: "spec.\(fixed[0])", target: name, hint: "remove it first, or apply under another name")
             }
             return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
-                try await update(record, to: spec, call)
+                try await update(record, to: spec, call) { $0.handle }
             }
         }
     }

@@ -5,7 +5,11 @@ extension Functions {
         "container.create": .changing { engine, call, session async throws(LunetteError) in
             try await engine.createContainer(call, session).handle
         },
-        "container.run": .changing { engine, call, session async throws(LunetteError) in try await engine.runContainer(call, session).handle
+        "container.run": .changing { engine, call, session async throws(LunetteError) in
+            let record = try await engine.runContainer(call, session)
+            var answer = record.handle.mapValue ?? [:]
+            answer["not_enforced"] = record.lacking()
+            return .map(answer)
         },
         "container.apply": .changing { engine, call, session async throws(LunetteError) in
             try await engine.applyContainer(call, session).handle

@@ -97,8 +97,8 @@ struct ContainerFields {
         case "exit": return state.exit?.value
         case "started_at": return state.startedAt.map(Value.double)
         case "restart_at": return state.restartAt.map(Value.double)
-        case "degraded": return .array((record.degraded + record.notEnforced.map { "not enforced: \($0)" }).map(Value.string))
-        case "not_enforced": return .array(record.notEnforced.map(Value.string))
+        case "degraded": return .array((record.degraded + record.notEnforced.map { "not enforced: \($0.text)" }).map(Value.string))
+        case "not_enforced": return record.lacking()
         case "start_profile": return record.profile.isEmpty ? nil : .map(ValueMap(phases: record.profile))
         case "id_range": return record.idRange.map { ["first": .int(Int64($0.first)), "count": .int(Int64($0.count))] }
         case "actor": return record.actor.value

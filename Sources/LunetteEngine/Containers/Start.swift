@@ -18,18 +18,17 @@ extension Engine {
         defer { streams.close() }
         try arguments.finish()
         let id = try await state.container(word).id
-        try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+        return try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
             let record = try await state.container(id)
             if record.state.status == .running {
                 // As it was asked for, whoever has started it.
-                guard streams.areGiven else { return }
+                guard streams.areGiven else { return record.started(now: false) }
                 throw LunetteError(
                     .invalidState, "the container \(record.name) runs already: a start connects nobody to what it writes",
                     target: record.name, hint: "lunette attach \(record.name)")
             }
-            _ = try await start(record, call, streams: streams, isFirst: false, since: begin)
+            return try await start(record, call, streams: streams, isFirst: false, since: begin).started(now: true)
         }
-        return .null
     }
 
     /// Starts again by policy, when the back-off is over.
@@ -39,7 +38,7 @@ extension Engine {
             try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
                 let (record, effects) = try await state.apply(.restartDue, to: id, note: ("restart", "by policy"))
                 guard effects.contains(.launch) else { return }
-                _ = try await launch(record, call, streams: Streams(), since: monotonicNanoseconds(), extra: Changes())
+                _ = try await launch(record, call, streams: Streams(), since: monotonicNanoseconds())
             }
         } catch {
             // The container was removed meanwhile, or its start failed, which its own row and events tell.
@@ -59,10 +58,8 @@ extension Engine {
         var machine = record.state
         let effects = try named(record) { () throws(LunetteError) in try machine.apply(.startRequested, now: clock.now()) }
         await supervisor.carryOut(effects, record)
-        var extra = Changes()
         // For `run`, the repetition of the request finds the container by itself.
-        if !isFirst { extra.outcomes = [call.outcome(.null)] }
-        return try await launch(record, call, streams: streams, since: begin, extra: extra, asked: true, hasRow: hasRow)
+        return try await launch(record, call, streams: streams, since: begin, answers: !isFirst, asked: true, hasRow: hasRow)
     }
 
     private func named<T>(_ record: ContainerRecord, _ body: () throws(LunetteError) -> T) throws(LunetteError) -> T {
@@ -77,11 +74,11 @@ extension Engine {
 
     /// Ledger row, volumes, runtime, commit. On failure everything is taken apart and the state says `start_failed`.
     /// - Parameters:
-    ///   - extra: committed with the start (the call's outcome).
+    ///   - answers: whether the call's outcome is committed with the start.
     ///   - hasRow: whether the creation wrote the ledger's row already.
     ///   - asked: whether a caller asked for it; a policy's restart has made its own entry already.
     private func launch(
-        _ record: ContainerRecord, _ call: Call, streams: Streams, since begin: UInt64, extra: Changes, asked: Bool = false,
+        _ record: ContainerRecord, _ call: Call, streams: Streams, since begin: UInt64, answers: Bool = false, asked: Bool = false,
         hasRow: Bool = false
     ) async throws(LunetteError) -> ContainerRecord {
         let id = record.id
@@ -114,10 +111,14 @@ extension Engine {
             profile.mark("exec")
             faultPoint("start.running")
             let phases = profile.phases + container.profile.map { .init(phase: "create.\($0.phase)", microseconds: Int($0.seconds * 1e6)) }
-            let degraded = container.record.degraded
+            var running = record
+            running.notEnforced = container.record.notEnforced
             var fields: ValueMap = ["profile": .map(ValueMap(phases: phases))]
             // For whoever wants to know of a container that has gone already.
-            if !degraded.isEmpty { fields["not_enforced"] = .array(degraded.map(Value.string)) }
+            if !running.notEnforced.isEmpty { fields["not_enforced"] = running.lacking() }
+            var extra = Changes()
+            if answers { extra.outcomes = [call.outcome(running.started(now: true))] }
+            let lacking = running.notEnforced
             let (started, effects) = try await state.apply(
                 .started(pid: container.record.initProcess?.pid ?? 0), to: id, note: ("started", nil), extra: extra,
                 fields: fields, actor: call.request.actor.value, cause: call.causeOfConsequences
@@ -125,7 +126,7 @@ extension Engine {
                 record.run = run
                 record.startRequest = call.request.id
                 record.profile = phases
-                record.notEnforced = degraded
+                record.notEnforced = lacking
                 record.degraded = []
             }
             faultPoint("start.committed")

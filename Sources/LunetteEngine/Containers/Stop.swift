@@ -97,16 +97,16 @@ extension Engine {
         let grace = try arguments.seconds("grace_period")
         try arguments.finish()
         let id = try await state.container(word).id
-        try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+        return try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
             let record = try await state.container(id)
             if record.state.isAlive {
                 try await ask("container.stop", record, call)
                 try call.checkCancellation()
                 _ = try await stop(record, grace: grace ?? record.gracePeriod, call)
             }
-            _ = try await start(try await state.container(id), call, streams: Streams(), isFirst: false, since: begin)
+            return try await start(try await state.container(id), call, streams: Streams(), isFirst: false, since: begin)
+                .started(now: true)
         }
-        return .null
     }
 
     func pauseContainer(_ call: Call) async throws(LunetteError) -> Value {

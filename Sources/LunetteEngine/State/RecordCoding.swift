@@ -36,7 +36,7 @@ extension ContainerRecord {
         if !history.isEmpty { map["history"] = .array(history.map(\.value)) }
         if !profile.isEmpty { map["profile"] = .array(profile.map { [.string($0.phase), .int(Int64($0.microseconds))] }) }
         if !degraded.isEmpty { map["degraded"] = .array(degraded.map(Value.string)) }
-        if !notEnforced.isEmpty { map["not_enforced"] = .array(notEnforced.map(Value.string)) }
+        if !notEnforced.isEmpty { map["not_enforced"] = .array(notEnforced.map(\.value)) }
         if !volumes.isEmpty { map["volumes"] = .array(volumes.map(Value.string)) }
         return .map(map)
     }
@@ -93,7 +93,7 @@ extension ContainerRecord {
             return Phase(phase: phase, microseconds: Int(time))
         }
         degraded = (value["degraded"]?.arrayValue ?? []).compactMap(\.stringValue)
-        notEnforced = (value["not_enforced"]?.arrayValue ?? []).compactMap(\.stringValue)
+        notEnforced = (value["not_enforced"]?.arrayValue ?? []).compactMap(NotEnforced.init(value:))
         volumes = (value["volumes"]?.arrayValue ?? []).compactMap(\.stringValue)
     }
 }

@@ -4,7 +4,7 @@ internal import LunetteSpec
 package enum MissingLimit: Sendable {
     /// An error: who asked for a limit gets it or hears that it can't be (OCI runtimes).
     case refuse
-    /// A line in `degraded`: the container runs without it, and `inspect` says so (the engine).
+    /// It is noted (`lacking`): the container runs without it, and `inspect` says so (the engine).
     case report
 }
 
@@ -12,7 +12,10 @@ package enum MissingLimit: Sendable {
 struct CgroupWriter {
     let cgroup: ContainerCgroup
     let missing: MissingLimit
-    private(set) var degraded: [String] = []
+    /// What this machine doesn't hold.
+    private(set) var lacking: [NotEnforced] = []
+    /// Deprecated fields that were left out, in words.
+    private(set) var ignored: [String] = []
 
     init(_ cgroup: ContainerCgroup, _ missing: MissingLimit) {
         self.cgroup = cgroup
@@ -78,29 +81,22 @@ struct CgroupWriter {
         return failure
     }
 
-    /// What can't be enforced: an error or a line, as the caller wants it.
+    /// What can't be enforced: an error or a note, as the caller wants it.
     mutating func lack(_ field: String, _ reason: String) throws(LunetteError) {
         switch missing {
         case .refuse: throw LunetteError(.unsupported, "can't be enforced: \(reason)", path: "linux.resources.\(field)")
-        case .report: degraded.append("\(Self.word(field)) is not enforced: \(reason)")
+        case .report: lacking.append(NotEnforced(ResourceSpec.field(ofRuntime: field), reason))
         }
     }
 
+    /// One for all of them: there is nowhere to write any.
+    mutating func lackAll() { lacking.append(NotEnforced("resources", "this user was given no cgroup (docs/rootless.md)")) }
+
     /// What limits nothing when it is left out (deprecated by the specification, which wants a warning): said in both modes.
-    mutating func note(_ field: String, _ reason: String) { degraded.append("\(Self.word(field)) is ignored: \(reason)") }
+    mutating func note(_ field: String, _ reason: String) { ignored.append("\(field) is ignored: \(reason)") }
 
     func wrong(_ field: String, _ message: String) -> LunetteError {
         LunetteError(.invalidArgument, message, path: "linux.resources.\(field)")
-    }
-
-    /// The engine's option for a field of the runtime spec, as `inspect` speaks.
-    private static func word(_ field: String) -> String {
-        let words = [
-            "memory.limit": "memory", "memory.swap": "memory_swap", "memory.reservation": "memory_reservation", "cpu.quota": "cpus",
-            "cpu.period": "cpus", "cpu.shares": "cpu_shares", "cpu.cpus": "cpuset", "cpu.mems": "memory nodes", "pids.limit": "pids",
-            "blockIO.weight": "io_weight", "devices": "the device list", "oom": "oom=\"group\"",
-        ]
-        return words[field] ?? field
     }
 }
 

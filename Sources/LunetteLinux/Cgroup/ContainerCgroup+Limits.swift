@@ -19,7 +19,8 @@ extension ContainerCgroup {
             if allowsDefaultDevices { rules.rules += DeviceRules.runtimeDefaults }
             request.devices = rules
         }
-        return try apply(request, missing)
+        let writer = try apply(request, missing)
+        return writer.ignored + writer.lacking.map(\.text)
     }
 
     /// Whether this kernel limits swap: v1's wants `swapaccount=1`.
@@ -40,20 +41,20 @@ extension ContainerCgroup {
         return complete
     }
 
-    /// Writes the engine's limits. What this machine's cgroups can't do is returned in words for `degraded`; a refused value throws.
-    package func apply(_ limits: CgroupLimits) throws(LunetteError) -> [String] { try apply(CgroupRequest(limits), .report) }
+    /// Writes the engine's limits. What this machine's cgroups can't do is returned; a refused value throws.
+    package func apply(_ limits: CgroupLimits) throws(LunetteError) -> [NotEnforced] { try apply(CgroupRequest(limits), .report).lacking }
 
-    private func apply(_ request: CgroupRequest, _ missing: MissingLimit) throws(LunetteError) -> [String] {
-        if directories.isEmpty, missing == .report {
-            // One line for all: there is nowhere to write any of them.
-            return ["no limit is enforced: this user was given no cgroup (docs/rootless.md)"]
-        }
+    private func apply(_ request: CgroupRequest, _ missing: MissingLimit) throws(LunetteError) -> CgroupWriter {
         var writer = CgroupWriter(self, missing)
+        if directories.isEmpty, missing == .report {
+            writer.lackAll()
+            return writer
+        }
         switch version {
         case .v1: try writer.applyV1(request)
         case .v2: try writer.applyV2(request)
         }
-        return writer.degraded
+        return writer
     }
 }
 

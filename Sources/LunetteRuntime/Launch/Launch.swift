@@ -10,7 +10,7 @@ struct LaunchInput: Sendable {
     /// fd 7 and on, in the order of `HostSource.passed`.
     var passed: [FileDescriptor] = []
     var cgroup: ContainerCgroup
-    var degraded: [String] = []
+    var notEnforced: [NotEnforced] = []
     /// Whether the shim ends all processes when the kernel kills one for want of memory (cgroup v1).
     var endsGroupOnOOM = false
 }
@@ -48,7 +48,7 @@ extension ContainerRuntime {
                 }
                 return (
                     ShimConnection(ours, id: input.id), child,
-                    ContainerRecord(id: input.id, shim: identity, initProcess: nil, degraded: input.degraded)
+                    ContainerRecord(id: input.id, shim: identity, initProcess: nil, notEnforced: input.notEnforced)
                 )
             })
         stopwatch.lap("spawn")

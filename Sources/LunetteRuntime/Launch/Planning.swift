@@ -54,7 +54,8 @@ extension ContainerRuntime {
         guard let landlock = spec.security.landlock else { return }
         if landlock.isRequired, let missing = landlock.notEnforced(abi: Landlock.abi).first {
             throw LunetteError(
-                .unsupported, "not enforced: \(missing)", path: "security.landlock", hint: "leave out required to run without that part")
+                .unsupported, "not enforced: \(missing.text)", path: "security.landlock",
+                hint: "leave out required to run without that part")
         }
         process.landlock = landlock.plan
         if landlock.plan.handledPorts != [] { process.seccompProgram = SeccompCompiler.holdingPorts(process.seccompProgram) }

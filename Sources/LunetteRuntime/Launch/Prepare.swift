@@ -70,7 +70,7 @@ extension ContainerRuntime {
             var limits = CgroupLimits(spec.linux.resources)
             // v1's group kill is the shim's, see `Container.endsGroupOnOOM`.
             limits.killGroupOnOOM = request.spec.resources.oom == .group && cgroup.version == .v2 ? true : nil
-            input.degraded =
+            input.notEnforced =
                 request.spec.notEnforced + (try cgroup.apply(limits))
                 + (request.spec.security.landlock?.notEnforced(abi: Landlock.abi) ?? [])
             input.endsGroupOnOOM = request.spec.resources.oom == .group && cgroup.version == .v1

@@ -5,9 +5,9 @@ extension Container {
     /// Changes the limits of the running container from what they are to what they shall be: all of them, or none.
     ///
     /// The kernel takes limits file by file. One that it refuses puts those before it back.
-    /// - Returns: what of the new limits this machine doesn't enforce, in words.
+    /// - Returns: what of the new limits this machine doesn't enforce.
     /// - Throws: with the limit's field as path, when the kernel refuses a value or more is in use than would be allowed.
-    package func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [String] {
+    package func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [NotEnforced] {
         let notEnforced = try await blocking { [cgroup, id] () throws(LunetteError) in
             try Self.check(new, old, cgroup, id)
             do throws(LunetteError) { return try Self.apply(Self.change(from: old, to: new, cgroup), cgroup, id) } catch {
@@ -77,18 +77,12 @@ extension Container {
     }
 
     /// What the cgroup calls by the runtime spec's names is told by the engine's.
-    private static func apply(_ limits: CgroupLimits, _ cgroup: ContainerCgroup, _ id: String) throws(LunetteError) -> [String] {
+    private static func apply(_ limits: CgroupLimits, _ cgroup: ContainerCgroup, _ id: String) throws(LunetteError) -> [NotEnforced] {
         do throws(LunetteError) { return try cgroup.apply(limits) } catch {
             var failure = error
             failure.target = id
             guard let path = error.path, path.hasPrefix("linux.resources.") else { throw failure }
-            let words = [
-                "memory.limit": "memory", "memory.swap": "memory_swap", "memory.reservation": "memory_reservation", "cpu.quota": "cpus",
-                "cpu.period": "cpus", "cpu.shares": "cpu_shares", "cpu.cpus": "cpuset", "cpu.mems": "cpuset_memory",
-                "pids.limit": "pids", "blockIO.weight": "io_weight",
-            ]
-            let field = String(path.dropFirst("linux.resources.".count))
-            failure.path = "resources." + (words[field] ?? field)
+            failure.path = ResourceSpec.field(ofRuntime: String(path.dropFirst("linux.resources.".count)))
             throw failure
         }
     }

@@ -8,18 +8,18 @@ package struct ContainerRecord: Sendable, Equatable {
     package var shim: ProcessIdentity
     /// The container's pid 1 as the host sees it.
     package var initProcess: ProcessIdentity?
-    /// What couldn't be enforced here (no such controller, no device filter …), for `inspect`.
-    package var degraded: [String]
+    /// What isn't held here (no such controller, no device filter …), for `inspect`.
+    package var notEnforced: [NotEnforced]
 
-    package init(id: String, shim: ProcessIdentity, initProcess: ProcessIdentity?, degraded: [String] = []) {
+    package init(id: String, shim: ProcessIdentity, initProcess: ProcessIdentity?, notEnforced: [NotEnforced] = []) {
         self.id = id
         self.shim = shim
         self.initProcess = initProcess
-        self.degraded = degraded
+        self.notEnforced = notEnforced
     }
 
     package var value: Value {
-        var map: ValueMap = ["id": .string(id), "shim": shim.value, "degraded": .array(degraded.map(Value.string))]
+        var map: ValueMap = ["id": .string(id), "shim": shim.value, "not_enforced": .array(notEnforced.map(\.value))]
         if let initProcess { map["init"] = initProcess.value }
         return .map(map)
     }
@@ -28,7 +28,7 @@ package struct ContainerRecord: Sendable, Equatable {
         guard let id = value["id"]?.stringValue, let shim = value["shim"].flatMap(ProcessIdentity.init(value:)) else { return nil }
         self.init(
             id: id, shim: shim, initProcess: value["init"].flatMap(ProcessIdentity.init(value:)),
-            degraded: value["degraded"]?.arrayValue?.compactMap(\.stringValue) ?? [])
+            notEnforced: value["not_enforced"]?.arrayValue?.compactMap(NotEnforced.init(value:)) ?? [])
     }
 }
 

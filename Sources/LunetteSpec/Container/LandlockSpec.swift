@@ -100,17 +100,19 @@ public struct LandlockSpec: Hashable, Sendable {
         return plan
     }
 
-    /// What a kernel of this ABI doesn't hold of it, in words; 0 = no Landlock at all.
-    package func notEnforced(abi: Int) -> [String] {
-        guard abi > 0 else { return ["landlock: this kernel has none"] }
-        var words: [String] = []
-        if handlesFiles, abi < 2 {
-            words.append("landlock: renaming and linking between folders is refused everywhere (ABI \(abi), 2 is needed)")
+    /// What a kernel of this ABI doesn't hold of it; 0 = no Landlock at all.
+    package func notEnforced(abi: Int) -> [NotEnforced] {
+        var lacking: [NotEnforced] = []
+        func add(_ why: String) { lacking.append(NotEnforced("security.landlock", "landlock: \(why)")) }
+        guard abi > 0 else {
+            add("this kernel has none")
+            return lacking
         }
-        if handlesFiles, abi < 3 { words.append("landlock: truncation (ABI \(abi), 3 is needed)") }
-        if handlesFiles, abi < 5 { words.append("landlock: ioctl on devices (ABI \(abi), 5 is needed)") }
-        if connect != nil || bind != nil, abi < 4 { words.append("landlock: TCP ports (ABI \(abi), 4 is needed)") }
-        if !scopes.isEmpty, abi < 6 { words.append("landlock: scopes (ABI \(abi), 6 is needed)") }
-        return words
+        if handlesFiles, abi < 2 { add("renaming and linking between folders is refused everywhere (ABI \(abi), 2 is needed)") }
+        if handlesFiles, abi < 3 { add("truncation (ABI \(abi), 3 is needed)") }
+        if handlesFiles, abi < 5 { add("ioctl on devices (ABI \(abi), 5 is needed)") }
+        if connect != nil || bind != nil, abi < 4 { add("TCP ports (ABI \(abi), 4 is needed)") }
+        if !scopes.isEmpty, abi < 6 { add("scopes (ABI \(abi), 6 is needed)") }
+        return lacking
     }
 }

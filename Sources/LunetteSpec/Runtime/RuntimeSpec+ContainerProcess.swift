@@ -106,15 +106,16 @@ extension ContainerSpec {
         }
     }
 
-    /// What of the spec's protection the kernel won't hold against this container, in words for `inspect`'s `degraded`.
-    package var notEnforced: [String] {
-        var reasons: [String] = []
-        if !security.hasUserNamespace { reasons.append("no user namespace: the container's root is the host's root") }
-        if security.isPrivileged { reasons.append("privileged: all capabilities, no seccomp profile, nothing masked") }
+    /// What of the spec's protection the kernel won't hold against this container, for `inspect`.
+    package var notEnforced: [NotEnforced] {
+        var lacking: [NotEnforced] = []
+        func add(_ field: String, _ why: String) { lacking.append(NotEnforced("security.\(field)", why)) }
+        if !security.hasUserNamespace { add("user_namespace", "no user namespace: the container's root is the host's root") }
+        if security.isPrivileged { add("privileged", "privileged: all capabilities, no seccomp profile, nothing masked") }
         if security.capabilities.contains(.sysAdmin), !security.isPrivileged {
-            reasons.append("masked and read-only paths: CAP_SYS_ADMIN can undo them within the container's own mount namespace")
+            add("capabilities", "masked and read-only paths: CAP_SYS_ADMIN can undo them within the container's own mount namespace")
         }
-        if security.seccomp == .unconfined, !security.isPrivileged { reasons.append("seccomp is off") }
-        return reasons
+        if security.seccomp == .unconfined, !security.isPrivileged { add("seccomp", "seccomp is off") }
+        return lacking
     }
 }

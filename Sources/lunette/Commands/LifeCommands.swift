@@ -29,8 +29,7 @@ struct StartCommand: LunetteCommand {
         guard attach || interactive else {
             let start = InOrder(client, "container.start", names: container)
             return await forEach(container, client) { (name) throws(LunetteError) in
-                try await start.call(name)
-                await AskedLimits.tellStarted(name, client)
+                AskedLimits.tell(try await start.call(name))
                 return name
             }
         }
@@ -41,8 +40,7 @@ struct StartCommand: LunetteCommand {
         let id = info["id"]?.stringValue ?? container[0]
         let limits = AskedLimits(info["spec"]?.mapValue ?? [:])
         let exit = try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
-            _ = try await client.call("container.start", attachment.startArguments(id, stdio), files: files)
-            await limits.tell(container: id, client)
+            AskedLimits.tell(try await client.call("container.start", attachment.startArguments(id, stdio), files: files))
         }
         limits.tell(exit, of: container[0])
         return ContainerExit.code(exit)
@@ -94,7 +92,10 @@ struct RestartCommand: LunetteCommand {
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let grace = time.map(Pairs.number) ?? .null
-        return await call("container.restart", for: container, with: ["grace_period": grace], client)
+        return await forEach(container, client) { (name) throws(LunetteError) in
+            AskedLimits.tell(try await client.call("container.restart", ["container": .string(name), "grace_period": grace]))
+            return name
+        }
     }
 }
 
@@ -152,7 +153,7 @@ struct RemoveCommand: LunetteCommand {
         let force = force
         let removal = InOrder(client, "container.remove", ["force": .bool(force), "volumes": .bool(volumes)], names: container)
         return await forEach(container, client) { (name) throws(LunetteError) in
-            do throws(LunetteError) { try await removal.call(name) } catch  where force && error.code == .notFound {
+            do throws(LunetteError) { _ = try await removal.call(name) } catch  where force && error.code == .notFound {
                 return nil
             }
             return name
@@ -167,7 +168,7 @@ private actor InOrder {
     private let function: String
     private let arguments: ValueMap
     private let names: [String]
-    private var tasks: [String: Task<LunetteError?, Never>] = [:]
+    private var tasks: [String: Task<Result<Value, LunetteError>, Never>] = [:]
 
     init(_ client: Client, _ function: String, _ arguments: ValueMap = [:], names: [String]) {
         self.client = client
@@ -176,34 +177,30 @@ private actor InOrder {
         self.names = names
     }
 
-    func call(_ name: String) async throws(LunetteError) {
+    func call(_ name: String) async throws(LunetteError) -> Value {
         let task = tasks[name] ?? Task { await attempt(name) }
         tasks[name] = task
-        if let failure = await task.value { throw failure }
+        return try await task.value.get()
     }
 
-    private func attempt(_ name: String) async -> LunetteError? {
-        do throws(LunetteError) {
-            try await once(name)
-            return nil
-        } catch {
+    private func attempt(_ name: String) async -> Result<Value, LunetteError> {
+        do throws(LunetteError) { return .success(try await once(name)) } catch {
             var others = (error.details?["sharers"]?.arrayValue ?? []).compactMap(\.stringValue)
             if let owner = error.details?["owner"]?.stringValue { others.append(owner) }
             let first = others.filter { names.contains($0) && $0 != name }
-            guard !first.isEmpty else { return error }
+            guard !first.isEmpty else { return .failure(error) }
             for other in first {
                 // Its failure is told at its own place.
-                do throws(LunetteError) { try await call(other) } catch { continue }
+                do throws(LunetteError) { _ = try await call(other) } catch { continue }
             }
-            do throws(LunetteError) { try await once(name) } catch { return error }
-            return nil
+            do throws(LunetteError) { return .success(try await once(name)) } catch { return .failure(error) }
         }
     }
 
-    private func once(_ name: String) async throws(LunetteError) {
+    private func once(_ name: String) async throws(LunetteError) -> Value {
         var arguments = arguments
         arguments["container"] = .string(name)
-        _ = try await client.call(function, arguments)
+        return try await client.call(function, arguments)
     }
 }
 
@@ -266,12 +263,11 @@ struct UpdateCommand: LunetteCommand {
         guard !arguments.isEmpty else {
             throw LunetteError(.invalidArgument, "update: nothing to change", hint: "see \"lunette update --help\"")
         }
-        let (limits, changes) = (AskedLimits(arguments), arguments)
+        let changes = arguments
         return await forEach(container, client) { (name) throws(LunetteError) in
             var call = changes
             call["container"] = .string(name)
-            _ = try await client.call("container.update", call)
-            await limits.tell(container: name, client)
+            AskedLimits.tell(try await client.call("container.update", call))
             return name
         }
     }

@@ -33,7 +33,7 @@ struct RunCommand: PassthroughCommand {
             let handle = try await options.call("container.run", spec, client)
             try CIDFile.write(handle, to: cidfile)
             Output.print(handle["id"]?.stringValue ?? "")
-            await limits.tell(container: handle["id"]?.stringValue ?? "", client)
+            AskedLimits.tell(handle)
             return 0
         }
         let streams = try Attachment.Streams(attach, stdin: options.interactive, tty: options.tty)
@@ -44,8 +44,7 @@ struct RunCommand: PassthroughCommand {
         let id = handle["id"]?.stringValue ?? ""
         do throws(LunetteError) {
             let exit = try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
-                _ = try await client.call("container.start", attachment.startArguments(id, stdio), files: files)
-                await limits.tell(container: id, client)
+                AskedLimits.tell(try await client.call("container.start", attachment.startArguments(id, stdio), files: files))
             }
             limits.tell(exit, of: options.name ?? "the container")
             return ContainerExit.code(exit)

@@ -97,7 +97,8 @@ final class FakeContainer: LiveContainer {
 
     init(id: String, spec: ContainerSpec) {
         let process = ProcessIdentity(pid: 4242, startTime: 1, bootID: "boot")
-        record = LunetteRuntime.ContainerRecord(id: id, shim: process, initProcess: process)
+        record = LunetteRuntime.ContainerRecord(
+            id: id, shim: process, initProcess: process, notEnforced: Self.lacking(spec.resources))
         self.spec = spec
     }
 
@@ -139,7 +140,13 @@ final class FakeContainer: LiveContainer {
     func stats() async throws(LunetteError) -> Value { ["time": 1] }
     func processes() async throws(LunetteError) -> Value { .array([]) }
     func whenOutOfMemory(_ body: @escaping @Sendable (OutOfMemoryNews) -> Void) {}
-    func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [String] { [] }
+    func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [NotEnforced] { Self.lacking(new) }
+
+    /// This machine holds no memory limit, and says so of the default number of processes beside it.
+    private static func lacking(_ resources: ResourceSpec) -> [NotEnforced] {
+        guard resources.memory != nil else { return [] }
+        return [NotEnforced("resources.memory", "it is a fake"), NotEnforced("resources.pids", "it is a fake")]
+    }
 }
 
 /// Ends at once, except `sleep`, which waits for its SIGKILL.

@@ -81,7 +81,7 @@ enum ContainerFunctions {
                 APIField("rows", .integer, "height of the pty at the start"),
                 APIField("columns", .integer, "width of the pty at the start"),
                 stdio,
-            ], errors: [.invalidState, .denied],
+            ], returns: .record("Started"), errors: [.invalidState, .denied],
             example: "lunette.container.get(\"web\"):start()"),
         method(
             "stop", "end a container: its stop signal, then SIGKILL after the grace period",
@@ -93,7 +93,7 @@ enum ContainerFunctions {
             positional: ["signal"], errors: [.invalidState, .denied], example: "lunette.container.get(\"web\"):kill \"SIGHUP\""),
         method(
             "restart", "stop a container and start it again", [APIField("grace_period", .duration, "how long the stop may take")],
-            errors: [.denied], example: "lunette.container.get(\"web\"):restart()"),
+            returns: .record("Started"), errors: [.denied], example: "lunette.container.get(\"web\"):restart()"),
         method("pause", "freeze a container's processes", errors: [.invalidState], example: "lunette.container.get(\"web\"):pause()"),
         method("resume", "thaw a paused container", errors: [.invalidState], example: "lunette.container.get(\"web\"):resume()"),
         method(
@@ -114,7 +114,8 @@ enum ContainerFunctions {
                 APIField("labels", .map(.orNull(.string)), "labels to set; `lunette.null` removes one"),
                 APIField("restart", .union([.choice(["never", "on_failure", "always"]), .record("Restart")]), "the restart policy"),
             ],
-            errors: [.denied, .unsupported], example: "lunette.container.get(\"web\"):update { resources = { memory = \"256MiB\" } }"),
+            returns: .record("Updated"), errors: [.denied, .unsupported],
+            example: "lunette.container.get(\"web\"):update { resources = { memory = \"256MiB\" } }"),
         method(
             "wait", "wait until a container has stopped; at once when it has",
             [APIField("timeout", .duration, "how long to wait", default: "for ever")], returns: .record("Exit"), mutates: false,

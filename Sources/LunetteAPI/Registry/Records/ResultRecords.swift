@@ -20,15 +20,35 @@ enum ResultRecords {
                 APIField("restarts", .integer, "how often it was started again", required: true),
                 APIField("created_at", .time, "when it was made", required: true),
                 APIField("started_at", .time, "when it last started; absent before"),
+                APIField("restart_at", .time, "when its policy starts it again; absent when none is due"),
                 APIField("networks", .list(.any), "attachments", required: true),
                 APIField("ports", .list(.any), "published ports", required: true),
                 APIField("mounts", .list(.any), "mounts as made", required: true),
                 APIField("history", .list(.any), "earlier states", required: true),
                 APIField("landlock", .map(.integer), "with rules: `abi`, the kernel's version of Landlock, 0 for none"),
-                APIField("degraded", .list(.string), "what does not hold as asked, and why", required: true),
+                APIField("degraded", .list(.string), "what does not hold as asked, and why, in words", required: true),
+                APIField("not_enforced", .list(.record("NotEnforced")), "what of the spec nothing holds in its last run", required: true),
+                APIField("id_range", .map(.integer), "`first` and `count` of the host's ids that are its own"),
+                APIField("actor", .map(.any), "who made it: `uid`, `pid`, `script`", required: true),
                 APIField("start_profile", .map(.number), "seconds by phase of the last start"),
                 APIField("launch_plan", .string, "the plan's printable form, when asked for"),
             ]),
+        APIRecord(
+            "NotEnforced", "a part of a container's spec that nothing holds", open: true,
+            [
+                APIField("field", .string, "which: `\"resources.memory\"`; `\"resources\"` for all limits", required: true),
+                APIField("why", .string, "what is missing, or what gives it away", required: true),
+                APIField("asked", .boolean, "whether the call or the spec asks for it, rather than a default", required: true),
+            ]),
+        APIRecord(
+            "Started", "what a start came to", open: true,
+            [
+                APIField("started", .boolean, "false when it ran already", required: true),
+                APIField("not_enforced", .list(.record("NotEnforced")), "what of the spec nothing holds", required: true),
+            ]),
+        APIRecord(
+            "Updated", "what an update came to", open: true,
+            [APIField("not_enforced", .list(.record("NotEnforced")), "what of the spec nothing holds", required: true)]),
         APIRecord(
             "Exit", "how a container ended", open: true,
             [

@@ -14,7 +14,8 @@ import Testing
     private let columns = [Listing.Column("CONTAINER ID", "ID"), .init("IMAGE", "Image"), .init("NAMES", "Names")]
 
     @Test func columnsLineUpWhateverTheScript() throws {
-        let listing = Listing(columns: columns, rows: [row("a", "数据库:1"), row("b", "e\u{301}te"), row("c", "🚀"), row("d", "plain")])
+        let listing = Listing(
+            kind: "ContainerInfo", columns: columns, rows: [row("a", "数据库:1"), row("b", "e\u{301}te"), row("c", "🚀"), row("d", "plain")])
         let lines = try listing.lines(format: nil, quiet: false)
         let starts = lines.map { line in Text.width(String(line[..<line.lastIndex(of: " ")!])) }
         #expect(Set(starts.dropFirst()).count == 1, "\(lines)")
@@ -25,7 +26,7 @@ import Testing
     /// Attack 19: names, labels and commands can't drive the reader's terminal.
     @Test func escapeSequencesAreShownNotSent() throws {
         let evil = "\u{1b}]0;owned\u{7}\u{9b}31m\rx\u{202e}"
-        let listing = Listing(columns: columns, rows: [row(evil, evil)])
+        let listing = Listing(kind: "ContainerInfo", columns: columns, rows: [row(evil, evil)])
         for format in [nil, "{{.Names}}", "table {{.Names}}", "json"] {
             let text = try listing.lines(format: format, quiet: false).joined(separator: "\n")
             #expect(
@@ -37,7 +38,7 @@ import Testing
     }
 
     @Test func templatesKnowDockersAndOurNames() throws {
-        let listing = Listing(columns: columns, rows: [row("web", "redis:7")])
+        let listing = Listing(kind: "ContainerInfo", columns: columns, rows: [row("web", "redis:7")])
         func text(_ format: String) throws -> [String] { try listing.lines(format: format, quiet: false) }
         #expect(try text("{{.Names}}") == ["web"])
         #expect(try text(#"{{.Names}}\t{{ .Image }}!"#) == ["web\tredis:7!"])
@@ -53,25 +54,25 @@ import Testing
         ("", "\"\" is neither"),
     ])
     func aWrongTemplateSaysWhatIsWrong(template: String, expected: String) throws {
-        let listing = Listing(columns: columns, rows: [row("web", "redis:7")])
+        let listing = Listing(kind: "ContainerInfo", columns: columns, rows: [row("web", "redis:7")])
         let error = #expect(throws: LunetteError.self) { try listing.lines(format: template, quiet: false) }
         #expect(error?.code == .invalidArgument)
         #expect(error?.message.contains(expected) == true, "\(String(describing: error))")
     }
 
-    /// `exit` comes with the first end: asked for before, it is empty, as what a record never has is not.
+    /// `exit` comes with the first end, `restart_at` with a pending restart: asked for before, they are empty, as what a record never has is not.
     @Test func aFieldThatIsYetToComeIsEmpty() throws {
-        var map: ValueMap = [:]
-        for name in [
-            "id", "name", "status", "state", "image", "spec", "labels", "health", "restarts", "created_at", "networks", "ports", "mounts",
-            "history", "degraded", "not_enforced", "actor",
-        ] { map[name] = "x" }
-        #expect(try Template("{{.exit.code}}|{{.StartedAt}}|{{.name}}").text(.map(map), [:]) == "||x")
-        #expect(throws: LunetteError.self) { try Template("{{.exti}}").text(.map(map), [:]) }
+        let record: Value = ["name": "x", "labels": ["a": "b"]]
+        let template = try Template("{{.exit.code}}|{{.RestartAt}}|{{.not_enforced}}|{{.labels.c}}|{{.name}}")
+        #expect(try template.text(record, of: "ContainerInfo") == "||||x")
+        let error = #expect(throws: LunetteError.self) { try Template("{{.exti}}").text(record, of: "ContainerInfo") }
+        #expect(error?.message.contains("did you mean .exit?") == true)
+        // What another kind of record may have is no field of this one.
+        #expect(throws: LunetteError.self) { try Template("{{.exit}}").text(record, of: "VolumeInfo") }
     }
 
     @Test func tableIsTheDefaultsName() throws {
-        let listing = Listing(columns: columns, rows: [row("web", "redis:7")])
+        let listing = Listing(kind: "ContainerInfo", columns: columns, rows: [row("web", "redis:7")])
         #expect(try listing.lines(format: "table", quiet: false) == listing.lines(format: nil, quiet: false))
         // What is no table has no such name.
         #expect(throws: LunetteError.self) { try InspectPrinter.print([], format: "table") }

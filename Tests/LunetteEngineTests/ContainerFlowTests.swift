@@ -130,6 +130,12 @@ import Testing
         }
     }
 
+    /// A template's field that the registry doesn't know is an error as long as it isn't there.
+    @Test func everyFieldOfAContainerIsDeclared() throws {
+        let info = try #require(APIRegistry.record("ContainerInfo"))
+        #expect(Set(ContainerFields.all).subtracting(info.fields.map(\.name)) == [])
+    }
+
     @Test func whatNothingHoldsIsInTheAnswers() async throws {
         try await withEngine { fixture, session in
             func lacking(_ fields: [(String, Bool)]) -> Value {

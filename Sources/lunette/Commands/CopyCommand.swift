@@ -152,7 +152,8 @@ struct DiffCommand: LunetteCommand {
                     cells: ["Path": record["path"]?.stringValue ?? "", "Change": record["change"]?.stringValue ?? ""], record: record,
                     name: record["path"]?.stringValue ?? "")
             }
-            try Listing(columns: [.init("CHANGE", "Change"), .init("PATH", "Path")], rows: rows).print(format: format, quiet: false)
+            try Listing(kind: "FileChange", columns: [.init("CHANGE", "Change"), .init("PATH", "Path")], rows: rows).print(
+                format: format, quiet: false)
             return 0
         }
         for change in changes {

@@ -104,7 +104,7 @@ struct ImagesCommand: LunetteCommand {
         var columns = [Listing.Column("REPOSITORY", "Repository"), .init("TAG", "Tag")]
         if digests { columns.append(.init("DIGEST", "Digest")) }
         columns += [.init("IMAGE ID", "ID"), .init("CREATED", "CreatedSince"), .init("SIZE", "Size")]
-        try Listing(columns: columns, rows: rows).print(format: format, quiet: quiet)
+        try Listing(kind: "ImageInfo", columns: columns, rows: rows).print(format: format, quiet: quiet)
         return 0
     }
 
@@ -278,6 +278,7 @@ struct HistoryCommand: LunetteCommand {
                 ], record: record, name: command)
         }
         try Listing(
+            kind: "ImageHistory",
             columns: [
                 .init("CREATED", "CreatedSince"), .init("CREATED BY", "CreatedBy"), .init("LAYER", "Layer"), .init("COMMENT", "Comment"),
             ],

@@ -12,7 +12,7 @@ struct InspectCommand: LunetteCommand {
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        var records: [Value] = []
+        var records: [(kind: String, value: Value)] = []
         var code: Int32 = 0
         for name in name {
             do throws(LunetteError) { records.append(try await record(name, client)) } catch {
@@ -21,23 +21,24 @@ struct InspectCommand: LunetteCommand {
             }
         }
         if launchPlan {
-            for record in records { Output.print(record["launch_plan"]?.stringValue ?? "") }
+            for record in records { Output.print(record.value["launch_plan"]?.stringValue ?? "") }
         } else {
             try InspectPrinter.print(records, format: format)
         }
         return code
     }
 
-    private func record(_ name: String, _ client: Client) async throws(LunetteError) -> Value {
+    private func record(_ name: String, _ client: Client) async throws(LunetteError) -> (kind: String, value: Value) {
+        let kinds = ["container": "ContainerInfo", "image": "ImageInfo", "volume": "VolumeInfo"]
         let nouns = type.map { [$0] } ?? (launchPlan ? ["container"] : ["container", "image", "volume"])
-        guard ["container", "image", "volume"].contains(nouns[0]) else {
+        guard kinds[nouns[0]] != nil else {
             throw LunetteError(.invalidArgument, "inspect a \(nouns[0])", hint: "known: container, image, volume")
         }
         for noun in nouns {
             var arguments: ValueMap = [noun: .string(name)]
             if launchPlan, noun == "container" { arguments["launch_plan"] = true }
             do throws(LunetteError) {
-                return try await client.call("\(noun).inspect", arguments)
+                return (kinds[noun]!, try await client.call("\(noun).inspect", arguments))
             } catch  where nouns.count > 1 && (error.code == .notFound || error.code == .invalidArgument) {
                 continue  // Perhaps it is one of the next noun.
             }
@@ -48,13 +49,13 @@ struct InspectCommand: LunetteCommand {
 
 enum InspectPrinter {
     /// One JSON list of all, or a line a record.
-    static func print(_ records: [Value], format: String?) throws(LunetteError) {
+    static func print(_ records: [(kind: String, value: Value)], format: String?) throws(LunetteError) {
         switch format {
-        case nil: Output.print(JSON.shown(.array(records), pretty: true))
-        case "json": for record in records { Output.print(JSON.shown(record)) }
+        case nil: Output.print(JSON.shown(.array(records.map(\.value)), pretty: true))
+        case "json": for record in records { Output.print(JSON.shown(record.value)) }
         case let text?:
             let template = try Template(text)
-            for record in records { Output.print(try template.text(record, [:])) }
+            for record in records { Output.print(try template.text(record.value, of: record.kind)) }
         }
     }
 }

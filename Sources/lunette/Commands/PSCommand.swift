@@ -26,6 +26,7 @@ struct PSCommand: LunetteCommand {
         if let count = latest ? 1 : last { records = Array(records.prefix(max(0, count))) }
         if !quiet, format != "json" { records = await ContainerRow.withImages(records, client) }
         let listing = Listing(
+            kind: "ContainerInfo",
             columns: [
                 .init("CONTAINER ID", "ID"), .init("IMAGE", "Image"), .init("COMMAND", "Command"), .init("CREATED", "RunningFor"),
                 .init("STATUS", "Status"), .init("PORTS", "Ports"), .init("NAMES", "Names"),

@@ -17,7 +17,11 @@ struct SystemInfo: LunetteCommand {
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let info = try await client.call("system.info")
-        if let format = format.besideTable { try InspectPrinter.print([info], format: format) } else { FieldPrinter.print(info) }
+        if let format = format.besideTable {
+            try InspectPrinter.print([("SystemInfo", info)], format: format)
+        } else {
+            FieldPrinter.print(info)
+        }
         return 0
     }
 }
@@ -74,7 +78,7 @@ struct SystemCheck: LunetteCommand {
         let result = try await client.call("system.check", ["repair": .bool(repair)])
         let problems = result["problems"]?.arrayValue ?? []
         if let format = format.besideTable {
-            try InspectPrinter.print([result], format: format)
+            try InspectPrinter.print([("CheckResult", result)], format: format)
         } else {
             for problem in problems {
                 let repaired = problem["repaired"]?.boolValue == true ? " (repaired)" : ""
@@ -129,7 +133,7 @@ struct VersionCommand: LunetteCommand {
         var record: ValueMap = ["client": ["version": .string(Version.text), "api": 1]]
         if !self.client { record["engine"] = try await client.call("system.version") }
         if let format = format.besideTable {
-            try InspectPrinter.print([.map(record)], format: format)
+            try InspectPrinter.print([(kind: "", .map(record))], format: format)
         } else {
             FieldPrinter.print(.map(record))
         }

@@ -46,8 +46,10 @@ struct VolumeList: LunetteCommand {
             let name = record["name"]?.stringValue ?? ""
             return Listing.Row(cells: ["Driver": record["driver"]?.stringValue ?? "", "Name": name], record: record, name: name)
         }
-        try Listing(columns: [.init("DRIVER", "Driver"), .init("VOLUME NAME", "Name")], rows: rows.sorted { $0.name < $1.name })
-            .print(format: format, quiet: quiet)
+        try Listing(
+            kind: "VolumeInfo", columns: [.init("DRIVER", "Driver"), .init("VOLUME NAME", "Name")], rows: rows.sorted { $0.name < $1.name }
+        )
+        .print(format: format, quiet: quiet)
         return 0
     }
 }
@@ -62,7 +64,7 @@ struct VolumeInspect: LunetteCommand {
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         var records: [Value] = []
         for name in volume { records.append(try await client.call("volume.inspect", ["volume": .string(name)])) }
-        try InspectPrinter.print(records, format: format)
+        try InspectPrinter.print(records.map { ("VolumeInfo", $0) }, format: format)
         return 0
     }
 }

@@ -26,7 +26,7 @@ struct EventsCommand: LunetteCommand {
         if let format = format.besideTable, format != "json" { template = try Template(format, words: ["table", "json"]) }
         let (shown, asJSON) = (template, format == "json")
         _ = try await client.call("events.follow", arguments) { (event) throws(LunetteError) in
-            let line = asJSON ? JSON.shown(event) : try shown?.text(event, [:]) ?? Self.line(event)
+            let line = asJSON ? JSON.shown(event) : try shown?.text(event, of: "Event") ?? Self.line(event)
             guard Output.write(1, Array((line + "\n").utf8)) else {
                 throw LunetteError(.cancelled, "print events: nobody reads them any more")
             }
@@ -70,6 +70,7 @@ struct StatsCommand: LunetteCommand {
             let now = try await read(client)
             let rows = now.map { row($0, before: before[$0.key]) }.sorted { $0.cells["Name"]! < $1.cells["Name"]! }
             let listing = Listing(
+                kind: "Stats",
                 columns: [
                     .init("CONTAINER ID", "ID"), .init("NAME", "Name"), .init("CPU %", "CPUPerc"), .init("MEM USAGE / LIMIT", "MemUsage"),
                     .init("MEM %", "MemPerc"), .init("NET I/O", "NetIO"), .init("BLOCK I/O", "BlockIO"), .init("PIDS", "PIDs"),
@@ -171,6 +172,7 @@ struct TopCommand: LunetteCommand {
                 ], record: record, name: pid)
         }
         try Listing(
+            kind: "ProcessInfo",
             columns: [
                 .init("USER", "User"), .init("PID", "PID"), .init("PPID", "PPID"), .init("INSIDE", "Inside"), .init("S", "State"),
                 .init("STARTED", "Started"),
@@ -209,6 +211,7 @@ struct PluginList: LunetteCommand {
                 ], record: record, name: name)
         }
         try Listing(
+            kind: "PluginInfo",
             columns: [
                 .init("NAME", "Name"), .init("VERSION", "Version"), .init("STATUS", "Status"), .init("PROVIDES", "Provides"),
                 .init("SUMMARY", "Summary"),
@@ -228,7 +231,7 @@ struct PluginInspect: LunetteCommand {
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         var records: [Value] = []
         for name in plugin { records.append(try await client.call("plugin.inspect", ["plugin": .string(name)])) }
-        try InspectPrinter.print(records, format: format)
+        try InspectPrinter.print(records.map { ("PluginInfo", $0) }, format: format)
         return 0
     }
 }
@@ -258,6 +261,7 @@ struct HookList: LunetteCommand {
                 ], record: record, name: id)
         }
         try Listing(
+            kind: "Subscription",
             columns: [
                 .init("KIND", "Kind"), .init("EVENT", "Event"), .init("NAME", "Name"), .init("SOURCE", "Source"), .init("STATUS", "Status"),
                 .init("ID", "ID"),

@@ -22,6 +22,8 @@ struct Listing {
         var name: String
     }
 
+    /// Which of the API's records the rows have.
+    var kind: String
     var columns: [Column]
     var rows: [Row]
 
@@ -42,12 +44,12 @@ struct Listing {
             let heads = Dictionary(columns.map { ($0.key, $0.title) }, uniquingKeysWith: { first, _ in first })
             let head = template.head(heads)
             var result: [[String]] = []
-            for row in rows { result.append(Self.cells(try template.text(row.record, row.cells))) }
+            for row in rows { result.append(Self.cells(try template.text(row.record, of: kind, row.cells))) }
             return table(head: Self.cells(head), rows: result)
         case let text?:
             let template = try Template(text, words: ["table", "json"])
             var result: [String] = []
-            for row in rows { result.append(try template.text(row.record, row.cells)) }
+            for row in rows { result.append(try template.text(row.record, of: kind, row.cells)) }
             return result
         }
     }

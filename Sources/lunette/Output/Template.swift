@@ -80,15 +80,17 @@ struct Template {
     }
 
     /// Fills the template in.
-    /// - Parameter cells: shown words by Docker's keys; they go before the record's own fields.
+    /// - Parameters:
+    ///   - kind: which of the API's records it is: a field of it that isn't there yet is empty.
+    ///   - cells: shown words by Docker's keys; they go before the record's own fields.
     /// - Throws: `invalid_argument` for a field that neither has.
-    func text(_ record: Value, _ cells: [String: String]) throws(LunetteError) -> String {
+    func text(_ record: Value, of kind: String, _ cells: [String: String] = [:]) throws(LunetteError) -> String {
         var result = ""
         for part in parts {
             switch part {
             case .text(let text): result += text
             case .field(let function, let path, let separator):
-                result += try show(function, try value(path, record, cells), separator)
+                result += try show(function, try value(path, record, kind, cells), separator)
             }
         }
         return result
@@ -104,9 +106,10 @@ struct Template {
         }.joined()
     }
 
-    private func value(_ path: [String], _ record: Value, _ cells: [String: String]) throws(LunetteError) -> Value {
+    private func value(_ path: [String], _ record: Value, _ kind: String, _ cells: [String: String]) throws(LunetteError) -> Value {
         if path.isEmpty { return record }
         if path.count == 1, let key = cells.keys.first(where: { Template.same($0, path[0]) }) { return .string(cells[key]!) }
+        let fields = APIRegistry.record(kind)?.fields.map(\.name) ?? []
         var current = record
         for (depth, name) in path.enumerated() {
             guard case .map(let map) = current else {
@@ -117,10 +120,10 @@ struct Template {
                 current = item
             } else if let key = map.keys.first(where: { Template.same($0, name) }) {
                 current = map[key]!
-            } else if depth > 0 || Template.optional(in: map).contains(where: { Template.same($0, name) }) {
+            } else if depth > 0 || fields.contains(where: { Template.same($0, name) }) {
                 return .null  // A map of the user's own (labels), or a field that comes later (`exit`): what isn't there is empty.
             } else {
-                let known = Array(cells.keys).sorted() + map.keys
+                let known = Array(cells.keys).sorted() + map.keys + fields.filter { map[$0] == nil }
                 // Either spelling is taken, so either is compared.
                 let near = nearest(to: name.lowercased(), in: known.map { $0.lowercased() })
                 throw Template.failure(
@@ -131,14 +134,6 @@ struct Template {
             }
         }
         return current
-    }
-
-    /// The fields that a record may have: those of the API's records whose required ones it has all.
-    private static func optional(in map: ValueMap) -> [String] {
-        APIRegistry.allRecords.filter { record in
-            let required = record.fields.filter(\.isRequired)
-            return required.count > 2 && required.allSatisfy { map[$0.name] != nil }
-        }.flatMap { $0.fields.map(\.name) }
     }
 
     /// `CreatedAt` is `created_at`.

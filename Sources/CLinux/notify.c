@@ -42,6 +42,9 @@ static const struct lnt_path_call calls[] = {
     {SYS_fchmodat, 0, 1, -1, LNT_INTENT_WRITE},
     {SYS_connect, -1, 1, 2, LNT_INTENT_CONNECT},
     {SYS_bind, -1, 1, 2, LNT_INTENT_BIND},
+    {SYS_sendto, -1, 4, 5, LNT_INTENT_SEND},
+    {SYS_sendmsg, -1, 1, -1, LNT_INTENT_SEND_MESSAGE},
+    {SYS_sendmmsg, -1, 1, 2, LNT_INTENT_SEND_MESSAGES},
 };
 
 const struct lnt_path_call *lnt_path_calls(size_t *count) {

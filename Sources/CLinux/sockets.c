@@ -95,7 +95,7 @@ ssize_t lnt_send(int fd, const void *data, size_t size, const int *fds, size_t c
     memcpy(CMSG_DATA(header), fds, count * sizeof(int));
   }
   ssize_t result;
-  do result = sendmsg(fd, &message, MSG_NOSIGNAL | (block ? 0 : MSG_DONTWAIT));
+  do result = sendmsg(fd, &message, MSG_NOSIGNAL | (block ? 0 : MSG_DONTWAIT) | (block == 2 ? MSG_CONFIRM : 0));
   while (result < 0 && errno == EINTR);
   return result < 0 ? -errno : result;
 }

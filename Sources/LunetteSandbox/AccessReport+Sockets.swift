@@ -3,28 +3,51 @@ internal import Glibc
 internal import LunetteLinux
 internal import LunetteSpec
 
+/// What a call does with the address that it takes.
+enum SocketUse {
+    case connect, bind, send
+
+    init?(_ call: lnt_path_call) {
+        switch UInt32(call.intent) {
+        case LNT_INTENT_CONNECT.rawValue: self = .connect
+        case LNT_INTENT_BIND.rawValue: self = .bind
+        case LNT_INTENT_SEND.rawValue, LNT_INTENT_SEND_MESSAGE.rawValue, LNT_INTENT_SEND_MESSAGES.rawValue: self = .send
+        default: return nil
+        }
+    }
+}
+
 extension AccessReport {
-    /// What connect(2) or bind(2) asked for outside the rules.
-    func socketCall(_ pid: Int32, _ socket: Int32, address: UInt64, length: Int, isBind: Bool) -> DeniedAccess? {
+    /// What connect(2), bind(2) or one of the calls that send asked for outside the rules.
+    func socketCall(_ pid: Int32, _ use: SocketUse, _ call: lnt_path_call, _ arguments: [UInt64]) -> DeniedAccess? {
+        var (address, length) = (arguments[Int(call.path)], call.flags < 0 ? 0 : Int(truncatingIfNeeded: arguments[Int(call.flags)]))
+        if UInt32(call.intent) == LNT_INTENT_SEND_MESSAGE.rawValue || UInt32(call.intent) == LNT_INTENT_SEND_MESSAGES.rawValue {
+            // msghdr begins with the address and its length, also that within mmsghdr; the first message stands for all.
+            var head: (UInt64, UInt32) = (0, 0)
+            guard lnt_read_memory(pid, address, &head, 12, 0) == 12, head.0 != 0 else { return nil }
+            (address, length) = (head.0, Int(head.1))
+        }
         var bytes = [UInt8](repeating: 0, count: max(2, min(length, 128)))
         let got = Int(lnt_read_memory(pid, address, &bytes, bytes.count, 0))
         guard got > 2 else { return nil }
         let family = Int32(bytes[0]) | Int32(bytes[1]) << 8
-        if family == AF_UNIX { return localSocket(pid, String(decoding: bytes[2..<got].prefix { $0 != 0 }, as: UTF8.self), isBind: isBind) }
+        if family == AF_UNIX {
+            return localSocket(pid, String(decoding: bytes[2..<got].prefix { $0 != 0 }, as: UTF8.self), isBind: use == .bind)
+        }
         guard family == AF_INET || family == AF_INET6, got >= (family == AF_INET ? 8 : 24) else { return nil }
         let port = UInt16(bytes[2]) << 8 | UInt16(bytes[3])
         let place = Self.place(bytes, family, port)
         if spec.network == .none {
-            return isBind || Self.isLoopback(bytes, family)
-                ? nil : DeniedAccess(action: "connect", path: place, flag: "--network", rule: ("network", "host"))
+            return use == .bind || Self.isOwn(bytes, family)
+                ? nil : DeniedAccess(action: "\(use)", path: place, flag: "--network", rule: ("network", "host"))
         }
-        guard let allowed = isBind ? spec.bindPorts : spec.connectPorts, !allowed.contains(port) else { return nil }
+        guard use != .send, let allowed = use == .bind ? spec.bindPorts : spec.connectPorts, !allowed.contains(port) else { return nil }
         // Only TCP's ports are chosen. What can't be asked counts as TCP: a line too many is better than one too few.
-        let type = lnt_socket_type(firstThread(of: pid), socket)
+        let type = lnt_socket_type(firstThread(of: pid), Int32(truncatingIfNeeded: arguments[0]))
         if type >= 0, type != Int32(SOCK_STREAM.rawValue) { return nil }
-        let field = isBind ? "allow_bind" : "allow_connect"
+        let field = use == .bind ? "allow_bind" : "allow_connect"
         return DeniedAccess(
-            action: isBind ? "bind" : "connect", path: place, flag: isBind ? "--allow-bind" : "--allow-connect", rule: (field, "\(port)"))
+            action: "\(use)", path: place, flag: use == .bind ? "--allow-bind" : "--allow-connect", rule: (field, "\(port)"))
     }
 
     private func localSocket(_ pid: Int32, _ name: String, isBind: Bool) -> DeniedAccess? {
@@ -37,8 +60,10 @@ extension AccessReport {
         return found
     }
 
-    private static func isLoopback(_ bytes: [UInt8], _ family: Int32) -> Bool {
-        family == AF_INET ? bytes[4] == 127 : bytes[8..<23].allSatisfy { $0 == 0 } && bytes[23] == 1
+    /// The loopback, which a sandbox without network has: as such, or as "this machine".
+    private static func isOwn(_ bytes: [UInt8], _ family: Int32) -> Bool {
+        if family == AF_INET { return bytes[4] == 127 || bytes[4..<8].allSatisfy { $0 == 0 } }
+        return bytes[8..<23].allSatisfy { $0 == 0 } && bytes[23] <= 1
     }
 
     private static func place(_ bytes: [UInt8], _ family: Int32, _ port: UInt16) -> String {

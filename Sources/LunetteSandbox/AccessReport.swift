@@ -5,7 +5,7 @@ internal import LunetteSpec
 
 /// Something that was asked for outside the rules.
 package struct DeniedAccess: Sendable, Hashable {
-    /// `read`, `write`, `execute`, `connect`, `bind`.
+    /// `read`, `write`, `execute`, `connect`, `bind`, `send`.
     package var action: String
     package var path: String
     /// The flag that would allow it, behind others that it needs.
@@ -70,11 +70,7 @@ final class AccessReport {
     private func look(_ notification: lnt_notification) -> [DeniedAccess] {
         (calls[notification.number] ?? []).compactMap { call in
             let arguments = withUnsafeBytes(of: notification.arguments) { Array($0.bindMemory(to: UInt64.self)) }
-            if call.intent == Int8(LNT_INTENT_CONNECT.rawValue) || call.intent == Int8(LNT_INTENT_BIND.rawValue) {
-                return socketCall(
-                    notification.pid, Int32(truncatingIfNeeded: arguments[0]), address: arguments[1],
-                    length: Int(truncatingIfNeeded: arguments[2]), isBind: call.intent == Int8(LNT_INTENT_BIND.rawValue))
-            }
+            if let use = SocketUse(call) { return socketCall(notification.pid, use, call, arguments) }
             guard let text = string(notification.pid, arguments[Int(call.path)]), !text.isEmpty else { return nil }
             let folder = call.folder < 0 ? Int32(-100) : Int32(truncatingIfNeeded: arguments[Int(call.folder)])
             guard let path = absolute(text, notification.pid, folder) else { return nil }

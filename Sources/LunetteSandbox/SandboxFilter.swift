@@ -36,20 +36,36 @@ enum SandboxFilter {
         }
     }
 
-    /// Asks the listener about every call that takes a path, and about connections; of another ABI nothing is asked.
+    /// Asks the listener about every call that takes a path, about connections and about what is sent to an address; of another ABI nothing is
+    /// asked.
     static func listener() -> [UInt8] {
         let (notify, allow): (UInt32, UInt32) = (0x7fc0_0000, 0x7fff_0000)
         var count = 0
         let table = lnt_path_calls(&count)
-        let numbers = Set((0..<count).map { UInt32(bitPattern: table![$0].number) }).sorted()
+        let (send, message) = (UInt32(LNT_INTENT_SEND.rawValue), UInt32(LNT_INTENT_SEND_MESSAGE.rawValue))
+        func numbers(_ isWanted: (UInt32) -> Bool) -> [UInt32] {
+            Set((0..<count).filter { isWanted(UInt32(table![$0].intent)) }.map { UInt32(bitPattern: table![$0].number) }).sorted()
+        }
+        let always = numbers { $0 != send && $0 != message }
+        // From the end of what comes before them.
+        let (toAllow, toNotify) = (UInt8(always.count), UInt8(always.count + 1))
         typealias Code = BPFInstruction.Code
         var program: [BPFInstruction] = [
             BPFInstruction(code: Code.loadWord, operand: 4),
-            BPFInstruction(code: Code.jumpEqual, jumpFalse: UInt8(numbers.count + 1), operand: SeccompABI.native.auditArchitecture),
+            BPFInstruction(code: Code.jumpEqual, jumpFalse: toAllow + 9, operand: SeccompABI.native.auditArchitecture),
             BPFInstruction(code: Code.loadWord, operand: 0),
+            // send(2) is a sendto(2) without address, both halves of the fifth argument: not worth the way.
+            BPFInstruction(code: Code.jumpEqual, jumpFalse: 4, operand: numbers { $0 == send }[0]),
+            BPFInstruction(code: Code.loadWord, operand: 48), BPFInstruction(code: Code.jumpEqual, jumpFalse: toNotify + 5, operand: 0),
+            BPFInstruction(code: Code.loadWord, operand: 52),
+            BPFInstruction(code: Code.jumpEqual, jumpTrue: toAllow + 3, jumpFalse: toNotify + 3, operand: 0),
+            // The shim sends the listener itself with MSG_CONFIRM in the third (`Attended.listen`).
+            BPFInstruction(code: Code.jumpEqual, jumpFalse: 2, operand: numbers { $0 == message }[0]),
+            BPFInstruction(code: Code.loadWord, operand: 32),
+            BPFInstruction(code: Code.jumpSet, jumpTrue: toAllow, jumpFalse: toNotify, operand: 0x800),
         ]
-        for (index, number) in numbers.enumerated() {
-            program.append(BPFInstruction(code: Code.jumpEqual, jumpTrue: UInt8(numbers.count - index), operand: number))
+        for (index, number) in always.enumerated() {
+            program.append(BPFInstruction(code: Code.jumpEqual, jumpTrue: UInt8(always.count - index), operand: number))
         }
         program.append(BPFInstruction(code: Code.return, operand: allow))
         program.append(BPFInstruction(code: Code.return, operand: notify))

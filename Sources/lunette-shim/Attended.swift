@@ -43,7 +43,8 @@ struct Attended {
         var listener = try check(lnt_seccomp_load(program.baseAddress!, program.count / 8, newListener), "seccomp listener")
         defer { _ = lnt_close(listener) }
         var message = WatchMessage()
-        let sent = lnt_send(gate, &message, MemoryLayout<WatchMessage>.size, &listener, 1, 1)
+        // With a flag that the filter lets pass: nobody could answer yet.
+        let sent = lnt_send(gate, &message, MemoryLayout<WatchMessage>.size, &listener, 1, 2)
         try check(Int32(truncatingIfNeeded: sent), "sendmsg", literal("the listener"))
     }
 }

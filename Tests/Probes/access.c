@@ -1,6 +1,7 @@
 // Tries one access each and says what became of it: "ok", or the errno. Harmless where it runs, inside and outside: it touches only what it
 // is told to.
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -65,6 +66,27 @@ static long tcp(int port, int binds) {
   if (!binds && result < 0 && errno == ECONNREFUSED) result = 0;
   close(fd);
   return result;
+}
+
+// One datagram by each call that takes an address, to ports one after the other; one without address.
+static long udp(const char *host, int port) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), both[2];
+  struct sockaddr_in address = {.sin_family = AF_INET};
+  inet_pton(AF_INET, host, &address.sin_addr);
+  char byte = 'x';
+  struct iovec part = {&byte, 1};
+  struct mmsghdr message = {.msg_hdr = {.msg_name = &address, .msg_namelen = sizeof address, .msg_iov = &part, .msg_iovlen = 1}};
+  address.sin_port = htons((uint16_t)port);
+  long result = sendto(fd, &byte, 1, 0, (struct sockaddr *)&address, sizeof address);
+  address.sin_port = htons((uint16_t)(port + 1));
+  result = sendmsg(fd, &message.msg_hdr, 0) < 0 ? -1 : result;
+  address.sin_port = htons((uint16_t)(port + 2));
+  result = sendmmsg(fd, &message, 1, 0) < 0 ? -1 : result;
+  int error = errno;
+  struct msghdr bare = {.msg_iov = &part, .msg_iovlen = 1};
+  if (socketpair(AF_UNIX, SOCK_DGRAM, 0, both) < 0 || send(both[0], &byte, 1, 0) != 1 || sendmsg(both[0], &bare, 0) != 1) return -1;
+  errno = error;
+  return result < 0 ? -1 : 0;
 }
 
 static long abstract(const char *name, int listens) {
@@ -147,6 +169,7 @@ int main(int argc, char **argv) {
     else if (!strcmp(what, "exec")) say(what, execute(one));
     else if (!strcmp(what, "bind")) say(what, tcp(atoi(one), 1));
     else if (!strcmp(what, "connect")) say(what, tcp(atoi(one), 0));
+    else if (!strcmp(what, "udp")) { say(what, udp(one, atoi(argv[at + 1]))); at++; }
     else if (!strcmp(what, "abstract")) say(what, abstract(one, 0));
     else if (!strcmp(what, "listen-abstract")) say(what, abstract(one, 1));
     else if (!strcmp(what, "signal")) say(what, kill(atoi(one), 0));

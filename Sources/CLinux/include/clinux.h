@@ -125,7 +125,7 @@ int lnt_listen_at(int dir, const char *name, int backlog);  // SOCK_SEQPACKET, 0
 // A stream connection to the socket at a path of any length; what is sent waits that long at most (EAGAIN then), and so does the connection.
 int lnt_connect_to(const char *path, int seconds);
 int lnt_accept(int fd);                                     // non-blocking, close-on-exec
-// Sends one packet with descriptors (may be none); MSG_NOSIGNAL, MSG_DONTWAIT when block is 0.
+// Sends one packet with descriptors (may be none); MSG_NOSIGNAL, MSG_DONTWAIT when block is 0, MSG_CONFIRM (nothing to a local socket) when it is 2.
 ssize_t lnt_send(int fd, const void *data, size_t size, const int *fds, size_t count, int block);
 
 struct lnt_received {

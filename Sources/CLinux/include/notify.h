@@ -3,9 +3,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum lnt_path_intent { LNT_INTENT_READ = 0, LNT_INTENT_WRITE = 1, LNT_INTENT_EXECUTE = 2, LNT_INTENT_OPEN = 3, LNT_INTENT_OPEN_HOW = 4, LNT_INTENT_CONNECT = 5, LNT_INTENT_BIND = 6 };
+enum lnt_path_intent { LNT_INTENT_READ = 0, LNT_INTENT_WRITE = 1, LNT_INTENT_EXECUTE = 2, LNT_INTENT_OPEN = 3, LNT_INTENT_OPEN_HOW = 4, LNT_INTENT_CONNECT = 5, LNT_INTENT_BIND = 6,
+  // An address to send to: an argument of its own, in a msghdr, in the first of several.
+  LNT_INTENT_SEND = 7, LNT_INTENT_SEND_MESSAGE = 8, LNT_INTENT_SEND_MESSAGES = 9 };
 
-// A call that takes a path: which arguments hold the folder's descriptor (-1 = the working folder), the path and the flags (-1 = none).
+// A call that takes a path or an address: which arguments hold the folder's descriptor (-1 = the working folder), the path and the flags (-1 = none).
 struct lnt_path_call {
   int32_t number;
   int8_t folder;

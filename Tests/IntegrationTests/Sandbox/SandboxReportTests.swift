@@ -29,6 +29,24 @@ struct SandboxReportTests {
         }
     }
 
+    /// Without network each way to send a datagram is named; the sandbox's own loopback is its own, and the host's network holds no UDP.
+    @Test(arguments: SandboxCaller.allCases)
+    func datagramsAreNamed(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            func run(_ words: [String]) async throws -> Finished {
+                let options = ["--report", "--best-effort", "--allow-read", place.probe]
+                return try await place.command(["\(place.folder)/bin/lunette", "sandbox"] + options + words).run(expecting: nil)
+            }
+            let finished = try await run(["--", place.probe, "udp", "192.0.2.1", "49200"])
+            #expect(
+                denied(finished) == (49200...49202).map { "denied: send 192.0.2.1:\($0) (hint: --network host)" }, "\(finished.errorText)")
+            let own = try await run(["--", place.probe, "udp", "127.0.0.1", "49200", "udp", "0.0.0.0", "49200"])
+            #expect(denied(own).isEmpty && own.text == "udp ok\nudp ok", "\(own.text) \(own.errorText)")
+            let host = try await run(["--network", "host", "--allow-connect", "80", "--", place.probe, "udp", "127.0.0.1", "49200"])
+            #expect(denied(host).isEmpty, "\(host.errorText)")
+        }
+    }
+
     @Test(.requires(.command("perl")), arguments: SandboxCaller.allCases)
     func socketsOfTheHostAreNamedAlsoBelowAFolderInMemory(_ caller: SandboxCaller) async throws {
         try await withSandboxPlace(caller) { place in

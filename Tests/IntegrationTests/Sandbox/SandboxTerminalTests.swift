@@ -113,6 +113,8 @@ struct SandboxTerminalTests {
                 try await type("sh -c 'echo reading; exec cat'", "Enter")
                 try await shows("\nreading")
                 try await type("C-c")
+                // It takes along what was typed and not yet read.
+                try await shows("^C\ninside>")
                 try await type("echo code $?", "Enter")
                 try await shows("\ncode 130")
                 try await Command(tmux + ["resize-window", "-x", "71", "-y", "22"]).run()

@@ -14,7 +14,7 @@ package enum SandboxFactsReader {
             directory: directory, home: resolved(home) ?? home,
             userName: UserName.name(of: uid, environment, passwd: readSmallFile("/etc/passwd") ?? ""),
             uid: uid, gid: getegid(),
-            isPrivileged: uid == 0 && (ProcessCapabilities.own?.isEffective(.sysAdmin) ?? false) && ownsItsMounts())
+            isPrivileged: uid == 0 && (ProcessCapabilities.own?.isEffective(.sysAdmin) ?? false) && ownsItsMounts() && mayDropGroups())
         facts.environment = environment
         if spec.preset == .system { facts.system = system(spec) }
         for text in spec.allowRead + spec.allowWrite + spec.privateWrite + spec.hide {
@@ -52,6 +52,10 @@ package enum SandboxFactsReader {
         close(owner)
         return true
     }
+
+    /// Root of a user namespace with one id (`unshare -rm`) was denied setgroups(2) for good, in all namespaces below too: there it can no more
+    /// than any other user. A kernel without the file denies it to nobody.
+    private static func mayDropGroups() -> Bool { readSmallFile("/proc/self/setgroups")?.hasPrefix("deny") != true }
 
     private static func system(_ spec: SandboxSpec) -> [SandboxFacts.SystemEntry] {
         var entries: [SandboxFacts.SystemEntry] = []

@@ -11,6 +11,8 @@ final class SandboxAttendance {
     private let facts: SandboxFacts
     private let report: AccessReport?
     private let hasTerminal: Bool
+    /// The caller's terminal, from which the program reads by itself (`--no-tty`, or its output goes elsewhere).
+    private var sharedTerminal: FileDescriptor?
     /// Once the program has its terminal, when it gets one.
     private var relay: TerminalRelay?
     private var deadline: Double?
@@ -18,7 +20,7 @@ final class SandboxAttendance {
     private var failure: LunetteError?
     private var isEnding = false
     private var interrupts = 0
-    /// When what didn't end by itself at a terminal is killed.
+    /// When what didn't end by itself at a terminal, or with one, is killed.
     private var patience: Double?
     private static let grace = 5.0
 
@@ -30,6 +32,7 @@ final class SandboxAttendance {
         deadline = spec.timeout.map { SystemClock.monotonic + $0 }
         let path = try ShimBinary.find(nil)
         do throws(SystemCallError) {
+            if !hasTerminal, let input = streams.input, isatty(input.number) == 1 { sharedTerminal = try .duplicate(of: input.number) }
             let memory = try SealedMemory.make("lunette-plan", plan)
             let (ours, theirs) = try UnixSocket.pair(kind: .packet)
             // By path, not from sealed memory: in the sandbox the only process that runs from it is pid 1, which can't be looked into (attack 1).
@@ -60,7 +63,7 @@ final class SandboxAttendance {
                 pollfd(fd: cancel, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: report?.listener?.number ?? -1, events: Int16(POLLIN), revents: 0),
                 // Asked for nothing, poll(2) tells of a hang-up: only the session's leader gets a signal, and that may be su or runuser.
-                pollfd(fd: hasTerminal && !isEnding ? 0 : -1, events: 0, revents: 0),
+                pollfd(fd: isEnding ? -1 : hasTerminal ? 0 : sharedTerminal?.number ?? -1, events: 0, revents: 0),
             ]
             relay?.watch(&polls)
             let left = [deadline, patience].compactMap { $0 }.min().map { max(0, $0 - SystemClock.monotonic) }
@@ -74,7 +77,8 @@ final class SandboxAttendance {
             if polls[3].revents != 0 { report?.serve() }
             if polls[0].revents != 0 { receive() }
             if polls[1].revents != 0 { passOn(signals) }
-            if polls[2].revents != 0 || polls[4].revents & Int16(POLLHUP | POLLERR) != 0, !isEnding { end() }
+            if polls[2].revents != 0, !isEnding { end() }
+            if polls[4].revents & Int16(POLLHUP | POLLERR) != 0, !isEnding { hangUp() }
             relay?.move(Array(polls[5...]))
         }
         try finish()
@@ -84,6 +88,14 @@ final class SandboxAttendance {
         var exit = exit!
         exit.denied = report?.denied ?? []
         return exit
+    }
+
+    /// The terminal is gone. A program that has it for its own is told as the session's leader would be, and has a moment.
+    private func hangUp() {
+        guard !hasTerminal, isRunning else { return end() }
+        sharedTerminal = nil
+        signal(SIGHUP, everyone: 2)
+        if patience == nil { patience = SystemClock.monotonic + Self.grace }
     }
 
     private func timeOut() {

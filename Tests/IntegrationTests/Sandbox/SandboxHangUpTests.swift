@@ -45,6 +45,24 @@ struct SandboxHangUpTests {
         }
     }
 
+    /// Without a terminal of its own the program has the caller's; nobody sends it a hang-up where somebody else leads the session.
+    @Test(arguments: SandboxCaller.allCases)
+    func aSharedTerminalsEndIsTheSandboxsToo(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            // The first says that it was told; the second takes no notice.
+            for program in ["trap 'echo told > told; exit' HUP; sleep 600 & wait", "trap '' HUP; sleep 600; sleep 601"] {
+                let line = "lunette sandbox --no-tty -- sh -c '\(program.replacingOccurrences(of: "'", with: "'\\''"))'"
+                try await withTerminal(place, line) { tmux in
+                    try await Command(tmux + ["kill-server"]).run()
+                    try await eventually("nothing is left", within: .seconds(20)) {
+                        alive(place, ["sleep", "lunette", "lunette-shim", "sh"]).isEmpty
+                    }
+                }
+            }
+            #expect(place.contents("\(place.tree)/told") == "told\n")
+        }
+    }
+
     @Test(arguments: SandboxCaller.allCases)
     func whoeverIgnoresTheEndAtATerminalIsKilled(_ caller: SandboxCaller) async throws {
         try await withSandboxPlace(caller) { place in

@@ -118,7 +118,7 @@ public final class LunetteHome: Sendable {
             for process in processes() { kill(process.pid, SIGKILL) }
         }
         if failures.isEmpty || ProcessInfo.processInfo.environment["LUNETTE_KEEP"] == nil {
-            do { try FileManager.default.removeItem(atPath: folder) } catch { failures.append("removing \(folder): \(error)") }
+            do { try removeTree(at: folder) } catch { failures.append("removing \(folder): \(error)") }
         }
         return failures
     }

@@ -1,9 +1,9 @@
 import LunetteLinux
 import Testing
 
-/// A directory of the test's own below /tmp, gone afterwards.
-func withTemporaryDirectory<T>(_ body: (Directory) async throws -> T) async throws -> T {
-    let temporary = try Directory("/tmp")
+/// A directory of the test's own, gone afterwards.
+func withTemporaryDirectory<T>(in parent: String = "/tmp", _ body: (Directory) async throws -> T) async throws -> T {
+    let temporary = try Directory(parent)
     let name = "lunette-test-\(UInt64.random(in: 0...UInt64.max))"
     let directory = try temporary.makeDirectory(name)
     let result: Result<T, any Error>

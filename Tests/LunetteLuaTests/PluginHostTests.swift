@@ -1,6 +1,8 @@
 import Foundation
+import LunetteLinux
 import LunettePlugins
 import LunetteSpec
+import LunetteTesting
 import Testing
 
 @testable import LunetteLua
@@ -50,6 +52,9 @@ import Testing
             try Data("hello".utf8).write(to: URL(fileURLWithPath: path + "/file"))
             let usage = try #require(try await driver.usage(request))
             #expect(usage.inodes == 2 && usage.limit == 100)
+            // Whatever a container made in it.
+            try Directory(path).makeDeepTree("d", levels: 2000)
+            #expect(try await driver.usage(request)?.inodes == 2002)
             try await driver.remove(request)
             try await driver.remove(request)
             #expect(!FileManager.default.fileExists(atPath: path))

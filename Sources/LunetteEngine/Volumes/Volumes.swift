@@ -155,20 +155,23 @@ actor Volumes {
     }
 }
 
-/// Bytes on disk and number of entries of a tree, not leaving its file system. Blocks.
+/// Bytes on disk and number of entries of a tree of any depth, not leaving its file system. Blocks.
 func treeSize(_ directory: Directory) throws(SystemCallError) -> (bytes: Int64, entries: Int64) {
     let top = try fileStatus(directory.descriptor.number, "", follow: false, label: directory.label)
     var bytes: Int64 = 0
     var entries: Int64 = 0
-    var open = [directory]
-    while let folder = open.popLast() {
-        for name in try folder.entries() {
-            guard let status = try folder.status(name) else { continue }
-            entries += 1
-            bytes += status.allocated
-            if status.kind == .directory, status.device == top.device, status.mountID == top.mountID {
-                open.append(try folder.openDirectory(name))
-            }
+    var walk = try TreeWalk(try directory.open(".", [.directory]), label: directory.label, sorted: false)
+    while let step = try walk.next() {
+        guard case .entry(let name) = step else {
+            try walk.leave()
+            continue
+        }
+        let (folder, text) = (walk.directory, text(of: name))
+        guard let status = try folder.status(text) else { continue }
+        entries += 1
+        bytes += status.allocated
+        if status.kind == .directory, status.device == top.device, status.mountID == top.mountID {
+            try walk.enter(name, try folder.open(text, [.directory, .noFollow]))
         }
     }
     return (bytes, entries)

@@ -206,7 +206,7 @@ package struct Directory: Sendable {
             while offset < count {
                 let length = Int(buffer[offset + 16]) | Int(buffer[offset + 17]) << 8
                 let raw = buffer[(offset + 19)..<(offset + length)].prefix { $0 != 0 }
-                // Names that are not UTF-8 can't be ours, but removal must see them: see `rawEntries`.
+                // Names that are not UTF-8 can't be ours, but removal must see them: see `FolderListing`.
                 let name = String(decoding: raw, as: UTF8.self)
                 if name != ".", name != ".." { names.append(name) }
                 offset += length

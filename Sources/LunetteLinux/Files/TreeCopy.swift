@@ -1,6 +1,6 @@
 internal import CLinux
 
-/// Copies files and trees by descriptor: no link is followed, whatever somebody renames meanwhile; sockets and device nodes stay behind.
+/// Copies files and trees of any depth by descriptor: no link is followed, whatever somebody renames meanwhile; sockets and device nodes stay behind.
 package struct TreeCopy {
     package enum Ownership: Sendable {
         /// As in the source.
@@ -24,59 +24,87 @@ package struct TreeCopy {
 
     /// Copies one entry under a new name; an existing directory is merged into, an existing file replaced.
     package mutating func copy(_ name: String, of source: Directory, to target: Directory, as newName: String) throws(SystemCallError) {
-        try copy(
-            Array(name.utf8CString), source.descriptor.number, Array(newName.utf8CString), target.descriptor.number,
-            "\(source.label)/\(name)")
+        let label = "\(source.label)/\(name)"
+        let (raw, newRaw) = (Array(name.utf8CString), Array(newName.utf8CString))
+        guard let status = try status(raw, source.descriptor.number, label) else { return }
+        guard FileKind(rawValue: status.mode & 0o170000) == .directory else {
+            return try copyPlain(raw, status, source.descriptor.number, newRaw, target.descriptor.number, label)
+        }
+        let (from, to) = try openFolder(raw, source.descriptor.number, newRaw, target.descriptor.number, label)
+        try copyTree(from, to, label)
+        try copyItself(from, to, label)
     }
 
     /// Copies everything in a directory; `includingItself` gives the target the source's owner, mode and times too.
     package mutating func copyContents(of source: Directory, to target: Directory, includingItself: Bool = false) throws(SystemCallError) {
         // The entries are read through a descriptor of its own: the caller's may be an O_PATH one.
         let listing = try source.open(".", [.directory])
-        try copyEntries(listing.number, target.descriptor.number, source.label)
-        if includingItself {
-            let status = try fileStatus(listing.number, "", follow: false, label: source.label)
-            if keepsAttributes { try copyAttributes(listing.number, target.descriptor.number, source.label) }
-            try setMetadata(target.descriptor.number, status, target.label)
+        try copyTree(listing, target.descriptor, source.label)
+        if includingItself { try copyItself(listing, target.descriptor, source.label) }
+    }
+
+    /// Copies what is in a folder, however deep. The way back up on both sides is proven (`FolderTrail`): who renames folders in a running container
+    /// leads no copy elsewhere.
+    private mutating func copyTree(_ source: FileDescriptor, _ target: FileDescriptor, _ label: String) throws(SystemCallError) {
+        var walk = try TreeWalk(source, label: label, sorted: false)
+        var targets = try FolderTrail(target, label: label)
+        while let step = try walk.next() {
+            switch step {
+            case .entry(let name):
+                let (from, to, shown) = (walk.folder.number, targets.current.number, walk.path.shown(name))
+                guard let status = try status(name, from, shown) else { continue }
+                if FileKind(rawValue: status.mode & 0o170000) == .directory {
+                    let (inner, copy) = try openFolder(name, from, name, to, shown)
+                    try walk.enter(name, inner)
+                    try targets.enter(copy, shown)
+                } else {
+                    try copyPlain(name, status, from, name, to, shown)
+                }
+            case .end:
+                let shown = walk.path.shown()
+                // After its entries: writing them changes its times.
+                try copyItself(walk.folder, targets.current, shown)
+                try walk.leave()
+                try targets.leave("the copy of \(shown)")
+            }
         }
     }
 
-    private mutating func copyEntries(_ source: Int32, _ target: Int32, _ label: String) throws(SystemCallError) {
-        for name in try rawEntries(of: source, label: label) {
-            let shown = "\(label)/\(String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self))"
-            try copy(name, source, name, target, shown)
-        }
-    }
-
-    private mutating func copy(
-        _ name: [CChar], _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String
-    ) throws(SystemCallError) {
+    /// - Returns: nil for what was removed since it was listed.
+    private func status(_ name: [CChar], _ source: Int32, _ label: String) throws(SystemCallError) -> lnt_host_stat? {
         var raw = lnt_host_stat()
         let noFollow: Int32 = 0x100
         let found = lnt_host_stat(source, name, noFollow, &raw)
-        // Removed since the listing.
-        if -found == ErrorNumber.noEntry { return }
+        if -found == ErrorNumber.noEntry { return nil }
         try check(found, "stat", label)
-        switch FileKind(rawValue: raw.mode & 0o170000) {
-        case .directory: try copyDirectory(name, source, newName, target, label)
+        return raw
+    }
+
+    private mutating func copyPlain(
+        _ name: [CChar], _ status: lnt_host_stat, _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String
+    ) throws(SystemCallError) {
+        switch FileKind(rawValue: status.mode & 0o170000) {
         case .regular: try copyFile(name, source, newName, target, label)
         case .symbolicLink: try copyLink(name, source, newName, target, label)
         case .fifo:
             try replacing(newName, target, label) { lnt_host_mknodat(target, newName, 0o010600, 0, 0) }
-            try setMetadata(target, newName, raw, label)
-        case .socket, .characterDevice, .blockDevice, nil: break
+            try setMetadata(target, newName, status, label)
+        case .directory, .socket, .characterDevice, .blockDevice, nil: break
         }
     }
 
-    private mutating func copyDirectory(
+    private func openFolder(
         _ name: [CChar], _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String
-    ) throws(SystemCallError) {
+    ) throws(SystemCallError) -> (from: FileDescriptor, to: FileDescriptor) {
         let flags = OpenFlags([.directory, .noFollow])
         let from = FileDescriptor(owning: try check(lnt_host_openat(source, name, Int32(flags.rawValue), 0), "open", label))
         let made = lnt_host_mkdirat(target, newName, 0o700)
         if made < 0, -made != ErrorNumber.exists { throw SystemCallError("make directory for", label, errno: -made) }
         let to = FileDescriptor(owning: try check(lnt_host_openat(target, newName, Int32(flags.rawValue), 0), "open the copy of", label))
-        try copyEntries(from.number, to.number, label)
+        return (from, to)
+    }
+
+    private func copyItself(_ from: FileDescriptor, _ to: FileDescriptor, _ label: String) throws(SystemCallError) {
         let status = try fileStatus(from.number, "", follow: false, label: label)
         if keepsAttributes { try copyAttributes(from.number, to.number, label) }
         try setMetadata(to.number, status, label)

@@ -82,6 +82,7 @@ package enum ErrorNumber {
     package static let connectionReset: Int32 = 104
     package static let timedOut: Int32 = 110
     package static let connectionRefused: Int32 = 111
+    package static let stale: Int32 = 116
     package static let quota: Int32 = 122
 }
 

@@ -1,5 +1,6 @@
 internal import CLuaBridge
 internal import Glibc
+internal import LunetteLinux
 internal import LunetteSpec
 
 /// Files for `fs.*`. With roots, nothing outside them is reached: each component is opened by descriptor and no symlink is followed.
@@ -180,10 +181,7 @@ enum FileTree {
         guard errno == ENOTEMPTY || errno == EEXIST, isRecursive else { throw .system("remove \(path)", errno, path: nil) }
         let inner = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         if inner < 0 { throw .system("open \(path)", errno, path: nil) }
-        let listed = fcntl(inner, F_DUPFD_CLOEXEC, 0)
-        defer { close(inner) }
-        if listed < 0 { throw .system("open \(path)", errno, path: nil) }
-        for child in try names(in: listed, path) { _ = try remove(inner, child, "\(path)/\(child)", isRecursive: true) }
+        try atBorder { () throws(SystemCallError) in try Directory(FileDescriptor(owning: inner), label: path).removeContents() }
         if unlinkat(folder, name, AT_REMOVEDIR) != 0 { throw .system("remove \(path)", errno, path: nil) }
         return true
     }
@@ -199,34 +197,43 @@ enum FileTree {
     /// Bytes and inodes of a tree; hard links count once each time they are met.
     static func usage(_ path: String, roots: [String]?) throws(LunetteError) -> Value {
         let place = try locate(path, roots: roots)
-        var used: Int64 = 0
-        var inodes: Int64 = 0
-        try walk(place.folder, place.name, path, depth: 0, &used, &inodes)
+        var status = stat()
+        if fstatat(place.folder, place.name, &status, AT_SYMLINK_NOFOLLOW) != 0 { throw .system("look at \(path)", errno, path: nil) }
+        var used = Int64(status.st_blocks) * 512
+        var inodes: Int64 = 1
+        guard status.st_mode & S_IFMT == S_IFDIR else { return ["used": .int(used), "inodes": .int(inodes)] }
+        let top = FileDescriptor(owning: try open(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW))
+        try atBorder { () throws(SystemCallError) in
+            var walk = try TreeWalk(top, label: path, sorted: false)
+            while let step = try walk.next() {
+                guard case .entry(let name) = step else {
+                    try walk.leave()
+                    continue
+                }
+                guard let inner = try count(name, in: walk, &used, &inodes) else { continue }
+                try walk.enter(name, inner)
+            }
+        }
         return ["used": .int(used), "inodes": .int(inodes)]
     }
 
-    private static func walk(
-        _ folder: Int32, _ name: String, _ path: String, depth: Int, _ used: inout Int64, _ inodes: inout Int64
-    ) throws(LunetteError) {
+    /// - Returns: a folder, open.
+    private static func count(
+        _ name: [CChar], in walk: TreeWalk, _ used: inout Int64, _ inodes: inout Int64
+    ) throws(SystemCallError) -> FileDescriptor? {
+        let folder = walk.folder
         var status = stat()
-        if fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) != 0 {
+        if fstatat(folder.number, name, &status, AT_SYMLINK_NOFOLLOW) != 0 {
             // Gone meanwhile: the tree is in use.
-            if errno == ENOENT { return }
-            throw .system("look at \(path)", errno, path: nil)
+            if errno == ENOENT { return nil }
+            throw SystemCallError("look at", walk.path.shown(name), errno: errno)
         }
         used += Int64(status.st_blocks) * 512
         inodes += 1
-        guard status.st_mode & S_IFMT == S_IFDIR else { return }
-        // Each level holds one descriptor: deeper trees than that are counted to here.
-        guard depth < 200 else { return }
-        let inner = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-        if inner < 0 {
-            if errno == ENOENT { return }
-            throw .system("open \(path)", errno, path: nil)
-        }
-        defer { close(inner) }
-        let listed = fcntl(inner, F_DUPFD_CLOEXEC, 0)
-        if listed < 0 { throw .system("open \(path)", errno, path: nil) }
-        for child in try names(in: listed, path) { try walk(inner, child, "\(path)/\(child)", depth: depth + 1, &used, &inodes) }
+        guard status.st_mode & S_IFMT == S_IFDIR else { return nil }
+        let inner = openat(folder.number, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        if inner >= 0 { return FileDescriptor(owning: inner) }
+        if errno == ENOENT { return nil }
+        throw SystemCallError("open", walk.path.shown(name), errno: errno)
     }
 }

@@ -45,6 +45,36 @@ import Testing
         }
     }
 
+    @Test func foldersOfAnyDepthGoInAndOut() async throws {
+        try await withRunning { fixture, container, host in
+            let files = CopyFiles(name: "c1", layers: [])
+            try Directory(host).makeDeepTree("tree", levels: 2000, file: "file")
+            try await fixture.runtime.copyIn(id: "c1", container: container, files: files, from: "\(host)/tree", to: "/tmp")
+            try await fixture.runtime.copyOut(id: "c1", container: container, files: files, from: "/tmp/tree", to: "\(host)/back")
+            #expect(try Directory(host).levels(of: "back") == 2000)
+        }
+    }
+
+    /// Paths that nobody can use aren't listed: the error says where they begin.
+    @Test func changesAreListedAsDeepAsPathsReach() async throws {
+        try await withRunning { fixture, _, _ in
+            func changes() async throws -> [FileChange] {
+                try await fixture.runtime.changes(id: "c1", name: "c1", layers: [fixture.layer], hidden: [])
+            }
+            let upper = try Directory("\(fixture.folder)/r/containers/c1/upper")
+            _ = try upper.makeDirectory("tmp")
+            let before = try await changes().count
+            try upper.openDirectory("tmp").makeDeepTree("d", levels: 2045)
+            let deepest = try await changes()
+            #expect(deepest.count == before + 2045 && deepest.last?.path == "/tmp" + String(repeating: "/d", count: 2045))
+            try upper.openDirectory("tmp").removeTree("d")
+            try upper.openDirectory("tmp").makeDeepTree("d", levels: 2500)
+            let error = await #expect(throws: LunetteError.self) { _ = try await changes() }
+            #expect(error?.message.contains("list a path longer than 4095 bytes /tmp/d/d/d") == true, "\(String(describing: error))")
+            #expect(error?.message.contains("…") == true && error?.message.utf8.count ?? 0 < 500)
+        }
+    }
+
     @Test func aStoppedContainersFilesAreReachedToo() async throws {
         try await withRunning { fixture, container, host in
             try await container.kill(signal: SIGKILL)

@@ -27,43 +27,73 @@ extension ContainerRuntime {
                     throw error
                 }
                 var walk = ChangeWalk(image: try DetachedOverlay.make(lowers: layers), hidden: hidden)
-                try walk.folder(top, "")
+                try walk.run(through: top)
                 return walk.changes
             }
         }
     }
 }
 
-/// One walk through an upper layer. Bounded: a container can make any number of files.
+/// One walk through an upper layer. Bounded: a container can make any number of files, at any depth.
 private struct ChangeWalk {
     static let limit = 100_000
+    /// Linux's own for a path, with its slash at the front: nothing in a container reaches further down by one.
+    static let pathLimit = 4095
+    /// Of all paths together: what is answered has to fit into a message.
+    static let totalLimit = 16 << 20
     let image: Directory
     let hidden: Set<String>
     var changes: [FileChange] = []
+    private var total = 0
 
-    mutating func folder(_ directory: Directory, _ prefix: String) throws(SystemCallError) {
-        for name in try directory.entries().sorted() {
-            guard changes.count < Self.limit else {
-                throw SystemCallError("list more than \(Self.limit) changed files", "", errno: ErrorNumber.tooBig)
+    init(image: Directory, hidden: Set<String>) {
+        self.image = image
+        self.hidden = hidden
+    }
+
+    mutating func run(through top: Directory) throws(SystemCallError) {
+        var walk = try TreeWalk(top.descriptor, label: "", sorted: true)
+        while let step = try walk.next() {
+            switch step {
+            case .end: try walk.leave()
+            case .entry(let name): try entry(name, &walk)
             }
-            guard let status = try directory.status(name) else { continue }
-            let path = prefix + "/" + name
-            if status.kind == .characterDevice, status.deviceMajor == 0, status.deviceMinor == 0 {
-                changes.append(FileChange(path: path, kind: .removed))
-                continue
-            }
-            let below = try below(path)
-            guard status.kind == .directory else {
-                if hidden.contains(path), below == nil, status.size == 0 { continue }
-                changes.append(FileChange(path: path, kind: below == nil ? .added : .changed))
-                continue
-            }
-            let child = Directory(try directory.open(name, [.directory, .noFollow]), label: path)
-            if hidden.contains(path), below == nil, try child.entries().isEmpty { continue }
-            changes.append(FileChange(path: path, kind: below == nil ? .added : .changed))
-            if below?.kind == .directory, isOpaque(child) { try removed(path, hiding: child) }
-            try folder(child, path)
+            guard changes.count + walk.waiting <= Self.limit + hidden.count else { throw Self.tooMany }
         }
+    }
+
+    private static var tooMany: SystemCallError {
+        SystemCallError("list more than \(limit) changed files", "", errno: ErrorNumber.tooBig)
+    }
+
+    private mutating func add(_ path: String, _ kind: FileChange.Kind) throws(SystemCallError) {
+        total += path.utf8.count
+        guard changes.count < Self.limit else { throw Self.tooMany }
+        guard total <= Self.totalLimit else {
+            throw SystemCallError("list changed files whose paths have more than \(Self.totalLimit) bytes", "", errno: ErrorNumber.tooBig)
+        }
+        changes.append(FileChange(path: path, kind: kind))
+    }
+
+    private mutating func entry(_ name: [CChar], _ walk: inout TreeWalk) throws(SystemCallError) {
+        let directory = walk.directory
+        guard let status = try directory.status(text(of: name)) else { return }
+        let bytes = walk.path.bytes(of: name)
+        guard bytes.count < Self.pathLimit else {
+            throw SystemCallError("list a path longer than \(Self.pathLimit) bytes", walk.path.shown(name), errno: ErrorNumber.nameTooLong)
+        }
+        let path = "/" + String(decoding: bytes, as: UTF8.self)
+        if status.kind == .characterDevice, status.deviceMajor == 0, status.deviceMinor == 0 { return try add(path, .removed) }
+        let below = try below(path)
+        guard status.kind == .directory else {
+            if hidden.contains(path), below == nil, status.size == 0 { return }
+            return try add(path, below == nil ? .added : .changed)
+        }
+        let child = Directory(try directory.open(text(of: name), [.directory, .noFollow]), label: path)
+        if hidden.contains(path), below == nil, try child.entries().isEmpty { return }
+        try add(path, below == nil ? .added : .changed)
+        if below?.kind == .directory, isOpaque(child) { try removed(path, hiding: child) }
+        try walk.enter(name, child.descriptor)
     }
 
     /// What the image has at a path; nil when there is nothing.
@@ -89,7 +119,7 @@ private struct ChangeWalk {
     private mutating func removed(_ path: String, hiding directory: Directory) throws(SystemCallError) {
         let lower = Directory(try image.open(String(path.dropFirst()), [.directory], scope: .inRoot), label: path)
         for name in try lower.entries().sorted() where try !directory.exists(name) {
-            changes.append(FileChange(path: path + "/" + name, kind: .removed))
+            try add(path + "/" + name, .removed)
         }
     }
 }

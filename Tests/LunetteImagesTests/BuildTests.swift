@@ -1,5 +1,6 @@
 import Foundation
 import LunetteImages
+import LunetteLinux
 import LunetteSpec
 import LunetteTesting
 import Testing
@@ -72,6 +73,42 @@ import Testing
                     && config.volumes == ["/data"])
             #expect(try await store.check().isClean)
             #expect(workspace.leftovers() == [])
+        }
+    }
+
+    /// Leaves folders within folders behind.
+    struct DeepRunner: BuildRunner {
+        let levels: Int
+        func run(_ step: BuildRun, output: @escaping @Sendable ([UInt8]) -> Void) async throws(LunetteError) -> Int32 {
+            do { try Directory(step.upper).makeDeepTree("d", levels: levels, file: "file") } catch { throw LunetteError(.io, "\(error)") }
+            return 0
+        }
+    }
+
+    @Test(
+        "folders as deep as a layer may hold are built and unpacked; deeper ones are an error", .requires(.root), arguments: [511, 2000])
+    func deep(_ levels: Int) async throws {
+        try await withWorkspace { workspace in
+            let context = try Directory(workspace.folder).makeDirectory("context")
+            try context.makeDeepTree("d", levels: levels, file: "file")
+            let store = try await workspace.open()
+            var copy = BuildSpec()
+            copy.copy = [.init(from: context.label, to: "/")]
+            var run = BuildSpec()
+            run.run = [.exec(["deep"])]
+            for spec in [copy, run] {
+                if levels == 511 {
+                    let image = try await store.build(spec, runner: DeepRunner(levels: levels))
+                    #expect(try Directory(image.snapshotPaths[0]).levels(of: "d") == 511)
+                } else {
+                    let error = await #expect(throws: LunetteError.self) {
+                        _ = try await store.build(spec, runner: DeepRunner(levels: levels))
+                    }
+                    #expect(error?.message.contains("lies deeper than 512 folders or 4095 bytes") == true, "\(String(describing: error))")
+                }
+            }
+            #expect(workspace.leftovers() == [])
+            try context.removeTree("d")
         }
     }
 

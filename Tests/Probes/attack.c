@@ -337,6 +337,17 @@ static int is_contained(void) {
   return length > 0 && sscanf(map, "%u %u %u", &inside, &outside, &size) == 3 && size < 4294967295u;
 }
 
+/* Folders within folders, deeper than any path reaches, a file in the last. */
+static void deep(const char *name, int levels) {
+  int made = 0;
+  while (made < levels && !mkdir(name, 0755) && !chdir(name)) {
+    made++;
+    name = "d";
+  }
+  int file = open("file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  printf("deep %d %d\n", made, file >= 0);
+}
+
 int main(int argc, char **argv) {
   if (!is_contained()) {
     fprintf(stderr, "attack: refused: this is not a container with a user namespace\n");
@@ -356,6 +367,7 @@ int main(int argc, char **argv) {
   else if (!strcmp(what, "keys")) keys(atol(argv[2]), argv[3]);
   else if (!strcmp(what, "mapping")) write_mapping(argv[2]);
   else if (!strcmp(what, "exhaust")) exhaust(argv[2]);
+  else if (!strcmp(what, "deep")) deep(argv[2], atoi(argv[3]));
   else if (!strcmp(what, "zombies")) zombies(atoi(argv[2]));
   else if (!strcmp(what, "ids")) printf("%d %d %d %d\n", getuid(), geteuid(), getgid(), getegid());
   else if (!strcmp(what, "mount")) say("mount", mount(argv[2], argv[3], argv[4], strtoul(argv[5], 0, 0), argc > 6 ? argv[6] : 0));

@@ -88,46 +88,66 @@ struct CopyStep {
     }
 
     private mutating func tree(
-        _ folder: Directory, _ target: [String], _ item: BuildSpec.Copy, _ owner: (UInt32, UInt32)
+        _ top: Directory, _ target: [String], _ item: BuildSpec.Copy, _ owner: (UInt32, UInt32)
     ) throws(LunetteError) {
-        let names = try atBorder("copy \(displayable(folder.label))") { () throws(SystemCallError) in try folder.entries().sorted() }
-        for name in names {
-            guard let status = try atBorder("copy \(displayable(folder.label))", { () throws(SystemCallError) in try folder.status(name) })
-            else { continue }
-            // Through a link of the image (`/lib -> usr/lib`), unless this replaces the link itself.
-            let place = status.kind == .directory ? try view.resolve((target + [name]).joined(separator: "/")) : target + [name]
-            let path = place.joined(separator: "/")
-            switch status.kind {
-            case .directory:
-                let child = try atBorder("copy \(displayable(folder.label))") { () throws(SystemCallError) in try folder.openDirectory(name)
+        let what = "copy \(displayable(item.from))"
+        var walk = try atBorder(what) { () throws(SystemCallError) in
+            try TreeWalk(try top.open(".", [.directory]), label: top.label, sorted: true)
+        }
+        var targets = [target]
+        while let step = try atBorder(what, { () throws(SystemCallError) in try walk.next() }) {
+            switch step {
+            case .end:
+                try atBorder(what) { () throws(SystemCallError) in try walk.leave() }
+                targets.removeLast()
+            case .entry(let raw):
+                let folder = walk.directory
+                guard let (child, place) = try copyEntry(text(of: raw), of: folder, targets[targets.count - 1], item, owner) else {
+                    continue
                 }
-                if made.insert(path).inserted {
-                    try writer.add(
-                        entry(
-                            path + "/", .directory, status, item, owner, attributes(of: child.descriptor.number),
-                            folderMode: status.permissions))
-                }
-                try tree(child, place, item, owner)
-            case .regular:
-                let file = try atBorder("copy \(displayable(folder.label))") { () throws(SystemCallError) in
-                    try folder.open(name, [.noFollow, .nonblocking])
-                }
-                try writer.add(entry(path, .regular, status, item, owner, attributes(of: file.number)), file: file, status: status)
-            case .symbolicLink:
-                var entry = entry(path, .symbolicLink, status, item, owner)
-                let found = MergedView.Found(layer: folder, path: name, status: status)
-                entry.link = try view.link(found)
-                entry.mode = 0o777
-                try writer.add(entry)
-            case .fifo: try writer.add(entry(path, .fifo, status, item, owner))
-            // A socket without its server is nothing.
-            case .socket: continue
-            default:
-                throw failure(
-                    item, "\"\(displayable(folder.label))/\(displayable(name))\" is a device",
-                    hint: "leave it out: every container has its own /dev")
+                try atBorder(what) { () throws(SystemCallError) in try walk.enter(raw, child.descriptor) }
+                targets.append(place)
             }
         }
+    }
+
+    /// - Returns: a folder, whose entries come next, and its place in the image.
+    private mutating func copyEntry(
+        _ name: String, of folder: Directory, _ target: [String], _ item: BuildSpec.Copy, _ owner: (UInt32, UInt32)
+    ) throws(LunetteError) -> (Directory, [String])? {
+        let what = "copy \(displayable(folder.label))"
+        guard let status = try atBorder(what, { () throws(SystemCallError) in try folder.status(name) }) else { return nil }
+        // Through a link of the image (`/lib -> usr/lib`), unless this replaces the link itself.
+        let place = status.kind == .directory ? try view.resolve((target + [name]).joined(separator: "/")) : target + [name]
+        let path = place.joined(separator: "/")
+        switch status.kind {
+        case .directory:
+            let child = try atBorder(what) { () throws(SystemCallError) in try folder.openDirectory(name) }
+            if made.insert(path).inserted {
+                try writer.add(
+                    entry(
+                        path + "/", .directory, status, item, owner, attributes(of: child.descriptor.number), folderMode: status.permissions
+                    ))
+            }
+            return (child, place)
+        case .regular:
+            let file = try atBorder(what) { () throws(SystemCallError) in try folder.open(name, [.noFollow, .nonblocking]) }
+            try writer.add(entry(path, .regular, status, item, owner, attributes(of: file.number)), file: file, status: status)
+        case .symbolicLink:
+            var entry = entry(path, .symbolicLink, status, item, owner)
+            let found = MergedView.Found(layer: folder, path: name, status: status)
+            entry.link = try view.link(found)
+            entry.mode = 0o777
+            try writer.add(entry)
+        case .fifo: try writer.add(entry(path, .fifo, status, item, owner))
+        // A socket without its server is nothing.
+        case .socket: break
+        default:
+            throw failure(
+                item, "\"\(displayable(folder.label))/\(displayable(name))\" is a device",
+                hint: "leave it out: every container has its own /dev")
+        }
+        return nil
     }
 
     private func entry(

@@ -75,12 +75,14 @@ final class LayerWriter {
     }
 
     func add(_ entry: TarOutput.Entry, _ bytes: [UInt8] = []) throws(LunetteError) {
+        try checkPlace(of: entry)
         entries += 1
         try tar.add(entry, bytes)
     }
 
     /// Adds an open plain file's content under `entry`, or a hard link to where the same file went before.
     func add(_ entry: TarOutput.Entry, file: FileDescriptor, status: FileStatus) throws(LunetteError) {
+        try checkPlace(of: entry)
         entries += 1
         var entry = entry
         if status.links > 1 {
@@ -102,6 +104,17 @@ final class LayerWriter {
             left -= Int64(part)
         }
         guard left == 0 else { throw LunetteError(.io, "\(what): \"\(displayable(entry.path))\" shrank while it was copied") }
+    }
+
+    /// Refuses to write what nobody here could unpack.
+    private func checkPlace(of entry: TarOutput.Entry) throws(LunetteError) {
+        let limits = UnpackLimits()
+        guard entry.path.pathParts.count <= limits.depth, entry.path.utf8.count < limits.pathLength else {
+            throw LunetteError(
+                .unsupported,
+                "\(what): \"\(displayable(entry.path, limit: 100))\" lies deeper than \(limits.depth) folders or \(limits.pathLength) bytes",
+                hint: "no layer may hold it")
+        }
     }
 
     /// Ends the layer and puts its blob into the store.

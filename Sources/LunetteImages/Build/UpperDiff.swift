@@ -8,18 +8,27 @@ struct UpperDiff {
     /// Times after this become this; nil leaves them.
     let timestamp: Int64?
 
-    func write(_ upper: Directory) throws(LunetteError) { try folder(upper, "") }
-
-    private func folder(_ directory: Directory, _ prefix: String) throws(LunetteError) {
-        let names = try atBorder("read what the command changed") { () throws(SystemCallError) in try directory.entries().sorted() }
-        for name in names {
-            guard let status = try atBorder("read what the command changed", { () throws(SystemCallError) in try directory.status(name) })
-            else { continue }
-            try add(name, status, directory, prefix)
+    func write(_ upper: Directory) throws(LunetteError) {
+        let what = "read what the command changed"
+        var walk = try atBorder(what) { () throws(SystemCallError) in
+            try TreeWalk(try upper.open(".", [.directory]), label: upper.label, sorted: true)
+        }
+        while let step = try atBorder(what, { () throws(SystemCallError) in try walk.next() }) {
+            switch step {
+            case .end: try atBorder(what) { () throws(SystemCallError) in try walk.leave() }
+            case .entry(let raw):
+                let (name, directory) = (text(of: raw), walk.directory)
+                guard let status = try atBorder(what, { () throws(SystemCallError) in try directory.status(name) }) else { continue }
+                let prefix = walk.depth == 0 ? "" : String(decoding: walk.path.bytes, as: UTF8.self) + "/"
+                if let child = try add(name, status, directory, prefix) {
+                    try atBorder(what) { () throws(SystemCallError) in try walk.enter(raw, child.descriptor) }
+                }
+            }
         }
     }
 
-    private func add(_ name: String, _ status: FileStatus, _ directory: Directory, _ prefix: String) throws(LunetteError) {
+    /// - Returns: a folder, whose entries come next.
+    private func add(_ name: String, _ status: FileStatus, _ directory: Directory, _ prefix: String) throws(LunetteError) -> Directory? {
         let path = prefix + name
         guard !name.hasPrefix(".wh.") else {
             throw LunetteError(.unsupported, "the command made \"\(displayable(path))\": no layer can hold a name that begins with .wh.")
@@ -45,7 +54,7 @@ struct UpperDiff {
             if try overlayAttribute(child.descriptor.number, "opaque", path) == UInt8(ascii: "y") {
                 try writer.add(.init(path: "\(path)/.wh..wh..opq", mode: 0o600, seconds: seconds))
             }
-            try folder(child, path + "/")
+            return child
         case .regular:
             let file = try atBorder("read \(displayable(path))") { () throws(SystemCallError) in
                 try directory.open(name, [.noFollow, .nonblocking])
@@ -61,6 +70,7 @@ struct UpperDiff {
             entry.device = (status.deviceMajor, status.deviceMinor)
             try writer.add(entry)
         }
+        return nil
     }
 
     private func overlayAttribute(_ fd: Int32, _ name: String, _ path: String) throws(LunetteError) -> UInt8? {

@@ -51,6 +51,46 @@ struct ExhaustionTests {
         }
     }
 
+    /// The engine's stack, descriptors and paths are shorter than what a container makes in a second (`DeepTreeTests` has the controls).
+    @Test func deepFoldersEndNoEngineAndStopNoRecovery() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let probe = try await CProbe.attack.path()
+            for name in ["a", "b"] {
+                try await home.lunette(
+                    "run", "-d", "--name", name, "-v", "\(probe):/attack:ro", "-v", "data-\(name):/data", image, "sleep", "1000")
+                for top in ["/d", "/data/d"] {
+                    let made = try await home.lunette("exec", name, "/attack", "deep", top, "2100").text
+                    #expect(made == "deep 2100 1")
+                }
+            }
+            let diff = try await home.lunette("diff", "a", expecting: nil)
+            #expect(diff.code == 125)
+            #expect(diff.errorText.contains("list a path longer than 4095 bytes /d/d/d"), "\(diff.errorText)")
+            #expect(diff.errorText.contains("…") && diff.errorText.utf8.count < 1000)
+            try await home.lunette("cp", "a:/d", "\(home.folder)/out")
+            try await home.lunette("cp", "\(home.folder)/out", "a:/back")
+            try removeTree(at: "\(home.folder)/out")
+            let entries = try await home.lunette("-e", "return lunette.volume.get('data-a'):usage().inodes").text
+            #expect(Int(entries) ?? 0 > 2100, "\(entries)")
+            #expect(try await home.lunette("ps", "-q").lines.count == 2)
+
+            try await home.lunette("rm", "-f", "a")
+            try await home.lunette("volume", "rm", "data-a")
+            #expect(try await home.lunette("ps", "-q").lines.count == 1)
+
+            // An engine that dies in a removal is followed by one that ends it.
+            try await home.stopEngine()
+            let mortal = try home.command(["daemon", "--on-demand"], environment: ["LUNETTE_FAULT": "remove.rundir"]).start()
+            try await eventually("the engine listens") { FileManager.default.fileExists(atPath: "\(home.state)/engine.sock") }
+            try await home.lunette("rm", "-f", "b")
+            #expect(try await mortal.wait().signal == SIGKILL)
+            #expect(try await home.lunette("ps", "-aq").text == "")
+            #expect(try await Command.shell("ls \(home.root)/containers").run().text == "")
+            try await home.lunette("volume", "rm", "data-b")
+        }
+    }
+
     @Test func aFilterThatKillsIsNamed() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)

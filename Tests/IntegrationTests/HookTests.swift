@@ -60,6 +60,35 @@ struct HookTests {
         }
     }
 
+    @Test func aRunThatRemovesEndsWhenItsContainerIsGone() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let slow = try home.scriptCommand(
+                """
+                local lunette = require "lunette"
+                lunette.before("container.remove", { name = "slow", timeout = "20s", on_failure = "deny" }, function(ev)
+                  if ev.target.name == "kept" then ev:deny("policy keeps it") end
+                  lunette.task.sleep "500ms"
+                end)
+                print("watching")
+                lunette.stay()
+                """
+            ).start()
+            try await slow.says("watching")
+            // The name and the volume are free.
+            try await home.lunette("run", "--rm", "--name", "same", "-v", "data:/data", image, "sh", "-c", "exit 3", expecting: 3)
+            try await home.lunette("volume", "rm", "data")
+            try await home.lunette("create", "--rm", "--name", "same", image, "true")
+            try await home.lunette("start", "-a", "same")
+            #expect(try await home.lunette("ps", "-a", "-q").text == "")
+            // The program's exit code stays the command's.
+            let kept = try await home.lunette("run", "--rm", "--name", "kept", image, "sh", "-c", "exit 3", expecting: 3)
+            #expect(kept.errorText.contains("kept is still there") && kept.errorText.contains("policy keeps it"), "\(kept.errorText)")
+            slow.signal(SIGKILL)
+            _ = try await slow.wait()
+        }
+    }
+
     @Test func eventsAreListedSinceASequenceNumber() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)

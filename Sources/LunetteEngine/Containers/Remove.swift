@@ -9,7 +9,12 @@ extension Engine {
         let force = try arguments.bool("force") ?? false
         let volumes = try arguments.bool("volumes") ?? false
         try arguments.finish()
-        let id = try await state.container(word).id
+        let id: String
+        do throws(LunetteError) { id = try await state.container(word).id } catch {
+            // Whoever removes what is being removed gets its answer when it is gone, not when its row is.
+            try await targets.withTarget("container/\(word)", for: call) { () throws(LunetteError) in }
+            throw error
+        }
         try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
             try await remove(try await state.container(id), force: force, removesVolumes: volumes, call)
         }

@@ -43,6 +43,9 @@ struct StartCommand: LunetteCommand {
             AskedLimits.tell(try await client.call("container.start", attachment.startArguments(id, stdio), files: files))
         }
         limits.tell(exit, of: container[0])
+        if info["spec"]?["remove_on_exit"]?.boolValue == true, !attachment.isDetached {
+            await ContainerExit.removal(id, of: container[0], client)
+        }
         return ContainerExit.code(exit)
     }
 }

@@ -47,10 +47,13 @@ struct RunCommand: PassthroughCommand {
                 AskedLimits.tell(try await client.call("container.start", attachment.startArguments(id, stdio), files: files))
             }
             limits.tell(exit, of: options.name ?? "the container")
+            if options.rm, !attachment.isDetached { await ContainerExit.removal(id, of: options.name ?? "the container", client) }
             return ContainerExit.code(exit)
         } catch  where error.code != .cancelled && options.rm {
             // What never started leaves nothing behind; the engine may have taken it away itself.
-            do throws(LunetteError) { _ = try await client.call("container.remove", ["container": .string(id), "force": true]) } catch {}
+            do throws(LunetteError) {
+                _ = try await client.call("container.remove", ["container": .string(id), "force": true, "volumes": true])
+            } catch {}
             throw error
         }
     }

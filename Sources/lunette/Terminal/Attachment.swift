@@ -30,7 +30,6 @@ final class Attachment: Sendable {
     private let streams: Streams
     private let relay: StreamRelay
     private let sigProxy: Bool
-    private let detached = Mutex(false)
     /// What the resize and the signals are for; set once it is known.
     private let target = Mutex<ValueMap?>(nil)
 
@@ -48,6 +47,8 @@ final class Attachment: Sendable {
 
     var stdio: [Value] { relay.stdio.map(Value.string) }
     var files: [Int32] { relay.files }
+    /// Whether the user left by the keys: the program goes on.
+    var isDetached: Bool { relay.isDetached }
 
     /// Starts (or attaches to) a container and stays until it ends.
     /// - Parameter begin: makes the call that takes the streams.
@@ -79,6 +80,8 @@ final class Attachment: Sendable {
             return ["code": 0]
         }
         let result = try await waiting.value.get()
+        // A signal has nobody to go to any more: from now on it ends the command.
+        target.withLock { $0 = nil }
         await relay.drained(patience: 10)
         return result
     }
@@ -215,6 +218,17 @@ enum ContainerExit {
             }
             guard let exit = found.withLock({ $0 }) else { throw error }
             return exit
+        }
+    }
+
+    /// Returns when a container that is removed at its end is gone, with its name and its volumes free again. A removal that failed is said.
+    static func removal(_ id: String, of name: String, _ client: Client) async {
+        do throws(LunetteError) {
+            // Queues behind the engine's own removal, then finds nothing, and makes one that was refused answer why.
+            _ = try await client.call("container.remove", ["container": .string(id), "volumes": true])
+        } catch {
+            if error.code == .notFound { return }
+            Output.note("lunette: warning: \(Text.safe(name)) is still there: \(Text.safe(error.message))")
         }
     }
 

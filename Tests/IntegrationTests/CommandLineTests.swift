@@ -77,6 +77,8 @@ struct CommandLineTests {
                 local n = 40
                 function double(x) return 2 * x end
                 n + 2
+                task.sleep "1ms"
+                _ + 1
                 :json { a = n }
                 nope.x
                 local t = task.every("1h", double)
@@ -95,7 +97,7 @@ struct CommandLineTests {
             // What didn't work isn't in it, and what was shown is printed.
             let saved = try String(contentsOfFile: script, encoding: .utf8)
             #expect(!saved.contains("nope"), "\(saved)")
-            #expect(try await home.lunette(script).text == "42")
+            #expect(try await home.lunette(script).text == "42\n43")
         }
     }
 

@@ -55,6 +55,32 @@ import Testing
     }
 
     @Test(arguments: [
+        // What can't stand alone is printed, a call is not, and what isn't asked for again isn't kept.
+        (
+            ["1 + 1", "print 'x'", "local x = 2", "x -- two"],
+            "print(lunette.inspect(1 + 1))\nprint 'x'\nlocal x = 2\nprint(lunette.inspect(x -- two\n))"
+        ),
+        (["f()", "_", "g()"], "keep(f())\nprint(lunette.inspect(_))\ng()"),
+        (
+            ["{ 5 }", "_[1]", "_ + 1;", "_ == 6", "keep = 1"],
+            "print(lunette.inspect(keep_({ 5 })))\nprint(lunette.inspect(keep_(_[1])))\n"
+                + "print(lunette.inspect(keep_(_ + 1)))\nprint(lunette.inspect(_ == 6))\nkeep = 1"
+        ),
+        (
+            ["1; -- c", "_"],
+            "for _, value in ipairs { keep((function() return 1; -- c\nend)()) } do print(lunette.inspect(value)) end\nprint(lunette.inspect(_))"
+        ),
+        (["1, 'a'"], "for _, value in ipairs { 1, 'a' } do print(lunette.inspect(value)) end"),
+        (["local a_b = 1", "a_b", "a_b"], "local a_b = 1\nprint(lunette.inspect(a_b))\nprint(lunette.inspect(a_b))"),
+    ])
+    func aSavedSessionDoesTheSame(_ lines: [String], _ expected: String) throws {
+        let host = try LuaHost(LuaHost.Options(connector: nil, directory: "/"))
+        let script = try #require(host.enter("repl_script", ["lines": .array(lines.map(Value.string))]).first?.stringValue)
+        #expect(script.hasSuffix(expected), "\(script)")
+        #expect((script != expected) == lines.contains { $0.hasPrefix("_") }, "the helper stands where it is needed alone: \(script)")
+    }
+
+    @Test(arguments: [
         ("contai", ["container"]), ("container.li", ["container.list"]), ("lunette.vol", ["lunette.volume"]),
         ("x = json.d", ["json.decode"]),
         (

@@ -115,11 +115,8 @@ extension REPL {
         if !used.isEmpty {
             source += "local \(used.joined(separator: ", ")) = \(used.map { "lunette.\($0)" }.joined(separator: ", "))\n"
         }
-        source += "\n"
-        for line in session.lines {
-            let isStatement = host.enter("repl_is_statement", ["source": .string(line)]).first?.boolValue == true
-            source += isStatement ? line + "\n" : "print(lunette.inspect(\(line)))\n"
-        }
+        let lines = host.enter("repl_script", ["lines": .array(session.lines.map(Value.string))]).first?.stringValue ?? ""
+        source += "\n\(lines)\n"
         do throws(LunetteError) {
             let absolute = APIRegistry.absolutePath(path, directory: ScriptRunner.workingDirectory())
             try FileTree.write(absolute, Array(source.utf8), isAppending: false, mode: 0o644, roots: nil)

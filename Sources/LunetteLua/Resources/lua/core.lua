@@ -363,7 +363,7 @@ host.set_error(true, setmetatable({ code = "resource_exhausted", message = "the 
 
 -- Entries whose module is loaded when they are first called.
 local entry_modules = { policy = "plugin", hook = "hooks", check = "check", repl_line = "repl", complete = "repl",
-  repl_watch = "repl", repl_tasks = "repl", repl_events = "repl", repl_is_statement = "repl" }
+  repl_watch = "repl", repl_tasks = "repl", repl_events = "repl", repl_script = "repl" }
 setmetatable(entries, {
   __index = function(_, name)
     if not entry_modules[name] then return nil end

@@ -145,8 +145,49 @@ function core.entries.repl_events(what)
   core.run_ready()
 end
 
--- Whether a line can stand in a script as it is; what is only an expression can't: {source}
-function core.entries.repl_is_statement(what) return load(what.source, "=repl", "t") ~= nil end
+-- Whether a line speaks of the last value. A `_` of its own counts too, which costs the script a line.
+local function uses_last(source) return source:find "%f[%w_]_%f[^%w_]" ~= nil end
+
+-- The session's lines as a script that does the same: {lines}.
+-- What is only an expression is printed; `_` is kept where a later line needs it.
+function core.entries.repl_script(what)
+  local lines, last_use, text = what.lines, 0, ""
+  for index, line in ipairs(lines) do
+    text = text .. line .. "\n"
+    if uses_last(line) then last_use = index end
+  end
+  local keep_name = "keep"
+  while text:find("%f[%w_]" .. keep_name .. "%f[^%w_]") do keep_name = keep_name .. "_" end
+  local out = {}
+  if last_use > 1 then
+    out[1] = "-- The last value, as at the prompt.\nlocal _\nlocal function " .. keep_name
+      .. "(...)\n  if select(\"#\", ...) > 0 then _ = ... end\n  return ...\nend\n"
+  end
+  for index, line in ipairs(lines) do
+    local is_expression = core.compile_expression(line, "=repl") ~= nil
+    local is_statement = load(line, "=repl", "t") ~= nil
+    local keeps = index < last_use
+    if is_expression and (keeps or not is_statement) then
+      line = line:gsub("[%s;]+$", "")
+      local head, tail = "", ""
+      if not is_statement then
+        head, tail = "print(lunette.inspect(", "))"
+        if not load("return (" .. line .. "\n)", "=repl", "t") then  -- several values
+          head, tail = "for _, value in ipairs { ", " } do print(lunette.inspect(value)) end"
+        end
+      end
+      if keeps then head, tail = head .. keep_name .. "(", ")" .. tail end
+      -- A comment goes on to the line's end; what can't stand in parentheses at all (`1; -- one`) is a function's.
+      local whole = head .. line .. (line:find "%-%-" and "\n" or "") .. tail
+      if not load(whole, "=repl", "t") then
+        whole = head .. "(function() return " .. line .. "\nend)()" .. tail
+      end
+      line = whole
+    end
+    out[#out + 1] = line
+  end
+  return table.concat(out, "\n")
+end
 
 -- What the word at the end of a line could become: {text, line, id}; nothing is called but the engine's lists
 function core.entries.complete(what)

@@ -137,6 +137,13 @@ struct CommandLineTests {
                 return lines.suffix(from: event).contains("> half typed")
             }
             try await type("C-c")
+            // Committed while a line runs, and a task runs beside the prompt.
+            try await type(
+                "t = task.spawn(function() task.sleep '300s' end) container.create { name = 'own', image = '\(image)' } task.sleep '500ms'",
+                "Enter")
+            try await eventually("its event") { try await screen().contains("container.created own") }
+            try await type(":tasks", "Enter")
+            try await eventually("the task") { try await screen().contains("task (waiting) at repl:1") }
             try await type(":quit", "Enter")
             try await eventually("the end") { try await screen().contains("left 0") }
         }

@@ -54,6 +54,63 @@ import Testing
             ])
     }
 
+    @Test func aSpawnedTaskRunsBesideThePrompt() async {
+        let results = await session([
+            "t = task.spawn(function() task.sleep '300s' end)", "tostring(t)", "error 'boom'", "tostring(t)",
+            "late = task.spawn(function() task.sleep(0.001) return 'done' end)", "late:await()",
+            "t:cancel()", "pcall(t.await, t)", "task.spawn(function() task.sleep(0.001) error 'unheard' end) task.sleep(0.01)",
+        ])
+        #expect(results[1] == "\"task (ready)\"" && results[2] == "repl:1: boom" && results[3] == results[1], "\(results)")
+        #expect(results[5] == "\"done\"" && results[6] == "true" && results[7].hasPrefix("false"), "\(results)")
+    }
+
+    @Test func aCancelledLineTakesAlongWhatItSpawned() throws {
+        let host = try LuaHost(LuaHost.Options(connector: nil, directory: "/"))
+        func line(_ source: String, interrupting: Bool = false) -> Value {
+            host.enter("repl_line", ["source": .string(source)])
+            if interrupting { host.enter("interrupt", [:]) }
+            return host.runToEnd()
+        }
+        #expect(line("old = task.spawn(function() task.sleep '300s' end)")["ok"] == true)
+        // At the prompt it is for what was typed.
+        host.enter("interrupt", [:])
+        #expect(
+            line("new = task.spawn(function() task.sleep '300s' end) task.sleep '300s'", interrupting: true)["error"]?["code"]
+                == "cancelled")
+        #expect(line("tostring(old) .. ', ' .. tostring(new)")["text"] == "\"task (ready), task (cancelled)\"")
+        // Leaving ends all, and what they have open.
+        #expect(
+            line("task.spawn(function() local c <close> = setmetatable({}, { __close = function() x = 5 end }) task.sleep '300s' end)")[
+                "ok"] == true)
+        #expect(host.enter("repl_leave", [:]).first == true)
+        #expect(host.runToEnd()["ok"] == true)
+        #expect(line("x, tostring(old)")["text"] == "5\t\"task (cancelled)\"")
+        #expect(host.enter("repl_leave", [:]).first == false)
+    }
+
+    @Test func whatOthersSayAppearsAtOnce() throws {
+        let host = try LuaHost(LuaHost.Options(connector: nil, directory: "/"))
+        var above: [String] = []
+        host.onShow = { _, text in above.append(text) }
+        host.enter("repl_line", ["source": "task.spawn(function() task.sleep '1ms' error 'unheard' end)"])
+        _ = host.runToEnd()
+        host.isPrompting = true
+        while above.isEmpty, host.pump() {}
+        #expect(above == ["lunette: the task at repl:1 failed: repl:1: unheard"])
+        // A screen that is drawn again and again doesn't swallow it.
+        host.isPrompting = false
+        above = []
+        host.enter("repl_line", ["source": "task.spawn(function() task.sleep '1ms' print('beside') end)"])
+        _ = host.runToEnd()
+        host.enter("repl_watch", ["source": "print('own')", "period": 0.005])
+        for _ in 0..<6 { host.pump() }
+        host.enter("interrupt", [:])
+        _ = host.runToEnd()
+        host.isPrompting = true
+        host.enter("repl_watched", [:])
+        #expect(above.last == "beside" && !above.contains("own"), "\(above)")
+    }
+
     @Test(arguments: [
         // What can't stand alone is printed, a call is not, and what isn't asked for again isn't kept.
         (

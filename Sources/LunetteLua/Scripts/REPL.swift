@@ -84,6 +84,7 @@ package struct REPL {
                 session.lines.append(source)
             }
         }
+        if host.enter("repl_leave", [:]).first?.boolValue == true { finish(host.runToEnd()) }
         signals.stop()
         lnt_lua_print(nil, 0)
         waitFor { await host.close() }

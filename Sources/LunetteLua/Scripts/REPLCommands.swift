@@ -79,6 +79,7 @@ extension REPL {
         finish(host.runToEnd())
         // Below the ^C that ended it.
         if isTerminal { show("\n") }
+        host.enter("repl_watched", [:])
     }
 
     private static func seconds(_ text: String) -> Double? {

@@ -152,6 +152,8 @@ local open = {
   failed = {},           -- spawned tasks that failed and that nobody awaited
 }
 core.open = open
+-- A task failed that nobody awaits: the script's failure, told at its end.
+function core.note_failed(t) open.failed[#open.failed + 1] = t end
 local open_tasks = 0     -- how many
 local most_tasks = 1000  -- of limited code: each costs memory that only the collector gives back
 
@@ -202,7 +204,7 @@ local function finish(t, ok, ...)
   local joiners = t.joiners
   t.joiners = nil
   for _, token in ipairs(joiners or {}) do wake(token, true) end
-  if not ok and not joiners and t.reports and not t.is_cancelled then open.failed[#open.failed + 1] = t end
+  if not ok and not joiners and t.reports and not t.is_cancelled then core.note_failed(t) end
 end
 
 local function body(t, f, ...)
@@ -249,7 +251,7 @@ local function spawn(options, f, ...)
     fail("resource_exhausted", "more than " .. most_tasks .. " tasks at once")
   end
   local t = setmetatable({ state = "ready", shields = 0, holds = options.holds, reports = options.reports, label = options.label }, Task)
-  if current then t.scope, t.cause = current.scope, current.cause end
+  if current then t.scope, t.cause, t.line = current.scope, current.cause, current.line end
   t.co = create(body)
   t.f, open.tasks[t] = options.f or f, true
   if t.holds then
@@ -363,7 +365,8 @@ host.set_error(true, setmetatable({ code = "resource_exhausted", message = "the 
 
 -- Entries whose module is loaded when they are first called.
 local entry_modules = { policy = "plugin", hook = "hooks", check = "check", repl_line = "repl", complete = "repl",
-  repl_watch = "repl", repl_tasks = "repl", repl_events = "repl", repl_script = "repl" }
+  repl_watch = "repl", repl_tasks = "repl", repl_events = "repl", repl_leave = "repl", repl_script = "repl",
+  repl_watched = "repl" }
 setmetatable(entries, {
   __index = function(_, name)
     if not entry_modules[name] then return nil end

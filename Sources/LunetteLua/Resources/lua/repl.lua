@@ -9,17 +9,45 @@ local names, values = {}, {}     -- the session's locals; values by name
 local most_locals = 150          -- Lua allows 200 in a function
 
 local is_open = false
+local plain_print = print
+local held                       -- what others say while :watch draws the screen, where it would be lost
+local most_held = 1000
+
+-- A line above the prompt while that waits, else where the cursor is.
+local function note(text)
+  if held and not core.is_of_main(core.current()) then
+    held.n = held.n + 1
+    held[(held.n - 1) % most_held + 1] = text
+  elseif not core.host.call("repl.note", text) then
+    plain_print(text)
+  end
+end
+
+-- Shows what was held.
+local function release()
+  local notes = held
+  held = nil
+  local first = math.max(1, notes.n - most_held + 1)
+  if first > 1 then note(first - 1 .. " earlier lines are not shown") end
+  for index = first, notes.n do note(notes[(index - 1) % most_held + 1]) end
+end
 
 local function open_session()
   if is_open then return end
   is_open = true
   core.need("library").open { globals = true, name = "repl", script = "repl" }
-  -- What a handler prints while the prompt waits goes above it.
-  local plain_print = print
   function _G.print(...)
     local parts = pack(...)
     for index = 1, parts.n do parts[index] = tostring(parts[index]) end
-    if not core.host.call("repl.note", table.concat(parts, "\t")) then plain_print(...) end
+    note(table.concat(parts, "\t"))
+  end
+  -- What a line spawned goes on beside the prompt. When it fails after its line has ended, nobody asks for that any more.
+  core.is_prompt = true
+  local note_failed = core.note_failed
+  function core.note_failed(t)
+    if core.is_of_main(t) then return note_failed(t) end
+    local place = debug.getinfo(t.f, "S")
+    note("lunette: the task at " .. place.short_src .. ":" .. place.linedefined .. " failed: " .. core.report(t).message)
   end
 end
 
@@ -96,6 +124,7 @@ function core.entries.repl_watch(what)
     return
   end
   core.result_text = nil
+  held = { n = 0 }
   core.start_main(function()
     while true do
       local ok, text = pcall(function() return inspect.line(pack(run(f))) end)
@@ -106,6 +135,9 @@ function core.entries.repl_watch(what)
     end
   end)
 end
+
+-- :watch has ended, its screen is the user's again.
+function core.entries.repl_watched() if held then release() end end
 
 -- :tasks — what runs beside the prompt, one line each
 function core.entries.repl_tasks()
@@ -124,7 +156,7 @@ end
 
 local followed           -- the task that shows events
 
--- :events on, :events off — each event as a line while the prompt waits: {on}
+-- :events on, :events off — each event as a line: {on}
 function core.entries.repl_events(what)
   if followed then
     core.cancel(followed)
@@ -135,14 +167,27 @@ function core.entries.repl_events(what)
     for ev in core.lunette.events {} do
       local target = type(ev.target) == "table" and (ev.target.name or ev.target.id) or ""
       local exit = type(ev.exit) == "table" and " code=" .. tostring(ev.exit.code) .. " reason=" .. tostring(ev.exit.reason) or ""
-      core.host.call("repl.note", string.format("%d %s %s%s", ev.sequence, ev.name, target, exit))
+      note(string.format("%d %s %s%s", ev.sequence, ev.name, target, exit))
     end
   end
   followed = core.spawn({ f = follow, label = ":events" }, function()
     local ok, problem = pcall(follow)
-    if not ok and not (core.is_error(problem) and problem:is "cancelled") then core.host.call("repl.note", tostring(problem)) end
+    if not ok and not (core.is_error(problem) and problem:is "cancelled") then note(tostring(problem)) end
   end)
   core.run_ready()
+end
+
+-- The session ends: what runs beside the prompt is cancelled, and closes what it has open. Whether there was something, as a line to run.
+function core.entries.repl_leave()
+  local tasks = {}
+  for t in next, core.open.alive do tasks[#tasks + 1] = t end
+  if #tasks == 0 then return false end
+  core.result_text = nil
+  core.start_main(function()
+    for _, t in ipairs(tasks) do core.cancel(t) end
+    for _, t in ipairs(tasks) do pcall(core.join, t) end
+  end)
+  return true
 end
 
 -- Whether a line speaks of the last value. A `_` of its own counts too, which costs the script a line.

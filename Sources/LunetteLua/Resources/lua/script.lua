@@ -8,9 +8,10 @@ local getmetatable = getmetatable
 
 local main               -- the main chunk's task
 
--- Tells the host when the main chunk and the spawned tasks have ended.
+-- Tells the host when the main chunk and the spawned tasks have ended; a line at the prompt ends alone.
 function core.check_end()
-  if not main or open.holding > 0 or core.is_finished then return end
+  if not main or core.is_finished then return end
+  if core.is_prompt and main.holds or not core.is_prompt and open.holding > 0 then return end
   core.is_finished = true
   local outcome = { ok = main.state == "done", values = nil }
   if main.state == "done" then
@@ -64,10 +65,13 @@ function core.report(t)
   }
 end
 
--- Cancels every task that holds the script.
+-- Cancels every task that holds the script; at the prompt the line that runs, with what it spawned.
 local function cancel_all(reason, text)
+  if core.is_prompt and not main then return end
   local tasks = {}
-  for t in next, open.alive do tasks[#tasks + 1] = t end
+  for t in next, open.alive do
+    if not core.is_prompt or t.line == main then tasks[#tasks + 1] = t end
+  end
   for _, t in ipairs(tasks) do cancel(t, reason, text) end
 end
 
@@ -75,12 +79,16 @@ end
 function core.start_main(f, ...)
   core.is_finished = false
   main = spawn({ holds = true }, f, ...)
+  main.line = main
   main.on_finish = function(t)
     if t.state ~= "done" then cancel_all("cancelled", "the script has failed") end
   end
   run_ready()
   core.check_end()
 end
+
+-- Whether a task belongs to what the main task does now.
+function core.is_of_main(t) return main ~= nil and t ~= nil and t.line == main end
 
 -- Ctrl-C: cancels the main task and what it spawned; a second one leaves to the host.
 function entries.interrupt(what)

@@ -1,7 +1,7 @@
 internal import LunetteSpec
 
 extension SandboxArguments {
-    /// The same error in the words of the command line: the flag, where a flag and not the policy gave the field.
+    /// The same error in the words of the command line: the flag that gave the field, or the policy's file.
     func named(_ error: LunetteError, policy: Value?) -> LunetteError {
         guard let path = error.path else { return error }
         let field = String(path.prefix { $0 != "[" })
@@ -12,6 +12,7 @@ extension SandboxArguments {
             error.hint = "lunette sandbox [OPTIONS] -- COMMAND [ARGUMENTS…]; --explain alone says what a sandbox would hold"
             return error
         }
+        if let file = self.policy, Self.value(at: field, in: policy) != nil { error.path = "\(displayable(file)): \(path)" }
         guard let flag = Self.flag(of: field), let given = Self.value(at: field, in: .map(table)) else { return error }
         if let index = Self.index(in: path), let before = Self.value(at: field, in: policy)?.arrayValue?.count {
             // A policy's entries come first.

@@ -52,11 +52,45 @@ enum SandboxFailure {
         guard view.access(to: real)?.isMemory ?? true else {
             return isName && wasSearched
                 ? "it isn't in the sandbox's PATH: give its path, \(displayable(real)), or hand yours on: --env PATH"
-                : "its interpreter or its loader must lie in a folder that the sandbox sees: --allow-read FOLDER"
+                : absentInterpreter(of: real, spec, view)
         }
         // Of a home the program alone: the folder would be everything.
         let folder = real.lastIndex(of: "/").map { String(real[..<$0]) } ?? ""
         let isFile = folder.isEmpty || SandboxArguments.isEverything(folder, home: facts.home)
-        return "the sandbox doesn't see it: \(rule(for: isFile ? real : folder, spec))" + (isName ? " -- \(displayable(real))" : "")
+        let also = rules(for: ProgramNeeds.paths(of: real).filter { !isSeen($0, view) }, view).map { " \($0)" }.joined()
+        return "the sandbox doesn't see it: \(rule(for: isFile ? real : folder, spec))\(also)" + (isName ? " -- \(displayable(real))" : "")
+    }
+
+    /// The kernel says that a program isn't there also when what it needs to be executed isn't.
+    private static func absentInterpreter(of program: String, _ spec: SandboxSpec, _ view: SandboxView) -> String {
+        let needs = ProgramNeeds.paths(of: program)
+        if let last = needs.last, access(last, F_OK) != 0 {
+            return "the file names \(displayable(last)) to run it, and nothing of this name is there outside either"
+        }
+        let unseen = needs.filter { !isSeen($0, view) }
+        let missing = unseen.isEmpty ? needs : unseen
+        guard !missing.isEmpty else {
+            return "its interpreter or its loader must lie in a folder that the sandbox sees: --allow-read FOLDER"
+        }
+        let implied = spec.impliedFlag.map { "\($0) " } ?? ""
+        return "the sandbox doesn't see what runs it, \(missing.map { displayable($0) }.joined(separator: " and ")): "
+            + implied + rules(for: missing, view).joined(separator: " ")
+    }
+
+    /// The files by the paths that the kernel looks for, and the folders that they lie in: a loader's libraries lie beside it.
+    private static func rules(for files: [String], _ view: SandboxView) -> [String] {
+        var paths = files
+        for file in files {
+            guard let real = SandboxFactsReader.resolved(file), let slash = real.lastIndex(of: "/") else { continue }
+            let folder = String(real[..<slash])
+            if file.contains("/ld"), !folder.isEmpty, view.access(to: folder)?.isMemory ?? true { paths.append(folder) }
+        }
+        return paths.map { "--allow-read \(displayable($0))" }
+    }
+
+    /// Whether a path leads inside to where it leads outside; folders between that are links are taken for absent unless a rule is about them.
+    private static func isSeen(_ path: String, _ view: SandboxView) -> Bool {
+        guard let real = SandboxFactsReader.resolved(path), !(view.access(to: real)?.isMemory ?? true) else { return false }
+        return !(view.access(to: path)?.isMemory ?? true) || view.links.contains { ContainerPath.isWithin(path, $0.path) }
     }
 }

@@ -155,12 +155,12 @@ public struct FieldReader {
     }
 
     /// Refuses every field that nothing asked for.
-    /// - Throws: `invalid_argument` that names the field and the nearest known one.
+    /// - Throws: `invalid_argument` that names the first such field, the nearest known one, and the others.
     public func finish() throws(LunetteError) {
-        for key in map.keys where !known.contains(key) {
-            throw failure(
-                key, "unknown option",
-                hint: nearest(to: key, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.sorted().joined(separator: ", "))
-        }
+        let unknown = map.keys.filter { !known.contains($0) }.sorted()
+        guard let key = unknown.first else { return }
+        var hint = nearest(to: key, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.sorted().joined(separator: ", ")
+        if unknown.count > 1 { hint += "; unknown as well: " + unknown.dropFirst().map { displayable($0) }.joined(separator: ", ") }
+        throw failure(key, "unknown option", hint: hint)
     }
 }

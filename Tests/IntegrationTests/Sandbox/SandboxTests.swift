@@ -70,17 +70,18 @@ struct SandboxTests {
             let tools = "\(place.home)/tools"
             try await place.command([
                 "sh", "-c",
-                "mkdir \(tools); printf '#!/bin/sh\\necho ran\\n' > \(tools)/tool; chmod +x \(tools)/tool; echo x > plain; echo '#!\(tools)/sh' > odd; chmod +x odd",
+                "mkdir \(tools); printf '#!/bin/sh\\necho ran\\n' > \(tools)/tool; chmod +x \(tools)/tool; echo x > plain; echo '#!\(tools)/sh' > odd; chmod +x odd; echo '#!\(tools)/tool' > script; chmod +x script",
             ])
             .run()
             try Data("return { allow_read = { '/usr', '/no/such' } }".utf8).write(to: URL(fileURLWithPath: "\(place.tree)/p.lua"))
+            try Data("return { allow_writ = { '.' }, memry = '1g' }".utf8).write(to: URL(fileURLWithPath: "\(place.tree)/q.lua"))
             func complaint(_ words: String...) async throws -> String {
                 try await place.command(["\(place.folder)/bin/lunette", "sandbox"] + words).run(expecting: nil).errorText
             }
             for (said, expected) in [
                 (try await complaint(), "lunette: there is no command to run in a sandbox\nhint: lunette sandbox [OPTIONS] -- COMMAND"),
                 (try await complaint("--memory", "x", "--", "true"), "lunette: --memory: "),
-                (try await complaint("p.lua", "--", "true"), "lunette: allow_read[2]: /no/such: "),
+                (try await complaint("p.lua", "--", "true"), "lunette: p.lua: allow_read[2]: /no/such: "),
                 (
                     try await complaint("--seccomp", "/nope", "--", "true"),
                     "lunette: --seccomp: read the profile /nope: no such file or directory"
@@ -90,7 +91,15 @@ struct SandboxTests {
                     "lunette: --workdir: start in \(place.outside): no rule names it\nhint: --allow-write . --allow-read \(place.outside)"
                 ),
                 (try await complaint("--", "./plain"), "(chmod +x)"),
-                (try await complaint("--", "./odd"), "\nhint: its interpreter or its loader must lie"),
+                (try await complaint("--", "./odd"), "\nhint: the file names \(tools)/sh to run it, and nothing of this name is there"),
+                (
+                    try await complaint("--", "\(place.tree)/script"),
+                    "\nhint: the sandbox doesn't see what runs it, \(tools)/tool: --allow-write . --allow-read \(tools)/tool"
+                ),
+                (
+                    try await complaint("q.lua", "--", "true"),
+                    "lunette: q.lua: allow_writ: unknown option\nhint: did you mean \"allow_write\"?; unknown as well: memry"
+                ),
                 (
                     try await complaint("--", "\(tools)/tool"),
                     "\nhint: the sandbox doesn't see it: --allow-write . --allow-read \(tools)"
@@ -99,6 +108,15 @@ struct SandboxTests {
             ] { #expect(said.contains(expected), "\(said)") }
             // What the hint says runs it.
             #expect(try await place.sandbox("--allow-write", ".", "--allow-read", tools, "--", "\(tools)/tool").text == "ran")
+            for program in ["true", "/usr/bin/true"] {
+                let said = try await complaint("--no-system", "--", program)
+                let hint = try #require(said.split(separator: "it: ").last).split(separator: " ").map(String.init)
+                try await place.command(
+                    ["\(place.folder)/bin/lunette", "sandbox", "--no-system"] + hint + (program == "true" ? [] : ["--", program])
+                ).run()
+            }
+            let loader = try await complaint("--no-system", "--allow-read", "/usr/bin", "--", "/usr/bin/true")
+            #expect(loader.contains("doesn't see what runs it, /lib") && loader.contains("/ld-linux"), "\(loader)")
         }
     }
 

@@ -34,6 +34,22 @@ import Testing
         ]
     }
 
+    @Test(
+        "a bare tag stands behind the folder's or the file's name", .requires(.root),
+        arguments: [
+            ("Web App", "latest", "docker.io/library/web-app:latest"), ("web.tar", "3.19-alpine", "docker.io/library/web:3.19-alpine"),
+            ("web", "RC1", "docker.io/library/web:RC1"), ("web", "hello", "docker.io/library/hello:latest"),
+            ("web", "vim", "docker.io/library/vim:latest"), ("web", "a.b/c:latest", "a.b/c:latest"), ("--", "latest", ""),
+        ]) func bareTags(_ folder: String, _ name: String, _ reference: String) async throws
+    {
+        try await withWorkspace { workspace in
+            let layout = try LayoutBuilder("\(workspace.folder)/\(folder)")
+            try layout.image([layer()], name: name)
+            let records = try await workspace.open().load(layout.folder)
+            #expect(records[0].references == (reference.isEmpty ? [] : [reference]))
+        }
+    }
+
     @Test("a document that is both manifest and index is refused", .requires(.root)) func ambiguous() async throws {
         let both: Value = ["mediaType": .string(MediaType.imageManifest.rawValue), "layers": [], "manifests": []]
         undefended("readers of one field each disagree", Self.kinds(of: both, announced: .imageManifest).count == 2)

@@ -6,6 +6,8 @@ struct ArchiveReader {
     let folder: Directory
     let source: String
     let content: ContentStore
+    /// What an image is called that has only a tag: by the folder's or the file's name; nil where there is none.
+    var repository: String?
 
     private func failure(_ why: String, hint: String? = nil) -> LunetteError {
         LunetteError(.invalidArgument, "load \(source): \(why)", target: source, hint: hint)
@@ -52,8 +54,32 @@ struct ArchiveReader {
 
     private func reference(_ annotations: [String: String]) throws(LunetteError) -> String? {
         // containerd and Docker put the tag alone into ref.name, and the whole name here.
-        guard let name = annotations["io.containerd.image.name"] ?? annotations[Catalog.referenceAnnotation] else { return nil }
-        return try Reference(name).description
+        if let name = annotations["io.containerd.image.name"] { return try Reference(name).description }
+        guard let name = annotations[Catalog.referenceAnnotation] else { return nil }
+        guard Self.isTagAlone(name) else { return try Reference(name).description }
+        guard let repository else { return nil }
+        return try Reference("\(repository):\(name)").description
+    }
+
+    /// The spec lets a word be either, so what is hardly ever a name is a tag: `latest`, `3.19-alpine`, `v2`, `RC1`.
+    private static func isTagAlone(_ name: String) -> Bool {
+        guard let first = name.utf8.first, !name.utf8.contains(UInt8(ascii: ":")), !name.hasSlash, !name.utf8.contains(UInt8(ascii: "@"))
+        else { return false }
+        func isDigit(_ byte: UInt8?) -> Bool { byte.map { (48...57).contains($0) } ?? false }
+        return name == "latest" || name == "stable" || isDigit(first) || first == UInt8(ascii: "v") && isDigit(name.utf8.dropFirst().first)
+            || name.utf8.contains { (65...90).contains($0) }
+    }
+
+    /// `/a/Web App.tar.gz` is `web-app`.
+    static func repository(ofPath path: String) -> String? {
+        var name = (path.pathParts.last ?? "").lowercased()
+        for ending in [".gz", ".zst", ".tgz", ".tar", ".oci"] where name.hasSuffix(ending) { name.removeLast(ending.utf8.count) }
+        let words = name.utf8.split {
+            !(97...122).contains($0) && !(48...57).contains($0) && $0 != UInt8(ascii: ".") && $0 != UInt8(ascii: "_")
+        }
+        let joined = words.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "-")
+        // What is no name all the same leaves the image without one.
+        return (try? Reference(joined)) == nil ? nil : joined
     }
 
     /// Copies a manifest into the store, through indexes down to the platform's.

@@ -19,7 +19,8 @@ extension ImageStore {
         return try await cancellable(cancel) { () async throws(LunetteError) in
             let opened = try await onStageThread { [self] () throws(LunetteError) in try openArchive(path, file, cancel: cancel) }
             do throws(LunetteError) {
-                let records = try await load(opened.folder, source: path, tag: tag, reporter)
+                let records = try await load(
+                    opened.folder, source: path, repository: file == nil ? ArchiveReader.repository(ofPath: path) : nil, tag: tag, reporter)
                 opened.remove()
                 return records
             } catch {
@@ -78,11 +79,11 @@ extension ImageStore {
     }
 
     private func load(
-        _ folder: Directory, source: String, tag: String?, _ reporter: ProgressReporter
+        _ folder: Directory, source: String, repository: String?, tag: String?, _ reporter: ProgressReporter
     ) async throws(LunetteError) -> [ImageRecord] {
         let content = self.content
         let found = try await onStageThread { () throws(LunetteError) -> [FoundImage] in
-            let reader = ArchiveReader(folder: folder, source: displayable(source), content: content)
+            let reader = ArchiveReader(folder: folder, source: displayable(source), content: content, repository: repository)
             return try reader.images(platform: .native)
         }
         guard !found.isEmpty else { throw LunetteError(.invalidArgument, "load \(displayable(source)): it holds no image", target: source) }

@@ -210,7 +210,7 @@ package struct SandboxArguments: Sendable, Equatable {
         try reader.finish()
         if !spec.hasPathRules {
             if isShared || Self.isEverything(directory, home: home) { throw refused(directory, isShared: isShared) }
-            if isReadOnly { spec.allowRead = [directory] } else { spec.allowWrite = [directory] }
+            if isReadOnly { spec.allowRead = ["."] } else { spec.allowWrite = ["."] }
             spec.impliedFlag = isReadOnly ? "--allow-read ." : "--allow-write ."
         }
         return spec

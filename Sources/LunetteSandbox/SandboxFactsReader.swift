@@ -6,7 +6,10 @@ package import LunetteSpec
 /// Asks the machine what a sandbox's plan needs to know. Reads only; every call blocks.
 package enum SandboxFactsReader {
     /// - Throws: `invalid_argument` or `denied` when a rule's path can't be looked at. A path that isn't there is left out of `found`.
-    package static func read(_ spec: SandboxSpec, directory: String) throws(LunetteError) -> SandboxFacts {
+    /// - Parameters:
+    ///   - directory: where relative paths start.
+    ///   - isOurs: it is the folder that this process stands in.
+    package static func read(_ spec: SandboxSpec, directory: String, isOurs: Bool) throws(LunetteError) -> SandboxFacts {
         let uid = geteuid()
         let environment = ownEnvironment()
         let home = environment["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "/"
@@ -16,9 +19,11 @@ package enum SandboxFactsReader {
             uid: uid, gid: getegid(),
             isPrivileged: uid == 0 && (ProcessCapabilities.own?.isEffective(.sysAdmin) ?? false) && ownsItsMounts() && mayDropGroups())
         facts.environment = environment
+        if isOurs, let found = try find(".") { facts.directory = found.path }
         if spec.preset == .system { facts.system = system(spec) }
         for text in spec.allowRead + spec.allowWrite + spec.privateWrite + spec.hide {
-            let path = SandboxPath.absolute(text, directory: directory, home: facts.home)
+            let absolute = SandboxPath.absolute(text, directory: facts.directory, home: facts.home)
+            let path = isOurs ? relative(text) ?? absolute : absolute
             if let found = try find(path) { facts.found[text] = found }
         }
         let places = EnginePlaces(uid: uid, home: facts.home)
@@ -38,6 +43,11 @@ package enum SandboxFactsReader {
             if getrlimit(__rlimit_resource_t(resource), &limit) == 0 { facts.hardLimits[resource] = UInt64(limit.rlim_max) }
         }
         return facts
+    }
+
+    /// A path that is relative to where we stand, which has nothing to do with what the folder's name leads to by now; nil for any other.
+    private static func relative(_ text: String) -> String? {
+        text.utf8.first == UInt8(ascii: "/") || text == "~" || text.utf8.starts(with: "~/".utf8) ? nil : text
     }
 
     /// Whether the capabilities hold for the mounts that we see. Root of a user namespace alone (`unshare -r`) has all of them, and the mount namespace
@@ -82,19 +92,28 @@ package enum SandboxFactsReader {
         return entries
     }
 
-    /// Looks a path up as the calling user.
+    /// Looks a path up as the calling user, once: what it names is what the descriptor is of, and its path is that one's.
+    ///
+    /// Whoever may rename on the way could have each look at a name find something else.
     /// - Returns: nil when nothing is there.
     package static func find(_ path: String) throws(LunetteError) -> SandboxFacts.Found? {
-        guard let real = resolved(path) else {
-            let error = errno
-            if error == ENOENT || error == ENOTDIR { return nil }
-            throw LunetteError(errorCode(forErrno: error), "look up \(displayable(path)): \(errnoText(error))", errno: error)
+        func failure(_ error: Int32) -> LunetteError {
+            LunetteError(errorCode(forErrno: error), "look up \(displayable(path)): \(errnoText(error))", errno: error)
         }
+        let (pathOnly, emptyPath): (Int32, Int32) = (0o10000000, 0x1000)
+        let opened = lnt_host_openat(-100, path, pathOnly | O_CLOEXEC, 0)
+        guard opened >= 0 else {
+            if -opened == ENOENT || -opened == ENOTDIR { return nil }
+            throw failure(-opened)
+        }
+        let descriptor = FileDescriptor(owning: opened)
         var status = lnt_host_stat()
-        let result = lnt_host_stat(-100, real, 0, &status)
-        guard result == 0 else {
-            throw LunetteError(errorCode(forErrno: -result), "look up \(displayable(path)): \(errnoText(-result))", errno: -result)
+        let result = lnt_host_stat(descriptor.number, "", emptyPath, &status)
+        guard result == 0 else { throw failure(-result) }
+        let real = try atBorder("look up \(displayable(path))") { () throws(SystemCallError) in
+            try readLink("/proc/self/fd/\(descriptor.number)")
         }
+        guard real.utf8.first == UInt8(ascii: "/") else { throw failure(ENOENT) }
         let kind: SandboxFacts.Kind
         switch FileKind(rawValue: status.mode & 0o170000) {
         case .directory?: kind = .directory
@@ -102,7 +121,9 @@ package enum SandboxFactsReader {
         case .characterDevice?: kind = .characterDevice(major: status.rdev_major, minor: status.rdev_minor)
         default: kind = .other
         }
-        return .init(path: real, kind: kind, links: links(on: path))
+        return .init(
+            path: real, kind: kind, links: links(on: SandboxPath.absolute(path, directory: resolved(".") ?? "/", home: "/")),
+            expectation: .object(device: status.device, inode: status.inode))
     }
 
     /// The symbolic links that a path goes through, as the kernel walks it (path_resolution(7)).

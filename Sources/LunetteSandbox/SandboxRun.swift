@@ -77,12 +77,13 @@ package struct SandboxRun: Sendable {
     /// Asks the machine what the plan needs. Nothing is made yet.
     /// - Parameters:
     ///   - directory: where relative paths start.
+    ///   - isOurs: it is the folder that this process stands in: then they do whatever becomes of its name.
     ///   - terminal: the size of a terminal of its own; nil where the streams are used as they are.
     /// - Throws: `invalid_argument` and `not_found` for rules that make no sense here.
-    package init(_ spec: SandboxSpec, directory: String, terminal: SandboxFacts.Terminal? = nil) throws(LunetteError) {
+    package init(_ spec: SandboxSpec, directory: String, isOurs: Bool = true, terminal: SandboxFacts.Terminal? = nil) throws(LunetteError) {
         self.spec = spec
         self.directory = directory
-        facts = try SandboxFactsReader.read(spec, directory: directory)
+        facts = try SandboxFactsReader.read(spec, directory: directory, isOurs: isOurs)
         facts.terminal = terminal
         facts.seccompProgram = try SandboxFilter.program(spec)
         if spec.reportsDenied { facts.listenerProgram = SandboxFilter.listener() }

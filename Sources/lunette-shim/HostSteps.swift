@@ -44,7 +44,7 @@ struct HostSteps {
         return Int(number)
     }
 
-    // Fields: slot source recursive map uid gid attributes expect device no_symlinks clear top_set top_clear propagation map_top
+    // Fields: slot source recursive map uid gid attributes expect device no_symlinks clear top_set top_clear propagation map_top inode
     private func openTree(_ fields: inout Fields) throws(Failure) {
         let slot = try slot(&fields)
         let passed = try fields.number()
@@ -58,11 +58,12 @@ struct HostSteps {
         let attributes = try fields.number()
         let expected = try fields.number()
         let device = try fields.number()
-        let refusesSymlinks = try fields.flag()
+        let links = try fields.number()
         let cleared = try fields.number()
         let (topSet, topClear) = (try fields.number(), try fields.number())
         let propagation = try fields.number()
         let mapsTopOnly = try fields.flag()
+        let inode = try fields.number()
 
         var flags = UInt32(LNT_OPEN_TREE_CLONE)
         if recursive { flags |= UInt32(LNT_AT_RECURSIVE) }
@@ -71,8 +72,13 @@ struct HostSteps {
             fd = try check(
                 lnt_open_tree(passedDescriptor(passed), literal(""), flags | UInt32(LNT_AT_EMPTY_PATH)), "open_tree",
                 literal("a passed descriptor"))
+        } else if links == 2 {
+            let found = try check(
+                lnt_openat2(Int32(LNT_AT_FDCWD), path, UInt64(LNT_O_PATH), 0, UInt64(LNT_RESOLVE_NO_SYMLINKS)), "openat2", path)
+            defer { _ = lnt_close(found) }
+            fd = try check(lnt_open_tree(found, literal(""), flags | UInt32(LNT_AT_EMPTY_PATH)), "open_tree", path)
         } else {
-            if refusesSymlinks { flags |= UInt32(LNT_AT_SYMLINK_NOFOLLOW) }
+            if links == 1 { flags |= UInt32(LNT_AT_SYMLINK_NOFOLLOW) }
             fd = try check(lnt_open_tree(Int32(LNT_AT_FDCWD), path, flags), "open_tree", path)
         }
         slots[slot] = fd
@@ -83,6 +89,7 @@ struct HostSteps {
             switch expected {
             case 1: if kind != UInt32(LNT_S_IFDIR) { throw failure("expect", errno: Int32(LNT_ENOTDIR), path) }
             case 2: if kind != UInt32(LNT_S_IFREG) { throw failure("expect", errno: Int32(LNT_EISDIR), path) }
+            case 4: if (status.device, status.inode) != (device, inode) { throw failure("expect", errno: Int32(LNT_ESTALE), path) }
             default:
                 let wanted = (UInt32(truncatingIfNeeded: device >> 32), UInt32(truncatingIfNeeded: device))
                 if kind != UInt32(LNT_S_IFCHR) || (status.device_major, status.device_minor) != wanted {

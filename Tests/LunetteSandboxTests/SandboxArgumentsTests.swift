@@ -16,8 +16,8 @@ import Testing
     }
 
     @Test func theWorkingFolderIsWritableUnlessARuleSaysAnything() throws {
-        #expect(try spec(["make"]).allowWrite == ["/home/ann/src"])
-        #expect(try spec(["--read-only", "make"]).allowRead == ["/home/ann/src"])
+        #expect(try spec(["make"]).allowWrite == ["."])
+        #expect(try spec(["--read-only", "make"]).allowRead == ["."])
         #expect(try spec(["--allow-read", "x", "make"]).allowWrite.isEmpty)
         #expect(try spec(["make"], policy: ["allow_read": ["x"]]).allowWrite.isEmpty)
     }

@@ -26,11 +26,37 @@ extension SeccompCompiler {
                 prologue.answer(abi, number: socket, when: [lowHalf(0, family), lowHalf(2, sctp)], action: noProtocol)
             }
         }
+        // Falls back to TCP.
+        let smc: UInt64 = 43
+        if let socket = abi.number(of: "socket") {
+            prologue.answer(abi, number: socket, when: [lowHalf(0, smc)], action: SeccompProfile.Action.errno.value(errno: 97))
+        }
+        // Its requests pass no filter.
+        if let rings = abi.number(of: "io_uring_setup") {
+            prologue.answer(abi, number: rings, action: SeccompProfile.Action.errno.value(errno: 38))
+        }
         for (name, flags) in [("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)] as [(String, UInt32)] {
             guard let number = abi.number(of: name) else { continue }
             prologue.answer(abi, number: number, when: [Argument(flags, .maskedEqual, fastOpen, fastOpen)], action: notSupported)
         }
         let allow = BPFInstruction(code: BPFInstruction.Code.return, operand: 0x7fff_0000)
-        return BPFInstruction.encode(prologue.instructions) + (program.isEmpty ? BPFInstruction.encode([allow]) : program)
+        return BPFInstruction.encode(nativeOnly + prologue.instructions) + (program.isEmpty ? BPFInstruction.encode([allow]) : program)
+    }
+
+    /// Kills whoever calls by another ABI's numbers, as libseccomp's own beginning does: they would have to be judged once more, and socketcall(2) can't be.
+    private static var nativeOnly: [BPFInstruction] {
+        typealias Code = BPFInstruction.Code
+        let kill = BPFInstruction(code: Code.return, operand: 0x8000_0000)
+        var result = [
+            BPFInstruction(code: Code.loadWord, operand: 4),
+            BPFInstruction(code: Code.jumpEqual, jumpTrue: 1, operand: SeccompABI.native.auditArchitecture), kill,
+        ]
+        if SeccompABI.native == .x86_64 {
+            result += [
+                BPFInstruction(code: Code.loadWord, operand: 0),
+                BPFInstruction(code: Code.jumpSet, jumpFalse: 1, operand: SeccompABI.x32Bit), kill,
+            ]
+        }
+        return result
     }
 }

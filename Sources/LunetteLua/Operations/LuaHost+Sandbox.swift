@@ -25,7 +25,7 @@ extension LuaHost {
         try reader.finish()
         let actor = Actor(uid: getuid(), gid: getgid(), pid: getpid())
         let request = APIRequest(id: "", function: function.name, arguments: arguments, actor: actor)
-        let sandbox = try SandboxRun(spec, directory: options.directory)
+        let sandbox = try SandboxRun(spec, directory: options.directory, isOurs: options.permissions == nil)
         guard let streams = try ProcessStreams(for: function, request, directory: options.directory, onChunk: nil) else {
             throw LunetteError(.internal, "sandbox.run takes no streams")
         }

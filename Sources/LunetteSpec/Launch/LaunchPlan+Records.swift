@@ -259,6 +259,7 @@ extension TreePlan {
         }
         var expected: UInt64 = 0
         var device: UInt64 = 0
+        var inode: UInt64 = 0
         var expectedWord = "anything"
         switch expectation {
         case .anything: break
@@ -267,6 +268,9 @@ extension TreePlan {
         case .characterDevice(let major, let minor):
             (expected, expectedWord) = (3, "device \(major):\(minor)")
             device = UInt64(major) << 32 | UInt64(minor)
+        case .object(let itsDevice, let itsInode):
+            (expected, expectedWord) = (4, "object")
+            (device, inode) = (itsDevice, itsInode)
         }
         return LaunchRecord(
             opcode: .openTree,
@@ -274,11 +278,11 @@ extension TreePlan {
                 ("slot", .number(UInt64(slot))), ("source", .source(source)), ("recursive", .number(recursive ? 1 : 0)),
                 ("map", .flags(kind, [["none", "container", "custom"][Int(kind)]])), ("uid", .mappings(uid)), ("gid", .mappings(gid)),
                 ("attributes", .flags(attributes.rawValue, attributes.words)), ("expect", .flags(expected, [expectedWord])),
-                ("device", .flags(device, [])), ("no_symlinks", .number(refusesSymlinks ? 1 : 0)),
+                ("device", .flags(device, [])), ("no_symlinks", .number(goesThroughNoLink ? 2 : refusesSymlinks ? 1 : 0)),
                 ("clear", .flags(cleared.rawValue, cleared.words)), ("top_set", .flags(top.set.rawValue, top.set.words)),
                 ("top_clear", .flags(top.clear.rawValue, top.clear.words)),
                 ("propagation", .flags(propagation.rawValue, propagation == .private ? [] : [propagation.word])),
-                ("map_top", .flags(mapsTopOnly ? 1 : 0, mapsTopOnly ? ["yes"] : [])),
+                ("map_top", .flags(mapsTopOnly ? 1 : 0, mapsTopOnly ? ["yes"] : [])), ("inode", .flags(inode, [])),
             ])
     }
 }

@@ -206,6 +206,8 @@ package struct TreePlan: Sendable, Hashable {
         case directory
         case regularFile
         case characterDevice(major: UInt32, minor: UInt32)
+        /// The very one that was looked at: `st_dev` and `st_ino` (stat(2)).
+        case object(device: UInt64, inode: UInt64)
     }
 
     package var slot: TreeSlot
@@ -225,6 +227,8 @@ package struct TreePlan: Sendable, Hashable {
     package var propagation: MountPropagation
     /// Ids of what is mounted below the top stay as they are (`idmap` beside `rbind`).
     package var mapsTopOnly = false
+    /// The path was found without a symbolic link in it, and must be so still (RESOLVE_NO_SYMLINKS, openat2(2)).
+    package var goesThroughNoLink = false
 
     package init(
         slot: TreeSlot, source: HostSource, recursive: Bool = false, mapping: Mapping = .none, attributes: MountAttributes = [],

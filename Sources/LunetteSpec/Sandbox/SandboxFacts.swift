@@ -9,10 +9,13 @@ package struct SandboxFacts: Sendable, Hashable {
         package var kind: Kind
         /// Symbolic links on the way from what the rule says to `path`, each by where it lies.
         package var links: [String]
-        package init(path: String, kind: Kind, links: [String] = []) {
+        /// What is then given is this, whatever has the path by that time.
+        package var expectation: TreePlan.Expectation
+        package init(path: String, kind: Kind, links: [String] = [], expectation: TreePlan.Expectation = .anything) {
             self.path = path
             self.kind = kind
             self.links = links
+            self.expectation = expectation
         }
     }
 

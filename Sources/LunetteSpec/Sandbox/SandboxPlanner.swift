@@ -79,21 +79,28 @@ package struct SandboxPlanner {
         }
     }
 
-    private mutating func attach(_ path: String, _ kind: SandboxFacts.Kind, _ attributes: MountAttributes) throws(LunetteError) {
+    private mutating func attach(
+        _ path: String, _ kind: SandboxFacts.Kind, _ attributes: MountAttributes, _ expectation: TreePlan.Expectation? = nil
+    ) throws(LunetteError) {
         let tree = try slot()
-        hostSteps.append(.openTree(TreePlan(slot: tree, source: .path(path), recursive: kind == .directory, attributes: attributes)))
+        var plan = TreePlan(
+            slot: tree, source: .path(path), recursive: kind == .directory, attributes: attributes, expectation: expectation ?? .anything)
+        // A rule's path has no link in it; of the system's own, which root alone changes, some files are links.
+        plan.goesThroughNoLink = expectation != nil
+        hostSteps.append(.openTree(plan))
         initSteps.append(.attach(AttachPlan(slot: tree, target: path)))
     }
 
     private mutating func add(_ item: SandboxView.Item) throws(LunetteError) {
         switch item.access {
-        case .read: try attach(item.path, item.kind, [.readonly, .nosuid, .nodev])
-        case .write: try attach(item.path, item.kind, [.nosuid, .nodev])
+        case .read: try attach(item.path, item.kind, [.readonly, .nosuid, .nodev], item.expectation)
+        case .write: try attach(item.path, item.kind, [.nosuid, .nodev], item.expectation)
         case .layer:
             let lower = try slot()
             let layer = try slot()
-            hostSteps.append(
-                .openTree(TreePlan(slot: lower, source: .path(item.path), attributes: [.nosuid, .nodev], expectation: .directory)))
+            var plan = TreePlan(slot: lower, source: .path(item.path), attributes: [.nosuid, .nodev], expectation: item.expectation)
+            plan.goesThroughNoLink = true
+            hostSteps.append(.openTree(plan))
             layers.append(.openPrivateLayer(PrivateLayerPlan(slot: layer, lower: lower, size: UInt64(facts.scratch))))
             initSteps.append(.attach(AttachPlan(slot: layer, target: item.path)))
         case .memory(let size, let mode):

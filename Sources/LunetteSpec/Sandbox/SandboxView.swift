@@ -9,6 +9,8 @@ package struct SandboxView: Sendable {
         package var path: String
         package var kind: SandboxFacts.Kind
         package var access: Access
+        /// What was found when the rule was read.
+        package var expectation = TreePlan.Expectation.anything
     }
 
     package private(set) var system: [SandboxFacts.SystemEntry] = []
@@ -39,7 +41,7 @@ package struct SandboxView: Sendable {
                 if access == .layer, found.kind != .directory {
                     throw LunetteError(.invalidArgument, "\(displayable(text)) is no folder", path: place)
                 }
-                byPath[found.path] = Item(path: found.path, kind: found.kind, access: access)
+                byPath[found.path] = Item(path: found.path, kind: found.kind, access: access, expectation: found.expectation)
                 let given = SandboxPath.absolute(text, directory: facts.directory, home: facts.home)
                 if let normal = try? ContainerPath.normalise(given), normal != found.path { links.append((normal, found.path)) }
             }

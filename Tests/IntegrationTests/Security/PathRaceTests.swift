@@ -54,6 +54,36 @@ struct PathRaceTests {
         ).lines
     }
 
+    /// Root stands in a folder whose name its owner exchanges with a link: the sandbox's working folder is where root stands, not where the name leads.
+    @Test(.requires(.userNamespaces)) func aSandboxIsWhereItsCallerStands() async throws {
+        let hidden = try Canary()
+        defer { hidden.remove() }
+        let outside = (hidden.path as NSString).deletingLastPathComponent
+        let place = "/tmp/lunette-race.\(UUID().uuidString.prefix(8))"
+        defer { try? FileManager.default.removeItem(atPath: place) }
+        try FileManager.default.createDirectory(atPath: "\(place)/real", withIntermediateDirectories: true)
+        try Data().write(to: URL(fileURLWithPath: "\(place)/real/marker"))
+        #expect(symlink(outside, "\(place)/link") == 0)
+        let cleanUp = CleanUp()
+        let racer = try await Racer("\(place)/real", "\(place)/link", stop: "\(place)/stop", cleanUp: cleanUp)
+        try await Self.lose(["create", place, "real/made", "\(outside)/made"])
+        unlink("\(outside)/made")
+        let line = """
+            for i in $(seq \(Self.launches)); do
+                until cd \(place)/real 2>/dev/null && [ -e ./marker ]; do cd /; done
+                \(LunetteHome.binary) sandbox -- sh -c 'echo wrote > file && echo ran' 2>&1
+                cd /
+            done
+            """
+        let said = try await Command(["bash", "-c", line]).run(expecting: nil, timeout: .seconds(300)).lines
+        try await racer.stop()
+        #expect(await cleanUp.run() == [])
+        #expect(said.contains("ran"), "\(said.prefix(5))")
+        let there = try FileManager.default.contentsOfDirectory(atPath: outside)
+        #expect(there == ["canary"], "\(there)")
+        #expect(hidden.isUntouched)
+    }
+
     /// CVE-2021-30465, CVE-2024-45310, without a user namespace: no file or folder appears on the host, nothing is mounted there.
     @Test func mountTargetsStayInside() async throws {
         try await race("mkdir", "data/dir/made", canary: "made") { bundle, outside, start in

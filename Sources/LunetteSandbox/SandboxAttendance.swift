@@ -20,7 +20,9 @@ final class SandboxAttendance {
     private var failure: LunetteError?
     private var isEnding = false
     private var interrupts = 0
-    /// When what didn't end by itself at a terminal, or with one, is killed.
+    /// Signals that came before we knew of a program to pass them on to.
+    private var early: [Int32] = []
+    /// When what didn't end by itself at a terminal, with one, or during its launch, is killed.
     private var patience: Double?
     private static let grace = 5.0
 
@@ -141,15 +143,25 @@ final class SandboxAttendance {
             if hasTerminal, followTerminal(number) { continue }
             if [SIGCHLD, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGURG, SIGPIPE].contains(number) { continue }
             if number == SIGINT || number == SIGTERM { interrupts += 1 }
-            // Whoever asks a third time means it; and what isn't running yet can't be asked.
-            if interrupts >= 3 || (!isRunning && [SIGINT, SIGTERM, SIGHUP].contains(number)) {
+            // Whoever asks a third time means it.
+            if interrupts >= 3 {
                 end()
                 continue
             }
-            signal(number, everyone: 2)
-            // No key of a terminal is SIGTERM: it comes from outside, to end this. Shells at a terminal ignore it.
-            if hasTerminal, number == SIGTERM, patience == nil, !isEnding { patience = SystemClock.monotonic + Self.grace }
+            if !isRunning, [SIGINT, SIGTERM, SIGHUP].contains(number) {
+                // It may run already, and have told so: then the signal is its own. A launch that hangs ends.
+                early.append(number)
+                if patience == nil, !isEnding { patience = SystemClock.monotonic + Self.grace }
+                continue
+            }
+            tell(number)
         }
+    }
+
+    private func tell(_ number: Int32) {
+        signal(number, everyone: 2)
+        // No key of a terminal is SIGTERM: it comes from outside, to end this. Shells at a terminal ignore it.
+        if hasTerminal, number == SIGTERM, patience == nil, !isEnding { patience = SystemClock.monotonic + Self.grace }
     }
 
     /// What concerns our own terminal and not the program's, whose line discipline makes signals of keys by itself.
@@ -201,7 +213,11 @@ final class SandboxAttendance {
                 return
             }
             relay?.resize()
-        case LNT_MSG_STARTED: isRunning = true
+        case LNT_MSG_STARTED:
+            isRunning = true
+            if !early.isEmpty { patience = nil }
+            for number in early { tell(number) }
+            early = []
         case LNT_MSG_LISTENER: report?.listener = message.descriptors.first
         case LNT_MSG_EXITED:
             guard let raw = unpack(lnt_exit.self, message.bytes) else { return }

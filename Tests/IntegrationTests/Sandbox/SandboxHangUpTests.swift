@@ -63,6 +63,35 @@ struct SandboxHangUpTests {
         }
     }
 
+    /// `lunette` may hear of the signal before it hears that the program runs, which then is killed instead of told.
+    @Test func aSignalDuringTheLaunchIsTheProgramsOwn() async throws {
+        try await withSandboxPlace(.root) { place in
+            for _ in 0..<5 {
+                let line = "trap 'echo told; exit 3' TERM; sleep 600 & wait"
+                let running = try place.command(["\(place.folder)/bin/lunette", "sandbox", "--", "sh", "-c", line]).start()
+                var shim: Int32?
+                // A launch is over in milliseconds.
+                while shim == nil, running.isRunning {
+                    let children = place.contents("/proc/\(running.pid)/task/\(running.pid)/children") ?? ""
+                    // Before it executes its program its parent waits for that.
+                    shim = children.split(separator: " ").first.flatMap { Int32($0) }
+                        .flatMap { place.contents("/proc/\($0)/comm") == "lunette-shim\n" ? $0 : nil }
+                }
+                let launching = try #require(shim)
+                kill(launching, SIGSTOP)
+                running.signal(SIGTERM)
+                // It has taken the signal when none waits any more.
+                try await eventually("the signal is taken") {
+                    (place.contents("/proc/\(running.pid)/status") ?? "").contains("ShdPnd:\t0000000000000000")
+                }
+                kill(launching, SIGCONT)
+                let ended = try await running.wait()
+                // By its own trap, or by the signal where that isn't set yet.
+                #expect([3, 128 + SIGTERM].contains(ended.code), "\(ended.code) \(ended.errorText)")
+            }
+        }
+    }
+
     @Test(arguments: SandboxCaller.allCases)
     func whoeverIgnoresTheEndAtATerminalIsKilled(_ caller: SandboxCaller) async throws {
         try await withSandboxPlace(caller) { place in

@@ -85,8 +85,14 @@ struct ContainerTests {
             try await Command(tmux + ["send-keys", "echo $((40 + 2)) && tty", "Enter"]).run()
             try await eventually("the answer") { try await screen().contains("42\n") }
             // Ctrl-C goes to the program inside, not to lunette.
-            try await Command(tmux + ["send-keys", "sleep 100", "Enter"]).run()
+            try await Command(tmux + ["send-keys", "echo $((5 * 5)); sleep 100", "Enter"]).run()
+            try await eventually("it is asleep") { try await screen().contains("25\n") }
             try await Command(tmux + ["send-keys", "C-c"]).run()
+            // It takes along what was typed and not yet read.
+            try await eventually("the prompt again") {
+                let lines = try await screen().split(separator: "\n")
+                return lines.contains { $0.hasSuffix("^C") } && lines.last?.contains("#") == true
+            }
             try await Command(tmux + ["send-keys", "exit 5", "Enter"]).run()
             try await eventually("the exit code") { try await screen().contains("left 5") }
         }

@@ -427,7 +427,7 @@ struct SandboxTests {
                         && (place.contents("/proc/\(pid)/comm") ?? "").hasPrefix("sleep")
                 }.count
             }
-            #expect(sleepers() == 1)
+            try await eventually("it sleeps") { sleepers() == 1 }
             running.signal(SIGKILL)
             _ = try await running.wait()
             try await eventually("the sandbox is gone") { sleepers() == 0 }

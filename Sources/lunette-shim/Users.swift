@@ -80,7 +80,8 @@ struct UserLookup {
         if let wanted { (result.uid, found) = (wanted, true) }
         let userName = spec
         let uidOrRoot: UInt32? = userLength == 0 ? 0 : wanted
-        try eachLine(of: literal("/etc/passwd")) { line in
+        // A number needs no file: one that is masked, or is none, tells no group and no home.
+        try eachLine(of: literal("/etc/passwd"), isNeeded: !found) { line in
             guard let first = Self.field(line, 0), let uid = Self.field(line, 2)?.number, let gid = Self.field(line, 3)?.number,
                 let home = Self.field(line, 5)
             else { return true }
@@ -102,7 +103,7 @@ struct UserLookup {
         if groupLength > 0 { result.gid = try group(groupText, groupLength) }
         result.add(group: result.gid)
         if let name, groupLength == 0 {
-            try eachLine(of: literal("/etc/group")) { line in
+            try eachLine(of: literal("/etc/group"), isNeeded: uidOrRoot == nil) { line in
                 guard let gid = Self.field(line, 2)?.number, let members = Self.field(line, 3) else { return true }
                 var start = 0
                 while start <= members.count {
@@ -126,7 +127,7 @@ struct UserLookup {
         if let wanted = number(text, length) { return wanted }
         if isNumeric(text, length) { throw failure("parse", errno: Int32(LNT_EINVAL), text) }
         var gid: UInt32? = nil
-        try eachLine(of: literal("/etc/group")) { line in
+        try eachLine(of: literal("/etc/group"), isNeeded: true) { line in
             guard let name = Self.field(line, 0), name.equals(text, length), let number = Self.field(line, 2)?.number else { return true }
             gid = number
             return false
@@ -149,7 +150,9 @@ struct UserLookup {
     }
 
     /// Calls with each line until the body says stop (false). A missing file has no lines; a line too long for the buffer is skipped.
-    private func eachLine(of path: Text, _ body: (UnsafeBufferPointer<UInt8>) -> Bool) throws(Failure) {
+    ///
+    /// - Parameter isNeeded: false: nor has one that is no regular file.
+    private func eachLine(of path: Text, isNeeded: Bool, _ body: (UnsafeBufferPointer<UInt8>) -> Bool) throws(Failure) {
         // Opened for reading only after it is known to be a regular file: a FIFO or device of the image is never touched.
         let place = root.open(path, flags: Int32(LNT_O_PATH))
         if place == -Int32(LNT_ENOENT) || place == -Int32(LNT_ENOTDIR) { return }
@@ -158,7 +161,10 @@ struct UserLookup {
         let result = lnt_fstat(place, &status)
         _ = lnt_close(place)
         try check(result, "fstat", path)
-        guard status.mode & UInt32(LNT_S_IFMT) == UInt32(LNT_S_IFREG) else { throw failure("expect", errno: Int32(LNT_EINVAL), path) }
+        guard status.mode & UInt32(LNT_S_IFMT) == UInt32(LNT_S_IFREG) else {
+            guard isNeeded else { return }
+            throw failure("expect", errno: Int32(LNT_EINVAL), path)
+        }
         let fd = try check(root.open(path, flags: Int32(LNT_O_NONBLOCK) | Int32(LNT_O_NOCTTY)), "openat2", path)
         defer { _ = lnt_close(fd) }
         try check(lnt_fstat(fd, &status), "fstat", path)

@@ -60,6 +60,7 @@ package struct LaunchFailure: Sendable, Hashable {
         case "look up": return (.notFound, "the user \(name)", "it isn't in the container's /etc/passwd", hint)
         case "look up group":
             return (.notFound, "the group \(displayable(path, limit: 64))", "it isn't in the container's /etc/group", hint)
+        case "expect": return (.invalidArgument, "the user", "the container's \(path) is no regular file", "give numbers: UID:GID")
         case "parse": return (.invalidArgument, "the user \(displayable(path, limit: 64))", "a number is too large for an id", hint)
         default: return nil
         }
@@ -93,8 +94,10 @@ package struct LaunchFailure: Sendable, Hashable {
             default: nil
             }
         let isHook = call == "hook"
+        // What was opened is of another kind than was asked for: no call failed.
+        let during = call == "expect" ? "" : " (\(call))"
         // A hook's path comes with what the hook said; its errno only tells that it failed.
-        let what = step == .execute ? "start\(on)" : isHook ? "run the hook\(on)" : "\(step.name)\(on) (\(call))"
+        let what = step == .execute ? "start\(on)" : isHook ? "run the hook\(on)" : "\(step.name)\(on)\(during)"
         let code: ErrorCode =
             switch errno {
             case _ where cannotMap: .unsupported

@@ -37,6 +37,28 @@ import Testing
         }
     }
 
+    /// Who is a number needs no file to be told by; a name does.
+    @Test(arguments: [["masked"], ["masked", "HOME"], ["bound"], ["bound", "HOME"]])
+    func aPasswdFileThatIsNoneHoldsUpNamesOnly(_ how: [String]) async throws {
+        try await withBundle { bundle in
+            try FileManager.default.createDirectory(atPath: "\(bundle.rootfs)/etc", withIntermediateDirectories: true)
+            try "root:x:0:7::/elsewhere:/bin/sh\n".write(toFile: "\(bundle.rootfs)/etc/passwd", atomically: true, encoding: .utf8)
+            if how.contains("masked") {
+                bundle.change(["linux": ["maskedPaths": ["/etc/passwd"]]])
+            } else {
+                bundle.mount(["destination": "/etc/passwd", "type": "bind", "source": "/dev/null", "options": ["bind"]])
+            }
+            let home = how.contains("HOME")
+            bundle.change(["process": ["user": ["uid": 0, "gid": 0], "env": home ? ["HOME=/given"] : []]])
+            #expect(try await bundle.run("env").all("env").filter { $0.hasPrefix("HOME=") } == [home ? "HOME=/given" : "HOME=/"])
+            if bundle.runtime.isLunette {
+                bundle.change(["process": ["user": ["uid": nil, "gid": nil, "username": "root"]]])
+                let said = try await bundle.refusal(mentioning: "find the user: the container's /etc/passwd is no regular file")
+                #expect(!said.contains("expect"))
+            }
+        }
+    }
+
     /// Opened as other files are, a pipe keeps whoever opens it waiting for its other end.
     @Test func aPipeInPlaceOfANamespaceIsRefused() async throws {
         try await withBundle { bundle in

@@ -18,8 +18,23 @@ import Testing
         #expect(read.memory.reservation == nil && read.cpu.period == nil)
     }
 
+    @Test(
+        arguments: [
+            ("64m", 64 << 20), ("1g", 1 << 30), ("1.5G", 3 << 29), ("2 GiB", 2 << 30), ("3kb", 3072), ("5b", 5), ("7", 7), ("-1", -1),
+            ("9223372036854775807", .max),
+        ] as [(String, Int64)])
+    func sizesHaveTheUnitsOfRunc(_ text: String, _ bytes: Int64) throws {
+        let memory = try read("--memory", text, "--memory-swap", text, "--memory-reservation", text, "--kernel-memory", text).memory
+        #expect(memory.limit == bytes && memory.swap == bytes && memory.reservation == bytes)
+    }
+
     @Test func whatIsNoLimitIsRefused() {
-        #expect(throws: LunetteError.self) { try read("--memory", "1g") }
+        for size in ["1x", "g", "1 g ", "1..5g", ".5g", "1.g", "-2", "1e3", "9223372036854775808", "9007199254740993k", "٣m"] {
+            let said = #expect(throws: LunetteError.self) { try read("--memory", size) }
+            #expect(said?.message == "--memory: \"\(size)\" is no size")
+        }
+        #expect(throws: LunetteError.self) { try read("--pids-limit", "1k") }
+        #expect(throws: LunetteError.self) { try read("--kernel-memory", "much") }
         #expect(throws: LunetteError.self) { try read("--memory", "") }
         let said = #expect(throws: LunetteError.self) { try read("--l3-cache-schema", "x") }
         #expect(said?.message.contains("unsupported") == true)

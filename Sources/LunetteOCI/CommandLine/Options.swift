@@ -88,6 +88,30 @@ struct Options: Sendable {
     func value(_ name: String) -> String? { values.last { $0.name == name }?.value }
     func list(_ name: String) -> [String] { values.filter { $0.name == name }.map(\.value) }
 
+    /// A size in bytes, or with a unit of 1024's powers as runc takes it (`64m`, `1.5g`, `2 GiB`); -1 is no limit.
+    func size(_ name: String) throws(LunetteError) -> Int64? {
+        guard let text = value(name) else { return nil }
+        if text == "-1" { return -1 }
+        let digits = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
+        var unit = text.dropFirst(digits.count).lowercased()[...]
+        if unit.first == " " { unit = unit.dropFirst() }
+        for suffix: Character in ["b", "i"] where unit.last == suffix { unit = unit.dropLast() }
+        let powers: [Substring: Int64] = ["": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50]
+        if let power = powers[unit], let size = Self.multiply(digits, by: 1 << power) { return size }
+        throw LunetteError(
+            .invalidArgument, "--\(name): \"\(displayable(text, limit: 40))\" is no size",
+            hint: "such as 67108864, 64m or 1g; -1 is no limit")
+    }
+
+    private static func multiply(_ digits: Substring, by unit: Int64) -> Int64? {
+        if let whole = Int64(digits) {
+            let product = whole.multipliedReportingOverflow(by: unit)
+            return product.overflow ? nil : product.partialValue
+        }
+        guard digits.first != ".", digits.last != ".", let number = Double(digits) else { return nil }
+        return Int64(exactly: (number * Double(unit)).rounded(.down))
+    }
+
     /// A whole number of an option, decimal.
     func number(_ name: String, in range: ClosedRange<Int64> = Int64.min...Int64.max) throws(LunetteError) -> Int64? {
         guard let text = value(name) else { return nil }

@@ -16,11 +16,11 @@ extension Command {
             Option("cpu-idle", nil, .value("0|1"), "run only when nobody else wants to"),
             Option("cpuset-cpus", nil, .value("LIST"), "processors to use"),
             Option("cpuset-mems", nil, .value("LIST"), "memory nodes to use"),
-            Option("memory", nil, .value("BYTES"), "memory; -1 = no limit"),
-            Option("memory-reservation", nil, .value("BYTES"), "memory to keep when there is little"),
-            Option("memory-swap", nil, .value("BYTES"), "memory and swap together; -1 = no limit"),
-            Option("kernel-memory", nil, .value("BYTES"), "taken and not used: current kernels have no such limit"),
-            Option("kernel-memory-tcp", nil, .value("BYTES"), "taken and not used"),
+            Option("memory", nil, .value("SIZE"), "memory in bytes, or 64m, 1g; -1 = no limit"),
+            Option("memory-reservation", nil, .value("SIZE"), "memory to keep when there is little"),
+            Option("memory-swap", nil, .value("SIZE"), "memory and swap together; -1 = no limit"),
+            Option("kernel-memory", nil, .value("SIZE"), "taken and not used: current kernels have no such limit"),
+            Option("kernel-memory-tcp", nil, .value("SIZE"), "taken and not used"),
             Option("pids-limit", nil, .value("N"), "processes and threads; -1 = no limit"),
             Option("l3-cache-schema", nil, .value("TEXT"), "unsupported"),
             Option("mem-bw-schema", nil, .value("TEXT"), "unsupported"),
@@ -64,13 +64,18 @@ enum ResourceChange {
             ("blkio-weight", "blockIO", "weight"), ("cpu-period", "cpu", "period"), ("cpu-quota", "cpu", "quota"),
             ("cpu-burst", "cpu", "burst"),
             ("cpu-share", "cpu", "shares"), ("cpu-rt-period", "cpu", "realtimePeriod"), ("cpu-rt-runtime", "cpu", "realtimeRuntime"),
-            ("cpu-idle", "cpu", "idle"), ("memory", "memory", "limit"), ("memory-reservation", "memory", "reservation"),
-            ("memory-swap", "memory", "swap"), ("pids-limit", "pids", "limit"),
+            ("cpu-idle", "cpu", "idle"), ("pids-limit", "pids", "limit"),
         ]
+        let sizes = [("memory", "limit"), ("memory-reservation", "reservation"), ("memory-swap", "swap")]
         var sections: [String: ValueMap] = [:]
         for entry in numbers {
             if let number = try options.number(entry.option) { sections[entry.section, default: [:]][entry.key] = .int(number) }
         }
+        for (option, key) in sizes {
+            if let size = try options.size(option) { sections["memory", default: [:]][key] = .int(size) }
+        }
+        // Not used, but no reason to take what is no size.
+        for option in ["kernel-memory", "kernel-memory-tcp"] { _ = try options.size(option) }
         for (option, key) in [("cpuset-cpus", "cpus"), ("cpuset-mems", "mems")] {
             if let text = options.value(option) { sections["cpu", default: [:]][key] = .string(text) }
         }

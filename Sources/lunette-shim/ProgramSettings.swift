@@ -22,7 +22,29 @@ func setLimits(_ plan: Plan, pid: Int32) throws(Failure) {
         let resource = try limits.word()
         let soft = try limits.number()
         let hard = try limits.number()
-        try check(lnt_prlimit(pid, Int32(bitPattern: resource), soft, hard), "prlimit")
+        try check(lnt_prlimit(pid, Int32(bitPattern: resource), soft, hard), "prlimit", limitName(resource))
+    }
+}
+
+/// As config.json calls it: by this a failure is told.
+private func limitName(_ resource: UInt32) -> Text {
+    switch resource {
+    case 0: literal("RLIMIT_CPU")
+    case 1: literal("RLIMIT_FSIZE")
+    case 2: literal("RLIMIT_DATA")
+    case 3: literal("RLIMIT_STACK")
+    case 4: literal("RLIMIT_CORE")
+    case 5: literal("RLIMIT_RSS")
+    case 6: literal("RLIMIT_NPROC")
+    case 7: literal("RLIMIT_NOFILE")
+    case 8: literal("RLIMIT_MEMLOCK")
+    case 9: literal("RLIMIT_AS")
+    case 10: literal("RLIMIT_LOCKS")
+    case 11: literal("RLIMIT_SIGPENDING")
+    case 12: literal("RLIMIT_MSGQUEUE")
+    case 13: literal("RLIMIT_NICE")
+    case 14: literal("RLIMIT_RTPRIO")
+    default: literal("RLIMIT_RTTIME")
     }
 }
 

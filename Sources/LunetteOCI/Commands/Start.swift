@@ -14,8 +14,9 @@ extension Command {
         case let status:
             throw LunetteError(.invalidState, "start container \(id): cannot start an already \(status.rawValue) container", target: id)
         }
-        let hooks = try container.spec().hooks
-        try Gate(held.directory).open(id)
+        let spec = try container.spec()
+        let hooks = spec.hooks
+        try Gate(held.directory).open(id, spec.process)
         faultPoint("oci.start.opened")
         invocation.log.debug("the gate is open; poststart hooks: \(hooks.poststart.count)")
         held.release()

@@ -53,7 +53,7 @@ struct Execution {
         let handover = try HandoverPlan(terminal, preserved, newKeyring: true, passed: &passed)
         let grantable = Privileges.grantable
         Privileges.warn(process, in: spec, grantable: grantable, invocation.log)
-        var fields = LaunchFields()
+        var fields = LaunchFields(process: process)
         for (option, field) in [("user", "process.user"), ("cwd", "process.cwd"), ("cgroup", "linux.cgroupsPath")]
         where !options.list(option).isEmpty {
             fields.options[field] = "--\(option)"

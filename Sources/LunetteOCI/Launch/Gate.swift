@@ -31,8 +31,9 @@ struct Gate: Sendable {
     }
 
     /// Opens it, and waits until the program runs.
+    /// - Parameter process: what waits, by which a failure is told.
     /// - Throws: the launch failure; `invalid_state` when nobody waits.
-    func open(_ id: String) throws(LunetteError) {
+    func open(_ id: String, _ process: RuntimeSpec.ProcessSection?) throws(LunetteError) {
         var answer = try ask(id)
         // Whoever waits there lets a caller go who says nothing for two seconds, and on a busy machine we may be that late: asked again.
         var attempts = 0
@@ -47,7 +48,7 @@ struct Gate: Sendable {
         guard let failure = LaunchFailure(packet: answer) else {
             throw LunetteError(.internal, "start container \(id): pid 1 answered with \(answer.count) bytes that mean nothing", target: id)
         }
-        throw LaunchFields().naming(failure.error(operation: "start", target: id, reason: errnoText(failure.errno)))
+        throw LaunchFields(process: process).naming(failure.error(operation: "start", target: id, reason: errnoText(failure.errno)))
     }
 
     /// - Returns: the answer, empty for "it runs"; nil when the other end closed without having read the word.

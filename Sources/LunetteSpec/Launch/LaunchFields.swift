@@ -18,8 +18,11 @@ package struct LaunchFields: Sendable {
     /// What was given in a field's place: `--user` for `process.user`.
     package var options: [String: String] = [:]
 
+    private var process: RuntimeSpec.ProcessSection?
+
     /// Knows only what there is one record of: an exec, or a plan that isn't at hand any more.
-    package init() {}
+    /// - Parameter process: whose settings those records are.
+    package init(process: RuntimeSpec.ProcessSection?) { self.process = process }
 
     /// - Parameters:
     ///   - plan: whose records a failure counts.
@@ -27,6 +30,7 @@ package struct LaunchFields: Sendable {
     package init(_ plan: LaunchPlan, _ spec: RuntimeSpec) {
         self.plan = plan
         self.spec = spec
+        process = spec.process
     }
 
     /// As they stand in the plan.
@@ -61,11 +65,13 @@ package struct LaunchFields: Sendable {
         let field = field(step, Int(index), details["call"]?.stringValue ?? "", details["path"]?.stringValue ?? "")
         named.path = field.map { options[$0] ?? $0 }
         if step == .setUp { tellLowMemory(&named, details) }
+        if step == .namespaces, details["call"] == "setns", error.errno == Self.invalid { tellWrongNamespace(&named, details) }
         if step == .mount, details["call"] == "fsopen", error.errno == Self.noDevice { tellUnknownFileSystem(&named) }
         return named
     }
 
     private static let noDevice: Int32 = 19
+    private static let invalid: Int32 = 22
     /// No launch fits into less.
     private static let leastMemory: Int64 = 1 << 20
 
@@ -79,6 +85,22 @@ package struct LaunchFields: Sendable {
         error.code = .resourceExhausted
         error.hint = "\(limit) bytes leave too little for a launch: raise it"
     }
+
+    /// EINVAL of setns(2): another kind of namespace, or none; for two kinds also one that can't be joined from here.
+    private func tellWrongNamespace(_ error: inout LunetteError, _ details: Value) {
+        guard let joined = joined(details["path"]?.stringValue ?? ""), let path = joined.path else { return }
+        let further =
+            switch joined.kind {
+            case "user": ", or it is the caller's own"
+            case "pid": ", or one that isn't below the caller's own"
+            default: ""
+            }
+        error.code = .invalidArgument
+        error.message = "join \(displayable(path, limit: 200)): it is no \(joined.kind) namespace\(further)"
+    }
+
+    /// - Parameter path: the kind in the shim's words ("network namespace").
+    private func joined(_ path: String) -> Namespace? { namespaces.first { $0.path != nil && path.hasPrefix($0.kind + " ") } }
 
     /// fsopen(2) takes nothing but the type.
     private func tellUnknownFileSystem(_ error: inout LunetteError) {
@@ -94,6 +116,9 @@ package struct LaunchFields: Sendable {
         switch step {
         case .setUp: return call == "out of memory" ? "linux.resources.memory.limit" : nil
         case .namespaces, .rootless: return namespace(call, path)
+        // One record has them all; the call says on which it failed.
+        case .rlimits where call == "prlimit":
+            return process?.rlimits.firstIndex { $0.ociName == path }.map { "process.rlimits[\($0)]" } ?? "process.rlimits"
         default: break
         }
         let records = records
@@ -122,7 +147,7 @@ package struct LaunchFields: Sendable {
         if let joined = namespaces.first(where: { $0.path == path && !path.isEmpty }) { return "\(joined.field).path" }
         switch (call, path) {
         case ("setns", _):
-            return namespaces.first { $0.path != nil && path.hasPrefix($0.kind + " ") }.map { "\($0.field).path" }
+            return joined(path).map { "\($0.field).path" }
         case (_, "uid_map"): return "linux.uidMappings"
         case (_, "gid_map"): return "linux.gidMappings"
         default: return "linux.namespaces"

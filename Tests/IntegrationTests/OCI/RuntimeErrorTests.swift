@@ -37,6 +37,31 @@ import Testing
         }
     }
 
+    /// The kernel's own bound for descriptors is below this (fs.nr_open), also for root.
+    @Test func aLimitThatTheKernelRefusesIsNamed() async throws {
+        let limits: Value = [
+            ["type": "RLIMIT_CORE", "soft": 0, "hard": 0], ["type": "RLIMIT_NOFILE", "soft": 2_000_000_000, "hard": 2_000_000_000],
+        ]
+        try await withBundle { bundle in
+            bundle.change(["process": ["rlimits": limits]])
+            let said = try await bundle.refusal(mentioning: "process.rlimits[1]: ")
+            if bundle.runtime.isLunette { #expect(said.contains("rlimits RLIMIT_NOFILE (prlimit): operation not permitted")) }
+        }
+    }
+
+    @Test func aNamespaceOfAnotherKindIsNamed() async throws {
+        for (type, path, words) in [
+            ("network", "/proc/self/ns/uts", "join /proc/self/ns/uts: it is no network namespace"),
+            ("uts", "/etc/hostname", "join /etc/hostname: it is no uts namespace"),
+        ] {
+            try await withBundle { bundle in
+                bundle.withoutNamespace(type)
+                bundle.namespace(["type": .string(type), "path": .string(path)])
+                try await bundle.refusal(mentioning: ".path: \(words)")
+            }
+        }
+    }
+
     /// Who is a number needs no file to be told by; a name does.
     @Test(arguments: [["masked"], ["masked", "HOME"], ["bound"], ["bound", "HOME"]])
     func aPasswdFileThatIsNoneHoldsUpNamesOnly(_ how: [String]) async throws {

@@ -22,6 +22,7 @@ package struct LaunchFailure: Sendable, Hashable {
     private static let noEntry: Int32 = 2
     private static let accessDenied: Int32 = 13
     private static let invalid: Int32 = 22
+    private static let loop: Int32 = 40
 
     /// What a file system that can't be id-mapped says.
     private var cannotMap: Bool { step == .openTree && call == "mount_setattr" && errno == Self.invalid }
@@ -109,7 +110,12 @@ package struct LaunchFailure: Sendable, Hashable {
             }
         // The field's own words, which callers of runtimes look for.
         let isMissing = step == .execute && call == "search" && errno == Self.noEntry && !path.utf8.contains(UInt8(ascii: "/"))
-        let reason = isMissing ? "executable file not found in $PATH: \(reason)" : reason
+        // Of `tmpcopyup`: the errno says links.
+        let isTooDeep = call == "copy" && errno == Self.loop
+        let reason =
+            isMissing
+            ? "executable file not found in $PATH: \(reason)"
+            : isTooDeep ? "what lies there has more than 64 folders within each other" : reason
         return LunetteError(
             isHook ? .denied : code, isHook ? what : "\(what): \(reason)", operation: operation, target: target, errno: errno, hint: hint,
             details: .map(details))

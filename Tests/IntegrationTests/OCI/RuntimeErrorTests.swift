@@ -37,6 +37,16 @@ import Testing
         }
     }
 
+    @Test func foldersTooDeepToBeCopiedUpAreTold() async throws {
+        try await withBundle { bundle in
+            let deep = "\(bundle.rootfs)/up" + String(repeating: "/d", count: 70)
+            try FileManager.default.createDirectory(atPath: deep, withIntermediateDirectories: true)
+            bundle.mount(["destination": "/up", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]])
+            let said = try await bundle.refusal(mentioning: "mounts[4].destination: mount ")
+            if bundle.runtime.isLunette { #expect(said.contains("what lies there has more than 64 folders within each other"), "\(said)") }
+        }
+    }
+
     /// The kernel's own bound for descriptors is below this (fs.nr_open), also for root.
     @Test func aLimitThatTheKernelRefusesIsNamed() async throws {
         let limits: Value = [

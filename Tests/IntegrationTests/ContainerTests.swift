@@ -141,6 +141,23 @@ struct ContainerTests {
         }
     }
 
+    @Test func aLimitThatKeepsAContainerFromStartingIsNamed() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            for detached in [[], ["-d"]] {
+                let words = ["run", "--rm"] + detached
+                let few = try await home.command(words + ["--pids-limit", "1", image, "true"]).run(expecting: 125)
+                #expect(
+                    few.errorText.contains("--pids-limit 1: ") && few.errorText.contains("leaves too few for a launch"), "\(few.errorText)")
+                // Above what any machine grants (fs.nr_open), whoever asks.
+                let many = try await home.command(words + ["--ulimit", "core=0", "--ulimit", "nofile=1:2147483648", image, "true"]).run(
+                    expecting: 125)
+                #expect(many.errorText.contains("--ulimit nofile=1:2147483648: nofile can't be 2147483648: "), "\(many.errorText)")
+            }
+            #expect(try await home.lunette("ps", "-a", "-q").text == "")
+        }
+    }
+
     @Test func limitsAreTheContainersAndSeenInside() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)

@@ -289,6 +289,10 @@ struct LiveOperationTests {
                 #expect(listed.text == names, "\(source): \(listed.text)")
             }
 
+            let nowhere = try await home.lunette("cp", "\(folder)/src/a", "c:/none/", expecting: 125)
+            #expect(nowhere.errorText.contains("c:/none: no such file"), "\(nowhere.errorText)")
+            let absent = try await home.lunette("cp", "c:/none/x", folder, expecting: 125)
+            #expect(absent.errorText.contains("open c:/none: no such file"), "\(absent.errorText)")
             let over = try await home.lunette("cp", "\(folder)/src", "c:/etc/passwd", expecting: 125)
             #expect(over.errorText.contains("put a folder in place of the file c:/etc/passwd"), "\(over.errorText)")
             let empty = try await home.lunette("cp", "c:", "\(folder)/x", expecting: 125)

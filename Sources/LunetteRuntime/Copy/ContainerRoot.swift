@@ -22,7 +22,7 @@ struct ContainerRoot {
             let gid = base(readSmallFile("\(path)/gid_map"))
             // Compared after everything was opened: all of it is this container's.
             guard process.isAlive else { throw SystemCallError("find process", "\(process.pid)", errno: ErrorNumber.noProcess) }
-            return ContainerRoot(directory: Directory(root, label: name), uid: uid, gid: gid)
+            return ContainerRoot(directory: Directory(root, label: "\(name):"), uid: uid, gid: gid)
         } catch {
             if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.noProcess { throw gone }
             throw error.lunette
@@ -50,7 +50,7 @@ struct ContainerRoot {
                     if folder == "upper" { try check(lnt_host_fchmod(made.descriptor.number, 0o755), "chmod", made.label) }
                 }
                 let root = try DetachedOverlay.make(lowers: layers, upper: ("\(places.storage)/upper", "\(places.storage)/work"))
-                return ContainerRoot(directory: Directory(root.descriptor, label: name), uid: 0, gid: 0)
+                return ContainerRoot(directory: Directory(root.descriptor, label: "\(name):"), uid: 0, gid: 0)
             })
     }
 
@@ -59,7 +59,7 @@ struct ContainerRoot {
         try atBorder(
             "open the files of container \(name)",
             { () throws(SystemCallError) in
-                ContainerRoot(directory: Directory(try Directory(path).descriptor, label: name), uid: 0, gid: 0)
+                ContainerRoot(directory: Directory(try Directory(path).descriptor, label: "\(name):"), uid: 0, gid: 0)
             })
     }
 
@@ -95,8 +95,10 @@ struct ContainerRoot {
 
     /// The directory at a path, `inRoot`.
     func open(_ path: String) throws(SystemCallError) -> Directory {
-        let inside = path.pathParts.joined(separator: "/")
+        // The root is `name:`, so that what lies in it is `name:/file`.
+        let inside = path.pathParts.map { "/\($0)" }.joined()
         return Directory(
-            try directory.open(inside.isEmpty ? "." : inside, [.directory], scope: .inRoot), label: "\(directory.label):/\(inside)")
+            try directory.open(inside.isEmpty ? "." : String(inside.dropFirst()), [.directory], scope: .inRoot),
+            label: directory.label + inside)
     }
 }

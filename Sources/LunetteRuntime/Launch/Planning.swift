@@ -4,9 +4,27 @@ package import LunetteSpec
 extension ContainerRuntime {
     /// The OCI runtime spec of a request on this machine. Reads the machine, changes nothing. Blocks.
     func runtimeSpec(_ request: CreateRequest) throws(LunetteError) -> RuntimeSpec {
+        try checkLimits(request.spec.rlimits)
         var spec = try RuntimeSpec(container: request.spec, image: request.image, facts: try facts(request))
         if let size = request.io.size { spec.process?.consoleSize = .init(height: UInt32(size.rows), width: UInt32(size.columns)) }
         return spec
+    }
+
+    /// The kernel would say EPERM of all of them, whichever it was.
+    private func checkLimits(_ limits: [Rlimit]) throws(LunetteError) {
+        for limit in limits {
+            var most: (UInt64, why: String, hint: String)?
+            if let own = machine.hardLimits[limit.resource] {
+                most = (
+                    own, "the engine's own hard limit is", "raise that where the engine starts (ulimit -H, limits.conf), or ask for less"
+                )
+            } else if limit.name == "nofile", let text = readSmallFile("/proc/sys/fs/nr_open"), let bound = UInt64(text.trimmed) {
+                most = (bound, "the kernel's bound (fs.nr_open) is", "ask for less, or raise the bound: sysctl -w fs.nr_open=NUMBER")
+            }
+            guard let (bound, why, hint) = most, limit.hard > bound else { continue }
+            let asked = limit.hard == Rlimit.infinity ? "no limit" : "\(limit.hard)"
+            throw LunetteError(.denied, "\(limit.name) can't be \(asked): \(why) \(bound)", path: "spec.rlimits.\(limit.name)", hint: hint)
+        }
     }
 
     /// The printable launch plan of a request (`inspect --launch-plan`) and its runtime spec. Changes nothing.

@@ -20,6 +20,7 @@ package struct LaunchFailure: Sendable, Hashable {
     }
 
     private static let noEntry: Int32 = 2
+    private static let tryAgain: Int32 = 11
     private static let accessDenied: Int32 = 13
     private static let invalid: Int32 = 22
     private static let loop: Int32 = 40
@@ -90,6 +91,8 @@ package struct LaunchFailure: Sendable, Hashable {
             case (.execute, Self.noEntry):
                 call == "search" ? "check the command's name and PATH" : "the program's interpreter is missing in the image"
             case (.execute, Self.accessDenied): "the file must be executable for the container's user"
+            case (.namespaces, Self.tryAgain):
+                "a limit of processes leaves too few for a launch: the container's own (pids), or its user's (ulimit -u)"
             case (.openTree, _) where cannotMap:
                 "this kernel can't id-map the file system there (tmpfs: Linux 6.3 and later): take a folder on another, or security.user_namespace=false"
             default: nil
@@ -104,6 +107,7 @@ package struct LaunchFailure: Sendable, Hashable {
             case _ where cannotMap: .unsupported
             case Self.noEntry where step == .execute || step == .user: .notFound
             case 12, 28, 24, 23: .resourceExhausted
+            case Self.tryAgain where step == .namespaces: .resourceExhausted
             case 38, 95: .unsupported
             case 1, Self.accessDenied: .denied
             default: .io

@@ -44,7 +44,9 @@ struct RunCommand: PassthroughCommand {
         let id = handle["id"]?.stringValue ?? ""
         do throws(LunetteError) {
             let exit = try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
-                AskedLimits.tell(try await client.call("container.start", attachment.startArguments(id, stdio), files: files))
+                do throws(LunetteError) {
+                    AskedLimits.tell(try await client.call("container.start", attachment.startArguments(id, stdio), files: files))
+                } catch { throw options.named(error) }
             }
             limits.tell(exit, of: options.name ?? "the container")
             if options.rm, !attachment.isDetached { await ContainerExit.removal(id, of: options.name ?? "the container", client) }

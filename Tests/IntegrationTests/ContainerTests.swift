@@ -141,6 +141,21 @@ struct ContainerTests {
         }
     }
 
+    @Test func furtherGroupsScoreAndDomainNameAreTheContainers() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let words = ["--group-add", "27", "--group-add", "29", "--oom-score-adj", "600", "--domainname", "example", image]
+            let all = "id -G; cat /proc/self/oom_score_adj /proc/sys/kernel/domainname"
+            let ran = try await home.command(["run", "--rm"] + words + ["sh", "-c", all]).run()
+            #expect(ran.lines == ["0 27 29", "600", "example"])
+            _ = try await home.command(["run", "-d", "--name", "c"] + words + ["sleep", "300"]).run()
+            #expect(try await home.lunette("exec", "c", "id", "-G").text == "0 27 29")
+            // Beside those of the image's own /etc/group.
+            let named = try await home.lunette("run", "--rm", "--user", "app", "--group-add", "27", image, "id", "-G")
+            #expect(Set(named.text.split(separator: " ")).isSuperset(of: ["27", "1000", "2000"]), "\(named.text)")
+        }
+    }
+
     @Test func aLimitThatKeepsAContainerFromStartingIsNamed() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)

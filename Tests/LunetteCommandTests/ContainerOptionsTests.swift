@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import LunetteSpec
+import LunetteTesting
 import Testing
 
 @testable import lunette
@@ -59,6 +60,59 @@ import Testing
         #expect(spec["mounts"] == [["type": "tmpfs", "target": "/t", "options": ["size": "1m"]]])
         // All of it is what the engine decodes.
         _ = try ContainerSpec(spec, path: "spec")
+    }
+
+    @Test func whatTheContractHasNoWordForIsTheRuntimeSpecs() throws {
+        let spec = try spec("--group-add", "27", "--group-add", "29", "--oom-score-adj", "-5", "--domainname", "d", "x")
+        #expect(spec["oci"] == ["process": ["oomScoreAdj": -5, "user": ["additionalGids": [27, 29]]], "domainname": "d"])
+        _ = try ContainerSpec(spec, path: "spec")
+        #expect(try self.spec("x")["oci"] == nil)
+        #expect(throws: LunetteError.self) { try self.spec("--oom-score-adj", "1001", "x") }
+        #expect(throws: LunetteError.self) { try self.spec("--group-add", "70000", "x") }
+        #expect(try self.spec("--group-add", "70000", "--userns", "host", "x")["oci"]?["process"]?["user"]?["additionalGids"] == [70000])
+        let named = #expect(throws: LunetteError.self) { try self.spec("--group-add", "audio", "x") }
+        #expect(named?.code == .unsupported && named?.hint?.contains("its number") == true)
+    }
+
+    @Test func anAmountBelowZeroIsNoOption() throws {
+        #expect(try spec("--pids-limit", "-1", "--memory-swap", "-1", "x")["resources"] == ["pids": -1, "memory_swap": -1])
+        let update = try #require(
+            try UpdateCommand.parseAsRoot(["--pids-limit", "-1", "--cpu-quota", "-1", "--memory-swap", "-1", "x"]) as? UpdateCommand)
+        #expect(update.pidsLimit == -1 && update.cpuQuota == -1 && update.memorySwap == "-1" && update.container == ["x"])
+    }
+
+    @Test func processorTimeAsDockerWroteIt() throws {
+        #expect(try spec("--cpu-quota", "50000", "--cpu-period", "25000", "x")["resources"] == ["cpus": 2.0])
+        #expect(throws: LunetteError.self) { try spec("--cpu-period", "1000", "x") }
+    }
+
+    @Test func labelsComeFromAFileToo() throws {
+        let file = "/tmp/lunette-labels.\(UInt64.random(in: 0...UInt64.max))"
+        try "# mine\na=1\nb=2\nbare\n".write(toFile: file, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        #expect(try spec("--label-file", file, "-l", "b=3", "x")["labels"] == ["a": "1", "b": "3", "bare": ""])
+    }
+
+    /// docs/compat.md lists them.
+    @Test func dockersOptionsThatAreNotBuiltSayWhatToDo() throws {
+        let page = try String(contentsOfFile: "\(LunetteHome.package)/docs/compat.md", encoding: .utf8)
+        for option in [
+            "publish", "expose", "ip", "ip6", "link-local-ip", "mac-address", "network-alias", "link", "add-host", "dns-search",
+            "dns-option", "uts",
+            "cgroupns", "cgroup-parent", "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps",
+            "device-write-iops",
+            "blkio-weight-device", "memory-swappiness", "kernel-memory", "cpu-rt-period", "cpu-rt-runtime", "health-cmd", "gpus",
+            "storage-opt",
+            "volumes-from", "volume-driver", "annotation", "log-driver", "runtime",
+        ] {
+            let error = #expect(throws: LunetteError.self) { try spec("--\(option)", "host", "x") }
+            #expect(
+                error?.code == .unsupported && error?.message.hasPrefix("use --\(option)") == true && error?.hint != nil,
+                "\(option): \(String(describing: error))")
+            #expect(page.contains("`--\(option)`"), "\(option) isn't in docs/compat.md")
+        }
+        #expect(throws: LunetteError.self) { try spec("--oom-kill-disable", "x") }
+        #expect(try spec("--no-healthcheck", "--cgroupns", "private", "--log-driver", "json-file", "x") == ["image": "x"])
     }
 
     @Test func aFileOfVariablesMayHaveLineEndsOfWindows() throws {

@@ -18,6 +18,10 @@ extension ContainerOptions {
         if error.errno == tryAgain, error.details?["step"] == "namespaces", let pidsLimit, (1..<16).contains(pidsLimit) {
             failure.path = "--pids-limit \(pidsLimit)"
         }
+        if error.details?["step"] == "oom-score", let oomScoreAdj {
+            failure.path = "--oom-score-adj \(oomScoreAdj)"
+            failure.hint = "below the engine's own the kernel takes it from a privileged engine alone"
+        }
         return failure
     }
 

@@ -38,9 +38,49 @@ extension ContainerOptions {
         if interactive { spec["stdin"] = true }
         if !`init` { spec["init"] = false }
         if readOnly { spec["readonly_rootfs"] = true }
-        if !label.isEmpty { spec["labels"] = .map(try Pairs.read(label, option: "--label", valueMayMiss: true)) }
+        try labels(&spec)
+        try runtimeFields(&spec)
         if !device.isEmpty { spec["devices"] = .array(try devices()) }
         return spec
+    }
+
+    private func labels(_ spec: inout ValueMap) throws(LunetteError) {
+        var map = ValueMap()
+        for file in labelFile {
+            let lines = try HostFile.lines(file, option: "--label-file").filter { !$0.isEmpty && !$0.hasPrefix("#") }
+            for (name, value) in try Pairs.read(lines, option: "--label-file \(file)", valueMayMiss: true) { map[name] = value }
+        }
+        for (name, value) in try Pairs.read(label, option: "--label", valueMayMiss: true) { map[name] = value }
+        if !map.isEmpty { spec["labels"] = .map(map) }
+    }
+
+    /// What has no word of its own in the contract, in the runtime spec's.
+    private func runtimeFields(_ spec: inout ValueMap) throws(LunetteError) {
+        var process = ValueMap()
+        if let oomScoreAdj {
+            guard (-1000...1000).contains(oomScoreAdj) else {
+                throw LunetteError(.invalidArgument, "read --oom-score-adj \(oomScoreAdj): it is -1000 to 1000")
+            }
+            process["oomScoreAdj"] = .int(Int64(oomScoreAdj))
+        }
+        var groups: [Value] = []
+        for group in groupAdd {
+            guard let id = UInt32(group) else {
+                throw LunetteError(
+                    .unsupported, "use --group-add \(Text.safe(group)): groups by name aren't built yet",
+                    hint: "give its number in the image's /etc/group; --user NAME brings all groups of that user")
+            }
+            guard id < 65536 || userns == "host" else {
+                throw LunetteError(
+                    .invalidArgument, "use --group-add \(id): a container has the ids 0 to 65535", hint: "--userns host has the host's")
+            }
+            groups.append(.int(Int64(id)))
+        }
+        if !groups.isEmpty { process["user"] = ["additionalGids": .array(groups)] }
+        var fields = ValueMap()
+        if !process.isEmpty { fields["process"] = .map(process) }
+        if let domainname { fields["domainname"] = .string(domainname) }
+        if !fields.isEmpty { spec["oci"] = .map(fields) }
     }
 
     private func environment(_ spec: inout ValueMap) throws(LunetteError) {
@@ -74,6 +114,7 @@ extension ContainerOptions {
         if let memorySwap { resources["memory_swap"] = memorySwap == "-1" ? -1 : .string(memorySwap) }
         if let memoryReservation { resources["memory_reservation"] = .string(memoryReservation) }
         if let cpus { resources["cpus"] = .double(cpus) }
+        if let quota = try CPUQuota.cpus(quota: cpuQuota, period: cpuPeriod, beside: cpus) { resources["cpus"] = quota }
         if let cpuShares { resources["cpu_shares"] = .int(Int64(cpuShares)) }
         if let cpusetCpus { resources["cpuset"] = .string(cpusetCpus) }
         if let pidsLimit { resources["pids"] = .int(Int64(pidsLimit == 0 ? -1 : pidsLimit)) }

@@ -15,15 +15,23 @@ struct ContainerOptions: ParsableArguments {
     @Option(name: [.customLong("network"), .customLong("net")], help: ArgumentHelp("none, host or container:NAME.", valueName: "network"))
     var network: String?
     @Option(name: .joined("h"), help: ArgumentHelp("The container's host name.", valueName: "name")) var hostname: String?
+    @Option(help: ArgumentHelp("Its NIS domain name.", valueName: "name")) var domainname: String?
     @Option(name: .joined("m"), help: ArgumentHelp("Memory limit.", valueName: "size")) var memory: String?
-    @Option(help: ArgumentHelp("Memory and swap together; -1 is no limit.", valueName: "size")) var memorySwap: String?
+    @Option(parsing: .unconditional, help: ArgumentHelp("Memory and swap together; -1 is no limit.", valueName: "size")) var memorySwap:
+        String?
     @Option(help: ArgumentHelp("What it is left under memory pressure.", valueName: "size")) var memoryReservation: String?
     @Option(help: ArgumentHelp("Processors' worth of time (1.5).", valueName: "number")) var cpus: Double?
+    @Option(parsing: .unconditional, help: ArgumentHelp("Microseconds of each period; -1 is no limit.", valueName: "number")) var cpuQuota:
+        Int64?
+    @Option(help: ArgumentHelp("Microseconds (100000).", valueName: "number")) var cpuPeriod: Int64?
     @Option(name: .joined("c"), help: ArgumentHelp("Weight against others.", valueName: "number")) var cpuShares: Int?
     @Option(help: ArgumentHelp("Processors it may use (0-1,3).", valueName: "list")) var cpusetCpus: String?
     @Option(help: ArgumentHelp("Memory nodes it may use.", valueName: "list")) var cpusetMems: String?
     @Option(help: ArgumentHelp("Who is ended when memory runs out: process or group.", valueName: "whom")) var oom: String?
-    @Option(help: ArgumentHelp("Processes and threads it may have; -1 is no limit.", valueName: "number")) var pidsLimit: Int?
+    @Option(parsing: .unconditional, help: ArgumentHelp("-1000 to 1000: a higher one is ended sooner.", valueName: "number"))
+    var oomScoreAdj: Int?
+    @Option(parsing: .unconditional, help: ArgumentHelp("Processes and threads it may have; -1 is no limit.", valueName: "number"))
+    var pidsLimit: Int?
     @Option(help: ArgumentHelp("Weight for block devices, 10 to 1000.", valueName: "number")) var blkioWeight: Int?
     @Option(help: ArgumentHelp("Size of /dev/shm.", valueName: "size")) var shmSize: String?
     @Option(help: ArgumentHelp("Process limit: nofile=1024[:2048].", valueName: "limit")) var ulimit: [String] = []
@@ -32,8 +40,10 @@ struct ContainerOptions: ParsableArguments {
     @Flag(help: "Remove the container when it ends.") var rm = false
     @Flag(inversion: .prefixedNo, help: "A reaping init as process 1.") var `init` = true
     @Option(name: .joined("u"), help: ArgumentHelp("Run as NAME|UID[:GROUP|GID].", valueName: "user")) var user: String?
+    @Option(help: ArgumentHelp("A further group, by number.", valueName: "gid")) var groupAdd: [String] = []
     @Option(name: .joined("w"), help: ArgumentHelp("Where the program starts.", valueName: "dir")) var workdir: String?
     @Option(name: .joined("l"), help: ArgumentHelp("Mark the container.", valueName: "name=value")) var label: [String] = []
+    @Option(help: ArgumentHelp("Read labels from a file.", valueName: "file")) var labelFile: [String] = []
     @Option(help: ArgumentHelp("Program to run instead of the image's.", valueName: "program")) var entrypoint: String?
     @Flag(help: "The container's root can't be written.") var readOnly = false
     @Option(help: ArgumentHelp("Add a capability; ALL.", valueName: "name")) var capAdd: [String] = []
@@ -58,39 +68,4 @@ struct ContainerOptions: ParsableArguments {
     @Flag(name: [.short, .long], help: "Keep stdin open.") var interactive = false
     @Flag(name: [.short, .long], help: "Give it a terminal.") var tty = false
     @OptionGroup(visibility: .private) var later: LaterOptions
-}
-
-/// Flags that Docker's users will try and that a later version brings: told so instead of "unknown".
-struct LaterOptions: ParsableArguments {
-    @Option(name: .joined("p")) var publish: [String] = []
-    @Flag(name: [.customShort("P"), .long]) var publishAll = false
-    @Option var ip: String?
-    @Option var networkAlias: [String] = []
-    @Option var healthCmd: String?
-    @Option var healthInterval: String?
-    @Option var healthTimeout: String?
-    @Option var healthRetries: String?
-    @Option var gpus: String?
-    @Option var storageOpt: [String] = []
-    @Option var volumesFrom: [String] = []
-    @Option var link: [String] = []
-
-    /// - Throws: `unsupported` for the first that was given.
-    func refuse() throws(LunetteError) {
-        let network = "networks come with a later version; use --network none, host or container:NAME"
-        let given: [(Bool, String, String)] = [
-            (!publish.isEmpty || publishAll, "--publish", network), (ip != nil, "--ip", network),
-            (!networkAlias.isEmpty, "--network-alias", network), (!link.isEmpty, "--link", network),
-            (
-                healthCmd != nil || healthInterval != nil || healthTimeout != nil || healthRetries != nil, "--health-cmd",
-                "health checks come with a later version"
-            ),
-            (gpus != nil, "--gpus", "pass the device files with --device"),
-            (!storageOpt.isEmpty, "--storage-opt", "limits on a container's own files come with a later version"),
-            (!volumesFrom.isEmpty, "--volumes-from", "name the volumes with -v"),
-        ]
-        for (isGiven, name, hint) in given where isGiven {
-            throw LunetteError(.unsupported, "use \(name): not built yet", hint: hint)
-        }
-    }
 }

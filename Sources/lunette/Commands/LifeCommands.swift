@@ -227,16 +227,19 @@ struct UpdateCommand: LunetteCommand {
         abstract: "Change limits, labels or the restart policy of containers that exist.")
 
     @Option(name: .joined("m"), help: ArgumentHelp("Memory limit.", valueName: "size")) var memory: String?
-    @Option(help: ArgumentHelp("Memory and swap together; -1 is no limit.", valueName: "size")) var memorySwap: String?
+    @Option(parsing: .unconditional, help: ArgumentHelp("Memory and swap together; -1 is no limit.", valueName: "size")) var memorySwap:
+        String?
     @Option(help: ArgumentHelp("What it is left under pressure.", valueName: "size")) var memoryReservation: String?
     @Option(help: ArgumentHelp("Processors' worth of time.", valueName: "number")) var cpus: Double?
     @Option(name: .joined("c"), help: ArgumentHelp("Weight against others.", valueName: "number")) var cpuShares: Int?
     @Option(help: ArgumentHelp("Processors it may use.", valueName: "list")) var cpusetCpus: String?
     @Option(help: ArgumentHelp("Memory nodes it may use.", valueName: "list")) var cpusetMems: String?
-    @Option(help: ArgumentHelp("Microseconds of each period; -1 is no limit.", valueName: "number")) var cpuQuota: Int64?
+    @Option(parsing: .unconditional, help: ArgumentHelp("Microseconds of each period; -1 is no limit.", valueName: "number")) var cpuQuota:
+        Int64?
     @Option(help: ArgumentHelp("Microseconds (100000).", valueName: "number")) var cpuPeriod: Int64?
     @Option(help: ArgumentHelp("Weight for block devices, 10 to 1000.", valueName: "number")) var blkioWeight: Int?
-    @Option(help: ArgumentHelp("Processes and threads it may have; -1 is no limit.", valueName: "number")) var pidsLimit: Int?
+    @Option(parsing: .unconditional, help: ArgumentHelp("Processes and threads it may have; -1 is no limit.", valueName: "number"))
+    var pidsLimit: Int?
     @Option(help: ArgumentHelp("Who is ended when memory runs out: process or group.", valueName: "whom")) var oom: String?
     @Option(name: .joined("l"), help: ArgumentHelp("Set a label; NAME= empties it.", valueName: "name=value")) var label: [String] = []
     @Option(help: ArgumentHelp("Take a label away.", valueName: "name")) var labelRm: [String] = []

@@ -130,6 +130,15 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        (UInt32(0o20600), "rwm", "read or written"), (0o20660, "r", "read"), (0o20664, "rwm", "written"), (0o20666, "rwm", nil),
+        (0o20444, "rm", nil),
+    ])
+    func aDeviceThatNobodyMayOpenIsNamed(_ mode: UInt32, _ permissions: String, _ missing: String?) {
+        let line = DeviceAccess.line("/dev/x", mode: mode, permissions: permissions)
+        #expect(line.map { $0.contains("/dev/x can't be \(missing ?? "?") in the container") } ?? (missing == nil), "\(line ?? "none")")
+    }
+
     @Test func limitsThatNothingHoldsAreNamedWhenTheyWereAskedFor() {
         func warnings(_ lacking: [(String, Bool)]) -> [String] {
             let records = lacking.map { ["field": .string($0.0), "why": "why", "asked": .bool($0.1)] as Value }

@@ -22,6 +22,7 @@ struct CreateCommand: PassthroughCommand {
         }
         let handle = try await options.call("container.create", spec, client)
         try CIDFile.write(handle, to: cidfile)
+        DeviceAccess.tell(spec)
         Output.print(handle["id"]?.stringValue ?? "")
         return 0
     }

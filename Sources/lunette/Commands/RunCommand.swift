@@ -32,6 +32,7 @@ struct RunCommand: PassthroughCommand {
         if detach {
             let handle = try await options.call("container.run", spec, client)
             try CIDFile.write(handle, to: cidfile)
+            DeviceAccess.tell(spec)
             Output.print(handle["id"]?.stringValue ?? "")
             AskedLimits.tell(handle)
             return 0
@@ -42,6 +43,7 @@ struct RunCommand: PassthroughCommand {
         let handle = try await options.call("container.create", spec, client)
         try CIDFile.write(handle, to: cidfile)
         let id = handle["id"]?.stringValue ?? ""
+        DeviceAccess.tell(spec)
         do throws(LunetteError) {
             let exit = try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
                 do throws(LunetteError) {

@@ -137,7 +137,6 @@ struct InitSteps {
         let copiesUp = try fields.flag()
         let propagation = try fields.number()
         do throws(Failure) {
-            let mount = try makeFilesystem(type, &options, attributes, path)
             // A new tmpfs looks like the folder that it covers, unless an option says otherwise; one that is made for it says nothing.
             var covered: Int32 = -1
             if lnt_same(type, literal("tmpfs"), 6) != 0, !hasMode || copiesUp {
@@ -146,8 +145,14 @@ struct InitSteps {
                 if covered != -Int32(LNT_ENOENT) { try check(covered, "openat2", path) }
             }
             defer { if covered >= 0 { _ = lnt_close(covered) } }
+            // What is copied has to be written first.
+            let readonly = copiesUp ? attributes & UInt64(LNT_MOUNT_ATTR_RDONLY) : 0
+            let mount = try makeFilesystem(type, &options, attributes & ~readonly, covering: hasMode ? -1 : covered, path)
             let target = try root.target(path, create: creates ? .directory(mode: 0o755) : .never, refusesSymlinks: refusesSymlinks)
-            if covered >= 0 { try cover(covered, by: mount, keepsMode: hasMode, copiesUp: copiesUp, path) }
+            if copiesUp, covered >= 0 { try CopyUp.run(from: covered, to: mount, path) }
+            if readonly != 0 {
+                try check(lnt_mount_setattr(mount, literal(""), UInt32(LNT_AT_EMPTY_PATH), readonly, 0, 0, -1), "mount_setattr", path)
+            }
             try attach(mount, to: target, path)
             _ = lnt_close(target)
             if propagation != 0 {
@@ -159,16 +164,10 @@ struct InitSteps {
         }
     }
 
-    private func cover(_ old: Int32, by mount: Int32, keepsMode: Bool, copiesUp: Bool, _ path: Text) throws(Failure) {
-        if !keepsMode {
-            var status = lnt_file_status()
-            try check(lnt_fstat(old, &status), "fstat", path)
-            try check(lnt_fchmodat(mount, literal("."), mode_t(status.mode & 0o7777)), "fchmodat", path)
-        }
-        if copiesUp { try CopyUp.run(from: old, to: mount, path) }
-    }
-
-    private func makeFilesystem(_ type: Text, _ options: inout Fields, _ attributes: UInt64, _ path: Text) throws(Failure) -> Int32 {
+    /// - Parameter covering: a folder whose mode the new root gets; negative for none.
+    private func makeFilesystem(
+        _ type: Text, _ options: inout Fields, _ attributes: UInt64, covering: Int32, _ path: Text
+    ) throws(Failure) -> Int32 {
         let fs = try check(lnt_fsopen(type), "fsopen", path)
         defer { _ = lnt_close(fs) }
         for _ in 0..<(try options.count(size: 40)) {
@@ -176,6 +175,18 @@ struct InitSteps {
             let key = try options.text()
             let value = try options.text()
             try check(hasValue ? lnt_fsconfig_string(fs, key, value) : lnt_fsconfig_flag(fs, key), "fsconfig", key)
+        }
+        if covering >= 0 {
+            var status = lnt_file_status()
+            try check(lnt_fstat(covering, &status), "fstat", path)
+            // Four octal digits.
+            var digits: (CChar, CChar, CChar, CChar, CChar) = (0, 0, 0, 0, 0)
+            func digit(_ shift: UInt32) -> CChar { CChar(0x30 + (status.mode >> shift & 7)) }
+            digits = (digit(9), digit(6), digit(3), digit(0), 0)
+            try withUnsafePointer(to: &digits) { (pointer) throws(Failure) in
+                let text = UnsafeRawPointer(pointer).assumingMemoryBound(to: CChar.self)
+                try check(lnt_fsconfig_string(fs, literal("mode"), text), "fsconfig", path)
+            }
         }
         try check(lnt_fsconfig_create(fs), "fsconfig create", path)
         return try check(lnt_fsmount(fs, attributes), "fsmount", path)

@@ -11,7 +11,7 @@ extension Command {
             Option("interval", nil, .value("TIME"), "seconds between two lines of figures (default: 5s)"),
         ]
     ) { invocation throws(LunetteError) in
-        let container = try invocation.store.find(try invocation.containerID())
+        let container = try invocation.store.findSettled(try invocation.containerID())
         let seconds = try interval(invocation.options.value("interval") ?? "5s")
         guard container.status() != .stopped else {
             throw LunetteError(.invalidState, "read the figures of container \(container.id): container not running", target: container.id)

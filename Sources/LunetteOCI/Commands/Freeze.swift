@@ -5,7 +5,7 @@ extension Command {
     static let pause = Command(
         name: "pause", summary: "stop every process of a container where it stands", arguments: "ID", count: 1...1, options: []
     ) { invocation throws(LunetteError) in
-        let container = try invocation.store.find(try invocation.containerID())
+        let container = try invocation.store.findSettled(try invocation.containerID())
         let status = container.status()
         guard status == .running || status == .created else {
             throw LunetteError(
@@ -21,7 +21,7 @@ extension Command {
     static let resume = Command(
         name: "resume", summary: "let a paused container go on", arguments: "ID", count: 1...1, options: []
     ) { invocation throws(LunetteError) in
-        let container = try invocation.store.find(try invocation.containerID())
+        let container = try invocation.store.findSettled(try invocation.containerID())
         let status = container.status()
         guard status == .paused else {
             throw LunetteError(

@@ -8,7 +8,7 @@ extension Command {
     ) { invocation throws(LunetteError) in
         let id = try invocation.containerID()
         let signal = invocation.options.arguments.count > 1 ? try Signal(invocation.options.arguments[1]) : .term
-        let container = try invocation.store.find(id)
+        let container = try invocation.store.findSettled(id)
         invocation.log.debug(
             "signal \(signal.number) to pid 1 (\(container.record.initProcess?.pid ?? 0)) of a container that is \(container.status().rawValue)"
         )

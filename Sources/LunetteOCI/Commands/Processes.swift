@@ -8,7 +8,7 @@ extension Command {
         options: [Option("format", "f", .value("FORMAT"), "table (default) or json: host pids")], order: .beforeArguments
     ) { invocation throws(LunetteError) in
         let format = try OutputFormat(invocation.options)
-        let container = try invocation.store.find(try invocation.containerID())
+        let container = try invocation.store.findSettled(try invocation.containerID())
         let pids = container.processes()
         if format == .json {
             try printOut(JSON.encode(.array(pids.map { .int(Int64($0)) })))

@@ -26,7 +26,7 @@ extension Command {
             Option("mem-bw-schema", nil, .value("TEXT"), "unsupported"),
         ]
     ) { invocation throws(LunetteError) in
-        let container = try invocation.store.find(try invocation.containerID())
+        let container = try invocation.store.findSettled(try invocation.containerID())
         let resources = try ResourceChange.read(invocation.options)
         let status = container.status()
         guard status != .stopped, status != .creating else {

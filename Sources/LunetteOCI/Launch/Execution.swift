@@ -12,7 +12,7 @@ struct Execution {
     init(_ invocation: Invocation) throws(LunetteError) {
         self.invocation = invocation
         let id = try invocation.containerID()
-        container = try invocation.store.find(id)
+        container = try invocation.store.findSettled(id)
         let status = container.status()
         switch status {
         case .created where Caller.current.isOrdinary:

@@ -45,6 +45,20 @@ struct ContainerStore: Sendable {
         return try Container(folder, store: self)
     }
 
+    /// A container that isn't just being created: `run` writes down what there is while its program runs already, so whoever has seen the program may
+    /// come a moment early. Waits two seconds at most, for a `create` may take as long as its hooks like.
+    /// - Throws: `not_found`.
+    func findSettled(_ id: String) throws(LunetteError) -> Container {
+        let deadline = SystemClock.monotonic + 2
+        while true {
+            let container = try find(id)
+            guard container.record.phase == .creating, container.record.creator.isAlive, SystemClock.monotonic < deadline else {
+                return container
+            }
+            SystemClock.block(seconds: 0.005)
+        }
+    }
+
     /// The folder of a container, held; waits for whoever holds it.
     /// - Throws: `not_found` also when it went while waiting.
     func hold(_ id: String, to operation: String) throws(LunetteError) -> HeldFolder {

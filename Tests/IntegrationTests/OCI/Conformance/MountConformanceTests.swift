@@ -155,7 +155,7 @@ import Testing
     }
 
     /// As on runc: Docker's and Podman's `--tmpfs /run` is closed to others because the image's /run is.
-    @Test(arguments: [[], ["mode=1700"], ["tmpcopyup"]] as [[String]], ["/closed", "/made/for/it"])
+    @Test(arguments: [[], ["mode=1700"], ["tmpcopyup"], ["ro"], ["ro", "tmpcopyup"]] as [[String]], ["/closed", "/made/for/it"])
     func aTmpfsLooksLikeTheFolderThatItCovers(options: [String], place: String) async throws {
         try await withBundle { bundle in
             // Debian's runc 1.1 goes by the folder even where an option says otherwise, which later ones don't.

@@ -28,12 +28,20 @@ def ms(seconds):
 
 
 def private_kib(pid):
-    """Memory that is a process's alone: what one more of it costs."""
-    total = 0
+    """Memory that is a process's alone, and of it what only the process has (dirty): pages of its program's file are clean, and the page cache's; the kernel
+    maps those around each that is used."""
+    clean = dirty = 0
     for line in open(f"/proc/{pid}/smaps_rollup"):
-        if line.startswith(("Private_Clean", "Private_Dirty")):
-            total += int(line.split()[1])
-    return total
+        if line.startswith("Private_Clean"):
+            clean += int(line.split()[1])
+        if line.startswith("Private_Dirty"):
+            dirty += int(line.split()[1])
+    return clean + dirty, dirty
+
+
+def median_kib(sizes):
+    """Medians of `private_kib` of several processes."""
+    return median([size for size, _ in sizes]), median([dirty for _, dirty in sizes])
 
 
 def parent(pid):

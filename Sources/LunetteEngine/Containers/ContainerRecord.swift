@@ -28,9 +28,21 @@ struct ContainerRecord: Sendable, Hashable {
     let id: String
     var name: String
     /// The normalised spec, hooks' amendments included; images' own settings are not merged in.
-    var spec: Value
+    var spec: Value {
+        get { packedSpec.value }
+        set { packedSpec = PackedValue(newValue) }
+    }
     /// The spec as the user gave it, normalised: what `apply` compares.
-    var requested: Value = .null
+    var requested: Value {
+        get { packedRequest.value }
+        set {
+            packedRequest = PackedValue(newValue)
+            // Where no hook has changed anything, which is the rule, one copy serves both.
+            if packedRequest == packedSpec { packedRequest = packedSpec }
+        }
+    }
+    private var packedSpec: PackedValue
+    private var packedRequest = PackedValue(.null)
     var image: ImageIdentity?
     var state: ContainerState
     let createdAt: Double
@@ -45,7 +57,11 @@ struct ContainerRecord: Sendable, Hashable {
     /// The process behind that session: what a later engine goes by.
     var owner: ProcessIdentity?
     /// What the runtime needs to find the running container again (`LunetteRuntime.ContainerRecord`).
-    var run: Value?
+    var run: Value? {
+        get { packedRun?.value }
+        set { packedRun = newValue.map(PackedValue.init) }
+    }
+    private var packedRun: PackedValue?
     /// The request of its last start that was committed: a ledger row of another one is a start that a dead engine left half told.
     var startRequest: String?
     /// Whose namespaces it shares: ids of containers by `network`, `pid`, `ipc`.
@@ -75,7 +91,7 @@ struct ContainerRecord: Sendable, Hashable {
     ) {
         self.id = id
         self.name = name
-        self.spec = spec
+        packedSpec = PackedValue(spec)
         self.image = image
         self.state = state
         self.createdAt = createdAt

@@ -154,6 +154,15 @@ import Testing
         }
     }
 
+    @Test func aReadOnlyTmpfsIsFilledAllTheSame() async throws {
+        try await withBundle { bundle in
+            try bundle.makeFile("rootfs/data/file", "copied")
+            bundle.mount(["destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "ro"]])
+            let seen = try await bundle.run("read=/data/file", "create=/data/new")
+            #expect(seen["read./data/file"] == "copied" && seen["create./data/new"] == "!EROFS")
+        }
+    }
+
     /// As on runc: Docker's and Podman's `--tmpfs /run` is closed to others because the image's /run is.
     @Test(arguments: [[], ["mode=1700"], ["tmpcopyup"], ["ro"], ["ro", "tmpcopyup"]] as [[String]], ["/closed", "/made/for/it"])
     func aTmpfsLooksLikeTheFolderThatItCovers(options: [String], place: String) async throws {

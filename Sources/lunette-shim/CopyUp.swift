@@ -34,8 +34,11 @@ struct CopyUp {
                 defer { _ = lnt_close(target) }
                 try copy(inner, target, path, depth: depth + 1)
             case UInt32(LNT_S_IFREG):
-                let source = try check(lnt_openat(from, name, Int32(LNT_O_RDONLY) | Int32(LNT_O_NOFOLLOW), 0), "openat", path)
+                // Whoever else writes there may have put something else in its place: a pipe would keep us waiting, a device be opened.
+                let source = try check(lnt_openat(from, name, file, 0), "openat", path)
                 defer { _ = lnt_close(source) }
+                try check(lnt_fstat(source, &status), "fstat", path)
+                guard status.mode & UInt32(LNT_S_IFMT) == UInt32(LNT_S_IFREG) else { continue }
                 let flags = Int32(LNT_O_WRONLY) | Int32(LNT_O_CREAT) | Int32(LNT_O_EXCL) | Int32(LNT_O_NOFOLLOW)
                 let target = try check(lnt_openat(to, name, flags, 0o600), "openat", path)
                 defer { _ = lnt_close(target) }
@@ -59,5 +62,6 @@ struct CopyUp {
     }
 
     private static let linkKind: UInt32 = 0o120000
+    private static let file = Int32(LNT_O_RDONLY) | Int32(LNT_O_NOFOLLOW) | Int32(LNT_O_NONBLOCK) | Int32(LNT_O_NOCTTY)
     private static let folder = Int32(LNT_O_RDONLY) | Int32(LNT_O_DIRECTORY) | Int32(LNT_O_NOFOLLOW)
 }

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 internal import LunetteLinux
 internal import LunetteSpec
@@ -45,9 +46,26 @@ struct LaunchPreparation {
         inputs.handover = try HandoverPlan(terminal, preservedDescriptors, newKeyring: !keepsKeyring, passed: &passed)
         inputs.handover?.awaitsCgroups = awaitsCgroups
         inputs.grantable = Privileges.grantable
+        if !bundle.spec.linux.sysctl.isEmpty { inputs.hostNamespaces = Self.hostNamespaces(bundle.spec.linux) }
         try Caller.current.adapt(&inputs, to: bundle.spec)
         let plan = try LaunchPlanner.plan(bundle.spec, inputs)
         return Planned(bytes: try plan.encoded(), passed: passed, fields: LaunchFields(plan, bundle.spec))
+    }
+
+    /// Those that are joined by a path and are our own: a namespace is a file's device and inode (namespaces(7)). What isn't there is the shim's to
+    /// refuse.
+    private static func hostNamespaces(_ linux: RuntimeSpec.LinuxSection) -> NamespacePlan.Kinds {
+        var kinds: NamespacePlan.Kinds = []
+        for (kind, flag, own) in [
+            (RuntimeSpec.LinuxSection.NamespaceKind.network, NamespacePlan.Kinds.network, "net"), (.ipc, .ipc, "ipc"), (.uts, .uts, "uts"),
+        ] {
+            var (joined, ours) = (lnt_host_stat(), lnt_host_stat())
+            guard let path = linux.namespace(kind)?.path, lnt_host_stat(-100, path, 0, &joined) == 0,
+                lnt_host_stat(-100, "/proc/self/ns/\(own)", 0, &ours) == 0, (joined.device, joined.inode) == (ours.device, ours.inode)
+            else { continue }
+            kinds.insert(flag)
+        }
+        return kinds
     }
 
     /// A container without a cgroup of its own sees the machine's hierarchies from where its caller is.

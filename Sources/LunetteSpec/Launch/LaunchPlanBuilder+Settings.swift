@@ -2,7 +2,9 @@ extension LaunchPlanBuilder {
     /// Kernel settings of the container's own namespaces.
     mutating func addSettings() throws(LunetteError) {
         let linux = spec.linux
-        func owns(_ kind: RuntimeSpec.LinuxSection.NamespaceKind) -> Bool { linux.namespace(kind) != nil }
+        func owns(_ kind: RuntimeSpec.LinuxSection.NamespaceKind) -> Bool {
+            linux.namespace(kind) != nil && !inputs.hostNamespaces.contains(Self.flag(kind))
+        }
         for key in linux.sysctl.keys.sorted() {
             let value = linux.sysctl[key]!
             if inputs.handover != nil {

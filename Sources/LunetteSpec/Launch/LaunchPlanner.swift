@@ -26,6 +26,8 @@ package struct LaunchInputs: Sendable, Hashable {
     package var joins: [NamespacePlan.Join]
     /// The host id of the container's 0 when the user namespace is another container's.
     package var joinedIDBase: UInt32?
+    /// Namespaces that the spec joins by path and that are the caller's own all the same: their settings are the host's.
+    package var hostNamespaces: NamespacePlan.Kinds = []
     package var seccompProgram: [UInt8]
     package var seccompFlags: UInt64
     /// For a program that notifies: `SeccompListenerPlan.init(_:…)`.

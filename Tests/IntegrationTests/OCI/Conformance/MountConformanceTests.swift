@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import LunetteSpec
 import LunetteTesting
+import Synchronization
 import Testing
 
 /// config.md: root and mounts.
@@ -160,6 +161,37 @@ import Testing
             bundle.mount(["destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "ro"]])
             let seen = try await bundle.run("read=/data/file", "create=/data/new")
             #expect(seen["read./data/file"] == "copied" && seen["create./data/new"] == "!EROFS")
+        }
+    }
+
+    /// Whoever else writes to the root puts pipes in the place of files between the look at a name and its opening: nothing waits for a pipe's end.
+    @Test(.enabled(if: OCIRuntime.underTest.isLunette, "is about lunette-oci's own defences"))
+    func tmpcopyupWaitsForNoPipe() async throws {
+        try await withBundle { bundle in
+            let folder = try bundle.makeFolder("raced")
+            let kinds = [try bundle.makeFile("file", "copied"), "\(bundle.folder)/pipe"]
+            try #require(mkfifo(kinds[1], 0o600) == 0)
+            let new = "\(bundle.folder)/new"
+            // Many turns in one launch.
+            for place in (0..<60).map({ Value.string("/t/\($0)") }) {
+                bundle.mount(
+                    ["destination": place, "type": "bind", "source": .string(folder), "options": ["bind"]],
+                    ["destination": place, "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]])
+            }
+            let isOver = Mutex(false)
+            let racer = Thread {
+                var round = 0
+                while !isOver.withLock({ $0 }) {
+                    round += 1
+                    for index in 0..<4 where link(kinds[round % 2], new) == 0 { rename(new, "\(folder)/\(index)") }
+                }
+            }
+            racer.start()
+            defer { isOver.withLock { $0 = true } }
+            bundle.asks("ids")
+            try bundle.write()
+            let line = "\(bundle.runtime.path) --root \(bundle.root) run --bundle \(bundle.folder) \(bundle.id)"
+            for _ in 0..<30 { try await Command.shell("timeout -s KILL 20 \(line)").run() }
         }
     }
 

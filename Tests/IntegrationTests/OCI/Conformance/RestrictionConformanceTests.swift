@@ -125,6 +125,21 @@ import Testing
         }
     }
 
+    /// The host's namespace by its path is the host's all the same.
+    @Test(arguments: [("network", "net", "net.core.somaxconn"), ("ipc", "ipc", "kernel.msgmax"), ("uts", "uts", "kernel.domainname")])
+    func parametersOfTheHostsNamespacesAreErrors(kind: String, file: String, name: String) async throws {
+        let setting = "/proc/sys/" + name.replacingOccurrences(of: ".", with: "/")
+        let before = try String(contentsOfFile: setting, encoding: .utf8)
+        try await withBundle { bundle in
+            bundle.withoutNamespace(kind)
+            bundle.namespace(["type": .string(kind), "path": .string("/proc/\(getpid())/ns/\(file)")])
+            // What it is already: nothing changes where it is taken.
+            bundle.change(["linux": ["sysctl": [name: .string(before.trimmingCharacters(in: .whitespacesAndNewlines))]]])
+            // runc looks at the network's alone.
+            if bundle.runtime.isLunette || kind == "network" { try await bundle.refusal(mentioning: "linux.sysctl.\(name)") }
+        }
+    }
+
     @Test(.proves("config-linux.personality.domain"), arguments: [("LINUX", "0"), ("LINUX32", "0x8")])
     func thePersonalityIsTheConfigured(domain: String, number: String) async throws {
         try await withBundle { bundle in

@@ -55,6 +55,7 @@ struct LaunchStages {
         try cgroups.enter(plan)
         currentStep = LNT_NAMESPACES.rawValue
         currentIndex = 0
+        let offsets = plan.has(LNT_TIME_OFFSETS) ? lnt_open(Self.timeOffsets, Int32(LNT_O_WRONLY), 0) : -1
         for index in 0..<joinCount {
             let (fd, kind) = joins[index]
             try check(lnt_setns(fd, kind), "setns", kindName(kind))
@@ -72,7 +73,7 @@ struct LaunchStages {
             case LNT_DOMAINNAME.rawValue:
                 let name = try fields.text()
                 try check(lnt_setdomainname(name), "setdomainname", name)
-            case LNT_TIME_OFFSETS.rawValue: try setTimeOffsets(&fields)
+            case LNT_TIME_OFFSETS.rawValue: continue
             default: try check(lnt_raise_loopback(), "ioctl SIOCSIFFLAGS", literal("lo"))
             }
         }
@@ -85,6 +86,7 @@ struct LaunchStages {
         var none: gid_t = 0
         try setGroups(&none, 0)
         try becomeRoot()
+        try setTimeOffsets(offsets)
         try treesInside?.open(slots)
         (currentStep, currentIndex) = (LNT_NAMESPACES.rawValue, 0)
         _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0)
@@ -104,16 +106,34 @@ struct LaunchStages {
         try check(Int32(truncatingIfNeeded: lnt_write(gate, &born, MemoryLayout<BornMessage>.size)), "write")
     }
 
-    /// Before the first process is made in the time namespace; from then on the clocks are what they are (time_namespaces(7)).
-    private func setTimeOffsets(_ fields: inout Fields) throws(Failure) {
-        let path = literal("/proc/self/timens_offsets")
-        for _ in 0..<(try fields.count(size: 16)) {
-            let line = try fields.text()
-            let fd = try check(lnt_open(path, Int32(LNT_O_WRONLY), 0), "open", path)
-            defer { _ = lnt_close(fd) }
-            try check(lnt_write_all(fd, line, lnt_length(line)), "write", line)
+    /// Before the first process is made in the time namespace; from then on the clocks are what they are (time_namespaces(7)). By now the container's
+    /// root, whose ids are mapped: until then the file is nobody's.
+    /// - Parameter opened: the file where it could be opened by whoever launches, who may write it whatever namespace is joined since; else -1.
+    private func setTimeOffsets(_ opened: Int32) throws(Failure) {
+        guard plan.has(LNT_TIME_OFFSETS) else { return }
+        var fields = try plan.fields(LNT_TIME_OFFSETS)
+        var fd = opened
+        if fd < 0 {
+            // What /proc has of a process that can't be traced is the machine's root's. Nothing of the container runs yet.
+            _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 1)
+            defer { _ = lnt_prctl(Int32(LNT_PR_SET_DUMPABLE), 0) }
+            fd = try check(lnt_open(Self.timeOffsets, Int32(LNT_O_WRONLY), 0), "open", Self.timeOffsets)
         }
+        defer { _ = lnt_close(fd) }
+        let size = 4096
+        guard let memory = lnt_map_anonymous(size) else { throw failure("mmap", errno: Int32(LNT_ENOMEM)) }
+        defer { _ = lnt_unmap(memory, size) }
+        // The kernel takes all of them in one call.
+        var lines = TextBuffer(memory, capacity: size - 1)
+        for _ in 0..<(try fields.count(size: 16)) {
+            lines.append(try fields.text())
+            lines.append("\n")
+        }
+        let text = lines.terminate()
+        try check(lnt_write_all(fd, text, lnt_length(text)), "write", text)
     }
+
+    private static var timeOffsets: Text { literal("/proc/self/timens_offsets") }
 
     private mutating func runInitStage() -> Never {
         do throws(Failure) { try initialize() } catch { report(error, gate: gate) }

@@ -170,7 +170,21 @@ enum NamespaceKind: String, CaseIterable, Sendable {
 
     @Test(.proves("config-linux.timeOffsets.secs", "config-linux.timeOffsets.nanosecs"))
     func clocksAreAheadByTheOffsets() async throws {
+        try await clocksAreAhead { _ in }
+        // There the file of the offsets is nobody's until ids are mapped.
+        if OCIRuntime.underTest.isLunette {
+            try await clocksAreAhead { bundle in
+                bundle.namespace(["type": "user"])
+                let map: Value = [["containerID": 0, "hostID": 300_000, "size": 65536]]
+                bundle.change(["linux": ["uidMappings": map, "gidMappings": map]])
+                chown(bundle.rootfs, 300_000, 300_000)
+            }
+        }
+    }
+
+    private func clocksAreAhead(_ prepare: @Sendable (OCIBundle) -> Void) async throws {
         try await withBundle { bundle in
+            prepare(bundle)
             bundle.namespace(["type": "time"])
             bundle.change([
                 "linux": ["timeOffsets": ["monotonic": ["secs": 172_800, "nanosecs": 5], "boottime": ["secs": 604_800, "nanosecs": 6]]]

@@ -171,6 +171,11 @@ int lnt_set_terminal_size(int fd, unsigned rows, unsigned columns) {
   return RESULT(ioctl(fd, TIOCSWINSZ, &size));
 }
 
+int lnt_is_terminal(int fd) {
+  struct winsize size;
+  return ioctl(fd, TIOCGWINSZ, &size) == 0;
+}
+
 int lnt_make_controlling_terminal(int fd) { return RESULT(ioctl(fd, TIOCSCTTY, 0)); }
 
 _Static_assert(sizeof(struct lnt_poll) == sizeof(struct pollfd), "lnt_poll is pollfd");

@@ -150,14 +150,17 @@ extension Monitor {
     }
 }
 
-/// Gives inherited streams to the program's user, so that /dev/stdout can be opened by name (kernel-notes §2).
+/// Gives inherited pipes, sockets and terminals to the program's user, so that /dev/stdout can be opened by name (kernel-notes §2). Files and devices
+/// of the host stay whose they are.
 func giveStdio(to uid: UInt32) {
     for fd: Int32 in 0...2 {
         var status = lnt_file_status()
         guard lnt_fstat(fd, &status) == 0, status.uid != uid else { continue }
-        let kind = status.mode & UInt32(LNT_S_IFMT)
-        // The null device is everybody's.
-        if kind == UInt32(LNT_S_IFCHR), status.device_major == 1, status.device_minor == 3 { continue }
+        switch status.mode & UInt32(LNT_S_IFMT) {
+        case UInt32(LNT_S_IFIFO), UInt32(LNT_S_IFSOCK): break
+        case UInt32(LNT_S_IFCHR): guard lnt_is_terminal(fd) == 1 else { continue }
+        default: continue
+        }
         // A stream of another user namespace or of a read-only file system stays as it is: the program has it open all the same.
         _ = lnt_fchown(fd, uid, gid_t.max)
     }

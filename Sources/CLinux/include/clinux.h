@@ -143,6 +143,7 @@ int lnt_send_socket(int fd, const void *data, size_t size);  // non-blocking str
 int lnt_raise_loopback(void);
 int lnt_open_terminal_peer(int master);  // unlocks, then TIOCGPTPEER
 int lnt_set_terminal_size(int fd, unsigned rows, unsigned columns);
+int lnt_is_terminal(int fd);
 int lnt_make_controlling_terminal(int fd);
 
 struct lnt_poll {

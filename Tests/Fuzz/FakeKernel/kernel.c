@@ -483,6 +483,7 @@ OPENS(lnt_connect_to, (const char *path, int seconds), text(path))
 ANSWERS(lnt_pass_credentials, (int fd),)
 ANSWERS(lnt_raise_loopback, (void), )
 OPENS(lnt_open_terminal_peer, (int master),)
+ANSWERS(lnt_is_terminal, (int fd),)
 ANSWERS(lnt_set_terminal_size, (int fd, unsigned rows, unsigned columns),)
 ANSWERS(lnt_make_controlling_terminal, (int fd),)
 

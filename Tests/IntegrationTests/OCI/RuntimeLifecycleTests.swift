@@ -214,6 +214,26 @@ import Testing
         }
     }
 
+    /// By name a program opens its pipe as its own user; what it was given of the host's files it has by descriptor alone.
+    @Test(.enabled(if: OCIRuntime.underTest.isLunette, "runc gives files away as well"))
+    func streamsThatAreFilesStayWhoseTheyAre() async throws {
+        try await withBundle { bundle in
+            let input = try bundle.makeFile("input", "given")
+            let output = try bundle.makeFile("output")
+            bundle.change(["process": ["user": ["uid": 1234, "gid": 1234]]])
+            bundle.shell("cat; echo again > /dev/stderr")
+            try bundle.write()
+            let line = "\(bundle.runtime.path) --root \(bundle.root)"
+            let ran = try await Command.shell("\(line) run --bundle \(bundle.folder) \(bundle.id) < \(input) 2>&1 > \(output) | cat").run()
+            #expect(bundle.file("output") == "given" && ran.text == "again", "\(ran.text)")
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            try await bundle.start()
+            try await Command.shell("\(line) exec \(bundle.id) /bin/cat < \(input) > \(output)").run()
+            for path in [input, output] { #expect(try FileManager.default.attributesOfItem(atPath: path)[.ownerAccountID] as? Int == 0) }
+        }
+    }
+
     @Test func preservedDescriptorsAreThePrograms() async throws {
         try await withBundle { bundle in
             bundle.change(["process": ["args": ["/probe", "fds"]]])

@@ -64,8 +64,11 @@ struct SandboxCgroup {
     private static func sweep(_ cgroups: Cgroups) {
         for id in cgroups.ids() {
             guard let pid = Int32(id.dropFirst().prefix { $0 != "-" }), pid > 0, kill(pid, 0) != 0, errno == ESRCH else { continue }
+            // A caller that isn't seen from this pid namespace may be alive: then its sandbox is.
+            let cgroup = cgroups.container(id)
+            guard cgroup.occupants().isEmpty else { continue }
             // What can't be removed now is somebody else's sweep's.
-            _ = cgroups.container(id).remove(patience: 0)
+            _ = cgroup.remove(patience: 0)
         }
     }
 

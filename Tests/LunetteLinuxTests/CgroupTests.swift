@@ -67,6 +67,19 @@ import Testing
         }
     }
 
+    /// v2 shows a 0 for whom our pid namespace has no number: kill(0) would be our own group's.
+    @Test func whoHasNoNumberHereIsSomebodyAndNotSignalled() async throws {
+        try await withTemporaryDirectory { directory in
+            let cgroup = try fixture(directory)
+            try directory.put("cgroup.procs", "0\n0\n7\n")
+            #expect(cgroup.processes() == [7])
+            #expect(cgroup.occupants() == [0, 0, 7])
+            try directory.put("cgroup.procs", "0\n")
+            #expect(try !cgroup.killAll(seconds: 0.01))
+            cgroup.signalAll(SIGURG)
+        }
+    }
+
     @Test func whatIsMissingIsSaidNotHidden() async throws {
         try await withTemporaryDirectory { directory in
             let cgroup = try fixture(directory)

@@ -65,5 +65,8 @@ package struct CgroupFile: Sendable, Equatable {
     }
 
     /// Process ids of the cgroup itself, without its children.
-    package func processes() -> [Int32] { (read("cgroup.procs") ?? "").split(separator: "\n").compactMap { Int32($0) } }
+    package func processes() -> [Int32] { occupants().filter { $0 > 0 } }
+
+    /// The same, with the 0 that v2 shows for each process of another pid namespace than ours. To kill(2) that would be the caller's own group.
+    func occupants() -> [Int32] { (read("cgroup.procs") ?? "").split(separator: "\n").compactMap { Int32($0) } }
 }

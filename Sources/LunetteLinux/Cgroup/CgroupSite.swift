@@ -91,7 +91,7 @@ package struct CgroupSite: Sendable, Equatable {
                 .conflict, "\(displayable(directory.path)) is there and is no cgroup", path: "linux.cgroupsPath",
                 hint: "give the container a cgroupsPath of its own")
         }
-        let processes = ContainerCgroup(version: cgroup.version, directories: [directory]).processes().filter { $0 != holder }
+        let processes = ContainerCgroup(version: cgroup.version, directories: [directory]).occupants().filter { $0 != holder }
         if let first = processes.first {
             throw LunetteError(
                 .conflict, "the cgroup \(directory.path) is not empty: \(processes.count) process(es) are in it, \(first) first",
@@ -167,7 +167,7 @@ package struct CgroupSite: Sendable, Equatable {
             let path = ([hierarchy.path] + components.prefix(count)).joined(separator: "/")
             let level = CgroupFile(path: path, controllers: [])
             // v2's "no internal processes": the kernel would take `+cpu` here, and then take no process into what is below. The true root may.
-            if level.has("cgroup.type"), !level.processes().isEmpty { return }
+            if level.has("cgroup.type"), !level.occupants().isEmpty { return }
             let available = level.words("cgroup.controllers")
             let enabled = level.words("cgroup.subtree_control")
             for controller in lacking where available.contains(controller) && !enabled.contains(controller) {

@@ -25,27 +25,22 @@ package struct ContainerCgroup: Sendable, Equatable {
 
     package var exists: Bool { directories.contains { $0.has("cgroup.procs") } }
 
-    /// Every process in it (threads belong to their process). Hierarchies are joined in order, so the first has whoever is in any.
-    package func processes() -> [Int32] { directories.first.map(descendants) ?? [] }
+    /// Every process in it that has a number here (threads belong to their process). Hierarchies are joined in order, so the first has whoever is in
+    /// any.
+    package func processes() -> [Int32] { occupants().filter { $0 > 0 } }
 
-    // A container with a writable cgroup tree may have made children; they go too.
-    private func descendants(_ directory: CgroupFile) -> [Int32] {
-        directory.processes() + children(directory).flatMap(descendants)
+    /// The same, with a 0 for each process of another pid namespace than ours: nobody to signal, but somebody (v2's cgroup.procs).
+    package func occupants() -> [Int32] {
+        var found: [Int32] = []
+        // What the walk can't go on with is gone: the rest is what there was.
+        do throws(SystemCallError) { try collect(&found) } catch { return found }
+        return found
     }
 
-    private func children(_ directory: CgroupFile) -> [CgroupFile] {
-        var status = lnt_host_stat()
-        // cgroup file systems count a directory's children in its links; most have none, and some have fifty files.
-        guard lnt_host_stat(-100, directory.path, 0x100, &status) == 0, status.links != 2 else { return [] }
-        // Absent means empty.
-        guard let listing = try? Directory(directory.path), let names = try? listing.entries() else { return [] }
-        return names.compactMap { name in
-            var status = lnt_host_stat()
-            guard lnt_host_stat(listing.descriptor.number, name, 0x100, &status) == 0, status.mode & 0o170000 == 0o040000 else {
-                return nil
-            }
-            return CgroupFile(path: "\(directory.path)/\(name)", controllers: directory.controllers)
-        }
+    // A container with a writable cgroup tree may have made children.
+    private func collect(_ found: inout [Int32]) throws(SystemCallError) {
+        guard let first = directories.first else { return }
+        try CgroupTree(top: first).visit { directory throws(SystemCallError) in found += directory.occupants() }
     }
 
     // MARK: pausing
@@ -102,10 +97,11 @@ package struct ContainerCgroup: Sendable, Equatable {
     }
 
     private func thaw(_ freezer: CgroupFile) throws(SystemCallError) {
-        do throws(SystemCallError) { try freezer.write("freezer.state", "THAWED") } catch {
-            guard error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.noDevice else { throw error }
+        try CgroupTree(top: freezer).visit { directory throws(SystemCallError) in
+            do throws(SystemCallError) { try directory.write("freezer.state", "THAWED") } catch {
+                guard error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.noDevice else { throw error }
+            }
         }
-        for child in children(freezer) { try thaw(child) }
     }
 
     private func setFrozen(_ frozen: Bool) throws(SystemCallError) {
@@ -132,8 +128,14 @@ package struct ContainerCgroup: Sendable, Equatable {
         var pause = 0.0005
         var isFirst = true
         while true {
-            let left = processes()
-            if left.isEmpty { return true }
+            var left: [Int32] = []
+            do throws(SystemCallError) {
+                try collect(&left)
+                if left.isEmpty { return true }
+            } catch {
+                // The tree changes while they end; one that can't be walked in all that time is no empty one.
+                guard SystemClock.monotonic < deadline else { throw error }
+            }
             guard SystemClock.monotonic < deadline else { return false }
             if version == .v2, isFirst, let directory = directories.first, directory.has("cgroup.kill") {
                 try directory.write("cgroup.kill", "1")
@@ -186,17 +188,30 @@ package struct ContainerCgroup: Sendable, Equatable {
         if dropsCache { dropPageCache(directory) }
         var pause = 0.0005
         while true {
-            let result = lnt_host_unlinkat(-100, directory.path, 0x200)
+            let result = lnt_host_unlinkat(-100, directory.path, Self.removeDirectory)
             // A file of a cgroup's in the way (`cgroupsPath` ends in "tasks"): no cgroup was made there.
             if result == 0 || -result == ErrorNumber.noEntry || -result == ErrorNumber.notDirectory { return }
             guard -result == ErrorNumber.busy else { throw SystemCallError("remove cgroup", directory.path, errno: -result) }
-            for child in children(directory) { try remove(child, deadline: deadline, dropsCache: dropsCache) }
-            // Whoever is left here came between the killing and this: a half-made launch of a dead engine.
-            for pid in directory.processes() { _ = lnt_host_kill(pid, 9) }
+            do throws(SystemCallError) { try empty(directory, dropsCache: dropsCache) } catch {
+                guard SystemClock.monotonic < deadline else { throw error }
+            }
             guard SystemClock.monotonic < deadline else { throw SystemCallError("remove cgroup", directory.path, errno: -result) }
             SystemClock.block(seconds: pause)
             pause = min(pause * 2, 0.05)
         }
+    }
+
+    private static let removeDirectory: Int32 = 0x200
+
+    /// Removes what can be removed below; the rest is the next call's.
+    private func empty(_ directory: CgroupFile, dropsCache: Bool) throws(SystemCallError) {
+        try CgroupTree(top: directory).visit(
+            entering: { child throws(SystemCallError) in
+                if dropsCache, child != directory { dropPageCache(child) }
+                // Whoever is left here came between the killing and this: a half-made launch of a dead engine.
+                for pid in child.processes() { _ = lnt_host_kill(pid, 9) }
+            },
+            leaving: { folder, name in _ = lnt_host_unlinkat(folder.number, name, Self.removeDirectory) })
     }
 
     // MARK: out of memory

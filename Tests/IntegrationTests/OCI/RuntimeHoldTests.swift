@@ -120,4 +120,33 @@ struct RuntimeHoldTests {
             for folder in bundle.cgroups() { #expect(point == "made" && rmdir(folder) == 0, "\(folder)") }
         }
     }
+    /// A container that may write to its cgroup makes one deeper than a path reaches.
+    @Test(.requires(.cgroupV1)) func aCgroupDeeperThanAPathIsDeleted() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            try await bundle.start()
+            let pid = try await pid(bundle)
+            let name = String(repeating: "d", count: 60)
+            for hierarchy in ["freezer", "pids"] {
+                let top = try #require(bundle.cgroups().first { $0.hasPrefix("/sys/fs/cgroup/\(hierarchy)/") })
+                var fd = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                for _ in 0..<75 {
+                    try #require(mkdirat(fd, name, 0o755) == 0, "\(errno)")
+                    let inner = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                    close(fd)
+                    fd = inner
+                }
+                let tasks = openat(fd, "cgroup.procs", O_WRONLY | O_CLOEXEC)
+                #expect(write(tasks, "\(pid)", "\(pid)".utf8.count) > 0)
+                close(tasks)
+                close(fd)
+            }
+            undefended("a path doesn't reach it", access(bundle.cgroups()[0] + String(repeating: "/\(name)", count: 75), F_OK) != 0, errno)
+            try await bundle.call("kill", "--all", bundle.id, "KILL")
+            try await bundle.becomes("stopped")
+            try await bundle.call("delete", bundle.id)
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
+        }
+    }
 }

@@ -24,11 +24,12 @@ extension Command {
         guard let folder = try store.folder(id) else { throw ContainerStore.unknown(id) }
         if isForced { try endCreator(folder, id, store) } else { try store.refuseCreating(folder, id, "delete") }
         try endHolder(folder, id, store, isForced: isForced)
-        let held = try store.hold(folder, id)
+        let held = try hold(folder, id, store)
         let container: Container
         do throws(LunetteError) { container = try Container(folder, store: store) } catch {
-            // A create that was killed before its record was whole made nothing else; a damaged one can only be given up.
+            // A create that was killed before its record was whole made nothing else; of one that can't be read, what is certain is ended.
             guard error.code == .notFound || isForced else { throw error }
+            if error.code != .notFound { try Unreadable(held: held, id: id, log: invocation.log).end() }
             try store.remove(held, id)
             return
         }
@@ -66,7 +67,13 @@ extension Command {
         _ folder: Directory, _ id: String, _ store: ContainerStore, isForced: Bool
     ) throws(LunetteError) {
         let isFree = try atBorder("look at container \(id)", { () throws(SystemCallError) in try HeldFolder(folder, wait: false) != nil })
-        guard !isFree, let container = try? Container(folder, store: store) else { return }
+        guard !isFree else { return }
+        guard let container = try? Container(folder, store: store) else {
+            let isThere = try atBorder(
+                "look at container \(id)", { () throws(SystemCallError) in try folder.exists(ContainerRecord.fileName) })
+            if isForced, isThere { try Deletion.endShims(of: folder, id) }
+            return
+        }
         switch container.record.phase {
         case .creating: if !container.record.creator.isAlive { try Deletion.endShims(of: folder, id) }
         case .created:
@@ -80,6 +87,18 @@ extension Command {
                     try container.record.cgroup.cgroup.thawForKill()
                 })
         }
+    }
+
+    /// Whoever holds a container that is being made has been ended by now, unless it isn't seen from here: a hook in the container's pid namespace
+    /// that deletes its own container would wait for the `create` that waits for it.
+    private static func hold(_ folder: Directory, _ id: String, _ store: ContainerStore) throws(LunetteError) -> HeldFolder {
+        if let container = try? Container(folder, store: store), container.record.phase == .created { return try store.hold(folder, id) }
+        guard let held = try store.hold(folder, id, patience: 5) else {
+            throw LunetteError(
+                .conflict, "delete container \(id): it is held by a command that can't be seen from here", target: id,
+                hint: "a createContainer hook can't delete its own container: let it fail instead")
+        }
+        return held
     }
 
     private static func notStopped(_ id: String, _ status: Container.Status) -> LunetteError {

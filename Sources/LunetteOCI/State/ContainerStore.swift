@@ -78,12 +78,22 @@ struct ContainerStore: Sendable {
     }
 
     func hold(_ folder: Directory, _ id: String) throws(LunetteError) -> HeldFolder {
+        while true { if let held = try hold(folder, id, patience: nil) { return held } }
+    }
+
+    /// - Parameter seconds: nil waits however long it takes.
+    /// - Returns: nil when somebody holds it all that time.
+    func hold(_ folder: Directory, _ id: String, patience seconds: Double?) throws(LunetteError) -> HeldFolder? {
+        let deadline = SystemClock.monotonic + (seconds ?? 0)
         do throws(SystemCallError) {
-            guard let held = try HeldFolder(folder, wait: true) else {
-                throw SystemCallError("lock", folder.label, errno: ErrorNumber.again)
+            while true {
+                if let held = try HeldFolder(folder, wait: seconds == nil) {
+                    guard try isThere(folder, id) else { throw SystemCallError("lock", folder.label, errno: ErrorNumber.noEntry) }
+                    return held
+                }
+                guard SystemClock.monotonic < deadline else { return nil }
+                SystemClock.block(seconds: 0.01)
             }
-            guard try isThere(folder, id) else { throw SystemCallError("lock", folder.label, errno: ErrorNumber.noEntry) }
-            return held
         } catch {
             if error.errno == ErrorNumber.noEntry { throw Self.unknown(id) }
             throw error.lunette

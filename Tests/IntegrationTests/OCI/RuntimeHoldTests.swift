@@ -120,6 +120,47 @@ struct RuntimeHoldTests {
             for folder in bundle.cgroups() { #expect(point == "made" && rmdir(folder) == 0, "\(folder)") }
         }
     }
+
+    /// Of a record that can't be read (another version's, a damaged one) its folder and the id in its cgroup's name are known.
+    @Test(arguments: [nil, "/lunette-test/a-"] as [String?])
+    func aContainerWithoutAReadableRecordLeavesNothing(parent: String?) async throws {
+        try await withBundle { bundle in
+            if let parent { bundle.change(["linux": ["cgroupsPath": .string(parent + bundle.id)]]) }
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            try await bundle.start()
+            try bundle.makeFile("state/\(bundle.id)/state.json", "{\"version\": 1}")
+            #expect(try await bundle.call("delete", bundle.id, expecting: 1).errorText.contains("delete --force"))
+            try await bundle.call("delete", "--force", bundle.id)
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
+            let made = "/sys/fs/cgroup/lunette-test /sys/fs/cgroup/*/lunette-test"
+            if parent != nil { try await Command.shell("rmdir \(made)").run(expecting: nil) }
+        }
+        // Somebody else's, perhaps: it is said and left alone.
+        try await withBundle { bundle in
+            bundle.change(["linux": ["cgroupsPath": .string("/\(bundle.id)-shared")], "process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            try await bundle.start()
+            let pid = try await pid(bundle)
+            try bundle.makeFile("state/\(bundle.id)/state.json", "{\"version\": 1}")
+            #expect(try await bundle.call("delete", "--force", bundle.id).errorText.contains("by other names than its id stay"))
+            #expect(kill(pid, SIGKILL) == 0)
+            for folder in bundle.cgroups() { try await eventually("\(folder) is gone") { rmdir(folder) == 0 } }
+        }
+    }
+
+    /// In the container's pid namespace the creator isn't there, so a hook that deletes its own container waits for who waits for it.
+    @Test func aHookThatDeletesItsOwnContainerComesBack() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "print=ran"]]])
+            let line = "\(bundle.runtime.path) --root \(bundle.root) delete --force \(bundle.id)"
+            bundle.change(["hooks": ["createContainer": [["path": "/bin/sh", "args": ["sh", "-c", .string(line)]]]]])
+            let ran = try await bundle.run(expecting: 1)
+            #expect(ran.errorText.contains("it is held by a command that can't be seen from here"), "\(ran.errorText)")
+            #expect(try await bundle.call("list", "-q").text == "")
+        }
+    }
+
     /// A container that may write to its cgroup makes one deeper than a path reaches.
     @Test(.requires(.cgroupV1)) func aCgroupDeeperThanAPathIsDeleted() async throws {
         try await withBundle { bundle in

@@ -216,8 +216,24 @@ struct InitSteps {
         if isDirectory != (there.mode & UInt32(LNT_S_IFMT) == UInt32(LNT_S_IFDIR)) {
             throw failure("move_mount", errno: Int32(LNT_ENOTDIR), path)
         }
+        try refuseCoveringProc(mount, target, path)
         try attach(mount, to: target, path)
         _ = keep(mount, path)
+    }
+
+    /// What lies on /proc is another procfs or nothing; what is bound below it under another name, by a link of the image's, isn't bound at all. Paths
+    /// below /proc are the planner's to refuse.
+    private func refuseCoveringProc(_ mount: Int32, _ target: Int32, _ path: Text) throws(Failure) {
+        if procfs.isPlace(path) {
+            guard lnt_fstatfs_type(mount, nil) == Int64(LNT_PROC_MAGIC) else {
+                throw failure("cover proc by what is no proc", errno: Int32(LNT_EPERM), path)
+            }
+        } else if procfs.fd >= 0, procfs.rest(of: path) == nil {
+            var (proc, there) = (lnt_file_status(), lnt_file_status())
+            try check(lnt_fstat(procfs.fd, &proc), "fstat", path)
+            try check(lnt_fstat(target, &there), "fstat", path)
+            guard proc.device != there.device else { throw failure("cover proc by a link to it", errno: Int32(LNT_EPERM), path) }
+        }
     }
 
     /// Notes what is on /proc and on /sys now.
@@ -333,10 +349,14 @@ private struct Mounted {
 
     /// - Returns: whether this is its place; what was there before stays open, since something may still lie on it.
     mutating func keep(_ mount: Int32, _ path: Text) -> Bool {
-        let length = place.utf8CodeUnitCount - 1
-        guard lnt_length(path) == length, lnt_same(path, literal(place), length) != 0 else { return false }
+        guard isPlace(path) else { return false }
         fd = mount
         return true
+    }
+
+    func isPlace(_ path: Text) -> Bool {
+        let length = place.utf8CodeUnitCount - 1
+        return lnt_length(path) == length && lnt_same(path, literal(place), length) != 0
     }
 
     /// What of a path lies below, nil when it lies elsewhere or nothing is mounted.

@@ -230,11 +230,24 @@ struct LaunchPlanBuilder {
         return try ContainerPath.normalise(isRelative ? "/" + mount.destination : mount.destination, path: "\(path).destination")
     }
 
+    /// What lxcfs and its like emulate, as on every OCI runtime.
+    private static let coverableInProc = [
+        "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime", "/proc/loadavg", "/proc/slabinfo",
+        "/proc/net/dev", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled",
+    ]
+
     private mutating func addBind(
         _ mount: RuntimeSpec.MountEntry, _ target: String, _ options: MountOptions, _ path: String
     ) throws(LunetteError) {
         guard var source = mount.source, !source.isEmpty, !source.utf8.contains(0) else {
             throw LunetteError(.invalidArgument, "is required: a host path", path: "\(path).source")
+        }
+        // What the kernel says there, programs inside believe, and a launch writes there (CVE-2019-16884). On /proc itself the shim looks at the
+        // source.
+        if ContainerPath.isWithin(target, "/proc"), target != "/proc", !Self.coverableInProc.contains(target) {
+            throw LunetteError(
+                .invalidArgument, "\(displayable(target, limit: 120)) lies in /proc, where nothing may be bound",
+                path: "\(path).destination", hint: "allowed are " + Self.coverableInProc.joined(separator: ", "))
         }
         if source.utf8.first != UInt8(ascii: "/") {
             guard let bundle = inputs.bundle else {

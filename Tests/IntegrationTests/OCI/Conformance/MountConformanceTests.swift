@@ -164,6 +164,35 @@ import Testing
         }
     }
 
+    /// CVE-2019-16884, CVE-2019-19921: what programs believe of the kernel, and where a launch writes, is the kernel's.
+    @Test(arguments: ["/proc", "/proc/sys", "/proc/1", "/proc/self/attr", "proc/acpi", "/link", "/link/sys", "/sub/../proc/kcore"])
+    func nothingOfTheHostLiesOnProc(place: String) async throws {
+        try await withBundle { bundle in
+            let source = try bundle.makeFolder("source")
+            try FileManager.default.createSymbolicLink(atPath: "\(bundle.rootfs)/link", withDestinationPath: "proc")
+            bundle.mount(["destination": .string(place), "type": "bind", "source": .string(source), "options": ["bind"]])
+            try await bundle.refusal(mentioning: "mounts[4].destination")
+        }
+    }
+
+    @Test func whatIsEmulatedLiesInProc() async throws {
+        try await withBundle { bundle in
+            let source = try bundle.makeFile("meminfo", "emulated")
+            bundle.mount(
+                ["destination": "/proc/meminfo", "type": "bind", "source": .string(source), "options": ["bind"]],
+                ["destination": "/data", "type": "bind", "source": .string(bundle.rootfs), "options": ["bind"]])
+            #expect(try await bundle.run("read=/proc/meminfo")["read./proc/meminfo"] == "emulated")
+        }
+        try await withBundle { bundle in
+            bundle.withoutNamespace("pid")
+            var mounts = bundle.config["mounts"]?.arrayValue ?? []
+            mounts[0] = ["destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]]
+            bundle.change(["mounts": .array(mounts)])
+            let seen = try await bundle.run("mounts")
+            #expect(seen.mount("/proc")?.type == "proc")
+        }
+    }
+
     /// Whoever else writes to the root puts pipes in the place of files between the look at a name and its opening: nothing waits for a pipe's end.
     @Test(.enabled(if: OCIRuntime.underTest.isLunette, "is about lunette-oci's own defences"))
     func tmpcopyupWaitsForNoPipe() async throws {

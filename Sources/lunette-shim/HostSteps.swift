@@ -107,7 +107,7 @@ struct HostSteps {
         try check(
             lnt_mount_setattr(
                 fd, literal(""), UInt32(LNT_AT_EMPTY_PATH) | (recursive ? UInt32(LNT_AT_RECURSIVE) : 0), attributes, cleared,
-                propagation == UInt64(LNT_MS_SHARED) ? 0 : propagation, mapsTopOnly ? -1 : mapper),
+                propagation, mapsTopOnly ? -1 : mapper),
             "mount_setattr", path)
         if topSet | topClear != 0 || (mapsTopOnly && mapper >= 0) {
             try check(

@@ -106,6 +106,16 @@ import Testing
         Case(given: ["unbindable"], has: ["unbindable"], lacks: ["shared", "master"]),
     ]
 
+    @Test(arguments: ["shared", "rshared", "slave", "rslave"])
+    func aPrivateSourceBecomesWhatTheOptionSays(option: String) async throws {
+        try await withBundle { bundle in
+            let source = try await bundle.makeMountedFolder("source", propagation: "private")
+            bundle.mount(["destination": "/mnt", "type": "bind", "source": .string(source), "options": ["rbind", .string(option)]])
+            let propagation = try #require(try await bundle.run("mounts").mount("/mnt")).propagation
+            #expect(propagation.contains("shared") == option.hasSuffix("shared"), "\(propagation)")
+        }
+    }
+
     @Test(
         .proves(
             "config.mount-options.private", "config.mount-options.slave", "config.mount-options.shared", "config.mount-options.unbindable",

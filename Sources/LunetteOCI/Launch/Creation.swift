@@ -15,6 +15,8 @@ struct Creation {
         var consoleSocket: String?
         var pidFile: String?
         var preservedDescriptors: Int
+        /// How many of them are sockets that the program is activated by.
+        var listeningDescriptors: Int
         var isDetached: Bool
         var joinsNoKeyring: Bool
         /// The program runs as soon as it can, rather than when the container is recorded: until then our end is its end.
@@ -36,6 +38,7 @@ struct Creation {
             consoleSocket = options.value("console-socket")
             pidFile = options.value("pid-file")
             preservedDescriptors = try PreservedDescriptors.count(options)
+            listeningDescriptors = PreservedDescriptors.listening
             self.isDetached = isDetached
             joinsNoKeyring = options.flag("no-new-keyring")
             if options.flag("no-pivot") {
@@ -64,7 +67,8 @@ struct Creation {
 
     func create() throws(LunetteError) -> Created {
         let session = try ShimSession(id: request.id)
-        let bundle = try Bundle(request.bundle)
+        var bundle = try Bundle(request.bundle)
+        if request.listeningDescriptors > 0 { PreservedDescriptors.announce(request.listeningDescriptors, &bundle.spec) }
         let ahead = bundle.spec.linux.namespacesAhead
         if !ahead.isEmpty { session.make(ahead: ahead) }
         let log = invocation.log
@@ -191,17 +195,24 @@ extension RuntimeSpec.LinuxSection {
 /// `--preserve-fds` and LISTEN_FDS: descriptors from 3 on that the program gets under the same numbers.
 enum PreservedDescriptors {
     static func count(_ options: Options) throws(LunetteError) -> Int {
-        let asked = try options.number("preserve-fds", in: 0...256) ?? 0
-        var listening = 0
-        if let text = getenv("LISTEN_FDS").map({ String(cString: $0) }), let number = Int(text), number > 0 {
-            // systemd's protocol: the variable is meant for the process it names.
-            let meant = getenv("LISTEN_PID").map { String(cString: $0) }
-            if meant == nil || meant == String(getpid()) { listening = min(number, 256) }
-        }
-        let count = listening + Int(asked)
+        let count = listening + Int(try options.number("preserve-fds", in: 0...256) ?? 0)
         for fd in 3..<(3 + count) where fcntl(Int32(fd), F_GETFD) < 0 {
             throw LunetteError(.invalidArgument, "--preserve-fds: descriptor \(fd) isn't open")
         }
         return count
+    }
+
+    /// Those of systemd's protocol (sd_listen_fds(3)): the variable is meant for the process it names.
+    static var listening: Int {
+        guard let text = getenv("LISTEN_FDS").map({ String(cString: $0) }), let number = Int(text), number > 0 else { return 0 }
+        let meant = getenv("LISTEN_PID").map { String(cString: $0) }
+        return meant == nil || meant == String(getpid()) ? min(number, 256) : 0
+    }
+
+    /// Tells the program of them as systemd would. It is pid 1, but for a pid namespace that it shares.
+    static func announce(_ number: Int, _ spec: inout RuntimeSpec) {
+        let names = ["LISTEN_FDS=", "LISTEN_PID="]
+        spec.process?.env.removeAll { entry in names.contains { entry.utf8.starts(with: $0.utf8) } }
+        spec.process?.env += ["LISTEN_FDS=\(number)", "LISTEN_PID=1"]
     }
 }

@@ -214,6 +214,20 @@ import Testing
         }
     }
 
+    @Test func socketsOfAnActivationAreTold() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/bin/env"], "env": ["PATH=/bin", "LISTEN_FDS=9"]]])
+            try bundle.write()
+            let line = "exec \(bundle.runtime.path) --root \(bundle.root) run --bundle \(bundle.folder) \(bundle.id)"
+            let told = try await Command.shell("LISTEN_FDS=2 LISTEN_PID=$$ \(line) 3</etc/hostname 4</etc/passwd").run().text
+            let names = told.split(separator: "\n").filter { $0.hasPrefix("LISTEN_") }.suffix(2)
+            #expect(names == ["LISTEN_FDS=2", "LISTEN_PID=1"], "\(told)")
+            // Meant for another process.
+            let other = try await Command.shell("LISTEN_FDS=2 LISTEN_PID=1 \(line) 3</etc/hostname 4</etc/passwd").run().text
+            #expect(!other.contains("LISTEN_PID"), "\(other)")
+        }
+    }
+
     /// By name a program opens its pipe as its own user; what it was given of the host's files it has by descriptor alone.
     @Test(.enabled(if: OCIRuntime.underTest.isLunette, "runc gives files away as well"))
     func streamsThatAreFilesStayWhoseTheyAre() async throws {

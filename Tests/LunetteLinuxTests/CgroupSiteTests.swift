@@ -8,7 +8,7 @@ import Testing
     @Test(
         arguments: [
             (nil, CgroupPath.components(["lunette-oci-c1"])), ("", .components(["lunette-oci-c1"])),
-            ("/a/b", .components(["a", "b"])),
+            ("/a/b", .components(["a", "b"])), ("/\u{301}a", .components(["\u{301}a"])),
             ("//a/./b/", .components(["a", "b"])), ("a/b", .components(["lunette-oci", "a", "b"])),
             ("x.slice:y:z", .components(["lunette-oci", "x.slice:y:z"])),
         ] as [(String?, CgroupPath)])
@@ -20,6 +20,7 @@ import Testing
         arguments: [
             (nil, CgroupPath.systemd(slice: "", prefix: "lunette", name: "c1")),
             ("machine.slice:libpod:abc", .systemd(slice: "machine.slice", prefix: "libpod", name: "abc")),
+            ("machine.slice:libpod:\u{301}abc", .systemd(slice: "machine.slice", prefix: "libpod", name: "\u{301}abc")),
             (":docker:abc", .systemd(slice: "", prefix: "docker", name: "abc")),
         ] as [(String?, CgroupPath)])
     func systemdsFormIsReadForItsDriver(_ text: String?, _ expected: CgroupPath) throws {

@@ -45,6 +45,12 @@ import Testing
         #expect(!plain.terminal && !plain.noNewPrivileges)
     }
 
+    /// A mark that combines makes one character of itself and what stands before it.
+    @Test func variablesAreTakenApartByBytes() throws {
+        let section = try ExecProcess.section(try Options(["--env", "A=\u{301}x", "--env=B\u{301}=2", "id", "true"]), spec)
+        #expect(section.env.map { Array($0.utf8) } == ["PATH=/bin", "A=\u{301}x", "B\u{301}=2"].map { Array($0.utf8) })
+    }
+
     @Test func optionsChangeThem() throws {
         let words = [
             "--cwd", "/tmp", "--env", "A=2", "-e", "B=3", "--tty", "-g", "9", "-g", "10", "--cap", "CAP_NET_RAW", "--no-new-privs", "id",

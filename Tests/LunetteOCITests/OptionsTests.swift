@@ -22,6 +22,11 @@ import Testing
         #expect(try read("--bundle", "--force").value("bundle") == "--force")
     }
 
+    @Test func optionsAreTakenApartByBytes() throws {
+        #expect(try read("--bundle=\u{301}b").value("bundle").map { Array($0.utf8) } == Array("\u{301}b".utf8))
+        #expect(throws: LunetteError.self) { try read("-\u{301}x") }
+    }
+
     @Test func flagsMayBeSwitchedOff() throws {
         #expect(try read("--force").flag("force"))
         #expect(try !read("--force", "--force=false").flag("force"))

@@ -28,7 +28,7 @@ package enum CgroupPath: Sendable, Equatable {
                 self = .systemd(slice: "", prefix: "lunette", name: id)
                 return
             }
-            let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+            let parts = text.utf8.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false).map { String(Substring($0)) }
             guard parts.count == 3, !parts[2].isEmpty, !text.hasSlash else {
                 throw refuse("is not slice:prefix:name, as the systemd driver wants it")
             }
@@ -44,7 +44,7 @@ package enum CgroupPath: Sendable, Equatable {
         } else if components.isEmpty {
             throw refuse("is the root of the hierarchy: every other process is in there")
         } else {
-            self = .components(text.hasPrefix("/") ? components : [Self.defaultParent] + components)
+            self = .components(text.utf8.first == UInt8(ascii: "/") ? components : [Self.defaultParent] + components)
         }
     }
 }

@@ -46,7 +46,7 @@ struct Options: Sendable {
                 arguments += rest
                 return
             }
-            guard word.count > 1, word.first == "-" else {
+            guard word.utf8.count > 1, word.utf8.first == UInt8(ascii: "-") else {
                 arguments.append(word)
                 if order == .beforeArguments {
                     arguments += rest
@@ -59,10 +59,13 @@ struct Options: Sendable {
     }
 
     private mutating func read(_ word: String, _ rest: inout ArraySlice<String>, _ known: [Option]) throws(LunetteError) {
-        let body = word.drop { $0 == "-" }
-        let name = String(body.prefix { $0 != "=" })
-        let attached = body.firstIndex(of: "=").map { String(body[body.index(after: $0)...]) }
-        guard word.prefix(3) != "---", let option = known.first(where: { $0.name == name || $0.short.map(String.init) == name }) else {
+        // By bytes: of characters, one with a mark behind it is another.
+        let body = word.utf8.drop { $0 == UInt8(ascii: "-") }
+        let name = String(Substring(body.prefix { $0 != UInt8(ascii: "=") }))
+        let attached = body.firstIndex(of: UInt8(ascii: "=")).map { String(Substring(body[body.index(after: $0)...])) }
+        guard !word.utf8.starts(with: "---".utf8),
+            let option = known.first(where: { $0.name == name || $0.short.map(String.init) == name })
+        else {
             let names = known.map(\.name)
             throw LunetteError(
                 .invalidArgument, "unknown option \(displayable(word, limit: 60))",

@@ -106,12 +106,13 @@ enum ExecProcess {
         if options.value("process") != nil, options.flag("tty") { section.terminal = true }
         if let cwd = options.value("cwd") { section.cwd = cwd }
         for entry in options.list("env") {
-            guard let equals = entry.firstIndex(of: "="), equals != entry.startIndex else {
+            // By bytes: of characters, one with a mark behind it is another.
+            guard let equals = entry.utf8.firstIndex(of: UInt8(ascii: "=")), equals != entry.utf8.startIndex else {
                 throw LunetteError(.invalidArgument, "--env: \"\(displayable(entry, limit: 80))\" is not NAME=VALUE")
             }
             // The last one counts, wherever the program looks.
-            let name = entry[...equals]
-            section.env.removeAll { $0.hasPrefix(name) }
+            let name = entry.utf8[...equals]
+            section.env.removeAll { $0.utf8.starts(with: name) }
             section.env.append(entry)
         }
         try user(options, &section)
@@ -179,7 +180,7 @@ enum ExecCgroup {
     static func choose(_ wanted: [String], _ cgroup: ContainerCgroup) throws(LunetteError) -> ContainerCgroup {
         var chosen = cgroup
         for text in wanted {
-            let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            let parts = text.utf8.split(separator: UInt8(ascii: ":"), maxSplits: 1, omittingEmptySubsequences: false).map(Substring.init)
             let controllers = parts.count == 2 ? Set(parts[0].split(separator: ",").map(String.init)) : nil
             let names = parts[parts.count - 1].pathParts
             guard !names.contains(".."), !text.utf8.contains(0) else {

@@ -114,12 +114,12 @@ package enum LaunchPlanner {
         section.terminal = exec.hasTerminal
         let changed = Set(exec.env.keys)
         section.env.removeAll { entry in
-            let name = String(entry.prefix { $0 != "=" })
+            let name = String(Substring(entry.utf8.prefix { $0 != UInt8(ascii: "=") }))
             // HOME is another user's; the shim finds the right one.
             return changed.contains(name) || (name == "HOME" && exec.user != nil)
         }
         for name in exec.env.keys.sorted() { section.env.append("\(name)=\(exec.env[name]!)") }
-        if exec.hasTerminal, !section.env.contains(where: { $0.hasPrefix("TERM=") }) { section.env.append("TERM=xterm") }
+        if exec.hasTerminal, !section.env.contains(where: { $0.utf8.starts(with: "TERM=".utf8) }) { section.env.append("TERM=xterm") }
         var plan = processPlan(section, program: seccompProgram, flags: seccompFlags)
         plan.seccompListener = seccompListener
         plan.stdin = hasStdin || exec.hasTerminal

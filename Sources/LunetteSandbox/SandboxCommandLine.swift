@@ -33,7 +33,7 @@ package enum SandboxCommandLine {
             let entries = try sandbox.explanation()
             let text =
                 arguments.wantsJSON
-                ? JSON.encode(.array(entries.map(\.value))) + "\n" : entries.map { $0.line + "\n" }.joined()
+                ? JSON.shown(.array(entries.map(\.value))) + "\n" : entries.map { $0.line + "\n" }.joined()
             write(spec.args.isEmpty ? 1 : 2, text)
             if spec.args.isEmpty { return 0 }
         }
@@ -52,7 +52,7 @@ package enum SandboxCommandLine {
     }
 
     private static func report(_ exit: SandboxExit, _ spec: SandboxSpec, isJSON: Bool) {
-        if isJSON { return write(2, JSON.encode(exit.value) + "\n") }
+        if isJSON { return write(2, JSON.shown(exit.value) + "\n") }
         for words in exit.notEnforced { write(2, "lunette: warning: \(words)\n") }
         if exit.isTimedOut { write(2, "lunette: the sandbox was killed after \(spec.timeout ?? 0) s: its time ran out (--timeout)\n") }
         if exit.isOutOfMemory {

@@ -28,7 +28,7 @@ extension Command {
             }
         }
         switch format {
-        case .json: try printOut(JSON.encode(.array(found)))
+        case .json: try printOut(JSON.shown(.array(found)))
         case .table:
             let rows = found.map { item in
                 ["id", "pid", "status", "bundle", "created", "owner"].map { key in

@@ -5,7 +5,7 @@ extension Command {
         name: "state", summary: "print a container's state as JSON", arguments: "ID", count: 1...1, options: []
     ) { invocation throws(LunetteError) in
         let container = try invocation.store.find(try invocation.containerID())
-        try printOut(JSON.encode(container.description(container.status()), pretty: true))
+        try printOut(JSON.shown(container.description(container.status()), pretty: true))
         return 0
     }
 }

@@ -94,6 +94,20 @@ import Testing
         }
     }
 
+    /// A terminal takes them for commands.
+    @Test(.enabled(if: OCIRuntime.underTest.isLunette, "is about lunette-oci's own words"))
+    func statesSendNoControlCharacters() async throws {
+        try await withBundle { bundle in
+            bundle.change(["annotations": ["a": "\u{9b}31m\u{202e}", "b": "ä"], "process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            for words in [["state", bundle.id], ["list", "--format", "json"]] {
+                let said = try await bundle.runtime.command(root: bundle.root, words).run().text
+                #expect(said.contains("\\u009b31m\\u202e") && said.contains("ä"), "\(said)")
+            }
+            #expect(try await bundle.state()["annotations"]?["a"] == "\u{9b}31m\u{202e}")
+        }
+    }
+
     /// Opened as other files are, a pipe keeps whoever opens it waiting for its other end.
     @Test func aPipeInPlaceOfANamespaceIsRefused() async throws {
         try await withBundle { bundle in

@@ -92,6 +92,11 @@ import Testing
         let shown = container.description(.stopped)
         #expect(shown["id"] == "c1" && shown["status"] == "stopped" && shown["pid"] == 0 && shown["bundle"] == "/b")
         #expect(shown["ociVersion"] == .string(RuntimeSpec.version) && shown["annotations"] == ["org.a": "1", "org.b": "zwei"])
+        var record = ContainerRecord.fixture()
+        for (uid, name) in [(1, "daemon"), (3_999_999, "3999999")] as [(UInt32, Value)] {
+            record.uid = uid
+            #expect(Container(container.folder, record: record).description(.stopped)["owner"] == name)
+        }
         #expect(shown["created"] == "2026-11-23T12:40:33.500000000Z" && shown["owner"] == "root" && shown["rootfs"] == "/b/rootfs")
     }
 }

@@ -197,11 +197,12 @@ extension CgroupRecord {
 extension Container {
     /// Why something can't be done that takes a cgroup.
     func lacksCgroup(_ operation: String, _ purpose: String) -> LunetteError {
-        LunetteError(
-            .unsupported, "\(operation): it has no cgroup \(purpose)", target: id,
-            hint: Caller.current != .machine
-                ? "have a cgroup delegated to this user (docs/rootless.md, \"Limits\"), or create it with --systemd-cgroup"
-                : "mount the controller, or use cgroup v2")
+        var hint = "mount the controller, or use cgroup v2"
+        if Caller.current != .machine {
+            hint = "have a cgroup delegated to this user (docs/rootless.md, \"Limits\")"
+            if CgroupLayout.detect()?.version == .v2 { hint += ", or create it with --systemd-cgroup" }
+        }
+        return LunetteError(.unsupported, "\(operation): it has no cgroup \(purpose)", target: id, hint: hint)
     }
 }
 

@@ -93,6 +93,11 @@ struct Container: Sendable {
         ContainerDocument(id: id, status: status, pid: pid, bundle: record.bundle, annotations: record.annotations)
     }
 
+    private static func name(of uid: UInt32) -> String {
+        if uid == 0 { return "root" }
+        return readSmallFile("/etc/passwd").flatMap { SubordinateIDs.loginName(of: uid, in: $0) } ?? String(uid)
+    }
+
     /// What `state` and `list` print: the specification's, and runc's own fields.
     func description(_ status: Status) -> Value {
         let document = document(status, pid: pid(status)).value
@@ -102,7 +107,7 @@ struct Container: Sendable {
         map["rootfs"] = .string(record.rootfs)
         map["created"] = .string(Timestamp.text(record.createdAt))
         map["annotations"] = document["annotations"]
-        map["owner"] = .string(record.uid == 0 ? "root" : String(record.uid))
+        map["owner"] = .string(Self.name(of: record.uid))
         return .map(map)
     }
 }

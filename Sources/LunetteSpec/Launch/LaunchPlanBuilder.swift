@@ -138,7 +138,8 @@ struct LaunchPlanBuilder {
     private mutating func addNames() throws(LunetteError) {
         let ownsNames = spec.linux.namespace(.uts).map { $0.path == nil } ?? false
         for (name, path) in [(spec.hostname, "hostname"), (spec.domainname, "domainname")] {
-            guard let name else { continue }
+            // Of a bundle, as Go's callers write what they don't set.
+            guard let name, !isHandover || !name.isEmpty else { continue }
             // Without a namespace of its own this would rename the host.
             guard ownsNames else { throw LunetteError(.invalidArgument, "needs a uts namespace of the container's own", path: path) }
             if isHandover { try Names.validateKernelName(name, path: path) } else { try Names.validateHostname(name, path: path) }

@@ -47,7 +47,7 @@ import Testing
             try await bundle.says("ran")
             let state = try await bundle.state()
             #expect(state["status"] == "running")
-            if bundle.runtime.isLunette { #expect(state["owner"] == .string("\(uid)")) }
+            if bundle.runtime.isLunette { #expect(state["owner"]?.stringValue?.hasPrefix("tester") == true) }
             #expect(try await bundle.call("exec", bundle.id, "/bin/id", "-u").text == "0")
             try await bundle.call("exec", bundle.id, "/bin/sh", "-c", "echo mine > /tmp/mine")
             #expect(try await Command("stat", "-c", "%u", "\(bundle.rootfs)/tmp/mine").run().text == "\(uid)")
@@ -184,6 +184,8 @@ import Testing
             try await bundle.start()
             let pause = try await bundle.call("pause", bundle.id, expecting: 1).errorText
             #expect(pause.contains(": it has no cgroup to freeze it by\nhint: have a cgroup delegated"), "\(pause)")
+            // Nothing to do on v1, where the driver is refused.
+            #expect(pause.contains("--systemd-cgroup") == !Requirement.cgroupV1.isMet, "\(pause)")
             let update = try await bundle.call("update", "--pids-limit", "5", bundle.id, expecting: 1).errorText
             #expect(update.contains(": it has no cgroup to hold its limits\nhint: have a cgroup delegated"), "\(update)")
             try await bundle.call("exec", "--detach", bundle.id, "/bin/sleep", "471241")

@@ -128,6 +128,17 @@ enum NamespaceKind: String, CaseIterable, Sendable {
         }
     }
 
+    /// Go's callers write what they don't set.
+    @Test func anEmptyNameSetsNothing() async throws {
+        try await withBundle { bundle in
+            bundle.change(["hostname": "", "domainname": ""])
+            let seen = try await bundle.run("uts")
+            #expect(try await seen["hostname"] == Command("uname", "-n").run().text)
+            bundle.withoutNamespace("uts")
+            _ = try await bundle.run("uts")
+        }
+    }
+
     @Test(.proves("config.values.invalid"))
     func aNameOfTheHostsIsNotChanged() async throws {
         try await withBundle { bundle in

@@ -253,6 +253,17 @@ private func resources(_ value: Value) throws -> RuntimeSpec.Resources { try Run
         }
     }
 
+    @Test func aLimitOutOfOrderSaysWhichOtherIsInTheWay() throws {
+        try withCgroup { (cgroup: ContainerCgroup) throws in
+            guard cgroup.accountsSwap else { return }
+            _ = try cgroup.apply(try resources(["memory": ["limit": 20_971_520, "swap": 20_971_520]]))
+            for change: Value in [["memory": ["limit": 31_457_280]], ["memory": ["swap": 10_485_760]]] {
+                let error = #expect(throws: LunetteError.self) { try cgroup.apply(try resources(change)) }
+                #expect(error?.hint?.contains("give memory.swap (--memory-swap)") == true, "\(String(describing: error))")
+            }
+        }
+    }
+
     @Test func figuresHaveTheFormThatContainerdReads() throws {
         try withCgroup { (cgroup: ContainerCgroup) throws in
             _ = try cgroup.apply(try resources(["memory": ["limit": 67_108_864], "pids": ["limit": 9]]))

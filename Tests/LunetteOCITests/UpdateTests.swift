@@ -1,3 +1,5 @@
+import Foundation
+import Glibc
 import LunetteSpec
 import Testing
 
@@ -26,6 +28,28 @@ import Testing
     func sizesHaveTheUnitsOfRunc(_ text: String, _ bytes: Int64) throws {
         let memory = try read("--memory", text, "--memory-swap", text, "--memory-reservation", text, "--kernel-memory", text).memory
         #expect(memory.limit == bytes && memory.swap == bytes && memory.reservation == bytes)
+    }
+
+    @Test func unknownFieldsOfAFileAreNamed() throws {
+        let path = "/tmp/lunette-update-\(getpid()).json"
+        try Data("{\"memroy\": 1, \"memory\": {\"limit\": 1048576, \"swop\": 2}}".utf8).write(to: URL(fileURLWithPath: path))
+        defer { unlink(path) }
+        var warnings: [String] = []
+        let read = try ResourceChange.read(try Options(["-r", path], Command.update.options, order: .anywhere)) { warnings.append($0) }
+        #expect(read.memory.limit == 1_048_576)
+        #expect(
+            warnings.sorted() == [
+                "resources.memory.swop: not known and ignored (did you mean \"swap\"?)",
+                "resources.memroy: not known and ignored (did you mean \"memory\"?)",
+            ])
+    }
+
+    @Test func errorsNameWhatWasTyped() throws {
+        let error = LunetteError(.invalidArgument, "no", path: "linux.resources.memory.limit")
+        let typed = try Options(["--memory", "1"], Command.update.options, order: .anywhere)
+        #expect(ResourceChange.naming(error, typed).path == "--memory")
+        let file = try Options(["-r", "-"], Command.update.options, order: .anywhere)
+        #expect(ResourceChange.naming(error, file).path == "resources.memory.limit")
     }
 
     @Test func whatIsNoLimitIsRefused() {

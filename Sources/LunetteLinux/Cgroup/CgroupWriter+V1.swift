@@ -62,8 +62,18 @@ extension CgroupWriter {
             }
             try writeBoth((limitFile, limit), (swapFile, swap))
         } else {
-            if let limit { try write("memory", limitFile, limit, "memory.limit") }
-            if let swap { try write("memory", swapFile, swap, "memory.swap") }
+            if let limit {
+                let most = hasSwap ? cgroup.directory("memory")?.readNumber(swapFile) ?? .max : .max
+                try explaining(limit > most) { writer throws(LunetteError) in
+                    try writer.write("memory", limitFile, limit, "memory.limit")
+                }
+            }
+            if let swap {
+                let least = cgroup.directory("memory")?.readNumber(limitFile) ?? 0
+                try explaining(swap >= 0 && swap < least) { writer throws(LunetteError) in
+                    try writer.write("memory", swapFile, swap, "memory.swap")
+                }
+            }
         }
         if let reservation = CgroupRequest.set(memory.reservation) {
             try write("memory", "memory.soft_limit_in_bytes", reservation, "memory.reservation")
@@ -77,6 +87,18 @@ extension CgroupWriter {
             try write("memory", "memory.kmem.tcp.limit_in_bytes", limit, "memory.kernelTCP")
         }
         if memory.useHierarchy == false { note("memory.useHierarchy", "the kernel counts hierarchically always (since Linux 5.11)") }
+    }
+
+    /// The kernel says only that a value is invalid.
+    private mutating func explaining(
+        _ isOutOfOrder: Bool, _ body: (inout CgroupWriter) throws(LunetteError) -> Void
+    ) throws(LunetteError) {
+        do throws(LunetteError) { try body(&self) } catch {
+            guard isOutOfOrder, error.code == .invalidArgument else { throw error }
+            var failure = error
+            failure.hint = "memory may not have more than memory and swap together: give memory.swap (--memory-swap) with it"
+            throw failure
+        }
     }
 
     private func isUpdated(_ controller: String, _ file: String, from line: String) -> Bool {

@@ -27,7 +27,7 @@ extension Command {
         ]
     ) { invocation throws(LunetteError) in
         let container = try invocation.store.findSettled(try invocation.containerID())
-        let resources = try ResourceChange.read(invocation.options)
+        let resources = try ResourceChange.read(invocation.options) { invocation.log.warn($0) }
         let status = container.status()
         guard status != .stopped, status != .creating else {
             throw LunetteError(
@@ -36,21 +36,28 @@ extension Command {
         guard container.record.cgroup.cgroup.exists else {
             throw container.lacksCgroup("update container \(container.id)", "to hold its limits")
         }
-        for line in try container.record.cgroup.update(resources) { invocation.log.warn(line) }
+        do throws(LunetteError) {
+            for line in try container.record.cgroup.update(resources) { invocation.log.warn(line) }
+        } catch { throw ResourceChange.naming(error, invocation.options) }
         return 0
     }
 }
 
 /// The limits that `update` was given.
 enum ResourceChange {
-    static func read(_ options: Options) throws(LunetteError) -> RuntimeSpec.Resources {
+    /// - Parameter warn: gets what of a file is ignored.
+    static func read(_ options: Options, warn: (String) -> Void = { _ in }) throws(LunetteError) -> RuntimeSpec.Resources {
         if let file = options.value("resources") {
             let bytes = try atBorder(
                 "read \(displayable(file, limit: 200))",
                 { () throws(SystemCallError) in
                     try FileDescriptor.opening(file).readAll(limit: Bundle.configLimit)
                 })
-            return try RuntimeSpec.Resources(try JSON.decode(bytes, source: displayable(file, limit: 200)), path: "resources")
+            let inventory = FieldInventory()
+            let resources = try RuntimeSpec.Resources(
+                try JSON.decode(bytes, source: displayable(file, limit: 200)), path: "resources", inventory: inventory)
+            for warning in inventory.warnings { warn(warning) }
+            return resources
         }
         for name in ["l3-cache-schema", "mem-bw-schema"] where options.value(name) != nil {
             throw LunetteError(.unsupported, "--\(name): unsupported: Intel RDT isn't built")
@@ -58,15 +65,32 @@ enum ResourceChange {
         return try RuntimeSpec.Resources(try value(options), path: "resources")
     }
 
+    private static let numbers: [(option: String, section: String, key: String)] = [
+        ("blkio-weight", "blockIO", "weight"), ("cpu-period", "cpu", "period"), ("cpu-quota", "cpu", "quota"),
+        ("cpu-burst", "cpu", "burst"),
+        ("cpu-share", "cpu", "shares"), ("cpu-rt-period", "cpu", "realtimePeriod"), ("cpu-rt-runtime", "cpu", "realtimeRuntime"),
+        ("cpu-idle", "cpu", "idle"), ("pids-limit", "pids", "limit"),
+    ]
+    private static let sizes = [("memory", "limit"), ("memory-reservation", "reservation"), ("memory-swap", "swap")]
+
+    /// An error of the kernel's by the option that was typed, or the field of the file that was given, instead of the config's field.
+    static func naming(_ error: LunetteError, _ options: Options) -> LunetteError {
+        let prefix = "linux.resources."
+        guard let path = error.path, path.hasPrefix(prefix) else { return error }
+        let field = String(path.dropFirst(prefix.count))
+        var named = error
+        if options.value("resources") != nil {
+            named.path = "resources.\(field)"
+        } else {
+            let others = [("cpuset-cpus", "cpu.cpus"), ("cpuset-mems", "cpu.mems")] + sizes.map { ($0.0, "memory.\($0.1)") }
+            let known = numbers.map { ($0.option, "\($0.section).\($0.key)") } + others
+            if let option = known.first(where: { $0.1 == field })?.0 { named.path = "--\(option)" }
+        }
+        return named
+    }
+
     /// In the config's own form, so that one reader checks both.
     private static func value(_ options: Options) throws(LunetteError) -> Value {
-        let numbers: [(option: String, section: String, key: String)] = [
-            ("blkio-weight", "blockIO", "weight"), ("cpu-period", "cpu", "period"), ("cpu-quota", "cpu", "quota"),
-            ("cpu-burst", "cpu", "burst"),
-            ("cpu-share", "cpu", "shares"), ("cpu-rt-period", "cpu", "realtimePeriod"), ("cpu-rt-runtime", "cpu", "realtimeRuntime"),
-            ("cpu-idle", "cpu", "idle"), ("pids-limit", "pids", "limit"),
-        ]
-        let sizes = [("memory", "limit"), ("memory-reservation", "reservation"), ("memory-swap", "swap")]
         var sections: [String: ValueMap] = [:]
         for entry in numbers {
             if let number = try options.number(entry.option) { sections[entry.section, default: [:]][entry.key] = .int(number) }

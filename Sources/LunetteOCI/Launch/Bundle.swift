@@ -42,9 +42,7 @@ struct Bundle: Sendable {
         let document = try JSON.decode(config, source: "\(displayable(self.path, limit: 200))/\(Self.configName)")
         let inventory = FieldInventory()
         spec = try RuntimeSpec(document, inventory: inventory)
-        unknownFields = inventory.unasked.map { field in
-            "\(displayable(field.path, limit: 120)): not known and ignored" + (field.nearest.map { " (did you mean \"\($0)\"?)" } ?? "")
-        }
+        unknownFields = inventory.warnings
         guard let root = spec.root else { throw LunetteError(.invalidArgument, "is required", path: "root") }
         guard !root.path.isEmpty, !root.path.utf8.contains(0) else { throw LunetteError(.invalidArgument, "is no path", path: "root.path") }
         rootfs = root.path.utf8.first == UInt8(ascii: "/") ? root.path : "\(self.path)/\(root.path)"
@@ -56,6 +54,15 @@ struct Bundle: Sendable {
                 found == 0 ? .invalidArgument : errorCode(forErrno: -found),
                 "find the root file system \(displayable(rootfs, limit: 200)): \(why)",
                 path: "root.path", errno: found == 0 ? nil : -found)
+        }
+    }
+}
+
+extension FieldInventory {
+    /// Of each field that nobody asked for, a line.
+    var warnings: [String] {
+        unasked.map { field in
+            "\(displayable(field.path, limit: 120)): not known and ignored" + (field.nearest.map { " (did you mean \"\($0)\"?)" } ?? "")
         }
     }
 }

@@ -18,10 +18,12 @@ extension RuntimeSpec {
         package init() {}
 
         /// Decodes `linux.resources` alone, as `update --resources` gives it.
-        /// - Parameter path: where the table stands, for errors.
+        /// - Parameters:
+        ///   - path: where the table stands, for errors.
+        ///   - inventory: is told of every field, so that what is ignored can be named.
         /// - Throws: `invalid_argument` with the field's path.
-        package init(_ value: Value, path: String = "linux.resources") throws(LunetteError) {
-            var reader = try FieldReader(value, path: path, firstIndex: 0)
+        package init(_ value: Value, path: String = "linux.resources", inventory: FieldInventory? = nil) throws(LunetteError) {
+            var reader = try FieldReader(value, path: path, firstIndex: 0, inventory: inventory)
             try self.init(reading: &reader)
         }
 

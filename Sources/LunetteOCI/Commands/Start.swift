@@ -16,7 +16,11 @@ extension Command {
         }
         let spec = try container.spec()
         let hooks = spec.hooks
-        try Gate(held.directory).open(id, spec.process)
+        do throws(LunetteError) { try Gate(held.directory).open(id, spec.process) } catch {
+            // A launch that failed ends pid 1, which tells of it before: `delete` comes next, and wants it stopped.
+            if error.details != nil { _ = container.initProcess()?.waitForExit(milliseconds: 5000) }
+            throw error
+        }
         faultPoint("oci.start.opened")
         invocation.log.debug("the gate is open; poststart hooks: \(hooks.poststart.count)")
         held.release()

@@ -252,6 +252,44 @@ import Testing
         }
     }
 
+    @Test(arguments: ["container.copy_in", "container.copy_out"])
+    func aCopyWaitsForWhatIsUnderWayAndTouchesNothingThatIsGone(_ function: String) async throws {
+        try await withEngine { fixture, session in
+            let id = try await session.run("web", ["stop": ["grace_period": 100]])
+            fixture.host.container(id)!.state.withLock { $0.diesOf = [9] }
+            async let stopping = session.call("container.stop", ["container": "web"])
+            try await eventually("the stop holds web") { fixture.clock.fake.sleeperCount == 1 }
+            async let removing = session.call("container.remove", ["container": "web"])
+            try await eventually("the removal waits") { await fixture.engine.targets.count == 2 }
+            let copying = Task {
+                _ = await expectError(.notFound) { () async throws(LunetteError) in
+                    try await session.call(function, ["container": "web", "source": "/a", "destination": "/b"])
+                }
+            }
+            try await eventually("the copy waits") { await fixture.engine.targets.count == 3 }
+            #expect(!fixture.host.journal.contains { $0.hasPrefix("copy") })
+            try await session.call("container.kill", ["container": "web", "signal": "KILL"])
+            _ = try await stopping
+            _ = try await removing
+            await copying.value
+            #expect(!fixture.host.journal.contains { $0.hasPrefix("copy") }, "\(fixture.host.journal)")
+        }
+    }
+
+    @Test func whatHoldsAContainerMayReadItsFiles() async throws {
+        try await withEngine { fixture, session in
+            let id = try await session.run("web", ["stop": ["grace_period": 100]])
+            fixture.host.container(id)!.state.withLock { $0.diesOf = [9] }
+            async let stopping = session.call("container.stop", ["container": "web"], id: "the-stop")
+            try await eventually("the stop holds web") { fixture.clock.fake.sleeperCount == 1 }
+            try await session.call(
+                "container.copy_out", ["container": "web", "source": "/a", "destination": "/b"], cause: ["the-stop"])
+            #expect(fixture.host.journal.contains("copy out web"))
+            try await session.call("container.kill", ["container": "web", "signal": "KILL"])
+            _ = try await stopping
+        }
+    }
+
     @Test func aDeadlineEndsAWait() async throws {
         try await withEngine { fixture, session in
             try await session.run("web")

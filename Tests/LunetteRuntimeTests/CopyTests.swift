@@ -94,6 +94,31 @@ import Testing
         }
     }
 
+    /// A second overlay on the same upper and work would take them from a start that comes now.
+    @Test func readingAStoppedContainerMakesAndMountsNothingOfIt() async throws {
+        try await withRunning { fixture, container, host in
+            let exec = try await container.exec(
+                ExecRequest(
+                    id: "e", spec: ExecSpec(args: ["sh", "-c", "echo mine > /etc/own; rm /etc/passwd"]),
+                    container: fixture.request("c1", ["x"]).spec, image: ImageProcessConfig()))
+            #expect(try await exec.exit().code == 0)
+            try await container.kill(signal: SIGKILL)
+            _ = try await container.exit()
+            #expect(await fixture.runtime.reap(id: "c1", ReapOptions(storage: false)).isClean)
+            let store = try Directory("\(fixture.folder)/r/containers/c1")
+            try store.removeTree("work")
+            let files = CopyFiles(name: "c1", layers: [fixture.layer])
+            try await fixture.runtime.copyOut(id: "c1", container: nil, files: files, from: "/etc", to: "\(host)/etc")
+            #expect(try Directory("\(host)/etc").read("own") == Array("mine\n".utf8))
+            #expect(try !Directory("\(host)/etc").exists("passwd"))
+            #expect(try !store.exists("work"))
+            // One that never ran, or is gone.
+            try await fixture.runtime.copyOut(id: "c2", container: nil, files: files, from: "/etc/passwd", to: host)
+            #expect(try Directory(host).exists("passwd"))
+            #expect(try !Directory("\(fixture.folder)/r/containers").exists("c2"))
+        }
+    }
+
     @Test func linksOfTheContainerLeadNowhereOnTheHost() async throws {
         try await withRunning { fixture, container, host in
             try put("\(host)/canary", "untouched")

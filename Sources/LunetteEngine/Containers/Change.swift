@@ -152,37 +152,54 @@ extension Engine {
     // MARK: Files
 
     func copyIntoContainer(_ call: Call) async throws(LunetteError) -> Value {
-        let (record, files, source, destination) = try await copyArguments(call)
-        try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
-            try await host.copyIn(
-                id: record.id, container: await supervisor.container(record.id), files: files, from: source, to: destination)
+        let (id, copy) = try await copyArguments(call)
+        try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+            let (container, files) = try await copySides(id, copy)
+            try await host.copyIn(id: id, container: container, files: files, from: copy.source, to: copy.destination)
         }
         return .null
     }
 
+    /// Queued like what writes: a start would mount the layers that a stopped container's files are read from.
     func copyOutOfContainer(_ call: Call) async throws(LunetteError) -> Value {
-        let (record, files, source, destination) = try await copyArguments(call)
-        try await host.copyOut(
-            id: record.id, container: await supervisor.container(record.id), files: files, from: source, to: destination)
+        let (id, copy) = try await copyArguments(call)
+        try await targets.withTarget("container/\(id)", for: call, orCause: true) { () async throws(LunetteError) in
+            let (container, files) = try await copySides(id, copy)
+            try await host.copyOut(id: id, container: container, files: files, from: copy.source, to: copy.destination)
+        }
         return .null
     }
 
-    private func copyArguments(_ call: Call) async throws(LunetteError) -> (ContainerRecord, CopyFiles, String, String) {
+    private struct CopyArguments {
+        var source: String
+        var destination: String
+        var keepsOwners: Bool
+        var followsLink: Bool
+    }
+
+    private func copyArguments(_ call: Call) async throws(LunetteError) -> (id: String, CopyArguments) {
         var arguments = try call.arguments()
         let word = try arguments.target("container")
-        let source = try arguments.required("source")
-        let destination = try arguments.required("destination")
-        let keepsOwners = try arguments.bool("archive") ?? false
-        let followsLink = try arguments.bool("follow_link") ?? false
+        let copy = CopyArguments(
+            source: try arguments.required("source"), destination: try arguments.required("destination"),
+            keepsOwners: try arguments.bool("archive") ?? false, followsLink: try arguments.bool("follow_link") ?? false)
         try arguments.finish()
-        let record = try await state.container(word)
+        return (try await state.container(word).id, copy)
+    }
+
+    /// What there is to copy from or to, now that the target is held: it may have been started, ended or removed while this waited.
+    private func copySides(_ id: String, _ copy: CopyArguments) async throws(LunetteError) -> ((any LiveContainer)?, CopyFiles) {
+        let record = try await state.container(id)
         if record.isPod {
             throw LunetteError(
                 .unsupported, "copy files of \(record.name): a pod has none", target: record.name, hint: "name one of its containers")
         }
-        var files = CopyFiles(name: record.name, layers: [], keepsOwners: keepsOwners, followsLink: followsLink)
+        var files = CopyFiles(name: record.name, layers: [], keepsOwners: copy.keepsOwners, followsLink: copy.followsLink)
         if let image = record.image { files.layers = try await images.get(image.id).snapshotPaths }
         files.rootfs = record.spec["rootfs"]?.stringValue
-        return (record, files, source, destination)
+        let container = await supervisor.container(id)
+        // The shim's overlay goes with the shim: until then its upper and work are in use.
+        if container == nil { await supervisor.waitForTeardown(id) }
+        return (container, files)
     }
 }

@@ -32,7 +32,9 @@ extension Engine {
         }
         do throws(LunetteError) {
             return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
-                try await start(record, call, streams: streams, isFirst: true, hasRow: isNew, since: begin)
+                // Somebody may have removed it since: launched all the same, its files would be nobody's.
+                try await start(
+                    try await state.container(record.id), call, streams: streams, isFirst: true, hasRow: isNew, since: begin)
             }
         } catch {
             await takeBack(record.id, call)
@@ -54,7 +56,9 @@ extension Engine {
                 let record = try await create(spec, call, session, startsNow: true)
                 return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
                     do throws(LunetteError) {
-                        return try await start(record, call, streams: Streams(), isFirst: true, hasRow: true, since: monotonicNanoseconds())
+                        return try await start(
+                            try await state.container(record.id), call, streams: Streams(), isFirst: true, hasRow: true,
+                            since: monotonicNanoseconds())
                     } catch {
                         await takeBack(record.id, call)
                         throw error
@@ -74,7 +78,7 @@ extension Engine {
                     path: "spec.\(fixed[0])", target: name, hint: "remove it first, or apply under another name")
             }
             return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
-                try await update(record, to: spec, call) { $0.handle }
+                try await update(try await state.container(record.id), to: spec, call) { $0.handle }
             }
         }
     }

@@ -33,7 +33,7 @@ extension Engine {
             "container.exec", record, call, fields: ["exec": ["args": .array(spec.args.map(Value.string)), "tty": .bool(spec.hasTerminal)]])
         try call.checkCancellation()
         let container = try await live(record)
-        guard record.state.status != .paused else {
+        guard await state.containers[record.id]?.state.status != .paused else {
             throw LunetteError(.invalidState, "the container \(record.name) is paused", target: record.name, hint: "resume it first")
         }
 

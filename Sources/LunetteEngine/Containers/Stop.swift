@@ -86,7 +86,7 @@ extension Engine {
         let container = try await live(record)
         try await container.kill(signal: signal.number, all: false)
         // A frozen process takes SIGKILL only when it thaws.
-        if signal == .kill, record.state.status == .paused { try await container.resume() }
+        if signal == .kill, await state.containers[record.id]?.state.status == .paused { try await container.resume() }
         return .null
     }
 

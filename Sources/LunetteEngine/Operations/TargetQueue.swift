@@ -66,6 +66,11 @@ actor TargetQueue {
         }
     }
 
+    /// Whether what `call` is done for holds the target, and so waits for it or is through with what it does.
+    fileprivate func isHeldByCause(_ key: String, of call: Call) -> Bool {
+        targets[key].map { call.request.cause.contains($0.holder.request.id) } ?? false
+    }
+
     /// Walks who waits for whom: from the holder to the calls made on its behalf that wait, to the holders of what they wait for.
     private func deadlock(_ call: Call, with first: Call) -> String? {
         let mine = Set(call.request.cause).union([call.request.id])
@@ -87,9 +92,11 @@ actor TargetQueue {
 
 extension TargetQueue {
     /// Runs `body` while `call` holds `key`.
+    /// - Parameter orCause: its cause's hold will do, as for what only reads: a hook of a removal saves files.
     nonisolated func withTarget<T: Sendable>(
-        _ key: String, for call: Call, _ body: () async throws(LunetteError) -> T
+        _ key: String, for call: Call, orCause: Bool = false, _ body: () async throws(LunetteError) -> T
     ) async throws(LunetteError) -> T {
+        if orCause, await isHeldByCause(key, of: call) { return try await body() }
         try await acquire(key, for: call)
         do throws(LunetteError) {
             let result = try await body()

@@ -39,19 +39,36 @@ struct ContainerRoot {
     }
 
     /// A stopped container's layers and upper, mounted nowhere. Ids are those on disk, which are the container's own. Blocks.
-    static func stopped(_ places: ContainerPlaces, layers: [String], name: String) throws(LunetteError) -> ContainerRoot {
+    /// - Parameter writable: otherwise the upper is one layer of a view to read, and nothing is made: two writers on one upper lose data.
+    static func stopped(_ places: ContainerPlaces, layers: [String], name: String, writable: Bool) throws(LunetteError) -> ContainerRoot {
         try atBorder(
             "open the files of container \(name)",
             { () throws(SystemCallError) in
+                let upper = "\(places.storage)/upper"
+                guard writable else {
+                    let lowers = try exists(upper) ? [upper] + layers : layers
+                    return ContainerRoot(
+                        directory: Directory(try DetachedOverlay.make(lowers: lowers).descriptor, label: "\(name):"), uid: 0, gid: 0)
+                }
                 let store = try Directory(making: places.storage)
                 // One that never started has no upper yet; the start takes it as it finds it.
                 for folder in ["upper", "work"] where try !store.exists(folder) {
                     let made = try store.makeDirectory(folder)
                     if folder == "upper" { try check(lnt_host_fchmod(made.descriptor.number, 0o755), "chmod", made.label) }
                 }
-                let root = try DetachedOverlay.make(lowers: layers, upper: ("\(places.storage)/upper", "\(places.storage)/work"))
+                let root = try DetachedOverlay.make(lowers: layers, upper: (upper, "\(places.storage)/work"))
                 return ContainerRoot(directory: Directory(root.descriptor, label: "\(name):"), uid: 0, gid: 0)
             })
+    }
+
+    private static func exists(_ path: String) throws(SystemCallError) -> Bool {
+        do throws(SystemCallError) {
+            _ = try Directory(path)
+            return true
+        } catch {
+            if error.errno == ErrorNumber.noEntry { return false }
+            throw error
+        }
     }
 
     /// The folder of a stopped container that has no image. Blocks.

@@ -17,7 +17,7 @@ extension ContainerRuntime {
         try ContainerPlaces.validate(id: id)
         try Self.validate(files, source, target)
         try await blocking { [self] () throws(LunetteError) in
-            let root = try root(id, container, files)
+            let root = try root(id, container, files, writable: true)
             try atBorder(
                 "copy \(source) to \(files.name):\(target)",
                 { () throws(SystemCallError) in
@@ -40,7 +40,7 @@ extension ContainerRuntime {
         try ContainerPlaces.validate(id: id)
         try Self.validate(files, source, target)
         try await blocking { [self] () throws(LunetteError) in
-            let root = try root(id, container, files)
+            let root = try root(id, container, files, writable: false)
             try atBorder(
                 "copy \(files.name):\(source) to \(target)",
                 { () throws(SystemCallError) in
@@ -90,10 +90,12 @@ extension ContainerRuntime {
         }
     }
 
-    private func root(_ id: String, _ container: Container?, _ files: CopyFiles) throws(LunetteError) -> ContainerRoot {
+    private func root(
+        _ id: String, _ container: Container?, _ files: CopyFiles, writable: Bool
+    ) throws(LunetteError) -> ContainerRoot {
         if let container, container.knownExit == nil { return try .running(container, name: files.name) }
         if let rootfs = files.rootfs { return try .folder(rootfs, name: files.name) }
-        return try .stopped(ContainerPlaces(configuration, id: id), layers: files.layers, name: files.name)
+        return try .stopped(ContainerPlaces(configuration, id: id), layers: files.layers, name: files.name, writable: writable)
     }
 
     private static func validate(_ files: CopyFiles, _ source: String, _ target: String) throws(LunetteError) {

@@ -70,10 +70,10 @@ final class FakeHost: ContainerHost {
 
     func copyIn(
         id: String, container: (any LiveContainer)?, files: CopyFiles, from source: String, to target: String
-    ) async throws(LunetteError) {}
+    ) async throws(LunetteError) { state.withLock { $0.journal.append("copy in \(files.name)") } }
     func copyOut(
         id: String, container: (any LiveContainer)?, files: CopyFiles, from source: String, to target: String
-    ) async throws(LunetteError) {}
+    ) async throws(LunetteError) { state.withLock { $0.journal.append("copy out \(files.name)") } }
     func copyUp(layers: [String], from target: String, to directory: String) async throws(LunetteError) -> Bool { false }
     func changes(id: String, name: String, layers: [String], hidden: Set<String>) async throws(LunetteError) -> [FileChange] { [] }
     func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String { "plan of \(request.spec.name ?? "")" }

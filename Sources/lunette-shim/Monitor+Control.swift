@@ -141,6 +141,13 @@ extension Monitor {
             let error = attach(PendingAttach(options: options, received: request.received), process: options.process)
             done(fd, id, error)
             return error == 0 ? Int(request.received.count) : 0
+        case LNT_MSG_DETACH.rawValue:
+            guard let options = request.read(lnt_attach.self) else { break }
+            relay.detach(options.process, Execs.Key(options))
+            // What waited for it goes on.
+            for index in 0..<relay.streamCount where relay.streams[index].length > 0 { pump(index) }
+            done(fd, id, 0)
+            return 0
         case LNT_MSG_EXEC.rawValue:
             guard let options = request.read(lnt_attach.self) else { break }
             return execs.start(request, options, self)
@@ -231,6 +238,7 @@ extension Monitor {
         let destination = hasTerminal && input >= 0 ? master : input
         if process > 0, execs.handle(process) < 0, destination < 0, relay.isFinished(process) { return Int32(LNT_ESRCH) }
         if pending.options.rows > 0, master >= 0 { _ = lnt_set_terminal_size(master, pending.options.rows, pending.options.columns) }
+        let key = Execs.Key(pending.options)
         var next = 0
         func take() -> Int32 {
             next += 1
@@ -239,14 +247,14 @@ extension Monitor {
         if flags & LNT_HAS_STDIN.rawValue != 0 {
             let source = take()
             if destination >= 0 {
-                relay.feed(source, to: destination, process: process, keepsOpen: flags & LNT_STDIN_KEEPS_OPEN.rawValue != 0)
+                relay.feed(source, to: destination, process: process, keepsOpen: flags & LNT_STDIN_KEEPS_OPEN.rawValue != 0, key: key)
             } else {
                 _ = lnt_close(source)
             }
         }
         let waits = flags & LNT_BACK_PRESSURE.rawValue != 0
-        if flags & LNT_HAS_STDOUT.rawValue != 0 { relay.attach(take(), process: process, which: 1, hasBackPressure: waits) }
-        if flags & LNT_HAS_STDERR.rawValue != 0 { relay.attach(take(), process: process, which: 2, hasBackPressure: waits) }
+        if flags & LNT_HAS_STDOUT.rawValue != 0 { relay.attach(take(), process: process, which: 1, hasBackPressure: waits, key: key) }
+        if flags & LNT_HAS_STDERR.rawValue != 0 { relay.attach(take(), process: process, which: 2, hasBackPressure: waits, key: key) }
         return 0
     }
 }

@@ -137,7 +137,11 @@ final class Monitor {
         }
         for index in 0..<relay.sinkCount where relay.sinks[index].isUsed {
             let sink = relay.sinks[index]
-            guard sink.position < relay.streams[Int(sink.stream)].length else { continue }
+            guard sink.position < relay.streams[Int(sink.stream)].length else {
+                // For the end of its reader alone, which poll always tells: a silent program would keep the pipes of all who ever looked.
+                add(sink.fd, 0, .sink, index)
+                continue
+            }
             add(sink.fd, Int32(LNT_OUT), .sink, index)
             if sink.stalledSince > 0 { isWaitingForTerminal = true }
         }
@@ -152,13 +156,14 @@ final class Monitor {
         execs.eachGate { add($0, Int32(LNT_IN), .exec, $1) }
         let pause: Int64 = isWaitingForTerminal || releaseDeadline > 0 ? 200 : -1
         _ = lnt_wait_ready(polls, count, outOfMemory.isBusy ? OutOfMemoryWatch.pause : pause)
-        for index in 0..<count where polls[index].revents != 0 { dispatch(pollTargets[index], polls[index].fd) }
+        for index in 0..<count where polls[index].revents != 0 { dispatch(pollTargets[index], polls[index]) }
         if isWaitingForTerminal { for index in 0..<relay.streamCount where relay.streams[index].length > 0 { pump(index) } }
         if outOfMemory.isBusy { lookAtOutOfMemory() }
         execs.settle(self)
     }
 
-    private func dispatch(_ target: PollTarget, _ fd: Int32) {
+    private func dispatch(_ target: PollTarget, _ poll: lnt_poll) {
+        let fd = poll.fd
         switch target.kind {
         case .signals:
             while lnt_next_signal(signals) != 0 {}
@@ -172,7 +177,15 @@ final class Monitor {
         case .lifeline: if fd == lifeline { readLifeline() }
         case .stream: pump(target.index)
         case .sink:
-            if relay.sinks[target.index].isUsed { pump(Int(relay.sinks[target.index].stream)) }
+            // Another event of this turn may have closed it, and its number may be a newer one's.
+            guard relay.sinks[target.index].isUsed, relay.sinks[target.index].fd == fd else { return }
+            let stream = Int(relay.sinks[target.index].stream)
+            if relay.sinks[target.index].position < relay.streams[stream].length { return pump(stream) }
+            if Int32(poll.revents) & ~Int32(LNT_OUT) != 0 {
+                let (process, which) = (relay.streams[stream].process, relay.streams[stream].which)
+                relay.release(target.index)
+                tellDropped(process, which)
+            }
         case .input:
             guard relay.inputs[target.index].isUsed else { return }
             relay.pumpInput(target.index)

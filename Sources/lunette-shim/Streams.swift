@@ -28,6 +28,8 @@ struct Sink {
     /// A terminal: may lag for a moment without being dropped.
     var isTerminal = false
     var stalledSince: UInt64 = 0
+    /// Of the ATTACH that brought it.
+    var key = Execs.Key()
 }
 
 /// A client's input on its way to a program's stdin.
@@ -40,6 +42,7 @@ struct Input {
     var memory: UnsafeMutableRawPointer?
     var length = 0
     var position = 0
+    var key = Execs.Key()
 }
 
 /// Relays bytes between programs and clients. Nothing here blocks: a descriptor that can't take or give is polled.
@@ -88,18 +91,20 @@ struct Relay {
     }
 
     /// Attaches a client's descriptor to an output; it is closed when there is none.
-    mutating func attach(_ fd: Int32, process: UInt32, which: UInt32, hasBackPressure: Bool) {
+    mutating func attach(_ fd: Int32, process: UInt32, which: UInt32, hasBackPressure: Bool, key: Execs.Key) {
         guard let stream = stream(process, which) else {
             _ = lnt_close(fd)
             return
         }
         // A client whose engine died asks again through the next one, with the same pipe: it has it all already.
         for index in 0..<sinkCount where sinks[index].isUsed && sinks[index].stream == Int32(stream) && isSame(sinks[index].fd, fd) {
+            sinks[index].key = key
             _ = lnt_close(fd)
             return
         }
         for index in 0..<Self.sinkLimit where !sinks[index].isUsed {
             var sink = Sink(isUsed: true, fd: fd, stream: Int32(stream), position: streams[stream].length, hasBackPressure: hasBackPressure)
+            sink.key = key
             var status = lnt_file_status()
             if lnt_fstat(fd, &status) == 0 {
                 let kind = status.mode & UInt32(LNT_S_IFMT)
@@ -139,8 +144,9 @@ struct Relay {
     }
 
     /// Feeds a program's stdin from a client's descriptor. `destination` becomes the relay's own unless a relay feeds it already.
-    mutating func feed(_ given: Int32, to destination: Int32, process: UInt32, keepsOpen: Bool) {
+    mutating func feed(_ given: Int32, to destination: Int32, process: UInt32, keepsOpen: Bool, key: Execs.Key) {
         for index in 0..<inputCount where inputs[index].isUsed && inputs[index].process == process && isSame(inputs[index].source, given) {
+            inputs[index].key = key
             _ = lnt_close(given)
             return
         }
@@ -156,11 +162,29 @@ struct Relay {
             }
         }
         for index in 0..<Self.inputLimit where !inputs[index].isUsed {
-            inputs[index] = Input(isUsed: true, source: source, destination: destination, process: process, keepsOpen: keepsOpen)
+            inputs[index] = Input(
+                isUsed: true, source: source, destination: destination, process: process, keepsOpen: keepsOpen, key: key)
             inputCount = max(inputCount, index + 1)
             return
         }
         _ = lnt_close(source)
+    }
+
+    /// Lets go what a client brought that has left. The program's stdin stays as it is.
+    mutating func detach(_ process: UInt32, _ key: Execs.Key) {
+        for index in 0..<sinkCount
+        where sinks[index].isUsed && streams[Int(sinks[index].stream)].process == process && sinks[index].key.matches(key) {
+            release(index)
+        }
+        for index in 0..<inputCount where inputs[index].isUsed && inputs[index].process == process && inputs[index].key.matches(key) {
+            endInput(index, closesProgram: false)
+        }
+    }
+
+    /// Drops a sink that has all there was.
+    mutating func release(_ index: Int) {
+        _ = lnt_close(sinks[index].fd)
+        sinks[index].isUsed = false
     }
 
     /// Moves what can be moved from a stream to the log and its sinks. `dropped` is called with the number of a sink that is given up.
@@ -221,8 +245,7 @@ struct Relay {
                         break
                     }
                 }
-                _ = lnt_close(sinks[number].fd)
-                sinks[number].isUsed = false
+                release(number)
                 dropped(streams[index].process, streams[index].which)
                 break
             }
@@ -231,10 +254,7 @@ struct Relay {
     }
 
     private mutating func closeSinks(_ index: Int) {
-        for number in 0..<sinkCount where sinks[number].isUsed && sinks[number].stream == Int32(index) {
-            _ = lnt_close(sinks[number].fd)
-            sinks[number].isUsed = false
-        }
+        for number in 0..<sinkCount where sinks[number].isUsed && sinks[number].stream == Int32(index) { release(number) }
     }
 
     private mutating func close(_ index: Int, log: UnsafeMutablePointer<LogFile>?) {

@@ -1,5 +1,7 @@
 import Foundation
 import LunetteAPI
+import LunetteLinux
+import LunetteRuntime
 import LunetteSpec
 import LunetteTesting
 import Testing
@@ -67,6 +69,34 @@ import Testing
 
     private func spec(_ rootfs: String, _ args: String...) -> ValueMap {
         ["rootfs": .string(rootfs), "args": .array(args.map(Value.string))]
+    }
+
+    /// A script hands its own streams over: who reads them waits for the end of all writers, the script's container included.
+    @Test func aClientThatGoesTakesItsAttachedStreamsAlong() async throws {
+        try await withRealEngine { engine, session, rootfs in
+            let run = try await session.call("container.run", ["spec": .map(spec(rootfs, "/bin/sleep", "1000"))])
+            let client = TestSession(try await engine.connect(receiver: nil))
+            let pipe = Pipe()
+            let attaching = Task {
+                // Cancelled by its session's end.
+                _ = try? await client.call(
+                    "container.attach", ["container": run, "stdio": ["stdout"]], files: [pipe.fileHandleForWriting.fileDescriptor])
+            }
+            let shim = try #require(await engine.supervisor.container(run["id"]!.stringValue!)).record.shim.pid
+            func pipes() -> Int {
+                (0..<64).count {
+                    (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(shim)/fd/\($0)"))?.hasPrefix("pipe:") == true
+                }
+            }
+            let before = pipes()
+            try await eventually("the shim has the stream") { pipes() == before + 1 }
+            try pipe.fileHandleForWriting.close()
+            await client.session.close()
+            await attaching.value
+            try await eventually("the shim let it go") { pipes() == before }
+            #expect(try pipe.fileHandleForReading.readToEnd() == nil)
+            #expect(try await session.status(run["id"]!.stringValue!) == "running")
+        }
     }
 
     @Test func aRealContainerRunsAndItsExitIsKnown() async throws {
@@ -200,7 +230,7 @@ import Testing
 
 extension Engine {
     /// What a test that didn't close the engine itself has left.
-    fileprivate var leftToRemove: [ContainerRecord] {
+    fileprivate var leftToRemove: [LunetteEngine.ContainerRecord] {
         get async { isClosing ? [] : Array(await state.containers.values) }
     }
 }

@@ -39,6 +39,7 @@ enum lnt_message_type {
   LNT_MSG_QUERY = 8,    // answered with STATE
   LNT_MSG_CONTINUE = 10,   // answers HOOKS, and tells a plan that awaits them that the cgroups are there: the launch goes on
   LNT_MSG_CLOSE_STDIN = 9,  // lnt_signal with process set: closes the program's stdin
+  LNT_MSG_DETACH = 14,  // lnt_attach: what came by the ATTACH with this process and key is let go; not the program's stdin
   // The first of all, in packets of up to eight descriptors, to a shim that was spawned ahead with its socket as descriptor 3 and nothing else:
   // what is descriptor 3, 5, 6, 7… otherwise. id = how many there are in all.
   LNT_MSG_PLAN = 12,
@@ -82,7 +83,7 @@ struct lnt_attach {
   uint32_t rows;     // initial terminal size; 0 = as in the plan
   uint32_t columns;
   // EXEC: a request that is repeated after its engine died carries the same key, and starts nothing anew: it is told what became of the
-  // first (DONE, EXEC_STARTED and, when it has ended, EXEC_EXITED), its descriptors are closed. Zeros = no key.
+  // first (DONE, EXEC_STARTED and, when it has ended, EXEC_EXITED), its descriptors are closed. ATTACH: what DETACH names it by. Zeros = no key.
   uint8_t key[LNT_EXEC_KEY];
 };
 

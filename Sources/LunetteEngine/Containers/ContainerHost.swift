@@ -45,7 +45,9 @@ protocol LiveContainer: Sendable {
     func exit() async throws(LunetteError) -> ContainerExit
     func kill(signal: Int32, all: Bool) async throws(LunetteError)
     func run(_ request: ExecRequest) async throws(LunetteError) -> any LiveExec
-    func attach(stdin: FileDescriptor?, stdout: FileDescriptor?, stderr: FileDescriptor?) async throws(LunetteError)
+    func attach(stdin: FileDescriptor?, stdout: FileDescriptor?, stderr: FileDescriptor?, key: String?) async throws(LunetteError)
+    /// Lets go what an attach with this key brought.
+    func detach(key: String) async throws(LunetteError)
     func resize(rows: UInt16, columns: UInt16, exec: String?) async throws(LunetteError)
     func pause() async throws(LunetteError)
     func resume() async throws(LunetteError)

@@ -163,12 +163,25 @@ extension Engine {
         let record = try await state.container(word)
         let container = try await live(record)
         if withLogs, record.hasRun { try await replayLog(record, to: streams) }
-        try await container.attach(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr)
-        streams.close()
-        await state.waitForExit(record.id)
-        try call.checkCancellation()
+        do throws(LunetteError) {
+            try await container.attach(stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr, key: call.request.id)
+            streams.close()
+            await state.waitForExit(record.id)
+            try call.checkCancellation()
+        } catch {
+            // The caller has gone, and may have left its streams to others that wait for their end. A closing engine says nothing: the
+            // caller asks the next one again, and shall miss nothing that is written between.
+            if error.code == .cancelled, !isClosing { await leave(container, attachment: call.request.id) }
+            throw error
+        }
         if let exit = await state.containers[record.id]?.state.exit { return exit.value }
         return try await state.outcome("exit/\(record.id)")?.result.get() ?? .null
+    }
+
+    private func leave(_ container: any LiveContainer, attachment: String) async {
+        do throws(LunetteError) { try await container.detach(key: attachment) } catch {
+            // It ended in this moment, or its shim is lost: either has closed the streams.
+        }
     }
 
     private func replayLog(_ record: ContainerRecord, to streams: Streams) async throws(LunetteError) {

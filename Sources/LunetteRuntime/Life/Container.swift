@@ -143,8 +143,18 @@ package final class Container: Sendable {
     }
 
     /// Adds sinks for output from now on (dropped when they lag by more than 1 MiB) and, if asked, feeds the program's stdin.
-    package func attach(stdin: FileDescriptor?, stdout: FileDescriptor?, stderr: FileDescriptor?) async throws(LunetteError) {
-        try await attach(ProcessIO(stdin: stdin, stdout: stdout, stderr: stderr, hasBackPressure: false, keepsStdinOpen: true))
+    /// - Parameter key: what `detach` names them by.
+    package func attach(
+        stdin: FileDescriptor?, stdout: FileDescriptor?, stderr: FileDescriptor?, key: String? = nil
+    ) async throws(LunetteError) {
+        try await attach(ProcessIO(stdin: stdin, stdout: stdout, stderr: stderr, hasBackPressure: false, keepsStdinOpen: true), key: key)
+    }
+
+    /// Lets go what an attach brought. Waits for no answer: whoever attached may have been cancelled.
+    package func detach(key: String) async throws(LunetteError) {
+        try await monitored().post {
+            packet(lnt_attach(message: header(LNT_MSG_DETACH, $0), flags: 0, process: 0, rows: 0, columns: 0, key: key))
+        }
     }
 
     /// Sets the terminal's size; `exec` names one of this engine's execs with a tty, nil the container's own.
@@ -167,13 +177,13 @@ package final class Container: Sendable {
     }
 
     /// Adds sinks for output from now on and, if asked, feeds stdin; `exec` names an exec's process number, nil the container's program.
-    package func attach(_ io: ProcessIO, exec process: UInt32? = nil) async throws(LunetteError) {
+    package func attach(_ io: ProcessIO, exec process: UInt32? = nil, key: String? = nil) async throws(LunetteError) {
         let (flags, descriptors) = Self.describe(io)
         try await monitored().request(descriptors) { request in
             packet(
                 lnt_attach(
                     message: header(LNT_MSG_ATTACH, request), flags: flags, process: process ?? 0, rows: UInt32(io.size?.rows ?? 0),
-                    columns: UInt32(io.size?.columns ?? 0)))
+                    columns: UInt32(io.size?.columns ?? 0), key: key))
         }
     }
 

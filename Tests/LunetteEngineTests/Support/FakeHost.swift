@@ -133,7 +133,8 @@ final class FakeContainer: LiveContainer {
         return FakeExec(id: request.id, command: request.spec.args)
     }
 
-    func attach(stdin: FileDescriptor?, stdout: FileDescriptor?, stderr: FileDescriptor?) async throws(LunetteError) {}
+    func attach(stdin: FileDescriptor?, stdout: FileDescriptor?, stderr: FileDescriptor?, key: String?) async throws(LunetteError) {}
+    func detach(key: String) async throws(LunetteError) {}
     func resize(rows: UInt16, columns: UInt16, exec: String?) async throws(LunetteError) {}
     func pause() async throws(LunetteError) { state.withLock { $0.isPaused = true } }
     func resume() async throws(LunetteError) { state.withLock { $0.isPaused = false } }

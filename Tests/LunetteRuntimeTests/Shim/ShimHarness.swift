@@ -231,6 +231,20 @@ final class ShimHarness {
         try send(message, fds)
     }
 
+    func attach(_ flags: lnt_attach_flags..., key: UInt8 = 0, fds: [Int32]) throws {
+        try send(attachment(LNT_MSG_ATTACH, flags: flags.reduce(0) { $0 | $1.rawValue }, key: key), fds)
+    }
+
+    func detach(key: UInt8) throws { try send(attachment(LNT_MSG_DETACH, flags: 0, key: key)) }
+
+    private func attachment(_ type: lnt_message_type, flags: UInt32, key: UInt8) -> lnt_attach {
+        var message = lnt_attach()
+        message.message = header(type)
+        message.flags = flags
+        message.key.0 = key
+        return message
+    }
+
     func exited() throws -> lnt_exit {
         let bytes = try next(LNT_MSG_EXITED, LNT_MSG_FAILED)
         if let bytes, bytes[0] == UInt8(LNT_MSG_FAILED.rawValue) {

@@ -148,6 +148,51 @@ struct ShimMonitorTests {
         #expect(harness.log().count == 100_000)
     }
 
+    /// How many descriptors the shim has open.
+    private func openFiles(_ pid: Int32) -> Int { (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count) ?? -1 }
+
+    @Test func aReaderThatLeavesASilentProgramTakesItsPipesAlong() throws {
+        let harness = try ShimHarness()
+        try harness.spawn(harness.plan(["sleep", "1000"], process: { $0.stdin = true }))
+        try harness.start()
+        let shim = try harness.decode(try harness.next(LNT_MSG_STARTED), as: lnt_state.self).shim_pid
+        let before = openFiles(shim)
+        var clients: [Int32] = []
+        for _ in 0..<10 {
+            let (out, err) = (try ShimHarness.pipe(), try ShimHarness.pipe())
+            try harness.attach(LNT_HAS_STDOUT, LNT_HAS_STDERR, fds: [out.write, err.write])
+            for fd in [out.write, err.write] { close(fd) }
+            clients += [out.read, err.read]
+        }
+        _ = try harness.next(LNT_MSG_DONE)
+        #expect(eventually { openFiles(shim) == before + 20 })
+        for fd in clients { close(fd) }
+        #expect(eventually { openFiles(shim) == before }, "\(openFiles(shim)) instead of \(before)")
+        try harness.signal(SIGKILL)
+        _ = try harness.exited()
+    }
+
+    @Test func aDetachLetsGoWhatOneAttachBrought() throws {
+        let harness = try ShimHarness()
+        let (one, other, input) = (try ShimHarness.pipe(), try ShimHarness.pipe(), try ShimHarness.pipe())
+        try harness.spawn(harness.plan(["sh", "-c", "read line; echo $line"], process: { $0.stdin = true }))
+        try harness.start()
+        _ = try harness.next(LNT_MSG_STARTED)
+        try harness.attach(LNT_HAS_STDIN, LNT_HAS_STDOUT, LNT_STDIN_KEEPS_OPEN, key: 1, fds: [input.read, one.write])
+        try harness.attach(LNT_HAS_STDOUT, key: 2, fds: [other.write])
+        for fd in [one.write, other.write, input.read] { close(fd) }
+        try harness.detach(key: 1)
+        #expect(ShimHarness.readAll(one.read) == "", "its end comes though the program runs")
+        close(input.write)
+        let late = try ShimHarness.pipe()
+        try harness.attach(LNT_HAS_STDIN, key: 3, fds: [late.read])
+        close(late.read)
+        #expect(lnt_write_all(late.write, Array("word\n".utf8), 5) == 0)
+        #expect(ShimHarness.readAll(other.read) == "word\n")
+        #expect(try harness.exited().code == 0)
+        close(late.write)
+    }
+
     @Test func logsKeepBytesExactly() throws {
         let harness = try ShimHarness()
         let long = String(repeating: "x", count: 8192 * 2 + 5)

@@ -43,6 +43,36 @@ struct CommandLineTests {
         }
     }
 
+    @Test func aFileForTheIdIsNewAndMadeBeforeAllElse() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let file = "\(home.folder)/cid"
+            func text(of path: String) -> String? { try? String(contentsOfFile: path, encoding: .utf8) }
+            let id = try await home.lunette("run", "-d", "--name", "c", "--cidfile", file, image, "sleep", "300").text
+            #expect(text(of: file) == id)
+            for words in [["run", "-d"], ["run"], ["run", "--rm"], ["create"]] {
+                let refused = try await home.command(words + ["--cidfile", file, image, "true"]).run(expecting: 125)
+                #expect(refused.errorText.contains("--cidfile") && refused.errorText.contains("remove the file"), "\(refused.errorText)")
+            }
+            #expect(try await home.lunette("ps", "-aq").text.split(separator: "\n").count == 1)
+            #expect(text(of: file) == id)
+            // What makes no container leaves no file.
+            try await home.lunette("run", "--cidfile", file + "2", "--name", "c", image, "true", expecting: 125)
+            #expect(text(of: file + "2") == nil)
+            // Full: the id is told where there is a container.
+            let full = "\(home.folder)/full"
+            try await Command.shell(
+                "mkdir \(full) && mount -t tmpfs -o size=4k,mode=1777 none \(full) && head -c 4096 /dev/zero > \(full)/rest"
+            ).run()
+            home.cleanUp.add("unmount") { try await Command("umount", full).run() }
+            let kept = try await home.lunette("run", "-d", "--cidfile", "\(full)/cid", image, "sleep", "300", expecting: 125)
+            #expect(kept.errorText.contains("No space left") && kept.errorText.contains(kept.text), "\(kept.errorText)")
+            let gone = try await home.lunette("run", "--rm", "--cidfile", "\(full)/cid", image, "true", expecting: 125)
+            #expect(gone.errorText.contains("removed again"), "\(gone.errorText)")
+            #expect(try await home.lunette("ps", "-aq").text.split(separator: "\n").count == 2)
+        }
+    }
+
     @Test func imagesArePrunedByLabel() async throws {
         try await withLunette { home in
             let result = try await home.lunette(

@@ -17,13 +17,20 @@ struct CreateCommand: PassthroughCommand {
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let words = try options.newPod ? Words.none(words, command: "create") : Words.image(words, command: "create")
         let spec = try options.spec(words)
-        if let image = words.first {
-            try await ImagePull.ensure(image, when: options.pull, platform: options.platform, quiet: quiet, client)
+        let handle: Value
+        let idFile = try CIDFile(cidfile)
+        do throws(LunetteError) {
+            if let image = words.first {
+                try await ImagePull.ensure(image, when: options.pull, platform: options.platform, quiet: quiet, client)
+            }
+            handle = try await options.call("container.create", spec, client)
+        } catch {
+            idFile?.discard()
+            throw error
         }
-        let handle = try await options.call("container.create", spec, client)
-        try CIDFile.write(handle, to: cidfile)
         DeviceAccess.tell(spec)
         Output.print(handle["id"]?.stringValue ?? "")
+        try idFile?.write(handle)
         return 0
     }
 }

@@ -26,25 +26,33 @@ struct RunCommand: PassthroughCommand {
         let words = try options.newPod ? Words.none(words, command: "run") : Words.image(words, command: "run")
         let spec = try options.spec(words)
         let limits = AskedLimits(spec)
-        if let image = words.first {
-            try await ImagePull.ensure(image, when: options.pull, platform: options.platform, quiet: quiet, client)
+        var attachment: Attachment?
+        if !detach {
+            let streams = try Attachment.Streams(attach, stdin: options.interactive, tty: options.tty)
+            attachment = try Attachment(client, streams: streams, keys: detachKeys, sigProxy: sigProxy)
         }
-        if detach {
-            let handle = try await options.call("container.run", spec, client)
-            try CIDFile.write(handle, to: cidfile)
-            DeviceAccess.tell(spec)
-            Output.print(handle["id"]?.stringValue ?? "")
-            AskedLimits.tell(handle)
-            return 0
+        let handle: Value
+        let idFile = try CIDFile(cidfile)
+        do throws(LunetteError) {
+            if let image = words.first {
+                try await ImagePull.ensure(image, when: options.pull, platform: options.platform, quiet: quiet, client)
+            }
+            // In the foreground two calls, so that a failure of either says which, and the terminal has its size before the program asks for it.
+            handle = try await options.call(detach ? "container.run" : "container.create", spec, client)
+        } catch {
+            idFile?.discard()
+            throw error
         }
-        let streams = try Attachment.Streams(attach, stdin: options.interactive, tty: options.tty)
-        let attachment = try Attachment(client, streams: streams, keys: detachKeys, sigProxy: sigProxy)
-        // Two calls, so that a failure of either says which, and the terminal has its size before the program asks for it.
-        let handle = try await options.call("container.create", spec, client)
-        try CIDFile.write(handle, to: cidfile)
         let id = handle["id"]?.stringValue ?? ""
         DeviceAccess.tell(spec)
+        guard let attachment else {
+            Output.print(id)
+            AskedLimits.tell(handle)
+            try idFile?.write(handle)
+            return 0
+        }
         do throws(LunetteError) {
+            try idFile?.write(handle, isKept: !options.rm)
             let exit = try await attachment.run(container: id) { (files, stdio) throws(LunetteError) in
                 do throws(LunetteError) {
                     AskedLimits.tell(try await client.call("container.start", attachment.startArguments(id, stdio), files: files))
@@ -98,13 +106,46 @@ enum Words {
     }
 }
 
-enum CIDFile {
-    /// The file must be new, as Docker has it: an old id in it would be another container's.
-    static func write(_ handle: Value, to path: String?) throws(LunetteError) {
-        guard let path, let id = handle["id"]?.stringValue else { return }
-        let fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
-        guard fd >= 0 else { throw LunetteError(.io, "write the container's id to \(path): \(Errno(errno))", errno: errno) }
-        Output.write(fd, Array(id.utf8))
+/// What `--cidfile` names. The file must be new, as Docker has it: an old id in it would be another container's.
+struct CIDFile {
+    private let path: String
+    private let fd: Int32
+
+    /// Makes the file before anything else is made.
+    /// - Returns: nil when none is asked for.
+    init?(_ path: String?) throws(LunetteError) {
+        guard let path else { return nil }
+        self.path = path
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        guard fd >= 0 else {
+            let number = errno
+            throw LunetteError(
+                number == EEXIST ? .alreadyExists : .io, "make \(path) for the container's id: \(Errno(number))", path: "--cidfile",
+                errno: number,
+                hint: number == EEXIST ? "the id in it may be a container's that is still there: remove the file, or name another" : nil)
+        }
+    }
+
+    /// - Parameter isKept: whether the container stays when this fails.
+    /// - Throws: `io`, with what is there all the same.
+    func write(_ handle: Value, isKept: Bool = true) throws(LunetteError) {
+        let id = handle["id"]?.stringValue ?? ""
+        // The kernel keeps some errors (quota, NFS) for the sync.
+        let written = Glibc.write(fd, id, id.utf8.count) == id.utf8.count && fsync(fd) == 0
+        let number = errno
         close(fd)
+        guard !written else { return }
+        unlink(path)
+        throw LunetteError(
+            .io, "write the container's id to \(path): \(Errno(number == 0 ? ENOSPC : number))", path: "--cidfile", errno: number,
+            hint: isKept
+                ? "the container \(handle["name"]?.stringValue ?? id) is there all the same: \(id)"
+                : "the container has not started and is removed again")
+    }
+
+    /// No container was made: an empty file would say that there was one.
+    func discard() {
+        close(fd)
+        unlink(path)
     }
 }

@@ -7,6 +7,24 @@ import Testing
 @testable import LunetteRuntime
 
 @Suite(.requires(.root, .overlay, .userNamespaces, .file("/usr/bin/busybox"))) struct LifecycleTests {
+    /// Attack 32: /run is a small tmpfs that the machine needs.
+    @Test func whatItWritesToItsNetworkFilesDoesntTakeTheMachinesRun() async throws {
+        try await RuntimeFixture.with { fixture in
+            let line = "for f in hosts hostname resolv.conf; do head -c 1048576 /dev/zero > /etc/$f || exit 3; done"
+            let container = try await fixture.runtime.create(fixture.request("c1", ["sh", "-c", line]))
+            try await container.start()
+            #expect(try await container.exit().code == 0)
+            func size(_ path: String, _ name: String) throws -> Int64? { try Directory(path).status(name)?.size }
+            for name in ["hosts", "hostname", "resolv.conf"] {
+                #expect(try size("\(fixture.folder)/s/containers/c1", name) == nil, "\(name)")
+                #expect(try size("\(fixture.folder)/r/containers/c1", name) == 1 << 20, "\(name)")
+            }
+            #expect(await fixture.runtime.reap(id: "c1", ReapOptions(storage: false)).isClean)
+            // The next start has them anew.
+            #expect(try await fixture.run("cat /etc/hostname").output == "c1\n")
+        }
+    }
+
     @Test func aProgramRunsAndItsOutputAndExitCodeComeBack() async throws {
         try await RuntimeFixture.with { fixture in
             let (output, exit) = try await fixture.run("echo out; echo err >&2; exit 7")

@@ -46,7 +46,7 @@ extension ContainerRuntime {
         }
         var facts = HostFacts(
             containerID: request.id, idRange: request.idRange.map { $0.first..<UInt32($0.end) }, rootPath: rootPath,
-            stateDirectory: places.run,
+            filesDirectory: places.storage,
             throttledProcessors: machine.throttledProcessors, hardLimits: machine.hardLimits,
             cgroupsPath: "/\(Cgroups.parent)/\(cgroups.name(request.id))")
         if !userNamespace.isInitial { facts.idMappings = (userNamespace.uids.identity, userNamespace.gids.identity) }

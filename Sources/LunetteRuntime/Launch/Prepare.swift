@@ -49,12 +49,12 @@ extension ContainerRuntime {
                     throw SystemCallError("make run directory", places.run, errno: ErrorNumber.exists)
                 }
                 isOurs = true
-                let run = try containers.makeDirectory(request.id)
-                try writeFiles(request, run)
+                _ = try containers.makeDirectory(request.id)
                 faultPoint("create.rundir")
                 let stores = try Directory(making: "\(configuration.root)/containers")
                 hasNewStorage = try !stores.exists(request.id)
                 let store = try stores.makeDirectory(request.id)
+                try writeFiles(request, store)
                 if case .layers = request.root {
                     // The overlay's root has the upper's mode: it is the container's `/`.
                     let upper = try store.makeDirectory("upper", mode: 0o755)
@@ -92,16 +92,19 @@ extension ContainerRuntime {
         Self.takeApart(places, cgroups.container(places.id), ReapOptions(storage: storage), shim: nil, &report)
     }
 
-    private func writeFiles(_ request: CreateRequest, _ run: Directory) throws(SystemCallError) {
+    /// Beside the upper, not in the run directory: the container may write to them, and /run is a small tmpfs that all the machine needs.
+    private func writeFiles(_ request: CreateRequest, _ store: Directory) throws(SystemCallError) {
         let hostname = request.spec.hostname ?? String(request.id.prefix(12))
         let isHostNetwork = request.spec.network == .host
         let hosts = NetworkFiles.hosts(
             hostname: hostname, extra: request.hosts, hostFile: isHostNetwork ? readSmallFile("/etc/hosts") ?? "" : nil)
         let resolver = NetworkFiles.resolver(servers: request.spec.dns, hostFile: readSmallFile("/etc/resolv.conf") ?? "")
         for (name, text) in [("hosts", hosts), ("hostname", hostname + "\n"), ("resolv.conf", resolver)] {
-            // The container's root owns them, by its id out here: they are mounted unmapped, because a tmpfs, which /run is on most machines,
-            // can't be id-mapped before Linux 6.3. Nobody else gets at them: the run directory is closed to all but root.
-            try run.create(name, Array(text.utf8), mode: 0o644, owner: request.idRange?.first)
+            // The last run's, whatever was written to it.
+            try store.removeFile(name)
+            // The container's root owns them, by its id out here: they are mounted unmapped. Nobody else gets at them: the folder is closed
+            // to all but root.
+            try store.create(name, Array(text.utf8), mode: 0o644, owner: request.idRange?.first)
         }
     }
 }

@@ -13,9 +13,9 @@ struct ContainerPlaces: Sendable {
         state = configuration.state
     }
 
-    /// `<root>/containers/<id>`: upper, work, log.
+    /// `<root>/containers/<id>`: upper, work, log, generated files.
     var storage: String { "\(root)/containers/\(id)" }
-    /// `<state>/containers/<id>`: sockets, exit record, generated files.
+    /// `<state>/containers/<id>`: sockets, exit record.
     var run: String { "\(state)/containers/\(id)" }
     var socket: String { "\(run)/shim.sock" }
 

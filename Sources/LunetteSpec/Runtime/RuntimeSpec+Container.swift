@@ -10,7 +10,7 @@ package struct HostFacts: Sendable, Hashable {
     /// Mounts that are read-only whatever the spec says (a volume's policy).
     package var readonlyMounts: Set<Int>
     /// The folder whose `hosts`, `hostname` and `resolv.conf` stand at /etc in the container; nil leaves the image's files.
-    package var stateDirectory: String?
+    package var filesDirectory: String?
     /// How many processors have a `thermal_throttle` folder in sysfs (0 on most virtual machines); each is masked.
     package var throttledProcessors: Int
     /// The engine's own hard limits by the kernel's number: without CAP_SYS_RESOURCE none can be raised.
@@ -30,7 +30,7 @@ package struct HostFacts: Sendable, Hashable {
 
     package init(
         containerID: String, idRange: Range<UInt32>?, rootPath: String, mountSources: [Int: String] = [:], readonlyMounts: Set<Int> = [],
-        stateDirectory: String? = nil, throttledProcessors: Int = 0, hardLimits: [UInt32: UInt64] = [:],
+        filesDirectory: String? = nil, throttledProcessors: Int = 0, hardLimits: [UInt32: UInt64] = [:],
         joins: [RuntimeSpec.LinuxSection.Namespace] = [], cgroupsPath: String? = nil,
         devices: [String: RuntimeSpec.LinuxSection.Device] = [:]
     ) {
@@ -39,7 +39,7 @@ package struct HostFacts: Sendable, Hashable {
         self.rootPath = rootPath
         self.mountSources = mountSources
         self.readonlyMounts = readonlyMounts
-        self.stateDirectory = stateDirectory
+        self.filesDirectory = filesDirectory
         self.throttledProcessors = throttledProcessors
         self.hardLimits = hardLimits
         self.joins = joins
@@ -86,7 +86,7 @@ extension RuntimeSpec {
             for index in result.indices where result[index].type == "devpts" { result[index].options.removeAll { $0 == "gid=5" } }
         }
         let mapping = container.security.hasUserNamespace && facts.idMappings == nil ? ["idmap"] : []
-        if let folder = facts.stateDirectory {
+        if let folder = facts.filesDirectory {
             // Not id-mapped: the runtime gives them to the container's root by its id on the host.
             for name in ["hosts", "hostname", "resolv.conf"] where !container.mounts.contains(where: { $0.target == "/etc/\(name)" }) {
                 result.append(

@@ -9,7 +9,7 @@ import Testing
     static func facts() -> HostFacts {
         HostFacts(
             containerID: id, idRange: 1_000_000..<1_065_536, rootPath: "rootfs", mountSources: [0: "/var/lib/lunette/volumes/data"],
-            stateDirectory: "/run/lunette/containers/x", hardLimits: [7: 4096],
+            filesDirectory: "/run/lunette/containers/x", hardLimits: [7: 4096],
             devices: ["/dev/fuse": .init(type: "c", path: "/dev/fuse", major: 10, minor: 229)]
         )
     }

@@ -44,6 +44,8 @@ import Testing
         #expect(try text(#"{{.Names}}\t{{ .Image }}!"#) == ["web\tredis:7!"])
         #expect(try text("{{.created_at}} {{.CreatedAt}} {{.exit.code}} {{.labels.app}} {{.labels.none}}") == ["12 12 3 web "])
         #expect(try text("{{json .labels}} {{upper .name}} {{len .labels}}") == [#"{"app":"web"} WEB 1"#])
+        // Docker's words in capitals, the API's in lower case; what only one of them has goes in either.
+        #expect(try text("{{.ID}} {{.id}} {{.names}} {{.Name}}") == ["0123456789ab 0123456789abcdef web web"])
         #expect(try text("table {{.ID}}\t{{.Names}}") == ["CONTAINER ID   NAMES", "0123456789ab   web"])
     }
 

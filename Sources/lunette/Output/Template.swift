@@ -82,7 +82,7 @@ struct Template {
     /// Fills the template in.
     /// - Parameters:
     ///   - kind: which of the API's records it is: a field of it that isn't there yet is empty.
-    ///   - cells: shown words by Docker's keys; they go before the record's own fields.
+    ///   - cells: shown words by Docker's keys; they go before the record's own fields, but for words in lower case.
     /// - Throws: `invalid_argument` for a field that neither has.
     func text(_ record: Value, of kind: String, _ cells: [String: String] = [:]) throws(LunetteError) -> String {
         var result = ""
@@ -108,8 +108,14 @@ struct Template {
 
     private func value(_ path: [String], _ record: Value, _ kind: String, _ cells: [String: String]) throws(LunetteError) -> Value {
         if path.isEmpty { return record }
-        if path.count == 1, let key = cells.keys.first(where: { Template.same($0, path[0]) }) { return .string(cells[key]!) }
         let fields = APIRegistry.record(kind)?.fields.map(\.name) ?? []
+        if path.count == 1, let key = cells.keys.first(where: { Template.same($0, path[0]) }) {
+            // A lower-case word is the API's where it has one: `.Status` is "Up 3 hours", `.status` "running", as in `inspect`.
+            let isOurs = path[0].utf8.first.map { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) } ?? false
+            let hasOurs =
+                fields.contains { Template.same($0, path[0]) } || record.mapValue?.keys.contains { Template.same($0, path[0]) } == true
+            if !isOurs || !hasOurs { return .string(cells[key]!) }
+        }
         var current = record
         for (depth, name) in path.enumerated() {
             guard case .map(let map) = current else {

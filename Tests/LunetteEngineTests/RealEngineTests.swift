@@ -99,6 +99,18 @@ import Testing
         }
     }
 
+    @Test func aResizeWithoutATerminalSaysSo() async throws {
+        try await withRealEngine { _, session, rootfs in
+            var map = spec(rootfs, "/bin/sleep", "1000")
+            map["name"] = "plain"
+            try await session.call("container.run", ["spec": .map(map)])
+            let error = await expectError(.invalidState) { () async throws(LunetteError) in
+                try await session.call("container.resize", ["container": "plain", "rows": 10, "columns": 20])
+            }
+            #expect(error?.message == "container plain has no terminal" && error?.hint?.contains("tty = true") == true)
+        }
+    }
+
     @Test func aRealContainerRunsAndItsExitIsKnown() async throws {
         try await withRealEngine { engine, session, rootfs in
             let run = try await session.call("container.run", ["spec": .map(spec(rootfs, "/bin/sh", "-c", "echo hello; exit 3"))])

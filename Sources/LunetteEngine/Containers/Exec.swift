@@ -147,8 +147,11 @@ extension Engine {
         guard (0...65535).contains(rows), (0...65535).contains(columns) else {
             throw arguments.failure("rows", "is not the size of a terminal")
         }
-        let container = try await live(try await state.container(word))
-        try await container.resize(rows: UInt16(rows), columns: UInt16(columns), exec: exec)
+        let record = try await state.container(word)
+        let container = try await live(record)
+        try await named(record) { () async throws(LunetteError) in
+            try await container.resize(rows: UInt16(rows), columns: UInt16(columns), exec: exec)
+        }
         return .null
     }
 

@@ -189,11 +189,17 @@ package final class Container: Sendable {
 
     /// Sets the terminal's size of the container's program, or of an exec.
     package func resize(_ size: TerminalSize, exec process: UInt32? = nil) async throws(LunetteError) {
-        try await monitored().request { request in
-            packet(
-                lnt_resize(
-                    message: header(LNT_MSG_RESIZE, request), process: process ?? 0, rows: UInt32(size.rows), columns: UInt32(size.columns),
-                    zero: 0))
+        do throws(LunetteError) {
+            try await monitored().request { request in
+                packet(
+                    lnt_resize(
+                        message: header(LNT_MSG_RESIZE, request), process: process ?? 0, rows: UInt32(size.rows),
+                        columns: UInt32(size.columns), zero: 0))
+            }
+        } catch  where error.errno == ErrorNumber.noDevice {
+            throw LunetteError(
+                .invalidState, "\(process == nil ? "container \(id)" : "the exec in container \(id)") has no terminal", target: id,
+                hint: "only what was made with one has a size (--tty, in Lua tty = true)")
         }
     }
 

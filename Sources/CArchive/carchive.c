@@ -262,7 +262,7 @@ lnt_tar_writer *lnt_tar_writer_open(lnt_archive_sink sink, void *context)
 		return NULL;
 	// "restricted" writes plain ustar headers wherever they suffice.
 	lib.archive_write_set_format_pax_restricted(self->archive);
-	lib.archive_write_set_options(self->archive, "hdrcharset=BINARY");
+	// No "hdrcharset=BINARY": a name that isn't ASCII gets that by itself in the locale C, the others no extended header, of which GNU tar complains.
 	lib.archive_write_add_filter_none(self->archive);
 	lib.archive_write_set_bytes_per_block(self->archive, 64 * 1024);
 	lib.archive_write_set_bytes_in_last_block(self->archive, 1);

@@ -55,6 +55,39 @@ import Testing
         }
     }
 
+    /// A name that is no UTF-8 hides nothing, and two that look alike when repaired are two.
+    @Test func changesOfAnyNameAreListed() async throws {
+        try await RuntimeFixture.with { fixture in
+            let line = #"cd /bin; touch $(printf '\376x') $(printf '\377x'); cd /tmp; mkdir $(printf 'd\377é'); touch $(printf 'd\377é')/f"#
+            func run(_ line: String) async throws {
+                let container = try await fixture.runtime.create(fixture.request("c1", ["sh", "-c", line]))
+                try await container.start()
+                #expect(try await container.exit().code == 0)
+                #expect(await fixture.runtime.reap(id: "c1", ReapOptions(storage: false)).isClean)
+            }
+            try await run(line)
+            func paths() async throws -> [String] {
+                try await fixture.runtime.changes(id: "c1", name: "c1", layers: [fixture.layer], hidden: []).map {
+                    "\($0.kind) \($0.path)"
+                }
+            }
+            let listed = try await paths()
+            for path in [#"/bin/\xfex"#, #"/bin/\xffx"#, #"/tmp/d\xffé"#, #"/tmp/d\xffé/f"#] {
+                #expect(listed.contains("added " + path), "\(listed)")
+            }
+            // Of the image too: changed, removed by itself, and hidden by a folder made anew.
+            let layer = try Directory(fixture.layer)
+            let folder = try layer.makeDirectory("raw")
+            for name in ["\\377a", "\\377b"] { _ = try await Command("sh", "-c", "touch $(printf '\(folder.label)/\(name)')").run() }
+            try await run(#"echo x > $(printf '/raw/\377a'); rm $(printf '/raw/\377b')"#)
+            let changed = try await paths()
+            #expect(changed.contains(#"changed /raw/\xffa"#) && changed.contains(#"removed /raw/\xffb"#), "\(changed)")
+            try await run("rm -r /raw; mkdir /raw")
+            let hidden = try await paths()
+            #expect(hidden.contains(#"removed /raw/\xffa"#) && hidden.contains(#"removed /raw/\xffb"#), "\(hidden)")
+        }
+    }
+
     /// Paths that nobody can use aren't listed: the error says where they begin.
     @Test func changesAreListedAsDeepAsPathsReach() async throws {
         try await withRunning { fixture, _, _ in

@@ -100,6 +100,21 @@ package struct Directory: Sendable {
         }
     }
 
+    /// The same of a raw name.
+    package func status(_ name: [CChar]) throws(SystemCallError) -> FileStatus? {
+        var raw = lnt_host_stat()
+        let result = lnt_host_stat(descriptor.number, name, 0x100, &raw)
+        if -result == ErrorNumber.noEntry { return nil }
+        try check(result, "stat", "\(label)/\(text(of: name))")
+        return FileStatus(raw)
+    }
+
+    /// Opens what a raw path names, zero at its end.
+    package func open(_ path: [CChar], _ flags: OpenFlags, scope: ResolveScope = .beneath) throws(SystemCallError) -> FileDescriptor {
+        let fd = lnt_host_openat2(descriptor.number, path, flags.rawValue, 0, scope.rawValue)
+        return FileDescriptor(owning: try check(fd, "open", "\(label)/\(text(of: path))"))
+    }
+
     package func exists(_ name: String) throws(SystemCallError) -> Bool { try status(name) != nil }
 
     /// The whole file; nil when absent.
@@ -222,11 +237,17 @@ package func fileStatus(_ directory: Int32, _ name: String, follow: Bool, label:
     let noFollow: Int32 = 0x100
     let flags = (name.isEmpty ? emptyPath : 0) | (follow ? 0 : noFollow)
     try check(lnt_host_stat(directory, name, flags, &raw), "stat", label)
-    return FileStatus(
-        kind: FileKind(rawValue: raw.mode & 0o170000), permissions: raw.mode & 0o7777, uid: raw.uid, gid: raw.gid,
-        size: Int64(clamping: raw.size),
-        allocated: Int64(clamping: raw.blocks512) * 512, links: raw.links, device: raw.device, inode: raw.inode,
-        deviceMajor: raw.rdev_major, deviceMinor: raw.rdev_minor, modified: (raw.mtime_seconds, raw.mtime_nanoseconds),
-        mountID: raw.mount_id
-    )
+    return FileStatus(raw)
+}
+
+extension FileStatus {
+    fileprivate init(_ raw: lnt_host_stat) {
+        self.init(
+            kind: FileKind(rawValue: raw.mode & 0o170000), permissions: raw.mode & 0o7777, uid: raw.uid, gid: raw.gid,
+            size: Int64(clamping: raw.size),
+            allocated: Int64(clamping: raw.blocks512) * 512, links: raw.links, device: raw.device, inode: raw.inode,
+            deviceMajor: raw.rdev_major, deviceMinor: raw.rdev_minor, modified: (raw.mtime_seconds, raw.mtime_nanoseconds),
+            mountID: raw.mount_id
+        )
+    }
 }

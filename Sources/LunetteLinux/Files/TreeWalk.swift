@@ -89,5 +89,22 @@ package struct TreeWalk {
     }
 }
 
+/// A raw path as text that tells apart what differs: bytes that aren't UTF-8 as `\xfe`.
+package func escapedText(of bytes: [UInt8]) -> String {
+    if let whole = String(validating: bytes, as: UTF8.self) { return whole }
+    var (text, rest) = ("", bytes[...])
+    while let first = rest.first {
+        if let length = (1...4).first(where: { String(validating: rest.prefix($0), as: UTF8.self) != nil }) {
+            text += String(decoding: rest.prefix(length), as: UTF8.self)
+            rest = rest.dropFirst(length)
+        } else {
+            let digits = String(first, radix: 16)
+            text += "\\x" + (digits.utf8.count == 1 ? "0" : "") + digits
+            rest = rest.dropFirst()
+        }
+    }
+    return text
+}
+
 /// A raw name as text, for messages and where only text is known.
 package func text(of name: [CChar]) -> String { String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self) }

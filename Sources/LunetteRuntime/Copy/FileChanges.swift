@@ -5,6 +5,7 @@ package import LunetteSpec
 /// What a container's upper layer changes of its image's files (overlayfs.rst: whiteouts are devices 0:0, opaque folders hide what is below).
 package struct FileChange: Sendable, Equatable {
     package enum Kind: String, Sendable { case added, changed, removed }
+    /// Bytes that aren't UTF-8 as `\xfe`.
     package var path: String
     package var kind: Kind
 }
@@ -77,29 +78,29 @@ private struct ChangeWalk {
 
     private mutating func entry(_ name: [CChar], _ walk: inout TreeWalk) throws(SystemCallError) {
         let directory = walk.directory
-        guard let status = try directory.status(text(of: name)) else { return }
+        guard let status = try directory.status(name) else { return }
         let bytes = walk.path.bytes(of: name)
         guard bytes.count < Self.pathLimit else {
             throw SystemCallError("list a path longer than \(Self.pathLimit) bytes", walk.path.shown(name), errno: ErrorNumber.nameTooLong)
         }
-        let path = "/" + String(decoding: bytes, as: UTF8.self)
+        let path = "/" + escapedText(of: bytes)
         if status.kind == .characterDevice, status.deviceMajor == 0, status.deviceMinor == 0 { return try add(path, .removed) }
-        let below = try below(path)
+        let below = try below(bytes, path)
         guard status.kind == .directory else {
             if hidden.contains(path), below == nil, status.size == 0 { return }
             return try add(path, below == nil ? .added : .changed)
         }
-        let child = Directory(try directory.open(text(of: name), [.directory, .noFollow]), label: path)
+        let child = Directory(try directory.open(name, [.directory, .noFollow]), label: path)
         if hidden.contains(path), below == nil, try child.entries().isEmpty { return }
         try add(path, below == nil ? .added : .changed)
-        if below?.kind == .directory, isOpaque(child) { try removed(path, hiding: child) }
+        if below?.kind == .directory, isOpaque(child) { try removed(bytes, path, hiding: child) }
         try walk.enter(name, child.descriptor)
     }
 
     /// What the image has at a path; nil when there is nothing.
-    private func below(_ path: String) throws(SystemCallError) -> FileStatus? {
+    private func below(_ bytes: [UInt8], _ path: String) throws(SystemCallError) -> FileStatus? {
         do throws(SystemCallError) {
-            let found = try image.open(String(path.dropFirst()), [.path, .noFollow], scope: .inRoot)
+            let found = try image.open(Self.terminated(bytes), [.path, .noFollow], scope: .inRoot)
             return try withExtendedLifetime(found) { () throws(SystemCallError) in
                 try fileStatus(found.number, "", follow: false, label: path)
             }
@@ -116,10 +117,12 @@ private struct ChangeWalk {
     }
 
     /// What an opaque folder hides and hasn't made anew.
-    private mutating func removed(_ path: String, hiding directory: Directory) throws(SystemCallError) {
-        let lower = Directory(try image.open(String(path.dropFirst()), [.directory], scope: .inRoot), label: path)
-        for name in try lower.entries().sorted() where try !directory.exists(name) {
-            try add(path + "/" + name, .removed)
+    private mutating func removed(_ bytes: [UInt8], _ path: String, hiding directory: Directory) throws(SystemCallError) {
+        var lower = try TreeWalk(try image.open(Self.terminated(bytes), [.directory], scope: .inRoot), label: path, sorted: true)
+        while case .entry(let name)? = try lower.next() {
+            if try directory.status(name) == nil { try add(path + "/" + escapedText(of: lower.path.bytes(of: name)), .removed) }
         }
     }
+
+    private static func terminated(_ bytes: [UInt8]) -> [CChar] { bytes.map { CChar(bitPattern: $0) } + [0] }
 }

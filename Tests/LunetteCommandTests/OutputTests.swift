@@ -37,6 +37,13 @@ import Testing
         #expect(Text.safe("a\tb\n") == "a\\tb\\n")
     }
 
+    @Test func aContainerBetweenTwoRestartsSaysSo() {
+        let exit: Value = ["code": 1, "reason": "exited"]
+        #expect(ContainerRow.row(["status": "stopped", "exit": exit], noTrunc: false).cells["Status"] == "Exited (1)")
+        #expect(
+            ContainerRow.row(["status": "stopped", "exit": exit, "restart_at": 12], noTrunc: false).cells["Status"] == "Restarting (1)")
+    }
+
     @Test func templatesKnowDockersAndOurNames() throws {
         let listing = Listing(kind: "ContainerInfo", columns: columns, rows: [row("web", "redis:7")])
         func text(_ format: String) throws -> [String] { try listing.lines(format: format, quiet: false) }

@@ -188,10 +188,15 @@ import Testing
             try await eventually("the restart is scheduled") { fixture.clock.fake.sleeperCount == 1 }
             #expect(try await session.status("web") == "stopped")
             #expect(await fixture.engine.stayReasons() == ["restart of web"])
+            #expect(try await session.call("container.inspect_all").arrayValue?.count == 1, "listed with what runs")
             fixture.clock.fake.advance(by: .seconds(1))
             try await eventually("it runs again") { try await session.status("web") == "running" }
             #expect(try await session.inspect("web")["restarts"] == 1)
             #expect(await fixture.engine.stayReasons() == ["restart policy of web"])
+            fixture.host.container(id)!.finish(code: 1)
+            try await eventually("the next one is scheduled") { try await session.inspect("web")["restart_at"] != nil }
+            try await session.call("container.stop", ["container": "web"])
+            #expect(try await session.call("container.inspect_all").arrayValue?.count == 0, "stopped for good")
         }
     }
 

@@ -111,7 +111,9 @@ extension Engine {
         }
         try arguments.finish()
         return await state.containers.values.filter { record in
-            (statuses.isEmpty ? all || record.state.isAlive : statuses.contains(record.state.status.rawValue))
+            // What a policy is about to start again counts as running, as with Docker.
+            (statuses.isEmpty
+                ? all || record.state.isAlive || record.state.restartAt != nil : statuses.contains(record.state.status.rawValue))
                 && (name == nil || record.name.contains(name!)) && labels.allSatisfy { record.labels[$0.key]?.stringValue == $0.value }
         }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
     }

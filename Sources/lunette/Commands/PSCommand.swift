@@ -67,7 +67,8 @@ enum Filters {
 enum ContainerRow {
     /// What the usual columns are made of.
     static let shown: [Value] = [
-        "id", "name", "status", "state", "exit", "created_at", "started_at", "image", "spec.entrypoint", "spec.args", "spec.rootfs",
+        "id", "name", "status", "state", "exit", "created_at", "started_at", "restart_at", "image", "spec.entrypoint", "spec.args",
+        "spec.rootfs",
         "spec.image", "spec.pod",
     ]
 
@@ -143,6 +144,7 @@ enum ContainerRow {
             guard let exit = record["exit"], !exit.isNull else { return "Exited" }
             let code = exit["code"]?.intValue ?? 0
             let ago = exit["finished_at"]?.doubleValue.map { " " + Quantity.ago($0) } ?? ""
+            if record["restart_at"]?.doubleValue != nil { return "Restarting (\(code))\(ago)" }
             let reason = exit["reason"]?.stringValue.flatMap { ["exited", "signal", "stopped"].contains($0) ? nil : ", \($0)" } ?? ""
             return "Exited (\(code)\(reason))\(ago)"
         default: return status.isEmpty ? "" : status.prefix(1).uppercased() + status.dropFirst()

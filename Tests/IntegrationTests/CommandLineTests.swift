@@ -28,6 +28,17 @@ struct CommandLineTests {
         }
     }
 
+    @Test func aTarOfAContainersFilesHasEveryName() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            try await home.lunette("run", "--name", "c", image, "sh", "-c", #"mkdir /f; touch /f/$(printf 'a\377b') /f/é"#)
+            var command = Command.shell("\(LunetteHome.binary) cp c:/f/. - | LC_ALL=C tar tf - --quoting-style=escape")
+            command.environment = home.environment
+            let listed = try await command.run()
+            #expect(listed.text == #"a\377b"# + "\n" + #"\303\251"# && listed.errorText.isEmpty, "\(listed.text) \(listed.errorText)")
+        }
+    }
+
     @Test func aDetachedCommandOutlivesItsCaller() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)

@@ -281,6 +281,22 @@ import Testing
         }
     }
 
+    @Test func aCopyOfWhatEndsMeanwhileTakesTheStoppedOnesFiles() async throws {
+        try await withEngine { fixture, session in
+            let id = try await session.run("web")
+            fixture.host.state.withLock { state in
+                state.whileCopying = { (container) throws(LunetteError) in
+                    guard container != nil else { return }
+                    fixture.host.container(id)!.finish()
+                    throw LunetteError(.invalidState, "container web isn't running any more")
+                }
+            }
+            try await session.call("container.copy_out", ["container": "web", "source": "/a", "destination": "/b"])
+            let done = fixture.host.journal.filter { $0.hasPrefix("copy") || $0.hasPrefix("reap") }
+            #expect(done == ["copy out web", "reap \(id.prefix(8)) false", "copy out web"])
+        }
+    }
+
     @Test func whatHoldsAContainerMayReadItsFiles() async throws {
         try await withEngine { fixture, session in
             let id = try await session.run("web", ["stop": ["grace_period": 100]])

@@ -154,8 +154,9 @@ extension Engine {
     func copyIntoContainer(_ call: Call) async throws(LunetteError) -> Value {
         let (id, copy) = try await copyArguments(call)
         try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
-            let (container, files) = try await copySides(id, copy)
-            try await host.copyIn(id: id, container: container, files: files, from: copy.source, to: copy.destination)
+            try await copying(id, copy) { (container, files) async throws(LunetteError) in
+                try await host.copyIn(id: id, container: container, files: files, from: copy.source, to: copy.destination)
+            }
         }
         return .null
     }
@@ -164,8 +165,9 @@ extension Engine {
     func copyOutOfContainer(_ call: Call) async throws(LunetteError) -> Value {
         let (id, copy) = try await copyArguments(call)
         try await targets.withTarget("container/\(id)", for: call, orCause: true) { () async throws(LunetteError) in
-            let (container, files) = try await copySides(id, copy)
-            try await host.copyOut(id: id, container: container, files: files, from: copy.source, to: copy.destination)
+            try await copying(id, copy) { (container, files) async throws(LunetteError) in
+                try await host.copyOut(id: id, container: container, files: files, from: copy.source, to: copy.destination)
+            }
         }
         return .null
     }
@@ -185,6 +187,20 @@ extension Engine {
             keepsOwners: try arguments.bool("archive") ?? false, followsLink: try arguments.bool("follow_link") ?? false)
         try arguments.finish()
         return (try await state.container(word).id, copy)
+    }
+
+    /// Runs a copy; once more where the container ended in this moment: then its files are a stopped one's.
+    private func copying(
+        _ id: String, _ copy: CopyArguments, _ body: ((any LiveContainer)?, CopyFiles) async throws(LunetteError) -> Void
+    ) async throws(LunetteError) {
+        let (container, files) = try await copySides(id, copy)
+        do throws(LunetteError) { try await body(container, files) } catch {
+            guard error.code == .invalidState, container != nil else { throw error }
+            await state.waitForExit(id)
+            let (now, files) = try await copySides(id, copy)
+            guard now == nil else { throw error }
+            try await body(nil, files)
+        }
     }
 
     /// What there is to copy from or to, now that the target is held: it may have been started, ended or removed while this waited.

@@ -18,6 +18,8 @@ actor Supervisor {
     private var live: [String: any LiveContainer] = [:]
     private var watchers: [String: Task<Void, Never>] = [:]
     private var teardowns: [String: Task<Void, Never>] = [:]
+    /// Watchers that store an exit: whoever that wakes may be here before the teardown has begun.
+    private var endings: [String: Task<Void, Never>] = [:]
     private var restarts: [String: Task<Void, Never>] = [:]
     private var timeLimits: [String: Task<Void, Never>] = [:]
     private var removals: [String: Task<Void, Never>] = [:]
@@ -71,7 +73,8 @@ actor Supervisor {
     /// Commits an exit, which wakes who waits for it, then takes the rest apart.
     private func ended(_ id: String, _ exit: ExitRecord) async {
         if isShuttingDown { return }
-        watchers[id] = nil
+        endings[id] = watchers.removeValue(forKey: id)
+        defer { endings[id] = nil }
         memoryWatches.removeValue(forKey: id)?.cancel()
         live[id] = nil
         do throws(LunetteError) {
@@ -143,7 +146,10 @@ actor Supervisor {
     private func tornDown(_ id: String) { teardowns[id] = nil }
 
     /// Returns when nothing of the container's last run is being taken apart any more.
-    func waitForTeardown(_ id: String) async { await teardowns[id]?.value }
+    func waitForTeardown(_ id: String) async {
+        await endings[id]?.value
+        await teardowns[id]?.value
+    }
 
     /// Forgets a container that is being removed: watchers and timers end.
     func forget(_ id: String) async {

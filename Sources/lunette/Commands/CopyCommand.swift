@@ -78,8 +78,10 @@ private enum TarStream {
             try atBorder(
                 "list what was copied",
                 { () throws(SystemCallError) in
-                    let list = try Directory(tree).entries().sorted().map { $0 + "\0" }.joined()
-                    try Directory(folder).create("names", Array(list.utf8))
+                    // Raw: a container's names need be no text.
+                    var (list, walk) = ([UInt8](), try TreeWalk(try Directory(tree).descriptor, label: tree, sorted: true))
+                    while case .entry(let name)? = try walk.next() { list += walk.path.bytes(of: name) + [0] }
+                    try Directory(folder).create("names", list)
                 })
             try run(
                 ["-C", tree, "--numeric-owner", "-cf", "-", "--null", "--verbatim-files-from", "-T", names], what: "write the tar")

@@ -17,6 +17,7 @@ final class FakeHost: ContainerHost {
         var reapFailures: [String: LunetteError] = [:]
         var requests: [CreateRequest] = []
         var log: [LogEntry] = []
+        var whileCopying: (@Sendable ((any LiveContainer)?) throws(LunetteError) -> Void)?
     }
 
     let state = Mutex(State())
@@ -73,7 +74,13 @@ final class FakeHost: ContainerHost {
     ) async throws(LunetteError) { state.withLock { $0.journal.append("copy in \(files.name)") } }
     func copyOut(
         id: String, container: (any LiveContainer)?, files: CopyFiles, from source: String, to target: String
-    ) async throws(LunetteError) { state.withLock { $0.journal.append("copy out \(files.name)") } }
+    ) async throws(LunetteError) {
+        let body = state.withLock { state in
+            state.journal.append("copy out \(files.name)")
+            return state.whileCopying
+        }
+        try body?(container)
+    }
     func copyUp(layers: [String], from target: String, to directory: String) async throws(LunetteError) -> Bool { false }
     func changes(id: String, name: String, layers: [String], hidden: Set<String>) async throws(LunetteError) -> [FileChange] { [] }
     func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String { "plan of \(request.spec.name ?? "")" }

@@ -77,6 +77,11 @@ import Testing
             }
             try await type("sleep 471230")
             try await Command(tmux + ["send-keys", "C-c"]).run()
+            // What is typed before the shell is back is thrown away with the key.
+            try await eventually("the prompt is back") {
+                let lines = try await Command(tmux + ["capture-pane", "-p"]).run().text.split(separator: "\n")
+                return lines.contains { $0.contains("^C") } && lines.last?.trimmingCharacters(in: .whitespaces) == "/ #"
+            }
             try await type("exit 6")
             try await shows("code=6")
         }

@@ -77,11 +77,6 @@ import Testing
             let run = try await session.call("container.run", ["spec": .map(spec(rootfs, "/bin/sleep", "1000"))])
             let client = TestSession(try await engine.connect(receiver: nil))
             let pipe = Pipe()
-            let attaching = Task {
-                // Cancelled by its session's end.
-                _ = try? await client.call(
-                    "container.attach", ["container": run, "stdio": ["stdout"]], files: [pipe.fileHandleForWriting.fileDescriptor])
-            }
             let shim = try #require(await engine.supervisor.container(run["id"]!.stringValue!)).record.shim.pid
             func pipes() -> Int {
                 (0..<64).count {
@@ -89,6 +84,11 @@ import Testing
                 }
             }
             let before = pipes()
+            let attaching = Task {
+                // Cancelled by its session's end.
+                _ = try? await client.call(
+                    "container.attach", ["container": run, "stdio": ["stdout"]], files: [pipe.fileHandleForWriting.fileDescriptor])
+            }
             try await eventually("the shim has the stream") { pipes() == before + 1 }
             try pipe.fileHandleForWriting.close()
             await client.session.close()

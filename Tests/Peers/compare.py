@@ -131,16 +131,21 @@ class Run:
             self.operation(number, operation)
 
 
+def shortcomings(operation, name, result):
+    """What an operation must do and didn't on one runtime."""
+    complaints = []
+    if result["code"] != operation.code:
+        complaints.append(f"exit code {result['code']} on {name}, must be {operation.code}")
+    if operation.out is not None and result["out"].strip() != operation.out.strip():
+        complaints.append(f"prints on {name}: {result['out'].strip()!r}, must be {operation.out.strip()!r}")
+    if operation.says and not re.search(operation.says, result["out"] + result["err"]):
+        complaints.append(f"says nothing like /{operation.says}/ on {name}: {result['err'].strip()[-600:]!r}")
+    return complaints
+
+
 def judge(operation, good, tested, names):
     """The complaints about one operation: a list of lines, empty when all is as it must be."""
-    complaints = []
-    for name, result in zip(names, (good, tested)):
-        if result["code"] != operation.code:
-            complaints.append(f"exit code {result['code']} on {name}, must be {operation.code}")
-        if operation.out is not None and result["out"].strip() != operation.out.strip():
-            complaints.append(f"prints on {name}: {result['out'].strip()!r}, must be {operation.out.strip()!r}")
-        if operation.says and not re.search(operation.says, result["out"] + result["err"]):
-            complaints.append(f"says nothing like /{operation.says}/ on {name}: {result['err'].strip()[-600:]!r}")
+    complaints = shortcomings(operation, names[0], good) + shortcomings(operation, names[1], tested)
     if (good["code"], good["out"]) != (tested["code"], tested["out"]):
         complaints.append(f"differs: {names[0]} {good['code']} {good['out']!r}\n         {names[1]} {tested['code']} {tested['out']!r}")
     if complaints:
@@ -242,7 +247,16 @@ def main():
             thread.start()
         for thread in threads:
             thread.join()
-        for operation in wanted:
+        for number, operation in enumerate(wanted):
+            # A client loses what a program says that ends at once, now and then, also on runc (ctr's fifos): then there is nothing to compare with, and the
+            # reference is asked again. The runtime under test is asked once.
+            for attempt in (1, 2):
+                reason = (operation.differs or {}).get(client.name)
+                lost = shortcomings(operation, names[0], runs[0].results[operation.name])
+                if reason or not lost:
+                    break
+                print(f"  {client.name}: {operation.name}: {names[0]} is asked again: {lost[0]}")
+                runs[0].operation(1000 * attempt + number, operation)
             results = [run.results[operation.name] for run in runs]
             complaints = judge(operation, results[0], results[-1], [names[0], names[-1]])
             reason = (operation.differs or {}).get(client.name)

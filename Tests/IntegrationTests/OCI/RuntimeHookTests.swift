@@ -98,7 +98,8 @@ import Testing
     @Test func oneThatWritesForEverIsEndedByItsTimeout() async throws {
         try await withBundle { bundle in
             guard bundle.runtime.isLunette else { return }
-            bundle.change(["hooks": ["createRuntime": [["path": "/usr/bin/yes", "timeout": 1]]]])
+            let line: Value = "while :; do echo y; done"
+            bundle.change(["hooks": ["createRuntime": [["path": "/bin/sh", "args": ["sh", "-c", line], "timeout": 1]]]])
             let said = try await bundle.refusal()
             #expect(said.contains("longer than 1 s"))
         }

@@ -92,7 +92,8 @@ package struct ContainerCgroup: Sendable, Equatable {
     package func thawForKill() throws(SystemCallError) {
         switch version {
         case .v1: if let freezer = directory("freezer"), freezer.has("freezer.state") { try thaw(freezer) }
-        case .v2: if isFrozen { try setFrozen(false) }
+        // Whether all stand still already or not: what was asked for would hold whoever joins next.
+        case .v2: if isAskedToFreeze { try setFrozen(false) }
         }
     }
 

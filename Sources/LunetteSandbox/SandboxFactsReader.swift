@@ -122,7 +122,7 @@ package enum SandboxFactsReader {
         default: kind = .other
         }
         return .init(
-            path: real, kind: kind, links: links(on: SandboxPath.absolute(path, directory: resolved(".") ?? "/", home: "/")),
+            path: real, kind: kind, links: links(on: path.utf8.first == UInt8(ascii: "/") ? path : (resolved(".") ?? "") + "/" + path),
             expectation: .object(device: status.device, inode: status.inode))
     }
 
@@ -131,7 +131,7 @@ package enum SandboxFactsReader {
         var found: [String] = []
         var left = path.pathParts.map(String.init)
         var walked: [String] = []
-        // The kernel's own limit; `realpath` has found that it isn't passed.
+        // The kernel's own limit, which opening it hasn't passed.
         while !left.isEmpty, found.count < 40 {
             let part = left.removeFirst()
             if part == "." { continue }

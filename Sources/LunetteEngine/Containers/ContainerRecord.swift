@@ -107,6 +107,8 @@ struct ContainerRecord: Sendable, Hashable {
     /// `NotEnforced` records, as `inspect`, `container.started` and the answers of `start`, `run` and `update` have them.
     /// - Parameter resources: the limits that were asked for; nil takes the spec's.
     func lacking(asked resources: ValueMap? = nil) -> Value {
+        // The rule, and the spec would be read for nothing.
+        guard !notEnforced.isEmpty else { return .array([]) }
         let resources = resources ?? spec["resources"]?.mapValue ?? [:]
         return .array(
             notEnforced.map { lacking in

@@ -166,12 +166,12 @@ func treeSize(_ directory: Directory) throws(SystemCallError) -> (bytes: Int64, 
             try walk.leave()
             continue
         }
-        let (folder, text) = (walk.directory, text(of: name))
-        guard let status = try folder.status(text) else { continue }
+        let folder = walk.directory
+        guard let status = try folder.status(name) else { continue }
         entries += 1
         bytes += status.allocated
         if status.kind == .directory, status.device == top.device, status.mountID == top.mountID {
-            try walk.enter(name, try folder.open(text, [.directory, .noFollow]))
+            try walk.enter(name, try folder.open(name, [.directory, .noFollow]))
         }
     }
     return (bytes, entries)

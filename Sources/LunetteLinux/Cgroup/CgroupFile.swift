@@ -64,7 +64,7 @@ package struct CgroupFile: Sendable, Equatable {
         }
     }
 
-    /// Process ids of the cgroup itself, without its children.
+    /// Process ids of the cgroup itself, without its children; of whom none is seen from here, none.
     package func processes() -> [Int32] { occupants().filter { $0 > 0 } }
 
     /// The same, with the 0 that v2 shows for each process of another pid namespace than ours. To kill(2) that would be the caller's own group.

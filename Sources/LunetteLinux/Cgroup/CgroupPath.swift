@@ -28,7 +28,7 @@ package enum CgroupPath: Sendable, Equatable {
                 self = .systemd(slice: "", prefix: "lunette", name: id)
                 return
             }
-            let parts = text.utf8.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false).map { String(Substring($0)) }
+            let parts = text.fields(at: ":").map(String.init)
             guard parts.count == 3, !parts[2].isEmpty, !text.hasSlash else {
                 throw refuse("is not slice:prefix:name, as the systemd driver wants it")
             }

@@ -17,6 +17,10 @@ package struct FolderTrail: Sendable {
 
     private var folders: [Folder] = []
 
+    /// - Parameters:
+    ///   - top: where the way begins.
+    ///   - label: what it is called in errors.
+    /// - Throws: what stat(2) answers.
     package init(_ top: FileDescriptor, label: String) throws(SystemCallError) { try enter(top, label) }
 
     /// Folders below the top.
@@ -25,6 +29,7 @@ package struct FolderTrail: Sendable {
     /// The folder where the walk is.
     package var current: FileDescriptor { folders[folders.count - 1].descriptor! }
 
+    /// Goes into a folder of the current one, opened by whoever walks.
     package mutating func enter(_ folder: FileDescriptor, _ label: @autoclosure () -> String) throws(SystemCallError) {
         var raw = lnt_host_stat()
         let emptyPath: Int32 = 0x1000
@@ -33,6 +38,8 @@ package struct FolderTrail: Sendable {
         folders.append(Folder(descriptor: folder, device: raw.device, inode: raw.inode, mount: raw.mount_id))
     }
 
+    /// Goes back up.
+    /// - Throws: `ESTALE` when the folder above isn't the one that the walk came from.
     package mutating func leave(_ label: @autoclosure () -> String) throws(SystemCallError) {
         let left = folders.removeLast()
         let index = folders.count - 1

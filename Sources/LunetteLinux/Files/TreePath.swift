@@ -7,17 +7,20 @@ package struct TreePath: Sendable {
     private var lengths: [Int] = []
     private let top: String
 
+    /// - Parameter top: what messages call the tree's top.
     package init(_ top: String) { self.top = top }
 
     /// Folders below the top.
     package var depth: Int { lengths.count }
 
+    /// Goes into a folder of this name (with its NUL).
     package mutating func enter(_ name: [CChar]) {
         lengths.append(bytes.count)
         if !bytes.isEmpty { bytes.append(UInt8(ascii: "/")) }
         bytes.append(contentsOf: name.lazy.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) })
     }
 
+    /// Goes back up.
     package mutating func leave() { bytes.removeLast(bytes.count - lengths.removeLast()) }
 
     /// The path of an entry here, raw.

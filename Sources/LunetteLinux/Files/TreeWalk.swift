@@ -3,7 +3,9 @@ internal import CLinux
 /// Goes through a tree of any depth, a folder's entries before the folder's end. Reads by descriptor and follows nothing; who walks says which folders
 /// are gone into.
 package struct TreeWalk {
+    /// What comes next.
     package enum Step {
+        /// A raw name in the current folder, with its NUL.
         case entry([CChar])
         /// Everything in the folder was met; `leave()` goes back up. Not said of the top.
         case end
@@ -37,6 +39,7 @@ package struct TreeWalk {
     package var folder: FileDescriptor { trail.current }
     /// The same for messages and for `status`, `open` and the like.
     package var directory: Directory { Directory(trail.current, label: path.shown()) }
+    /// Folders below the top.
     package var depth: Int { path.depth }
 
     /// - Returns: nil when the whole tree was met.
@@ -69,6 +72,7 @@ package struct TreeWalk {
         names.append(try list())
     }
 
+    /// Goes back up, after `end`.
     package mutating func leave() throws(SystemCallError) {
         if case .sorted(let left) = names.removeLast() { waiting -= left.count }
         try trail.leave(path.shown())

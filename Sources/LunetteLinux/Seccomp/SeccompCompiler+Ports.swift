@@ -25,10 +25,8 @@ extension SeccompCompiler {
                     action: noProtocol)
                 prologue.answer(abi, number: socket, when: [lowHalf(0, family), lowHalf(2, sctp)], action: noProtocol)
             }
-        }
-        // Falls back to TCP.
-        let smc: UInt64 = 43
-        if let socket = abi.number(of: "socket") {
+            // Falls back to TCP.
+            let smc: UInt64 = 43
             prologue.answer(abi, number: socket, when: [lowHalf(0, smc)], action: SeccompProfile.Action.errno.value(errno: 97))
         }
         // Its requests pass no filter.

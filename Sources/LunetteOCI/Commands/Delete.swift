@@ -92,6 +92,7 @@ extension Command {
     /// Whoever holds a container that is being made has been ended by now, unless it isn't seen from here: a hook in the container's pid namespace
     /// that deletes its own container would wait for the `create` that waits for it.
     private static func hold(_ folder: Directory, _ id: String, _ store: ContainerStore) throws(LunetteError) -> HeldFolder {
+        if let held = try store.hold(folder, id, patience: 0) { return held }
         if let container = try? Container(folder, store: store), container.record.phase == .created { return try store.hold(folder, id) }
         guard let held = try store.hold(folder, id, patience: 5) else {
             throw LunetteError(

@@ -29,7 +29,7 @@ struct CgroupPlan {
     /// What the record says before anything is made.
     let record: CgroupRecord
     /// Whether there is no directory of it yet: then one that is there after all is somebody else's.
-    private let isNew: Bool
+    private var isNew: Bool { record.cgroup.paths.allSatisfy(record.owned.made.contains) }
     /// Whether `make` gives just what the record says, or fails.
     var isCertain: Bool { if case .site = place { !goesOnWithout } else { false } }
 
@@ -47,14 +47,11 @@ struct CgroupPlan {
             guard let layout = try Self.given(layout, to: .current, spec.linux) else {
                 place = .none
                 record = .none
-                isNew = false
                 return
             }
             let site = CgroupSite(layout: layout, components: names)
             place = .site(site)
-            let missing = site.missing()
-            isNew = site.cgroup.paths.allSatisfy(missing.made.contains)
-            record = CgroupRecord(site.cgroup, owned: missing, isTaken: false)
+            record = CgroupRecord(site.cgroup, owned: site.missing(), isTaken: false)
         case .systemd(let slice, let prefix, let name):
             guard layout.version == .v2 else {
                 throw LunetteError(
@@ -65,7 +62,6 @@ struct CgroupPlan {
             let connection = try SystemdConnection(socketPath: user.socket)
             let scope = SystemdScope(slice: slice, prefix: prefix, name: name, defaultSlice: user.defaultSlice)
             place = .scope(scope, connection, layout)
-            isNew = false
             let expected = CgroupSite(layout: layout, components: scope.expectedPath(below: connection.controlGroup))
             // Not ours before systemd has made it: one of that name may be there.
             record = CgroupRecord(
@@ -135,20 +131,21 @@ struct CgroupPlan {
     /// is in it: without a claim `record` owns nothing.
     private func take(_ site: CgroupSite, _ record: inout CgroupRecord) throws(LunetteError) -> HeldFolder? {
         record.owned = CgroupOwnership()
-        let others = LunetteError(
-            .conflict, "the cgroup \(displayable(site.cgroup.paths.first ?? "")) has just been taken by somebody else",
-            path: "linux.cgroupsPath",
-            hint: "give the container a cgroupsPath of its own")
+        func taken() -> LunetteError {
+            LunetteError(
+                .conflict, "the cgroup \(displayable(site.cgroup.paths.first ?? "")) has just been taken by somebody else",
+                path: "linux.cgroupsPath", hint: "give the container a cgroupsPath of its own")
+        }
         let owned: CgroupOwnership
         do throws(LunetteError) { owned = try site.create(for: resources, takesEmpty: !isNew) } catch {
-            throw error.code == .alreadyExists ? others : error
+            throw error.code == .alreadyExists ? taken() : error
         }
         let claim = try atBorder("claim the cgroup of container \(id)") { () throws(SystemCallError) -> HeldFolder? in
             try HeldFolder(Directory(site.cgroup.paths.first ?? "/"), wait: false)
         }
         guard let claim else {
             site.cgroup.removeUnused(owned: owned)
-            throw others
+            throw taken()
         }
         record.owned = owned
         return claim

@@ -23,10 +23,10 @@ struct Gate: Sendable {
     /// Whether somebody waits behind it.
     func isClosed() -> Bool {
         // Connecting tells the truth: the file may be left by a `start` that was killed after it had opened the gate.
-        let result = lnt_host_unix_connect(path, UnixSocket.Kind.packet.rawValue, 0)
-        // Who asked before stands in a full queue: pid 1 was stopped there.
-        guard result >= 0 else { return -result == ErrorNumber.again }
-        _ = lnt_host_close(result)
+        do throws(SystemCallError) { _ = try UnixSocket.connect(path, kind: .packet, patience: 0) } catch {
+            // Who asked before stands in a full queue: pid 1 was stopped there.
+            return error.errno == ErrorNumber.again
+        }
         return true
     }
 

@@ -5,16 +5,21 @@ package struct NotEnforced: Sendable, Hashable {
     /// Why, in words.
     package var why: String
 
+    /// - Parameters:
+    ///   - field: the spec's.
+    ///   - why: in words.
     package init(_ field: String, _ why: String) {
         self.field = field
         self.why = why
     }
 
+    /// Reads what `value` gave; nil for anything else, as an older engine's words.
     package init?(value: Value) {
         guard let field = value["field"]?.stringValue, let why = value["why"]?.stringValue else { return nil }
         self.init(field, why)
     }
 
+    /// For records and answers.
     package var value: Value { ["field": .string(field), "why": .string(why)] }
 
     /// Both in one line for people: `memory is not enforced: no memory controller in cgroup v2 here`.

@@ -103,7 +103,8 @@ package struct SandboxView: Sendable {
 
     /// Whoever can talk to the engine or write its state is its user, sandbox or not: only a rule that names the folder gives it.
     private mutating func hideOwnFolders(_ facts: SandboxFacts) {
-        for folder in facts.ownFolders where sees(folder) && !items.contains(where: { ContainerPath.isWithin($0.path, folder) }) {
+        for folder in facts.ownFolders
+        where !(access(to: folder)?.isMemory ?? true) && !items.contains(where: { ContainerPath.isWithin($0.path, folder) }) {
             hidden.append(folder)
         }
     }

@@ -1,4 +1,5 @@
 import Glibc
+import LunetteLinux
 public import LunettePlugins
 
 /// Says where an engine keeps its state and what it may use: all that `Engine.open` needs.
@@ -26,7 +27,7 @@ public struct EngineConfiguration: Sendable {
     ) {
         self.root = root
         self.state = state
-        self.configuration = configuration ?? Self.environment("LUNETTE_CONFIG") ?? "/etc/lunette"
+        self.configuration = configuration ?? Environment["LUNETTE_CONFIG"] ?? "/etc/lunette"
         self.shimPath = shimPath
         // Now: a thread in a mount namespace of its own is told another path of the program when that lies on a mount below `/`.
         self.pluginDirectories = pluginDirectories ?? Self.defaultPluginDirectories(root: root)
@@ -38,7 +39,7 @@ public struct EngineConfiguration: Sendable {
     /// `LUNETTE_PLUGINS` (colon-separated) when set, else `plugins` beside the program or in `../lib/lunette`, the source tree's
     /// `plugins` when it runs from a build folder, and `<root>/plugins`.
     public static func defaultPluginDirectories(root: String) -> [String] {
-        if let list = environment("LUNETTE_PLUGINS") { return list.split(separator: ":").map(String.init) }
+        if let list = Environment["LUNETTE_PLUGINS"] { return list.split(separator: ":").map(String.init) }
         var directories: [String] = []
         var buffer = [CChar](repeating: 0, count: 4096)
         let length = readlink("/proc/self/exe", &buffer, buffer.count)
@@ -53,10 +54,6 @@ public struct EngineConfiguration: Sendable {
     }
 
     private static func parent(_ path: String) -> String { path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "" }
-    private static func environment(_ name: String) -> String? {
-        guard let value = getenv(name).map({ String(cString: $0) }), !value.isEmpty else { return nil }
-        return value
-    }
 }
 
 extension String {

@@ -101,15 +101,6 @@ struct GlobalOptions: ParsableArguments {
     }
 }
 
-/// Reads environment variables without Foundation.
-enum Environment {
-    /// - Returns: nil for one that is unset or empty.
-    static subscript(_ name: String) -> String? {
-        guard let value = getenv(name), value.pointee != 0 else { return nil }
-        return String(cString: value)
-    }
-}
-
 func workingDirectory() -> String {
     guard let path = getcwd(nil, 0) else { return "/" }
     defer { free(path) }

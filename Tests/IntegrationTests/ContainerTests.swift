@@ -211,6 +211,24 @@ struct ContainerTests {
         }
     }
 
+    @Test func psFindsWhatWaitsForItsRestart() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            try await home.lunette("run", "-d", "--name", "failing", "--restart", "always", image, "sh", "-c", "exit 3")
+            try await home.lunette("run", "-d", "--name", "running", image, "sleep", "60")
+            try await home.lunette("run", "--name", "ended", image, "true")
+            func names(_ filters: String...) async throws -> [String] {
+                try await home.command(["ps", "--format", "{{.Names}}"] + filters.map { "--filter=status=\($0)" }).run().lines.sorted()
+            }
+            // It runs for a moment between its waits.
+            try await eventually("it waits") { try await names("restarting") == ["failing"] }
+            try await eventually("both") { try await names("restarting", "running") == ["failing", "running"] }
+            try await eventually("others that stopped too") { try await names("restarting", "exited") == ["ended", "failing"] }
+            try await home.lunette("stop", "failing")
+            #expect(try await names("restarting") == [])
+        }
+    }
+
     @Test func whatAContainerWritesIsGoneWithItWhileVolumesStay() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)

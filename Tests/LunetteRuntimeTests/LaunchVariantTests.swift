@@ -49,6 +49,8 @@ import Testing
             #expect(output == link(pid, "net") + "\n" + link(pid, "user") + "\n")
             try await first.kill(signal: SIGKILL)
             _ = try await first.exit()
+            // Its init has told the program's end, and may not have ended itself yet.
+            if let initProcess = first.record.initProcess?.open() { #expect(initProcess.waitForExit(milliseconds: 30_000)) }
             let failure = await #expect(throws: LunetteError.self) { try await fixture.runtime.create(request) }
             #expect(failure?.code == .invalidState)
         }

@@ -87,10 +87,12 @@ actor Volumes {
         guard let path = try await path(of: record, operation: operation) else {
             throw LunetteError(.unsupported, "the driver \"\(record.driver)\" can't tell how full a volume is", target: record.name)
         }
-        let (used, inodes) = try await blocking { () throws(LunetteError) in
-            try atBorder("count volume \(record.name)") { () throws(SystemCallError) in try treeSize(try Directory(path)) }
+        let usage = try await blocking { () throws(LunetteError) in
+            try atBorder("count volume \(record.name)") { () throws(SystemCallError) in
+                try TreeUsage(of: try Directory(path), crossing: false)
+            }
         }
-        return VolumeUsage(used: used, limit: record.size, inodes: inodes, enforced: false)
+        return VolumeUsage(used: usage.bytes, limit: record.size, inodes: usage.entries, enforced: false)
     }
 
     private func path(of record: VolumeRecord, operation: String) async throws(LunetteError) -> String? {
@@ -153,26 +155,4 @@ actor Volumes {
             }
         }
     }
-}
-
-/// Bytes on disk and number of entries of a tree of any depth, not leaving its file system. Blocks.
-func treeSize(_ directory: Directory) throws(SystemCallError) -> (bytes: Int64, entries: Int64) {
-    let top = try fileStatus(directory.descriptor.number, "", follow: false, label: directory.label)
-    var bytes: Int64 = 0
-    var entries: Int64 = 0
-    var walk = try TreeWalk(try directory.open(".", [.directory]), label: directory.label, sorted: false)
-    while let step = try walk.next() {
-        guard case .entry(let name) = step else {
-            try walk.leave()
-            continue
-        }
-        let folder = walk.directory
-        guard let status = try folder.status(name) else { continue }
-        entries += 1
-        bytes += status.allocated
-        if status.kind == .directory, status.device == top.device, status.mountID == top.mountID {
-            try walk.enter(name, try folder.open(name, [.directory, .noFollow]))
-        }
-    }
-    return (bytes, entries)
 }

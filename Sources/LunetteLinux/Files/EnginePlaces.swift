@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// Where an engine keeps things unless its options say otherwise: by LUNETTE_ROOT, LUNETTE_STATE and LUNETTE_CONFIG; without them root's in /var/lib,
 /// /run and /etc, an ordinary user's by the XDG base directory specification.
 package struct EnginePlaces: Sendable {
@@ -13,23 +11,18 @@ package struct EnginePlaces: Sendable {
     /// Reads the environment; makes nothing.
     package init(uid: UInt32, home: String) {
         let isRoot = uid == 0
-        root = Self.variable("LUNETTE_ROOT") ?? (isRoot ? "/var/lib/lunette" : Self.userFolder("XDG_DATA_HOME", home + "/.local/share"))
-        state = Self.variable("LUNETTE_STATE") ?? (isRoot ? "/run/lunette" : Self.userRuntimeFolder(uid).path)
-        configuration = Self.variable("LUNETTE_CONFIG") ?? (isRoot ? "/etc/lunette" : Self.userFolder("XDG_CONFIG_HOME", home + "/.config"))
+        root = Environment["LUNETTE_ROOT"] ?? (isRoot ? "/var/lib/lunette" : Self.userFolder("XDG_DATA_HOME", home + "/.local/share"))
+        state = Environment["LUNETTE_STATE"] ?? (isRoot ? "/run/lunette" : Self.userRuntimeFolder(uid).path)
+        configuration = Environment["LUNETTE_CONFIG"] ?? (isRoot ? "/etc/lunette" : Self.userFolder("XDG_CONFIG_HOME", home + "/.config"))
     }
 
     /// An ordinary user's state folder where nothing names another.
     package static func userRuntimeFolder(_ uid: UInt32) -> UserRuntimeFolder {
-        UserRuntimeFolder("lunette", uid: uid, runtimeDirectory: variable("XDG_RUNTIME_DIR"))
+        UserRuntimeFolder("lunette", uid: uid, runtimeDirectory: Environment["XDG_RUNTIME_DIR"])
     }
 
     // The specification: a path that isn't absolute is to be ignored.
     private static func userFolder(_ name: String, _ usual: String) -> String {
-        (variable(name).flatMap { $0.utf8.first == UInt8(ascii: "/") ? $0 : nil } ?? usual) + "/lunette"
-    }
-
-    private static func variable(_ name: String) -> String? {
-        guard let value = getenv(name), value.pointee != 0 else { return nil }
-        return String(cString: value)
+        (Environment[name].flatMap { $0.utf8.first == UInt8(ascii: "/") ? $0 : nil } ?? usual) + "/lunette"
     }
 }

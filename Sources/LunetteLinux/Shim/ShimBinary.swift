@@ -10,8 +10,8 @@ package enum ShimBinary {
         var candidates: [String] = []
         if let configured {
             candidates = [configured]
-        } else if let environment = getenv("LUNETTE_SHIM") {
-            candidates = [String(cString: environment)]
+        } else if let named = Environment["LUNETTE_SHIM"] {
+            candidates = [named]
         } else if let program = try? readLink("/proc/self/exe") {
             let folder = program.prefix(upTo: program.lastIndex(of: "/") ?? program.startIndex)
             candidates = ["\(folder)/lunette-shim", "\(folder)/../lib/lunette/lunette-shim"]

@@ -199,41 +199,10 @@ enum FileTree {
         let place = try locate(path, roots: roots)
         var status = stat()
         if fstatat(place.folder, place.name, &status, AT_SYMLINK_NOFOLLOW) != 0 { throw .system("look at \(path)", errno, path: nil) }
-        var used = Int64(status.st_blocks) * 512
-        var inodes: Int64 = 1
-        guard status.st_mode & S_IFMT == S_IFDIR else { return ["used": .int(used), "inodes": .int(inodes)] }
-        let top = FileDescriptor(owning: try open(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW))
-        try atBorder { () throws(SystemCallError) in
-            var walk = try TreeWalk(top, label: path, sorted: false)
-            while let step = try walk.next() {
-                guard case .entry(let name) = step else {
-                    try walk.leave()
-                    continue
-                }
-                guard let inner = try count(name, in: walk, &used, &inodes) else { continue }
-                try walk.enter(name, inner)
-            }
-        }
-        return ["used": .int(used), "inodes": .int(inodes)]
-    }
-
-    /// - Returns: a folder, open.
-    private static func count(
-        _ name: [CChar], in walk: TreeWalk, _ used: inout Int64, _ inodes: inout Int64
-    ) throws(SystemCallError) -> FileDescriptor? {
-        let folder = walk.folder
-        var status = stat()
-        if fstatat(folder.number, name, &status, AT_SYMLINK_NOFOLLOW) != 0 {
-            // Gone meanwhile: the tree is in use.
-            if errno == ENOENT { return nil }
-            throw SystemCallError("look at", walk.path.shown(name), errno: errno)
-        }
-        used += Int64(status.st_blocks) * 512
-        inodes += 1
-        guard status.st_mode & S_IFMT == S_IFDIR else { return nil }
-        let inner = openat(folder.number, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-        if inner >= 0 { return FileDescriptor(owning: inner) }
-        if errno == ENOENT { return nil }
-        throw SystemCallError("open", walk.path.shown(name), errno: errno)
+        let (own, isFolder) = (Int64(status.st_blocks) * 512, status.st_mode & S_IFMT == S_IFDIR)
+        guard isFolder else { return ["used": .int(own), "inodes": 1] }
+        let top = Directory(FileDescriptor(owning: try open(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)), label: path)
+        let inside = try atBorder { () throws(SystemCallError) in try TreeUsage(of: top, crossing: true) }
+        return ["used": .int(own + inside.bytes), "inodes": .int(1 + inside.entries)]
     }
 }

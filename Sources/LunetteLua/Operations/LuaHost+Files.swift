@@ -1,5 +1,6 @@
 internal import Glibc
 internal import LunetteAPI
+internal import LunetteLinux
 internal import LunetteSpec
 
 extension LuaHost {
@@ -72,7 +73,7 @@ struct FileCall: Sendable {
     }
 
     func makeTemporary() throws(LunetteError) -> String {
-        let base = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        let base = Environment["TMPDIR"] ?? "/tmp"
         var template = Array("\(base)/lunette-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw .system("make a temporary folder in \(base)", errno, path: nil) }
         return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -13,7 +13,7 @@ enum DefaultRoot {
         try user.prepare(for: "states", alternative: "give --root a folder of your own")
     }
 
-    private static var runtimeDirectory: String? { getenv("XDG_RUNTIME_DIR").map { String(cString: $0) } }
+    private static var runtimeDirectory: String? { Environment["XDG_RUNTIME_DIR"] }
 
     private static var user: UserRuntimeFolder? {
         guard geteuid() != 0 || isNamespaced else { return nil }

@@ -159,9 +159,8 @@ struct SystemdUser {
 
     static var current: SystemdUser {
         let uid = Caller.current.machineUID
-        let directory = getenv("XDG_RUNTIME_DIR").map { String(cString: $0) }
         return SystemdUser(
-            socket: SystemdConnection.socket(ofUser: uid, runtimeDirectory: directory),
+            socket: SystemdConnection.socket(ofUser: uid, runtimeDirectory: Environment["XDG_RUNTIME_DIR"]),
             defaultSlice: uid == 0 ? "system.slice" : "user.slice")
     }
 }

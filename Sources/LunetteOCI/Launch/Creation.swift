@@ -204,8 +204,8 @@ enum PreservedDescriptors {
 
     /// Those of systemd's protocol (sd_listen_fds(3)): the variable is meant for the process it names.
     static var listening: Int {
-        guard let text = getenv("LISTEN_FDS").map({ String(cString: $0) }), let number = Int(text), number > 0 else { return 0 }
-        let meant = getenv("LISTEN_PID").map { String(cString: $0) }
+        guard let text = Environment["LISTEN_FDS"], let number = Int(text), number > 0 else { return 0 }
+        let meant = Environment["LISTEN_PID"]
         return meant == nil || meant == String(getpid()) ? min(number, 256) : 0
     }
 

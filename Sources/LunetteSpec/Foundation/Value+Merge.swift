@@ -4,11 +4,15 @@ extension Value {
     /// The rule of `ev:amend`, `c:update` and `oci = {…}`; the same as JSON Merge Patch (RFC 7396).
     public func merged(with change: Value) -> Value {
         guard case .map(let changes) = change else { return change }
-        var result = mapValue ?? ValueMap()
-        for (key, item) in changes {
-            // `.none`, not `nil`: a nil literal would be the value null.
-            result[key] = item.isNull ? Optional.none : (result[key] ?? .null).merged(with: item).withoutNulls
+        let old = mapValue ?? ValueMap()
+        // What goes is left out rather than removed: each removal makes a long map's index anew.
+        var result = ValueMap()
+        for (key, item) in old {
+            let change = changes[key]
+            guard change?.isNull != true else { continue }
+            result[key] = change.map { item.merged(with: $0).withoutNulls } ?? item
         }
+        for (key, item) in changes where old[key] == nil && !item.isNull { result[key] = Value.null.merged(with: item).withoutNulls }
         return .map(result)
     }
 

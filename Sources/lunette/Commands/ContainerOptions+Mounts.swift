@@ -1,4 +1,5 @@
 import LunetteAPI
+import LunetteLinux
 import LunetteSpec
 
 extension ContainerOptions {

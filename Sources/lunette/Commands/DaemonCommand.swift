@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import LunetteAPI
 import LunetteEngine
+import LunetteLinux
 import LunetteServer
 import LunetteSpec
 import Synchronization

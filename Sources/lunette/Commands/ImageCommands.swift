@@ -1,5 +1,6 @@
 import ArgumentParser
 import LunetteAPI
+import LunetteLinux
 import LunetteSpec
 
 struct RegistryOptions: ParsableArguments {

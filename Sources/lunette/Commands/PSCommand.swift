@@ -10,8 +10,8 @@ struct PSCommand: LunetteCommand {
     @Flag(help: "Whole ids and commands.") var noTrunc = false
     @Option(name: .joined("n"), help: ArgumentHelp("Only so many, the youngest first.", valueName: "number")) var last: Int?
     @Flag(name: [.short, .long], help: "Only the youngest.") var latest = false
-    @Option(name: .joined("f"), help: ArgumentHelp("label=NAME[=VALUE], status=WORD or name=PART.", valueName: "filter")) var filter:
-        [String] = []
+    @Option(name: .joined("f"), help: ArgumentHelp("label=NAME[=VALUE], status=WORD (also restarting) or name=PART.", valueName: "filter"))
+    var filter: [String] = []
     @Option(help: ArgumentHelp("json, table or a template such as '{{.Names}}'.", valueName: "format")) var format: String?
     @OptionGroup var global: GlobalOptions
 
@@ -19,9 +19,18 @@ struct PSCommand: LunetteCommand {
         var arguments: ValueMap = ["all": .bool(all || last != nil || latest)]
         try Filters.read(filter, into: &arguments, known: ["label", "status", "name"])
         if arguments["status"] != nil { arguments["all"] = true }
+        // Docker's word for one that has stopped and is to be started again.
+        let asked = arguments["status"]?.arrayValue ?? []
+        let wantsRestarting = asked.contains("restarting")
+        if wantsRestarting { arguments["status"] = .array(asked.map { $0 == "restarting" ? "stopped" : $0 }) }
         // Templates and JSON may name any field; the usual table needs few, and asking for no more halves its time.
-        if format.besideTable == nil { arguments["fields"] = .array(quiet ? ["id", "created_at"] : ContainerRow.shown) }
+        if format.besideTable == nil {
+            arguments["fields"] = .array(quiet ? ["id", "created_at", "status", "restart_at"] : ContainerRow.shown)
+        }
         var records = try await client.call("container.inspect_all", arguments).arrayValue ?? []
+        if wantsRestarting {
+            records.removeAll { $0["restart_at"]?.doubleValue == nil && !asked.contains($0["status"] ?? .null) }
+        }
         records.sort { ($0["created_at"]?.doubleValue ?? 0) > ($1["created_at"]?.doubleValue ?? 0) }
         if let count = latest ? 1 : last { records = Array(records.prefix(max(0, count))) }
         if !quiet, format != "json" { records = await ContainerRow.withImages(records, client) }

@@ -1,5 +1,6 @@
 import Glibc
 import LunetteAPI
+import LunetteLinux
 import LunetteSpec
 
 /// A stream of the command as a file without a name, which a call can take again when the engine died in it: a pipe's bytes are gone once read.

@@ -1,4 +1,5 @@
 import Glibc
+import LunetteLinux
 import LunetteSpec
 
 /// Writes whole texts to the standard streams, without Foundation and without losing half of one.

@@ -1,5 +1,6 @@
 import Glibc
 import LunetteAPI
+import LunetteLinux
 import LunetteSpec
 import Synchronization
 

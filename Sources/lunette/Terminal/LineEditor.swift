@@ -1,4 +1,5 @@
 import Glibc
+import LunetteLinux
 import LunetteLua
 
 /// Edits the REPL's lines by libedit, with history and completion; without the library it is plain reading.

@@ -18,6 +18,8 @@ enum GateMessage {
     static let proceed: UInt32 = 106
     /// With the descriptor of an attended program's notifications.
     static let watch: UInt32 = 107
+    /// To who opened a gate that was handed over: the startContainer hooks have run. An end without it is pid 1's, in a hook.
+    static let hooksHaveRun: UInt32 = 108
 }
 
 /// GO's content: where the trees are (the descriptor table is shared at that time).

@@ -75,10 +75,10 @@ struct ProcessStage {
         try keepOnlyGate()
         // A listener must be in its hands before anyone says that the container is created.
         if notifies { try confine(noNewPrivileges, notifies) }
-        try StartGate(gate: gate).wait(handover)
+        let isHandedOver = try StartGate(gate: gate).wait(handover)
         // The wait has blocked signals, and a hook is waited for.
         if notifies { lnt_reset_signals() }
-        try runStartHooks()
+        try runStartHooks(tells: isHandedOver && !notifies)
         if !raises { try setLimits(plan, pid: 0) }
         if holds { return try hold(gate, noNewPrivileges: noNewPrivileges) }
         if !notifies { try confine(noNewPrivileges, notifies) }
@@ -113,11 +113,15 @@ struct ProcessStage {
     }
 
     /// OCI's startContainer hooks: in the container, as its user, when the gate has opened.
-    private func runStartHooks() throws(Failure) {
+    /// - Parameter tells: whether who opened it is told. Who isn't there any more needs no word; a profile that is loaded might refuse it.
+    private func runStartHooks(tells: Bool) throws(Failure) {
         var walk = plan.start()
+        var word: UInt32 = 0
         while case (_, var fields)? = plan.next(&walk, from: LNT_START_HOOK, through: LNT_START_HOOK) {
             try HookStep.run(&fields, pid: lnt_getpid())
+            word = GateMessage.hooksHaveRun
         }
+        if tells, word != 0 { _ = lnt_send(gate, &word, 4, nil, 0, 0) }
     }
 
     private func resolveUser() throws(Failure) -> ResolvedUser {

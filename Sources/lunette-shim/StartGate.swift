@@ -9,17 +9,19 @@ struct StartGate {
     let gate: Int32
 
     /// Returns when the program may run; `gate` then tells who asked how it went (by a failure, or by its end at execve).
-    func wait(_ handover: HandoverSettings) throws(Failure) {
+    /// - Returns: whether somebody else than the shim asked.
+    func wait(_ handover: HandoverSettings) throws(Failure) -> Bool {
         var word: UInt32 = 0
         guard handover.isOn else {
             guard lnt_read(gate, &word, 4) == 4, word == GateMessage.open else { lnt_exit(1) }
-            return
+            return false
         }
         var received = lnt_received()
         guard lnt_receive(gate, &word, 4, &received, 1) >= 0, received.size == 4 else { lnt_exit(1) }
-        if word == GateMessage.open { return }
+        if word == GateMessage.open { return false }
         guard word == GateMessage.handedOver, received.count == 1 else { lnt_exit(1) }
         try serve(received.fds.0)
+        return true
     }
 
     private func serve(_ listening: Int32) throws(Failure) {

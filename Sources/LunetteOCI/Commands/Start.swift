@@ -16,7 +16,12 @@ extension Command {
         }
         let spec = try container.spec()
         let hooks = spec.hooks
-        do throws(LunetteError) { try Gate(held.directory).open(id, spec.process) } catch {
+        do throws(LunetteError) { 
+            let hasListener = if case .profile(let profile)? = spec.linux.seccomp { profile.listenerPath != nil } else { false }
+            let hasEnded: () -> Bool = { container.initProcess()?.waitForExit(milliseconds: 200) ?? true }
+            let saysHooks = !hooks.startContainer.isEmpty && !hasListener
+            try Gate(held.directory).open(id, spec.process, wasKilled: saysHooks ? hasEnded : nil)
+        } catch {
             // A launch that failed ends pid 1, which tells of it before: `delete` comes next, and wants it stopped.
             if error.details != nil { _ = container.initProcess()?.waitForExit(milliseconds: 5000) }
             throw error

@@ -9,11 +9,14 @@ internal import LunetteSpec
 ///       │ ── 103 ───────────────►│ seccomp, execve
 ///       │ ◄──────── end of file  │   it worked: the kernel closed the socket
 ///       │ ◄──────── lnt_failure  │   it didn't
+///
+/// With startContainer hooks, a word (108) comes before the end of file when they have run: an end without it is pid 1's own.
 struct Gate: Sendable {
     private let folder: Directory
 
     static let fileName = "gate.sock"
     private static let open: UInt32 = 103
+    private static let hooksHaveRun: UInt32 = 108
 
     init(_ folder: Directory) { self.folder = folder }
 
@@ -31,9 +34,11 @@ struct Gate: Sendable {
     }
 
     /// Opens it, and waits until the program runs.
-    /// - Parameter process: what waits, by which a failure is told.
+    /// - Parameters:
+    ///   - process: what waits, by which a failure is told.
+    ///   - wasKilled: asked where hooks run first and no word came of their end: whether pid 1 is gone. One of an older version says no word.
     /// - Throws: the launch failure; `invalid_state` when nobody waits.
-    func open(_ id: String, _ process: RuntimeSpec.ProcessSection?) throws(LunetteError) {
+    func open(_ id: String, _ process: RuntimeSpec.ProcessSection?, wasKilled: (() -> Bool)?) throws(LunetteError) {
         var answer = try ask(id)
         // Whoever waits there lets a caller go who says nothing for two seconds, and on a busy machine we may be that late: asked again.
         var attempts = 0
@@ -44,7 +49,13 @@ struct Gate: Sendable {
         guard let answer else { throw LunetteError(.invalidState, "start container \(id): the gate doesn't listen", target: id) }
         // Best effort: a file that stays is found to lead nowhere.
         try? folder.removeFile(Self.fileName)
-        guard !answer.isEmpty else { return }
+        if answer == packet(Self.hooksHaveRun) { return }
+        guard !answer.isEmpty else {
+            guard let wasKilled, wasKilled() else { return }
+            throw LunetteError(
+                .invalidState, "start container \(id): its pid 1 was killed while a startContainer hook ran", target: id,
+                hint: "delete it and create it anew")
+        }
         guard let failure = LaunchFailure(packet: answer) else {
             throw LunetteError(.internal, "start container \(id): pid 1 answered with \(answer.count) bytes that mean nothing", target: id)
         }
@@ -65,7 +76,11 @@ struct Gate: Sendable {
         }
         do throws(SystemCallError) {
             try socket.send(packet(Self.open))
-            return try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM))?.bytes ?? []
+            let answer = try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM))?.bytes ?? []
+            guard answer == packet(Self.hooksHaveRun) else { return answer }
+            // The end of file that says that the program runs, or the failure.
+            let last = try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM))?.bytes ?? []
+            return last.isEmpty ? answer : last
         } catch {
             // A word that was read and not answered is an end of file, not one of these.
             guard error.errno == ErrorNumber.brokenPipe || error.errno == ErrorNumber.connectionReset else { throw error.lunette }

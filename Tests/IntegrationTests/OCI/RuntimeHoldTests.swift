@@ -43,7 +43,8 @@ struct RuntimeHoldTests {
             try await eventually("its hook runs") { try await bundle.call("list").text.contains("running") }
             try await bundle.call("pause", bundle.id)
             try await bundle.call("delete", "--force", bundle.id)
-            _ = try await starting.wait()
+            let started = try await starting.wait()
+            #expect(started.code == 1 && started.errorText.contains("pid 1 was killed while a startContainer hook ran"), "\(started)")
             #expect(try await bundle.call("list", "-q").text == "")
             try await eventually("nothing is left") { bundle.leaks().isEmpty }
         }

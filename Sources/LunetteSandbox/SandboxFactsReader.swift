@@ -27,7 +27,7 @@ package enum SandboxFactsReader {
             if let found = try find(path) { facts.found[text] = found }
         }
         let places = EnginePlaces(uid: uid, home: facts.home)
-        facts.ownFolders = [places.root, places.state, places.configuration].compactMap(resolved)
+        facts.ownFolders = OwnFolders.paths(places)
         for text in spec.devices {
             let path = SandboxPath.absolute(text, directory: directory, home: facts.home)
             guard let found = try find(path) else {

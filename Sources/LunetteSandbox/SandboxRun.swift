@@ -84,6 +84,7 @@ package struct SandboxRun: Sendable {
         self.spec = spec
         self.directory = directory
         facts = try SandboxFactsReader.read(spec, directory: directory, isOurs: isOurs)
+        facts.ownFolders = OwnFolders.endangered(facts.ownFolders, try SandboxView(spec, facts))
         facts.terminal = terminal
         facts.seccompProgram = try SandboxFilter.program(spec)
         if spec.reportsDenied { facts.listenerProgram = SandboxFilter.listener() }
@@ -104,8 +105,9 @@ package struct SandboxRun: Sendable {
     /// - Throws: what kept the program from running; `details.exit_code` is 126 or 127 when it was the program itself.
     package func run(_ streams: Streams, signals: Int32 = -1, cancel: Int32 = -1) throws(LunetteError) -> SandboxExit {
         var facts = facts
-        // The plan before anything is made, so that what can be refused is; again only when a cgroup has changed what is known.
+        // The plan before anything is made, so that what can be refused is; again only when what was made has changed what is known.
         var plan = try SandboxPlanner.plan(spec, facts)
+        facts.ownFolders = OwnFolders.make(facts.ownFolders)
         let cgroup = try SandboxCgroup.make(spec, &facts)
         let notEnforced = Self.notEnforced(spec, facts)
         let attendance: SandboxAttendance

@@ -85,6 +85,13 @@ package struct CgroupSite: Sendable, Equatable {
         return owned
     }
 
+    /// Looks once more at directories that were there before: whether anybody is in them, or they are frozen.
+    /// - Parameter owned: made by `create`.
+    package func refuseOccupied(besides owned: CgroupOwnership) throws(LunetteError) {
+        let cgroup = cgroup
+        for directory in cgroup.directories where !owned.made.contains(directory.path) { try refuseOccupied(directory, cgroup, nil) }
+    }
+
     private func refuseOccupied(_ directory: CgroupFile, _ cgroup: ContainerCgroup, _ holder: Int32?) throws(LunetteError) {
         guard directory.exists else {
             throw LunetteError(

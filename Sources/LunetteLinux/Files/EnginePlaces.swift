@@ -8,17 +8,22 @@ package struct EnginePlaces: Sendable {
     /// registries.json and certs.d; there or not.
     package let configuration: String
 
+    /// States of `lunette-oci` without `--root`, but for root of a user namespace.
+    package let runtimeState: String
+
     /// Reads the environment; makes nothing.
     package init(uid: UInt32, home: String) {
         let isRoot = uid == 0
         root = Environment["LUNETTE_ROOT"] ?? (isRoot ? "/var/lib/lunette" : Self.userFolder("XDG_DATA_HOME", home + "/.local/share"))
         state = Environment["LUNETTE_STATE"] ?? (isRoot ? "/run/lunette" : Self.userRuntimeFolder(uid).path)
         configuration = Environment["LUNETTE_CONFIG"] ?? (isRoot ? "/etc/lunette" : Self.userFolder("XDG_CONFIG_HOME", home + "/.config"))
+        runtimeState = isRoot ? "/run/lunette-oci" : Self.userRuntimeFolder(uid, of: "lunette-oci").path
     }
 
     /// An ordinary user's state folder where nothing names another.
-    package static func userRuntimeFolder(_ uid: UInt32) -> UserRuntimeFolder {
-        UserRuntimeFolder("lunette", uid: uid, runtimeDirectory: Environment["XDG_RUNTIME_DIR"])
+    /// - Parameter program: whose.
+    package static func userRuntimeFolder(_ uid: UInt32, of program: String = "lunette") -> UserRuntimeFolder {
+        UserRuntimeFolder(program, uid: uid, runtimeDirectory: Environment["XDG_RUNTIME_DIR"])
     }
 
     // The specification: a path that isn't absolute is to be ignored.

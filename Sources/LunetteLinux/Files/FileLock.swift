@@ -6,6 +6,15 @@ package final class FileLock: Sendable {
 
     private init(_ file: FileDescriptor) { self.file = file }
 
+    /// - Returns: nil when somebody else holds it.
+    package static func take(_ file: FileDescriptor, label: String) throws(SystemCallError) -> FileLock? {
+        let (exclusive, nonblocking): (Int32, Int32) = (2, 4)
+        let result = lnt_host_flock(file.number, exclusive | nonblocking)
+        if -result == ErrorNumber.again { return nil }
+        try check(result, "lock", label)
+        return FileLock(file)
+    }
+
     /// - Parameter wait: false gives nil when somebody else holds it. With true this blocks.
     package static func take(_ name: String, in directory: Directory, wait: Bool = false) throws(SystemCallError) -> FileLock? {
         let file = try directory.open(name, [.readWrite, .create, .noFollow], mode: 0o600)

@@ -15,15 +15,15 @@ extension Command {
         let notRunning = LunetteError(
             .invalidState, "signal container \(id): container not running (\(container.status().rawValue))", target: id)
         if invocation.options.flag("all") {
-            let cgroup = container.record.cgroup.cgroup
-            if cgroup.directories.isEmpty {
+            let cgroup = container.cgroup
+            if container.record.cgroup.cgroup.directories.isEmpty {
                 for process in container.processes().compactMap(ProcessIdentity.of(pid:)).compactMap({ $0.open() }) {
                     _ = try atBorder("signal container \(id)", { () throws(SystemCallError) in try process.signal(signal.number) })
                 }
                 return 0
             }
-            // As runc: with nobody left to signal this is no failure. A cgroup that isn't the container's yet has others in it.
-            guard container.record.cgroup.isTaken, cgroup.exists else { return 0 }
+            // As runc: with nobody left to signal this is no failure. A cgroup that isn't the container's (yet, any more) has others in it.
+            guard cgroup.exists else { return 0 }
             if signal == .kill {
                 _ = try atBorder("kill container \(id)", { () throws(SystemCallError) in try cgroup.killAll() })
             } else {

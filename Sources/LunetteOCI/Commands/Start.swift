@@ -16,7 +16,7 @@ extension Command {
         }
         let spec = try container.spec()
         let hooks = spec.hooks
-        do throws(LunetteError) { 
+        do throws(LunetteError) {
             let hasListener = if case .profile(let profile)? = spec.linux.seccomp { profile.listenerPath != nil } else { false }
             let hasEnded: () -> Bool = { container.initProcess()?.waitForExit(milliseconds: 200) ?? true }
             let saysHooks = !hooks.startContainer.isEmpty && !hasListener

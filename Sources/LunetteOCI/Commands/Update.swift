@@ -33,7 +33,7 @@ extension Command {
             throw LunetteError(
                 .invalidState, "update container \(container.id): container not running (\(status.rawValue))", target: container.id)
         }
-        guard container.record.cgroup.cgroup.exists else {
+        guard container.cgroup.exists else {
             throw container.lacksCgroup("update container \(container.id)", "to hold its limits")
         }
         do throws(LunetteError) {

@@ -17,7 +17,7 @@ struct CgroupPlan {
         /// Keeps a scope from being empty until the container is in it.
         var holder: ScopeHolder?
         /// Keeps others from taking a cgroup that looks free until the container is in it.
-        var claim: HeldFolder?
+        var claim: FileLock?
     }
 
     private let place: Place
@@ -120,6 +120,7 @@ struct CgroupPlan {
             container.record.cgroup.cgroup = site.cgroup
             // The directory is there; what is wanted besides systemd's own controllers isn't.
             container.record.cgroup.owned = try site.create(for: resources, holder: holder.pid)
+            container.record.cgroup.mark(isMade: false)
         }
         faultPoint("oci.create.made")
         try container.noteCgroupTaken()
@@ -129,26 +130,31 @@ struct CgroupPlan {
 
     /// Makes the directories and claims them. Two that want the same place at the same moment don't both get it, and whoever doesn't leaves alone who
     /// is in it: without a claim `record` owns nothing.
-    private func take(_ site: CgroupSite, _ record: inout CgroupRecord) throws(LunetteError) -> HeldFolder? {
+    private func take(_ site: CgroupSite, _ record: inout CgroupRecord) throws(LunetteError) -> FileLock {
         record.owned = CgroupOwnership()
         func taken() -> LunetteError {
             LunetteError(
                 .conflict, "the cgroup \(displayable(site.cgroup.paths.first ?? "")) has just been taken by somebody else",
                 path: "linux.cgroupsPath", hint: "give the container a cgroupsPath of its own")
         }
-        let owned: CgroupOwnership
+        var owned: CgroupOwnership
         do throws(LunetteError) { owned = try site.create(for: resources, takesEmpty: !isNew) } catch {
             throw error.code == .alreadyExists ? taken() : error
         }
-        let claim = try atBorder("claim the cgroup of container \(id)") { () throws(SystemCallError) -> HeldFolder? in
-            try HeldFolder(Directory(site.cgroup.paths.first ?? "/"), wait: false)
-        }
-        guard let claim else {
+        let lock = try atBorder("claim the cgroup of container \(id)") { () throws(SystemCallError) in try site.cgroup.lock() }
+        guard let lock else {
             site.cgroup.removeUnused(owned: owned)
             throw taken()
         }
+        // Somebody may have moved in, and let go of it, since it was found empty.
+        do throws(LunetteError) { try site.refuseOccupied(besides: owned) } catch {
+            site.cgroup.removeUnused(owned: owned)
+            throw error
+        }
+        if let former = site.cgroup.mark, former.isMade { owned.made += site.cgroup.paths.filter { !owned.made.contains($0) } }
         record.owned = owned
-        return claim
+        record.mark(isMade: site.cgroup.paths.allSatisfy(owned.made.contains))
+        return lock
     }
 }
 
@@ -166,6 +172,12 @@ struct SystemdUser {
 }
 
 extension CgroupRecord {
+    /// Marks it as this container's, where the kernel lets us.
+    fileprivate mutating func mark(isMade: Bool) {
+        let mark = CgroupMark(owner: CgroupMark.newOwner(), isMade: isMade)
+        owner = cgroup.put(mark) ? mark.owner : nil
+    }
+
     /// Writes other limits into one that exists.
     /// - Returns: what the kernel ignores of them.
     func update(_ resources: RuntimeSpec.Resources) throws(LunetteError) -> [String] {
@@ -179,7 +191,7 @@ extension CgroupRecord {
 
     /// Has systemd forget the scope, with whatever is left in it. One that has gone is done.
     func stopScope() throws(LunetteError) {
-        guard let scope, isTaken else { return }
+        guard let scope else { return }
         let connection: SystemdConnection
         do throws(LunetteError) { connection = try SystemdConnection(socketPath: scope.socket) } catch {
             // No systemd, no scope: the directory is all there is.

@@ -18,20 +18,37 @@ struct Deletion {
             guard let process = container.initProcess() else { return }
             try end(process)
         }
-        let cgroup = container.record.cgroup.cgroup
+        let record = container.record.cgroup
+        let cgroup = record.cgroup
+        // Held to the end, so that nobody moves in before it is gone. Who has moved in already keeps it.
+        var lock: FileLock?
+        var isOurs = false
+        report.step("claim") { () throws(LunetteError) in
+            guard record.isTaken else { return }
+            if cgroup.exists {
+                lock = try atBorder(
+                    "hold the cgroup of container \(container.id)", { () throws(SystemCallError) in try cgroup.lock(patience: 10) })
+            }
+            isOurs = record.isOurs
+            guard lock != nil || !isOurs || !cgroup.exists else {
+                throw LunetteError(.timeout, "hold the cgroup of container \(container.id): somebody else has had it for 10 s")
+            }
+        }
+        defer { lock?.release() }
         report.step("processes") { () throws(LunetteError) in
-            guard container.record.cgroup.isTaken else { return }
+            guard isOurs else { return }
             let isEmpty = try atBorder(
                 "end the processes of container \(container.id)", { () throws(SystemCallError) in try cgroup.killAll() })
             guard isEmpty else {
                 throw LunetteError(.timeout, "end the processes of container \(container.id): some are still there after 10 s")
             }
         }
-        report.step("scope") { () throws(LunetteError) in try container.record.cgroup.stopScope() }
+        report.step("scope") { () throws(LunetteError) in if isOurs { try record.stopScope() } }
         report.step("cgroup") { () throws(LunetteError) in
-            guard container.record.cgroup.isTaken else { return cgroup.removeUnused(owned: container.record.cgroup.owned) }
+            guard record.isTaken else { return cgroup.removeUnused(owned: record.owned) }
+            guard isOurs else { return }
             // As every other OCI runtime: whoever runs one after the other from one image reads its files once.
-            if let failure = cgroup.remove(owned: container.record.cgroup.owned, dropsCache: false).first { throw failure.lunette }
+            if let failure = cgroup.remove(owned: record.owned, dropsCache: false).first { throw failure.lunette }
         }
         guard report.isClean else { return report }
         faultPoint("oci.delete.cgroup")

@@ -2,7 +2,7 @@ internal import LunetteLinux
 internal import LunetteSpec
 
 /// A container whose record can't be read: damaged, or another version's after an upgrade. What is certain all the same is ended: shims by the folder
-/// that they hold open, and who is in a cgroup that bears the container's id.
+/// that they hold open, and who is in a cgroup that bears the container's mark and id.
 struct Unreadable {
     var held: HeldFolder
     var id: String
@@ -14,6 +14,13 @@ struct Unreadable {
         guard let cgroup = cgroup() else {
             return log.warn("container \(id): its record can't be read: processes and cgroups that it has by other names than its id stay")
         }
+        let lock = try atBorder("hold the cgroup of container \(id)", { () throws(SystemCallError) in try cgroup.lock(patience: 10) })
+        guard let lock else {
+            throw LunetteError(.timeout, "hold the cgroup of container \(id): somebody else has had it for 10 s")
+        }
+        defer { lock.release() }
+        // Whoever had it until now may have moved in.
+        guard self.cgroup() != nil else { return }
         let isEmpty = try atBorder("end the processes of container \(id)", { () throws(SystemCallError) in try cgroup.killAll() })
         guard isEmpty else { throw LunetteError(.timeout, "end the processes of container \(id): some are still there after 10 s") }
         if let failure = cgroup.remove(dropsCache: false).first { throw failure.lunette }
@@ -35,6 +42,8 @@ struct Unreadable {
             layout = CgroupLayout.given(toUser: Caller.current.machineUID)
         }
         let cgroup = CgroupSite(layout: layout, components: names).cgroup
-        return cgroup.exists ? cgroup : nil
+        // Without the file it took none.
+        guard cgroup.exists, let owner = try? held.directory.read(CgroupRecord.takenName) else { return nil }
+        return cgroup.isOwned(by: owner.isEmpty ? nil : String(decoding: owner, as: UTF8.self)) ? cgroup : nil
     }
 }

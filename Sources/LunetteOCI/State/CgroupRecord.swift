@@ -9,8 +9,13 @@ struct CgroupRecord: Sendable {
     /// Whether whoever is in it belongs to the container. Not before it has been made, or found empty, and claimed: until then who is in it is
     /// somebody else's.
     var isTaken: Bool
+    /// Of the mark that it bears since; nil where none could be put there.
+    var owner: String?
     /// Given: systemd made it.
     var scope: Scope?
+
+    /// In the container's folder since its cgroup is taken: the owner of the mark, nothing where there is none.
+    static let takenName = "cgroup-taken"
 
     /// A unit of systemd's, and which systemd that is.
     struct Scope: Sendable {
@@ -28,6 +33,9 @@ struct CgroupRecord: Sendable {
         self.scope = scope
     }
 
+    /// Whether what is in it is the container's: it has been taken, and by nobody else since.
+    var isOurs: Bool { isTaken && cgroup.isOwned(by: owner) }
+
     /// A container without one: what an ordinary user has where no cgroup is delegated to it.
     static let none = CgroupRecord(ContainerCgroup(version: .v2, directories: []), owned: CgroupOwnership(), isTaken: false)
 
@@ -38,6 +46,7 @@ struct CgroupRecord: Sendable {
                 cgroup.directories.map { ["path": .string($0.path), "controllers": .array($0.controllers.map(Value.string))] }),
             "owned": owned.value, "taken": .bool(isTaken),
         ]
+        map["owner"] = owner.map(Value.string)
         if let scope { map["scope"] = ["unit": .string(scope.unit), "slice": .string(scope.slice), "socket": .string(scope.socket)] }
         return .map(map)
     }
@@ -54,6 +63,7 @@ struct CgroupRecord: Sendable {
         cgroup = ContainerCgroup(version: version == 1 ? .v1 : .v2, directories: directories)
         owned = CgroupOwnership(value["owned"])
         self.isTaken = isTaken
+        owner = value["owner"]?.stringValue
         guard let scope = value["scope"] else { return }
         guard let unit = scope["unit"]?.stringValue, let slice = scope["slice"]?.stringValue, let socket = scope["socket"]?.stringValue
         else { return nil }

@@ -21,7 +21,10 @@ struct Container: Sendable {
                 cause: error)
         }
         // The file comes between two records: that the cgroup was taken is the one thing that changes there.
-        if !record.cgroup.isTaken { record.cgroup.isTaken = (try? folder.exists(Self.takenName)) ?? false }
+        if !record.cgroup.isTaken, let owner = try? folder.read(CgroupRecord.takenName) {
+            record.cgroup.isTaken = true
+            record.cgroup.owner = owner.isEmpty ? nil : String(decoding: owner, as: UTF8.self)
+        }
         self.id = id
         self.folder = folder
     }
@@ -32,10 +35,14 @@ struct Container: Sendable {
         // What else the record says of it was known before it was made, but where systemd had a name of its own for it.
         guard record.cgroup.scope == nil else { return try save() }
         try atBorder(
-            "write the state of container \(id)", { () throws(SystemCallError) in try folder.create(Self.takenName, []) })
+            "write the state of container \(id)",
+            { () throws(SystemCallError) in
+                try folder.create(CgroupRecord.takenName, Array((record.cgroup.owner ?? "").utf8))
+            })
     }
 
-    private static let takenName = "cgroup-taken"
+    /// Its cgroup, as long as what is in it is the container's own.
+    var cgroup: ContainerCgroup { record.cgroup.isOurs ? record.cgroup.cgroup : CgroupRecord.none.cgroup }
 
     init(_ folder: Directory, record: ContainerRecord) {
         id = record.id
@@ -57,7 +64,7 @@ struct Container: Sendable {
 
     /// Every process of it, sorted: of its cgroup, or of its pid namespace where an ordinary user was given no cgroup.
     func processes() -> [Int32] {
-        guard record.cgroup.cgroup.directories.isEmpty else { return record.cgroup.cgroup.processes().sorted() }
+        guard record.cgroup.cgroup.directories.isEmpty else { return cgroup.processes().sorted() }
         guard let process = initProcess() else { return [] }
         let hasOwn = ((try? spec())?.linux.namespace(.pid)).map { $0.path == nil } ?? false
         return hasOwn ? PIDNamespace.processes(besides: process.pid) : [process.pid]

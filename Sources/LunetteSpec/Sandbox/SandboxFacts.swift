@@ -55,7 +55,7 @@ package struct SandboxFacts: Sendable, Hashable {
     package var system: [SystemEntry]
     /// By the text of the rule.
     package var found: PathTable<Found>
-    /// Folders of the caller's engine that are there, without symbolic links.
+    /// Folders of the caller's engine that are there or could be made inside, without symbolic links.
     package var ownFolders: [String]
     package var devices: [Found]
     /// Bytes that each folder in memory may hold unless its rule says; 0 leaves the kernel's own limit, half of the memory for each.

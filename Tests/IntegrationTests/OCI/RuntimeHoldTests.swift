@@ -77,51 +77,6 @@ struct RuntimeHoldTests {
         }
     }
 
-    /// Two containers that want one cgroup at the same moment: one gets it, and the other's failure leaves it alone.
-    @Test func aCgroupIsOneContainersWhoeverElseWantsIt() async throws {
-        try await withBundle { bundle in
-            bundle.change(["process": ["args": ["/probe", "pause"]], "linux": ["cgroupsPath": .string("/lunette-test-\(bundle.id)")]])
-            try bundle.write()
-            for _ in 0..<12 {
-                let ids = ["\(bundle.id)-a", "\(bundle.id)-b"]
-                let creating = try ids.map {
-                    try bundle.runtime.command(root: bundle.root, ["create", "--bundle", bundle.folder, $0], workdir: bundle.folder).start()
-                }
-                var made: [String] = []
-                for (id, command) in zip(ids, creating) {
-                    let finished = try await command.wait()
-                    if finished.code == 0 { made.append(id) } else { #expect(finished.errorText.contains("linux.cgroupsPath")) }
-                }
-                #expect(made.count == 1, "\(made)")
-                for id in made { #expect(try await bundle.state(id: id)["status"] == "created") }
-                for id in ids { try await bundle.call("delete", "--force", id) }
-            }
-        }
-    }
-
-    /// A `create` that died before it had its cgroup owns nothing in it: whoever has it by then stays.
-    @Test(arguments: ["recorded", "planned", "made"])
-    func whoeverTookADeadCreatesPlaceStays(point: String) async throws {
-        try await withBundle { bundle in
-            bundle.change(["process": ["args": ["/probe", "pause"]], "linux": ["cgroupsPath": .string("/lunette-test-\(bundle.id)")]])
-            try bundle.write()
-            let dead = "\(bundle.id)-dead"
-            let killed = try await bundle.runtime.command(
-                root: bundle.root, ["create", "--bundle", bundle.folder, dead], environment: ["LUNETTE_FAULT": "oci.create.\(point)"],
-                workdir: bundle.folder
-            ).run(expecting: nil)
-            #expect(killed.signal == SIGKILL)
-            try await bundle.create()
-            try await bundle.call("delete", dead)
-            #expect(try await bundle.state()["status"] == "created")
-            try await bundle.start()
-            #expect(try await bundle.call("exec", bundle.id, "/probe", "print=there").text == "there")
-            try await bundle.call("delete", "--force", bundle.id)
-            // Directories that the dead one had made when it died were found by the other as they were, so that neither took them away.
-            for folder in bundle.cgroups() { #expect(point == "made" && rmdir(folder) == 0, "\(folder)") }
-        }
-    }
-
     /// Of a record that can't be read (another version's, a damaged one) its folder and the id in its cgroup's name are known.
     @Test(arguments: [nil, "/lunette-test/a-"] as [String?])
     func aContainerWithoutAReadableRecordLeavesNothing(parent: String?) async throws {

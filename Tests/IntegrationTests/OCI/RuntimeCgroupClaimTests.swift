@@ -1,0 +1,96 @@
+import Foundation
+import Glibc
+import LunetteSpec
+import LunetteTesting
+import Testing
+
+/// Whose a cgroup is when several containers have been in it, one after the other or at once.
+@Suite(.runtimeUnderTest, .enabled(if: OCIRuntime.underTest.isLunette, "is about lunette-oci's own defences"))
+struct RuntimeCgroupClaimTests {
+    /// Two containers that want one cgroup at the same moment: one gets it, and the other's failure leaves it alone.
+    @Test func aCgroupIsOneContainersWhoeverElseWantsIt() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]], "linux": ["cgroupsPath": .string("/lunette-test-\(bundle.id)")]])
+            try bundle.write()
+            for _ in 0..<12 {
+                let ids = ["\(bundle.id)-a", "\(bundle.id)-b"]
+                let creating = try ids.map {
+                    try bundle.runtime.command(root: bundle.root, ["create", "--bundle", bundle.folder, $0], workdir: bundle.folder).start()
+                }
+                var made: [String] = []
+                for (id, command) in zip(ids, creating) {
+                    let finished = try await command.wait()
+                    if finished.code == 0 { made.append(id) } else { #expect(finished.errorText.contains("linux.cgroupsPath")) }
+                }
+                #expect(made.count == 1, "\(made)")
+                for id in made { #expect(try await bundle.state(id: id)["status"] == "created") }
+                for id in ids { try await bundle.call("delete", "--force", id) }
+            }
+        }
+    }
+
+    /// A `create` that died before it had its cgroup owns nothing in it: whoever has it by then stays.
+    @Test(arguments: ["recorded", "planned", "made"])
+    func whoeverTookADeadCreatesPlaceStays(point: String) async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]], "linux": ["cgroupsPath": .string("/lunette-test-\(bundle.id)")]])
+            try bundle.write()
+            let dead = "\(bundle.id)-dead"
+            let killed = try await bundle.runtime.command(
+                root: bundle.root, ["create", "--bundle", bundle.folder, dead], environment: ["LUNETTE_FAULT": "oci.create.\(point)"],
+                workdir: bundle.folder
+            ).run(expecting: nil)
+            #expect(killed.signal == SIGKILL)
+            try await bundle.create()
+            try await bundle.call("delete", dead)
+            #expect(try await bundle.state()["status"] == "created")
+            try await bundle.start()
+            #expect(try await bundle.call("exec", bundle.id, "/probe", "print=there").text == "there")
+            try await bundle.call("delete", "--force", bundle.id)
+            // Directories that the dead one had made and marked when it died became the other's.
+            #expect(bundle.cgroups() == [])
+        }
+    }
+
+    /// What a stopped container has left looks free, and whoever takes it isn't that container's: not with its end, nor before.
+    @Test(arguments: [false, true]) func whoeverMovedIntoAStoppedContainersCgroupStays(isDamaged: Bool) async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            try await bundle.start()
+            try await bundle.call("kill", bundle.id, "KILL")
+            try await bundle.becomes("stopped")
+            // The same id below another root has the same default place.
+            let other = "\(bundle.folder)/other"
+            func otherCall(_ arguments: String...) async throws -> Finished {
+                try await bundle.runtime.command(root: other, arguments, workdir: bundle.folder).run(expecting: 0)
+            }
+            _ = try await otherCall("create", "--bundle", bundle.folder, bundle.id)
+            _ = try await otherCall("start", bundle.id)
+            #expect(try await bundle.call("ps", "-f", "json", bundle.id).text == "[]")
+            try await bundle.call("kill", "--all", bundle.id, "KILL")
+            if isDamaged { try bundle.makeFile("state/\(bundle.id)/state.json", "{\"version\": 99}") }
+            try await bundle.call("delete", isDamaged ? "--force" : "--", bundle.id)
+            #expect(try await otherCall("state", bundle.id).text.contains("\"running\""))
+            _ = try await otherCall("delete", "--force", bundle.id)
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
+        }
+    }
+
+    /// A cgroup is everybody's to open, and so to lock.
+    @Test func whoLocksACgroupsFolderKeepsNobodyOut() async throws {
+        try await withBundle { bundle in
+            bundle.change(["linux": ["cgroupsPath": .string("/lunette-test-\(bundle.id)")], "process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            let folders = bundle.cgroups()
+            try await bundle.call("delete", "--force", bundle.id)
+            for folder in folders { #expect(mkdir(folder, 0o755) == 0) }
+            let locks = folders.map { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+            for lock in locks { undefended("anybody may lock it", flock(lock, LOCK_EX | LOCK_NB) == 0, errno) }
+            try await bundle.create()
+            try await bundle.call("delete", "--force", bundle.id)
+            for lock in locks { close(lock) }
+            for folder in folders { #expect(rmdir(folder) == 0) }
+        }
+    }
+}

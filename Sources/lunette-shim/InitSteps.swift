@@ -240,10 +240,10 @@ struct InitSteps {
     private mutating func keep(_ mount: Int32, _ path: Text) -> Bool { procfs.keep(mount, path) || sysfs.keep(mount, path) }
 
     /// Opens what a mask or a restriction is for; the result of the call.
-    private func openProtected(_ path: Text) -> Int32 {
+    private func openProtected(_ path: Text, refusesSymlinks: Bool = false) -> Int32 {
         if let rest = procfs.rest(of: path) { return ContainerRoot(fd: procfs.fd).open(rest, flags: Int32(LNT_O_PATH)) }
         if let rest = sysfs.rest(of: path) { return ContainerRoot(fd: sysfs.fd).open(rest, flags: Int32(LNT_O_PATH)) }
-        return root.open(path, flags: Int32(LNT_O_PATH))
+        return root.open(path, flags: Int32(LNT_O_PATH), refusesSymlinks: refusesSymlinks)
     }
 
     // Fields: path attributes recursive clear
@@ -289,9 +289,10 @@ struct InitSteps {
         try check(lnt_chdir(literal("/")), "chdir", literal("/"))
     }
 
+    // Fields: path no_symlinks
     private mutating func maskPath(_ fields: inout Fields) throws(Failure) {
         let path = try fields.text()
-        let target = openProtected(path)
+        let target = openProtected(path, refusesSymlinks: try fields.flag())
         if target == -Int32(LNT_ENOENT) || target == -Int32(LNT_ENOTDIR) { return }
         try check(target, "openat2", path)
         var status = lnt_file_status()

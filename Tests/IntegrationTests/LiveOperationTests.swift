@@ -305,6 +305,45 @@ struct LiveOperationTests {
         }
     }
 
+    /// The new file is no mount's end: what is mounted is written to, or refuses.
+    @Test func aCopyOntoAMountedFileKeepsTheMount() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let folder = home.folder
+            try await Command.shell("cd \(folder) && echo host > shared && echo new > new && chmod 666 shared && ln -s new link").run()
+            try await home.lunette(
+                "run", "-d", "--name", "c", "-v", "\(folder)/shared:/ro:ro", "-v", "\(folder)/shared:/rw", image, "sleep", "60")
+            let mounts = try await home.lunette("exec", "c", "cat", "/proc/mounts").text
+            let refused = try await home.lunette("cp", "\(folder)/new", "c:/ro", expecting: 125)
+            #expect(refused.errorText.contains("read-only file system"), "\(refused.errorText)")
+            #expect(try await home.lunette("cp", "\(folder)/link", "c:/rw", expecting: 125).errorText.contains("busy"))
+            try await home.lunette("cp", "\(folder)/new", "c:/rw")
+            try await home.lunette("cp", "\(folder)/new", "c:/etc/hosts")
+            #expect(try String(contentsOfFile: "\(folder)/shared", encoding: .utf8) == "new\n")
+            #expect(try await home.lunette("exec", "c", "cat", "/ro", "/etc/hosts").lines == ["new", "new"])
+            #expect(try await home.lunette("exec", "c", "cat", "/proc/mounts").text == mounts)
+        }
+    }
+
+    /// What a killed `cp` has left in the folder for temporary files, the next one takes away.
+    @Test func aKilledCopyIsSweptUp() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            try await home.lunette("run", "-d", "--name", "c", image, "sleep", "60")
+            let place = "\(home.folder)/tmp"
+            try await Command.shell(
+                "cd \(home.folder) && mkdir -p tmp/lunette-cp.old/tree/d tmp/lunette-cp.new tmp/lunette-cp.held tmp/other"
+                    + " && touch -d '2 minutes ago' tmp/*"
+            ).run()
+            try FileManager.default.setAttributes([.modificationDate: Date()], ofItemAtPath: "\(place)/lunette-cp.new")
+            let held = open("\(place)/lunette-cp.held", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+            #expect(flock(held, LOCK_EX | LOCK_NB) == 0)
+            try await home.lunette("cp", "c:/etc/hostname", "-", environment: ["TMPDIR": place])
+            #expect(try FileManager.default.contentsOfDirectory(atPath: place).sorted() == ["lunette-cp.held", "lunette-cp.new", "other"])
+            close(held)
+        }
+    }
+
     @Test func diffTellsWhatTheContainerDid() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)

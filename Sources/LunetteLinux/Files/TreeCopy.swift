@@ -123,9 +123,11 @@ package struct TreeCopy {
             try replacing(newName, target, label) { lnt_host_linkat(-100, "/proc/self/fd/\(first.number)", target, newName, followLink) }
             return
         }
-        let create = OpenFlags([.writeOnly, .create, .exclusive, .noFollow])
+        let create = Int32(OpenFlags([.writeOnly, .create, .exclusive, .noFollow]).rawValue)
+        let made = lnt_host_openat(target, newName, create, 0o600)
+        if -made == ErrorNumber.exists, try isMountPoint(newName, target, label) { return try overwrite(newName, target, from, label) }
         let to = FileDescriptor(
-            owning: try replacing(newName, target, label) { lnt_host_openat(target, newName, Int32(create.rawValue), 0o600) })
+            owning: made >= 0 ? made : try replacing(newName, target, label) { lnt_host_openat(target, newName, create, 0o600) })
         try copyBytes(from, to, label)
         if keepsAttributes { try copyAttributes(from.number, to.number, label) }
         try setMetadata(to.number, status, label)
@@ -133,6 +135,30 @@ package struct TreeCopy {
             linked[status.device, default: [:]][status.inode] = to
             linkedCount += 1
         }
+    }
+
+    /// Whether something is mounted there. Removed from here, where it may be no mount point, it would take the mount with it: rename(2) and
+    /// unlink(2) detach what other mount namespaces have on a name.
+    private func isMountPoint(_ name: [CChar], _ folder: Int32, _ label: String) throws(SystemCallError) -> Bool {
+        var raw = lnt_host_stat()
+        let noFollow: Int32 = 0x100
+        let result = lnt_host_stat(folder, name, noFollow, &raw)
+        if -result == ErrorNumber.noEntry { return false }
+        try check(result, "stat the old copy of", label)
+        return try fileStatus(folder, "", follow: false, label: label).mountID != raw.mount_id
+    }
+
+    /// Writes into a file that is mounted: it stays whose it is, as cp(1) has it.
+    private func overwrite(_ name: [CChar], _ folder: Int32, _ from: FileDescriptor, _ label: String) throws(SystemCallError) {
+        // Neither a fifo nor a device in its place is waited for or written to.
+        let flags = Int32(OpenFlags([.writeOnly, .noFollow, .nonblocking, .noTerminal]).rawValue)
+        let to = FileDescriptor(
+            owning: try check(lnt_host_openat(folder, name, flags, 0), "write to what is mounted on the copy of", label))
+        guard try fileStatus(to.number, "", follow: false, label: label).kind == .regular else {
+            throw SystemCallError("write to what is mounted on the copy of", label, errno: ErrorNumber.busy)
+        }
+        try check(lnt_host_truncate(to.number, 0), "empty what is mounted on the copy of", label)
+        try copyBytes(from, to, label)
     }
 
     private func copyBytes(_ from: FileDescriptor, _ to: FileDescriptor, _ label: String) throws(SystemCallError) {
@@ -172,6 +198,9 @@ package struct TreeCopy {
         for _ in 0..<16 {
             let result = make()
             if -result != ErrorNumber.exists { return try check(result, "make the copy of", label) }
+            guard try !isMountPoint(name, target, label) else {
+                throw SystemCallError("replace what is mounted on the copy of", label, errno: ErrorNumber.busy)
+            }
             let removed = lnt_host_unlinkat(target, name, 0)
             if removed < 0, -removed != ErrorNumber.noEntry { throw SystemCallError("replace the old copy of", label, errno: -removed) }
         }

@@ -240,7 +240,10 @@ extension LaunchStep {
                     ("optional", .number(optional ? 1 : 0)),
                 ])
         case .pivotRoot: LaunchRecord(opcode: .pivotRoot, fields: [])
-        case .maskPath(let path): LaunchRecord(opcode: .maskPath, fields: [("path", .text(path))])
+        case .maskPath(let path, let goesThroughNoLink):
+            LaunchRecord(
+                opcode: .maskPath,
+                fields: [("path", .text(path)), ("no_symlinks", .flags(goesThroughNoLink ? 1 : 0, goesThroughNoLink ? ["yes"] : []))])
         case .makeReadonly(let path): LaunchRecord(opcode: .makeReadonly, fields: [("path", .text(path))])
         case .makeRootReadonly: LaunchRecord(opcode: .makeRootReadonly, fields: [])
         }

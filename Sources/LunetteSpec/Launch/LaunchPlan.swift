@@ -92,7 +92,7 @@ package enum LaunchStep: Sendable, Hashable {
     /// Makes the attached root the only one there is. Every mount step comes before it, masks after.
     case pivotRoot
     /// Hides a path: a file under the host's null device, a folder under an empty read-only tmpfs. An absent path is fine.
-    case maskPath(String)
+    case maskPath(String, goesThroughNoLink: Bool = false)
     /// Makes a path and what is mounted below it read-only. An absent path is fine.
     case makeReadonly(String)
     /// Makes the root mount itself read-only, not what is mounted on it.

@@ -62,7 +62,7 @@ package struct SandboxPlanner {
         for item in view.mounts { try add(item) }
         for link in view.links { initSteps.append(.makeSymlink(path: link.path, target: link.target)) }
         initSteps.append(.pivotRoot)
-        for path in view.hidden { initSteps.append(.maskPath(path)) }
+        for path in view.hidden { initSteps.append(.maskPath(path, goesThroughNoLink: true)) }
         if facts.uid == 0 {
             // The kernel lets root write its settings by its number alone, without asking for a capability (proc_sys_permission).
             for path in RuntimeDefaults.maskedPaths where path.hasPrefix("/proc/") { initSteps.append(.maskPath(path)) }
@@ -88,7 +88,7 @@ package struct SandboxPlanner {
         // A rule's path has no link in it; of the system's own, which root alone changes, some files are links.
         plan.goesThroughNoLink = expectation != nil
         hostSteps.append(.openTree(plan))
-        initSteps.append(.attach(AttachPlan(slot: tree, target: path)))
+        initSteps.append(.attach(AttachPlan(slot: tree, target: path, refusesSymlinks: expectation != nil)))
     }
 
     private mutating func add(_ item: SandboxView.Item) throws(LunetteError) {
@@ -102,7 +102,7 @@ package struct SandboxPlanner {
             plan.goesThroughNoLink = true
             hostSteps.append(.openTree(plan))
             layers.append(.openPrivateLayer(PrivateLayerPlan(slot: layer, lower: lower, size: UInt64(facts.scratch))))
-            initSteps.append(.attach(AttachPlan(slot: layer, target: item.path)))
+            initSteps.append(.attach(AttachPlan(slot: layer, target: item.path, refusesSymlinks: true)))
         case .memory(let size, let mode):
             var options: [FilesystemPlan.Option] = [.init("mode", String(mode, radix: 8))]
             let size = size ?? facts.scratch

@@ -100,9 +100,16 @@ private enum TarStream {
     }
 
     private static func withFolder(_ body: (String) async throws(LunetteError) -> Void) async throws(LunetteError) {
-        var template = Array("\(Environment["TMPDIR"] ?? "/var/tmp")/lunette-cp.XXXXXX".utf8CString)
+        let place = Environment["TMPDIR"] ?? "/var/tmp"
+        sweep(place)
+        var template = Array("\(place)/\(prefix)XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw WireSocket.failure("make a temporary folder", errno) }
         let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        // Says to other sweepers that we live.
+        let lock = try atBorder("hold \(folder)") { () throws(SystemCallError) in
+            try FileLock.take(try Directory(folder).descriptor, label: folder)
+        }
+        defer { lock?.release() }
         let failure: LunetteError?
         do throws(LunetteError) {
             try await body(folder)
@@ -113,6 +120,23 @@ private enum TarStream {
         // What can't be removed lies in a folder for temporary files; the copy's own failure is what counts.
         _ = try? spawn(["/bin/rm", "-rf", "--", folder])
         if let failure { throw failure }
+    }
+
+    private static let prefix = "lunette-cp."
+
+    /// Takes away what a killed `cp` has left there. Best effort: what can't be removed now is the next one's.
+    private static func sweep(_ place: String) {
+        guard let folder = try? Directory(place), let names = try? folder.entries() else { return }
+        let now = SystemClock.now
+        for name in names where name.hasPrefix(prefix) {
+            guard let status = try? folder.status(name), status.kind == .directory, status.uid == geteuid(),
+                // A young one may not be held yet.
+                status.modified.seconds < Int64(now) - 60,
+                let left = try? folder.open(name, [.directory, .noFollow]), let lock = try? FileLock.take(left, label: name)
+            else { continue }
+            try? folder.removeTree(name)
+            lock.release()
+        }
     }
 
     private static func run(_ arguments: [String], what: String) throws(LunetteError) {

@@ -218,6 +218,22 @@ struct SandboxAttackTests {
         }
     }
 
+    /// Where an engine will look for its plugins and its state, a program could have put some before there is one.
+    @Test(arguments: SandboxCaller.allCases)
+    func theFoldersOfAnEngineToComeCantBePlanted(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            let root = "\(place.home)/share/lunette"
+            let plant = ["sh", "-c", "mkdir -p '\(root)/plugins/evil' 2>/dev/null && echo planted; true"]
+            undefended("its user may make it", try await place.command(plant).run().text == "planted")
+            try await place.command(["rm", "-r", "\(place.home)/share"]).run()
+            let words = ["env", "LUNETTE_ROOT=\(root)", "\(place.folder)/bin/lunette", "sandbox"]
+            #expect(try await place.command(words + ["--allow-read", place.home, "--"] + plant).run().text == "")
+            #expect(access("\(place.home)/share", F_OK) != 0, "nothing is made where nothing could be planted")
+            #expect(try await place.command(words + ["--allow-write", place.home, "--"] + plant).run().text == "")
+            #expect(try FileManager.default.subpathsOfDirectory(atPath: "\(place.home)/share") == ["lunette"])
+        }
+    }
+
     /// Attack 24.
     @Test(arguments: SandboxCaller.allCases)
     func processesOfTheHostCanBeNeitherTracedNorSignalled(_ caller: SandboxCaller) async throws {

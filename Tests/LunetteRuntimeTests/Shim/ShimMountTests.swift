@@ -170,6 +170,35 @@ struct ShimMountTests {
         #expect(access("/run/thing", F_OK) != 0)
     }
 
+    /// A sandbox's rule was found without a link in its path: one that is there by the time of the mount leads elsewhere.
+    @Test(arguments: [false, true]) func aRuleIsAttachedThroughNoLink(isMask: Bool) throws {
+        for refuses in [false, true] {
+            let harness = try ShimHarness()
+            for folder in ["layer/other", "layer/other/secret"] { mkdir("\(harness.store)/\(folder)", 0o755) }
+            symlink("other", harness.store + "/layer/sub")
+            mkdir(harness.folder + "/v", 0o755)
+            let plan = harness.plan(
+                ["mount"],
+                steps: { steps in
+                    if isMask {
+                        let pivot = steps.firstIndex(of: .pivotRoot)!
+                        steps.insert(.maskPath("/sub/secret", goesThroughNoLink: refuses), at: pivot + 1)
+                    } else {
+                        insert(
+                            &steps, host: [.openTree(TreePlan(slot: 20, source: .path(harness.folder + "/v"), mapping: .container))],
+                            initial: [.attach(AttachPlan(slot: 20, target: "/sub/secret", refusesSymlinks: refuses))])
+                    }
+                })
+            guard refuses else {
+                undefended("what is put there lies elsewhere", try harness.run(plan).stdout.contains(" on /other/secret "))
+                continue
+            }
+            try harness.spawn(plan)
+            let failure = try harness.failure()
+            #expect(failure.step == (isMask ? .maskPath : .attach) && failure.errno == ELOOP && failure.path == "/sub/secret")
+        }
+    }
+
     @Test func aNullDeviceOfTheImageIsNotUsedForMasks() throws {
         let harness = try ShimHarness()
         let before = try String(contentsOfFile: "/proc/sys/kernel/core_pattern", encoding: .utf8)

@@ -25,6 +25,10 @@ extension Engine {
             let state = try await State(
                 path: configuration.root + "/state.sqlite", clock: SystemClock(), bootID: ProcessIdentity.currentBootID,
                 eventLimit: configuration.eventLimit, outcomeLimit: configuration.outcomeLimit)
+            do throws(LunetteError) { try await state.use(stateFolder: configuration.state) } catch {
+                try await state.close()
+                throw error
+            }
             let runtime: ContainerRuntime
             let images: ImageStore
             do throws(LunetteError) {

@@ -10,6 +10,9 @@ final class SandboxAttendance {
     private let spec: SandboxSpec
     private let facts: SandboxFacts
     private let report: AccessReport?
+    /// Once the program runs.
+    private var guarding: MountGuard?
+    private let guarded: [String]
     private let hasTerminal: Bool
     /// The caller's terminal, from which the program reads by itself (`--no-tty`, or its output goes elsewhere).
     private var sharedTerminal: FileDescriptor?
@@ -29,6 +32,7 @@ final class SandboxAttendance {
     init(_ plan: [UInt8], _ streams: SandboxRun.Streams, _ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
         self.spec = spec
         self.facts = facts
+        guarded = try SandboxView(spec, facts).mountsOnTheHost(facts)
         report = spec.reportsDenied ? try AccessReport(spec, facts) : nil
         hasTerminal = facts.terminal != nil
         deadline = spec.timeout.map { SystemClock.monotonic + $0 }
@@ -66,6 +70,7 @@ final class SandboxAttendance {
                 pollfd(fd: report?.listener?.number ?? -1, events: Int16(POLLIN), revents: 0),
                 // Asked for nothing, poll(2) tells of a hang-up: only the session's leader gets a signal, and that may be su or runuser.
                 pollfd(fd: isEnding ? -1 : hasTerminal ? 0 : sharedTerminal?.number ?? -1, events: 0, revents: 0),
+                pollfd(fd: guarding?.descriptor.number ?? -1, events: Int16(POLLPRI), revents: 0),
             ]
             relay?.watch(&polls)
             let left = [deadline, patience].compactMap { $0 }.min().map { max(0, $0 - SystemClock.monotonic) }
@@ -81,12 +86,13 @@ final class SandboxAttendance {
             if polls[1].revents != 0 { passOn(signals) }
             if polls[2].revents != 0, !isEnding { end() }
             if polls[4].revents & Int16(POLLHUP | POLLERR) != 0, !isEnding { hangUp() }
-            relay?.move(Array(polls[5...]))
+            if polls[5].revents != 0 { look() }
+            relay?.move(Array(polls[6...]))
         }
         try finish()
         // Nobody is left who could write to it.
         relay?.drain()
-        if let failure { throw failure }
+        if let failure = lost ?? failure { throw failure }
         var exit = exit!
         exit.denied = report?.denied ?? []
         return exit
@@ -99,6 +105,19 @@ final class SandboxAttendance {
         signal(SIGHUP, everyone: 2)
         if patience == nil { patience = SystemClock.monotonic + Self.grace }
     }
+
+    /// Ends it where a rule doesn't hold any more.
+    private func look() {
+        guard let path = guarding?.lost() else { return }
+        lost = LunetteError(
+            .conflict, "the sandbox was ended: \(displayable(path)) was replaced or removed outside, and the rule for it went with that",
+            target: path,
+            hint:
+                "leave it alone while the sandbox runs, or name rules for what doesn't change: the folder around it, or a copy (--private)")
+        guarding = nil
+        end()
+    }
+    private var lost: LunetteError?
 
     private func timeOut() {
         deadline = nil
@@ -215,6 +234,10 @@ final class SandboxAttendance {
             relay?.resize()
         case LNT_MSG_STARTED:
             isRunning = true
+            if let state = unpack(lnt_state.self, message.bytes) {
+                guarding = MountGuard(state.program_pid, guarded)
+                look()
+            }
             if !early.isEmpty { patience = nil }
             for number in early { tell(number) }
             early = []
@@ -239,6 +262,8 @@ final class SandboxAttendance {
     /// Lets the shim go and waits until it has: then no process, no mount and no namespace of the sandbox is left.
     private func finish() throws(LunetteError) {
         socket.descriptor.close()
+        // It would keep the sandbox's mounts.
+        guarding = nil
         report?.listener = nil
         if !child.waitForExit(milliseconds: 10_000) { _ = try atBorder(nil, { () throws(SystemCallError) in try child.signal(SIGKILL) }) }
         _ = try atBorder("wait for lunette-shim", { () throws(SystemCallError) in try child.reap(block: true) })

@@ -26,6 +26,21 @@ package enum SandboxFactsReader {
             let path = isOurs ? relative(text) ?? absolute : absolute
             if let found = try find(path) { facts.found[text] = found }
         }
+        for tmpfs in spec.tmpfs {
+            let path = SandboxPath.absolute(tmpfs.path, directory: facts.directory, home: facts.home)
+            if let found = try find(path) {
+                facts.found[tmpfs.path] = found
+                continue
+            }
+            let parent = "/" + path.pathParts.dropLast().joined(separator: "/")
+            // It is made there, so the links on the way there are the ones that matter.
+            if let around = try find(parent) {
+                let name = path.pathParts.last.map(String.init) ?? ""
+                facts.found[tmpfs.path] = .init(path: "\(around.path)/\(name)", kind: .directory, links: around.links)
+            } else {
+                facts.lackingParents[tmpfs.path] = parent
+            }
+        }
         let places = EnginePlaces(uid: uid, home: facts.home)
         facts.ownFolders = OwnFolders.paths(places)
         for text in spec.devices {

@@ -153,6 +153,7 @@ struct InitSteps {
             if readonly != 0 {
                 try check(lnt_mount_setattr(mount, literal(""), UInt32(LNT_AT_EMPTY_PATH), readonly, 0, 0, -1), "mount_setattr", path)
             }
+            try refuseCoveringProc(mount, target, path)
             try attach(mount, to: target, path)
             _ = lnt_close(target)
             if propagation != 0 {

@@ -10,6 +10,8 @@ struct Settings: Sendable {
     var state: String
     /// Folder of registries.json and certs.d; nil: the engine's default.
     var configuration: String?
+    /// By the caller, rather than by who the caller is.
+    var isRootNamed: Bool
     var inProcess = false
     var isVerbose = false
     var isDryRun = false
@@ -17,6 +19,7 @@ struct Settings: Sendable {
     init() {
         let places = EnginePlaces(uid: geteuid(), home: Environment["HOME"] ?? "/")
         (root, state) = (places.root, places.state)
+        isRootNamed = Environment["LUNETTE_ROOT"] != nil
         // A user without one has the machine's.
         let isDirectory = (try? Directory(places.configuration)) != nil
         configuration = Environment["LUNETTE_CONFIG"] ?? (geteuid() != 0 && isDirectory ? places.configuration : nil)
@@ -58,7 +61,7 @@ struct Settings: Sendable {
                     throw LunetteError(.invalidArgument, "read the options: \(name) needs a directory")
                 }
                 switch name {
-                case "--root": root = value
+                case "--root": (root, isRootNamed) = (value, true)
                 case "--state": state = value
                 default: configuration = value
                 }
@@ -91,7 +94,7 @@ struct GlobalOptions: ParsableArguments {
 
     func merged(into settings: Settings) -> Settings {
         var settings = settings
-        if let root { settings.root = root }
+        if let root { (settings.root, settings.isRootNamed) = (root, true) }
         if let state { settings.state = state }
         if let config { settings.configuration = config }
         if inProcess { settings.inProcess = true }

@@ -156,6 +156,29 @@ struct CrashTests {
         """
     }
 
+    /// Sockets and folders of what runs are in the state folder that it was started with: another engine would take it for lost.
+    @Test func aRootOfRunningContainersIsUsedWithTheirStateFolder() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            try await home.lunette("run", "-d", "--name", "c", image, "sleep", "600")
+            try await eventually("the engine has left", within: .seconds(30)) {
+                home.processes().filter { $0.command.contains(" daemon") }.isEmpty
+            }
+            let other: [String: String?] = ["LUNETTE_STATE": "\(home.folder)/other"]
+            let refused = try await home.lunette("ps", environment: other, expecting: 125)
+            #expect(refused.errorText.contains("were started with the state folder \(home.state) and run: c"), "\(refused.errorText)")
+            #expect(try await home.lunette("exec", "c", "echo", "here").text == "here")
+            // Nor does an engine take calls that were meant for another root.
+            let mistaken = try await home.lunette("--root", "\(home.folder)/elsewhere", "ps", expecting: 125)
+            #expect(mistaken.errorText.contains("works on the root \(home.root), not on"), "\(mistaken.errorText)")
+            try await home.lunette("rm", "-f", "c")
+            try await eventually("the engine has left", within: .seconds(30)) {
+                home.processes().filter { $0.command.contains(" daemon") }.isEmpty
+            }
+            #expect(try await home.lunette("ps", "-aq", environment: other).text == "")
+        }
+    }
+
     @Test func aKilledShimIsSurvivedAndReported() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)

@@ -93,8 +93,8 @@
 ---@field readonly_rootfs? boolean its root can't be written
 ---@field network? string|string[] `"none"`, `"host"`, `"container:NAME"` or networks
 ---@field pod? boolean|string true: no image and no program, namespaces for others to share; a name: that pod's `network` and `ipc`
----@field pid? string `"host"` or `"container:NAME"`
----@field ipc? string `"host"` or `"container:NAME"`
+---@field pid? string `"container:NAME"`
+---@field ipc? string `"container:NAME"`
 ---@field publish? (string|lunette.PublishedPort)[] ports to open on the host
 ---@field dns? string[] name servers
 ---@field resources? lunette.Resources limits
@@ -243,6 +243,7 @@
 ---An answer.
 ---@class lunette.Pong
 ---@field time number the engine's clock
+---@field root? string where its lasting state is
 
 ---One process.
 ---@class lunette.ProcessInfo

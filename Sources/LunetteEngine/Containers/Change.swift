@@ -196,10 +196,25 @@ extension Engine {
         let (container, files) = try await copySides(id, copy)
         do throws(LunetteError) { try await body(container, files) } catch {
             guard error.code == .invalidState, container != nil else { throw error }
-            await state.waitForExit(id)
+            await waitForExit(id, seconds: 5)
             let (now, files) = try await copySides(id, copy)
-            guard now == nil else { throw error }
+            guard now == nil else {
+                // Its processes run on, and the kernel shows the root of none through a leader that is a zombie.
+                throw LunetteError(
+                    .invalidState, "copy files of \(files.name): the first thread of its pid 1 has ended", target: files.name,
+                    hint: "copy from inside (lunette exec), or stop the container first")
+            }
             try await body(nil, files)
+        }
+    }
+
+    private func waitForExit(_ id: String, seconds: Double) async {
+        await withTaskGroup(of: Void.self) { [state, clock] group in
+            group.addTask { await state.waitForExit(id) }
+            // Cancelled when the exit came first.
+            group.addTask { try? await clock.sleep(seconds) }
+            await group.next()
+            group.cancelAll()
         }
     }
 

@@ -187,6 +187,17 @@ extension Database {
         }
     }
 
+    /// The state folder that this root was used with last.
+    func stateFolder() throws(LunetteError) -> String? {
+        try read { db in try String.fetchOne(db, sql: "SELECT value FROM meta WHERE key = 'state_folder'") }
+    }
+
+    func note(stateFolder: String) throws(LunetteError) {
+        try write(.desired) { db in
+            try db.execute(sql: "INSERT OR REPLACE INTO meta VALUES ('state_folder', ?)", arguments: [stateFolder])
+        }
+    }
+
     func outcomeIDs() throws(LunetteError) -> [String] { try read { db in try String.fetchAll(db, sql: "SELECT id FROM requests") } }
 
     /// The outcome of an earlier call with this request id.

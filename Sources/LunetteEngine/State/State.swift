@@ -3,6 +3,14 @@ import LunetteLinux
 import LunetteSpec
 import Synchronization
 
+/// Whether two paths lead to one folder.
+private func isSameFolder(_ one: String, _ other: String) -> Bool {
+    guard let first = try? fileStatus(-100, one, follow: true, label: one),
+        let second = try? fileStatus(-100, other, follow: true, label: other)
+    else { return false }
+    return first.device == second.device && first.inode == second.inode
+}
+
 /// The engine's memory: what the database holds, held ready. The one writer of it.
 ///
 /// Everything runs on one thread of its own, and nothing here awaits between reading and committing: each call is atomic. What is
@@ -263,6 +271,24 @@ actor State {
     /// The containers whose spec uses a volume.
     func users(ofVolume id: String) -> [ContainerRecord] {
         containers.values.filter { $0.volumes.contains(id) }.sorted { $0.name < $1.name }
+    }
+
+    /// Ties this root to a state folder, where the sockets and folders of its containers are.
+    /// - Throws: `invalid_state` when containers run whose own are in another.
+    func use(stateFolder: String) throws(LunetteError) {
+        let earlier = try database.stateFolder()
+        guard earlier != stateFolder else { return }
+        let running = containers.values.filter { record in
+            record.state.isAlive && record.run?["shim"]?["boot_id"]?.stringValue == bootID
+        }.map(\.name).sorted()
+        if let earlier, let first = running.first, !isSameFolder(earlier, stateFolder) {
+            throw LunetteError(
+                .invalidState,
+                "containers of this root were started with the state folder \(earlier) and run: \(first)"
+                    + (running.count > 1 ? " and \(running.count - 1) more" : ""),
+                hint: "--state \(earlier) (or LUNETTE_STATE) reaches them; another folder can be used when none runs")
+        }
+        try database.note(stateFolder: stateFolder)
     }
 
     func outcome(_ requestID: String) throws(LunetteError) -> Outcome? { try database.outcome(requestID) }

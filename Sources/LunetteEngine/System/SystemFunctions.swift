@@ -7,7 +7,7 @@ extension Functions {
     static let system: [String: Function] = [
         "system.ping": .reading { engine, call, _ async throws(LunetteError) in
             try call.arguments().finish()
-            return ["time": .double(engine.clock.now())]
+            return ["time": .double(engine.clock.now()), "root": .string(engine.configuration.root)]
         },
         "system.version": .reading { engine, call, _ async throws(LunetteError) in
             try call.arguments().finish()

@@ -46,16 +46,15 @@ extension Command {
         guard let container = try? Container(folder, store: store), container.record.phase == .creating,
             let creator = container.record.creator.open(), creator.pid != getpid()
         else { return }
+        // It waits for this very hook; killed, it could tell nobody why.
+        guard !isAncestor(creator.pid) else { throw ownCreate(id, "the create of it runs this hook") }
         try atBorder(
             "end the create of container \(id)",
             { () throws(SystemCallError) in
                 // Stopped it reaps nobody, so the pids of its children stay theirs until they are signalled; each leads a group.
                 guard try creator.signal(SIGSTOP) else { return }
                 let children = readSmallFile("/proc/\(creator.pid)/task/\(creator.pid)/children") ?? ""
-                // A hook of its own may be who calls us: our group would be ended with the creator stopped for ever.
-                for child in children.split(separator: " ").compactMap({ Int32($0) }) where child != getpgrp() {
-                    Glibc.kill(-child, SIGKILL)
-                }
+                for child in children.split(separator: " ").compactMap({ Int32($0) }) { Glibc.kill(-child, SIGKILL) }
                 try creator.signal(SIGKILL)
             })
         _ = creator.waitForExit(milliseconds: 10_000)
@@ -95,11 +94,25 @@ extension Command {
         if let held = try store.hold(folder, id, patience: 0) { return held }
         if let container = try? Container(folder, store: store), container.record.phase == .created { return try store.hold(folder, id) }
         guard let held = try store.hold(folder, id, patience: 5) else {
-            throw LunetteError(
-                .conflict, "delete container \(id): it is held by a command that can't be seen from here", target: id,
-                hint: "a createContainer hook can't delete its own container: let it fail instead")
+            throw ownCreate(id, "it is held by a command that can't be seen from here")
         }
         return held
+    }
+
+    private static func ownCreate(_ id: String, _ why: String) -> LunetteError {
+        LunetteError(
+            .conflict, "delete container \(id): \(why)", target: id,
+            hint: "a hook of its creation can't delete its own container: let it fail instead")
+    }
+
+    private static func isAncestor(_ pid: Int32) -> Bool {
+        var current = getppid()
+        for _ in 0..<1000 where current > 1 {
+            if current == pid { return true }
+            guard let stat = ProcessStat.read(pid: current) else { return false }
+            current = stat.parent
+        }
+        return false
     }
 
     private static func notStopped(_ id: String, _ status: Container.Status) -> LunetteError {

@@ -148,7 +148,11 @@ extension FieldReader {
         guard let text = try string(key) else { return .own }
         if text == "private" { return .own }
         if let shared = try sharedContainer(key, text) { return shared }
-        if text == "host" { throw unsupported(key, "the host's \(key) namespace can't be used from a container's own user namespace") }
+        if text == "host" {
+            throw unsupported(
+                key, "the host's \(key) namespace isn't given to containers",
+                hint: "share another container's (\"container:NAME\"), or run the program in a sandbox")
+        }
         throw failure(key, "\"\(displayable(text, limit: 80))\" is not \"private\" or \"container:NAME\"")
     }
 }

@@ -237,19 +237,22 @@ struct LaunchPlanBuilder {
         "/proc/net/dev", "/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled",
     ]
 
+    /// What the kernel says there, programs inside believe, and a launch writes there (CVE-2019-16884).
+    private func refuseInProc(_ target: String, _ path: String) throws(LunetteError) {
+        guard ContainerPath.isWithin(target, "/proc"), !Self.coverableInProc.contains(target) else { return }
+        throw LunetteError(
+            .invalidArgument, "\(displayable(target, limit: 120)) lies in /proc, where nothing may be mounted",
+            path: "\(path).destination", hint: "allowed are binds on " + Self.coverableInProc.joined(separator: ", "))
+    }
+
     private mutating func addBind(
         _ mount: RuntimeSpec.MountEntry, _ target: String, _ options: MountOptions, _ path: String
     ) throws(LunetteError) {
         guard var source = mount.source, !source.isEmpty, !source.utf8.contains(0) else {
             throw LunetteError(.invalidArgument, "is required: a host path", path: "\(path).source")
         }
-        // What the kernel says there, programs inside believe, and a launch writes there (CVE-2019-16884). On /proc itself the shim looks at the
-        // source.
-        if ContainerPath.isWithin(target, "/proc"), target != "/proc", !Self.coverableInProc.contains(target) {
-            throw LunetteError(
-                .invalidArgument, "\(displayable(target, limit: 120)) lies in /proc, where nothing may be bound",
-                path: "\(path).destination", hint: "allowed are " + Self.coverableInProc.joined(separator: ", "))
-        }
+        // On /proc itself the shim looks at the source.
+        if target != "/proc" { try refuseInProc(target, path) }
         if source.utf8.first != UInt8(ascii: "/") {
             guard let bundle = inputs.bundle else {
                 throw LunetteError(.invalidArgument, "is required: an absolute host path", path: "\(path).source")
@@ -312,6 +315,7 @@ struct LaunchPlanBuilder {
             )
         }
         guard !type.utf8.contains(0) else { throw LunetteError(.invalidArgument, "has a NUL byte", path: "\(path).type") }
+        if type != "proc" || target != "/proc" { try refuseInProc(target, path) }
         // The container's own file systems must stand where their names say (attack 10); a tmpfs of the user's follows the image's links.
         let isOwn =
             type != "tmpfs" || ContainerPath.isWithin(target, "/dev") || ContainerPath.isWithin(target, "/sys")

@@ -55,6 +55,8 @@ package struct SandboxFacts: Sendable, Hashable {
     package var system: [SystemEntry]
     /// By the text of the rule.
     package var found: PathTable<Found>
+    /// Of folders in memory, by the text of the rule: the folder around one, where that isn't there.
+    package var lackingParents: [String: String] = [:]
     /// Folders of the caller's engine that are there or could be made inside, without symbolic links.
     package var ownFolders: [String]
     package var devices: [Found]

@@ -70,6 +70,13 @@ package struct SandboxView: Sendable {
             let path = try ContainerPath.normalise(
                 SandboxPath.absolute(tmpfs.path, directory: facts.directory, home: facts.home), path: "tmpfs[\(index + 1)]")
             try Self.check(.init(path: path, kind: .directory), "tmpfs[\(index + 1)]")
+            if let parent = facts.lackingParents[tmpfs.path],
+                byPath.values.contains(where: { !$0.access.isMemory && ContainerPath.isWithin(path, $0.path) })
+            {
+                throw LunetteError(
+                    .notFound, "\(displayable(parent)): there is nothing of this name to put a folder in memory into",
+                    path: "tmpfs[\(index + 1)]", hint: "make it first: mkdir -p \(displayable(parent))")
+            }
             byPath[path] = Item(path: path, kind: .directory, access: .memory(size: tmpfs.size, mode: 0o1777))
         }
         items = byPath.values.sorted { Self.stands($0, before: $1) }
@@ -89,10 +96,14 @@ package struct SandboxView: Sendable {
 
     /// A link that the program can replace would lead the same rule elsewhere in the next sandbox: to what it wants to see, away from what is hidden.
     private func refuseMovableLinks(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
-        let lists = [("allow_read", spec.allowRead), ("private", spec.privateWrite), ("allow_write", spec.allowWrite), ("hide", spec.hide)]
+        let lists = [
+            ("allow_read", spec.allowRead), ("private", spec.privateWrite), ("allow_write", spec.allowWrite), ("hide", spec.hide),
+            ("tmpfs", spec.tmpfs.map(\.path)),
+        ]
         for (key, rules) in lists {
             for (index, text) in rules.enumerated() {
-                guard let found = facts.found[text], let link = found.links.first(where: { access(to: $0) == .write }) else { continue }
+                guard let found = facts.found[text], let link = found.links.first(where: { access(to: Self.folder(of: $0)) == .write })
+                else { continue }
                 throw LunetteError(
                     .invalidArgument,
                     "\(displayable(text)) goes through the symbolic link \(displayable(link)), which the program could lead elsewhere",
@@ -100,6 +111,9 @@ package struct SandboxView: Sendable {
             }
         }
     }
+
+    /// Who may write there may put another in its place.
+    private static func folder(of path: String) -> String { "/" + path.pathParts.dropLast().joined(separator: "/") }
 
     /// Whoever can talk to the engine or write its state is its user, sandbox or not: only a rule that names the folder gives it.
     private mutating func hideOwnFolders(_ facts: SandboxFacts) {
@@ -138,6 +152,24 @@ package struct SandboxView: Sendable {
             return
         }
         workdir = [facts.directory, facts.home].first { sees($0) } ?? "/"
+    }
+
+    /// Where mounts hold a rule inside a folder of the host's: whoever replaces or removes that outside takes them away.
+    package func mountsOnTheHost(_ facts: SandboxFacts) -> [String] {
+        func liesOnTheHost(_ path: String, besides own: String? = nil) -> Bool {
+            let around = items.last { ContainerPath.isWithin(path, $0.path) && $0.path != own }
+            switch around?.access {
+            case .read?, .write?: return true
+            case .layer?, .memory?: return false
+            case nil:
+                return system.contains {
+                    if case .tree(let tree, .directory) = $0 { ContainerPath.isWithin(path, tree) && tree != path } else { false }
+                }
+            }
+        }
+        let there = Set(facts.found.values.map(\.path) + facts.ownFolders)
+        return (items + pinned).map(\.path).filter { liesOnTheHost($0, besides: $0) }
+            + hidden.filter { there.contains($0) && liesOnTheHost($0) }
     }
 
     /// Whether a path of the host is there inside, as far as rules say.

@@ -292,6 +292,8 @@ enum HostFile {
         return try read(fd, what: "\(what) \(path)")
     }
 
+    private static let limit = 64 << 20
+
     static func read(_ fd: Int32, what: String) throws(LunetteError) -> [UInt8] {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
@@ -301,6 +303,10 @@ enum HostFile {
             guard count >= 0 else { throw LunetteError(.io, "read \(what): \(Errno(errno))", errno: errno) }
             if count == 0 { return bytes }
             bytes += buffer[..<count]
+            // A device or a pipe need have no end.
+            guard bytes.count <= limit else {
+                throw LunetteError(.resourceExhausted, "read \(what): it has more than \(limit >> 20) MiB")
+            }
         }
     }
 }

@@ -144,15 +144,16 @@ struct RuntimeCrashTests {
         }
     }
 
-    /// Killed with its group, the hook would leave its `create` stopped for ever.
-    @Test func aHookMayDeleteItsOwnContainer() async throws {
+    /// The create waits for its hook: killed by it, it could say nothing.
+    @Test(arguments: ["create", "run"]) func aHookThatDeletesItsOwnContainerFails(verb: String) async throws {
         try await withBundle { bundle in
-            let delete = [bundle.runtime.path, "--root", bundle.root, "delete", "--force", bundle.id]
-            bundle.change(["hooks": ["createRuntime": [["path": .string(delete[0]), "args": .array(delete.map(Value.string))]]]])
+            let delete = "exec \(bundle.runtime.path) --root \(bundle.root) delete --force \(bundle.id)"
+            bundle.change(["hooks": ["createRuntime": [["path": "/bin/sh", "args": ["sh", "-c", .string(delete)]]]]])
             try bundle.write()
-            let creating = try bundle.runtime.command(root: bundle.root, ["create", "--bundle", bundle.folder, bundle.id]).start()
-            #expect(try await creating.wait().signal == SIGKILL)
-            try await eventually("it is gone") { try await bundle.call("list", "-q").text == "" }
+            let refused = try await bundle.runtime.command(root: bundle.root, [verb, "--bundle", bundle.folder, bundle.id])
+                .run(expecting: 1)
+            #expect(refused.errorText.contains("the create of it runs this hook"), "\(refused.errorText)")
+            #expect(try await bundle.call("list", "-q").text == "")
             try await eventually("nothing is left") { bundle.leaks().isEmpty }
         }
     }

@@ -123,7 +123,8 @@ struct SandboxAttackTests {
             ).run()
             for (rules, link, target) in [
                 (["--hide", ".env"], ".env", ".env.local"), (["--allow-read", "link/file"], "link", "real/file"),
-                (["--private", "link2"], "link2", "real"),
+                (["--private", "link2"], "link2", "real"), (["--tmpfs", "link"], "link", "real"),
+                (["--tmpfs", "link/new"], "link", "real/new"),
             ] {
                 let refused = try await place.command(
                     ["\(place.folder)/bin/lunette", "sandbox", "--allow-write", "."] + rules + ["--", "true"]
@@ -231,6 +232,40 @@ struct SandboxAttackTests {
             #expect(access("\(place.home)/share", F_OK) != 0, "nothing is made where nothing could be planted")
             #expect(try await place.command(words + ["--allow-write", place.home, "--"] + plant).run().text == "")
             #expect(try FileManager.default.subpathsOfDirectory(atPath: "\(place.home)/share") == ["lunette"])
+        }
+    }
+
+    /// What an editor does when it saves: the new file takes the old one's name, and the kernel takes away what is mounted there elsewhere.
+    @Test(arguments: SandboxCaller.allCases, ["mv new .env", "rm .env", "rm -r sub"])
+    func aRuleThatIsReplacedOutsideEndsTheSandbox(_ caller: SandboxCaller, change: String) async throws {
+        try await withSandboxPlace(caller) { place in
+            try await place.command(["sh", "-c", "echo secret > .env; echo new > new; mkdir sub; echo all: > sub/Makefile"]).run()
+            if caller == .root, change == "mv new .env" {
+                let mounted = try Command(
+                    [
+                        "unshare", "-m", "sh", "-c",
+                        "mount --bind /dev/null .env; echo up; while ! test -s line; do sleep 0.05; done; cat .env",
+                    ], workdir: place.tree,
+                    input: nil
+                ).start()
+                try await mounted.says("up")
+                try await place.command(["sh", "-c", "cp .env kept; cp new newer; mv newer .env"]).run()
+                try await place.command(["sh", "-c", "echo go > line"]).run()
+                undefended("the mount has gone with the file", try await mounted.wait().lines == ["up", "new"])
+                try await place.command(["mv", "kept", ".env"]).run()
+            }
+            let rules = ["--allow-write", ".", "--allow-read", "sub/Makefile", "--hide", ".env"]
+            let line = "cat .env; echo up; while sleep 0.05; do :; done"
+            let running = try place.command(["\(place.folder)/bin/lunette", "sandbox"] + rules + ["--", "sh", "-c", line]).start()
+            try await running.says("up")
+            // Other changes are nobody's business.
+            try await place.command(["sh", "-c", "echo x > y; mv y z; rm z; touch .env"]).run()
+            try await Task.sleep(for: .milliseconds(200))
+            #expect(running.isRunning)
+            try await place.command(["sh", "-c", change]).run()
+            let ended = try await running.wait()
+            #expect(ended.code == 125 && ended.errorText.contains("was replaced or removed outside"), "\(ended)")
+            #expect(ended.lines == ["up"])
         }
     }
 

@@ -249,6 +249,8 @@ enum ResultRecords {
                 APIField("problems", .list(.any), "`kind`, `what`, `repaired` each", required: true),
                 APIField("checked", .list(.string), "what was looked at", required: true),
             ]),
-        APIRecord("Pong", "an answer", open: true, [APIField("time", .time, "the engine's clock", required: true)]),
+        APIRecord(
+            "Pong", "an answer", open: true,
+            [APIField("time", .time, "the engine's clock", required: true), APIField("root", .path, "where its lasting state is")]),
     ]
 }

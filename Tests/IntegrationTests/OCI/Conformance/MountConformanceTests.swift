@@ -175,6 +175,16 @@ import Testing
         }
     }
 
+    /// An empty file system there would say just as little of the kernel's.
+    @Test(arguments: ["/proc", "/proc/sys", "proc/acpi", "/link", "/link/sys"])
+    func nothingButProcLiesOnProc(place: String) async throws {
+        try await withBundle { bundle in
+            try FileManager.default.createSymbolicLink(atPath: "\(bundle.rootfs)/link", withDestinationPath: "proc")
+            bundle.mount(["destination": .string(place), "type": "tmpfs", "source": "tmpfs", "options": ["rw"]])
+            try await bundle.refusal(mentioning: "mounts[4].destination")
+        }
+    }
+
     @Test func whatIsEmulatedLiesInProc() async throws {
         try await withBundle { bundle in
             let source = try bundle.makeFile("meminfo", "emulated")

@@ -1,0 +1,53 @@
+internal import CLinux
+internal import Glibc
+internal import LunetteLinux
+internal import LunetteSpec
+
+/// Watches the mounts that hold a sandbox's rules inside folders of the host.
+///
+/// The program can't change them. But whoever outside replaces or removes what one lies on (an editor that saves, `git checkout`) takes the mount
+/// away with it: rename(2), unlink(2) and rmdir(2) detach what other mount namespaces have there. The kernel tells of a change at once
+/// (proc_pid_mounts(5), POLLPRI); a rule that doesn't hold any more ends the sandbox.
+struct MountGuard {
+    let descriptor: FileDescriptor
+    private let paths: Set<String>
+
+    /// - Parameter pid: a process of the sandbox, as it is seen from here.
+    /// - Returns: nil when there is nothing to watch, or nobody any more.
+    init?(_ pid: Int32, _ paths: [String]) {
+        guard !paths.isEmpty else { return nil }
+        let opened = lnt_host_openat(-100, "/proc/\(pid)/mountinfo", O_RDONLY | O_CLOEXEC, 0)
+        guard opened >= 0 else { return nil }
+        descriptor = FileDescriptor(owning: opened)
+        self.paths = Set(paths)
+    }
+
+    /// - Returns: where a mount has gone; nil as long as all are there, and when the sandbox has ended.
+    func lost() -> String? {
+        guard lseek(descriptor.number, 0, SEEK_SET) == 0, let bytes = try? descriptor.readAll(limit: 1 << 24), !bytes.isEmpty else {
+            return nil
+        }
+        var missing = paths
+        for line in bytes.split(separator: UInt8(ascii: "\n")) {
+            let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 5)
+            if fields.count > 4 { missing.remove(Self.plain(fields[4])) }
+        }
+        return missing.min()
+    }
+
+    /// A path as the kernel escapes it: blanks and backslashes as three octal digits.
+    private static func plain(_ field: ArraySlice<UInt8>) -> String {
+        guard field.contains(UInt8(ascii: "\\")) else { return String(decoding: field, as: UTF8.self) }
+        var (bytes, rest) = ([UInt8](), field)
+        while let byte = rest.popFirst() {
+            let digits = rest.prefix(3)
+            guard byte == UInt8(ascii: "\\"), digits.count == 3, let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 8) else {
+                bytes.append(byte)
+                continue
+            }
+            bytes.append(value)
+            rest = rest.dropFirst(3)
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

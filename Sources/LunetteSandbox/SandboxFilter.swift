@@ -16,13 +16,13 @@ enum SandboxFilter {
         case .standard:
             // Nothing of it is kept on disk: a sandbox that may write there would choose the filter of the next one.
             return try SeccompCompiler(cacheDirectory: nil).program(.standard, capabilities: []).bytes
-        case .path(let path): return try compile(try JSON.decode(try read(path), source: displayable(path)), firstIndex: 0)
-        case .profile(let value): return try compile(value, firstIndex: 1)
+        case .path(let path): return try compile(try JSON.decode(try read(path), source: displayable(path)), notation: .json)
+        case .profile(let value): return try compile(value, notation: .lua)
         }
     }
 
-    private static func compile(_ value: Value, firstIndex: Int) throws(LunetteError) -> [UInt8] {
-        try SeccompCompiler.compile(try SeccompProfile(value, path: "seccomp", firstIndex: firstIndex, dialect: .engine([])))
+    private static func compile(_ value: Value, notation: Notation) throws(LunetteError) -> [UInt8] {
+        try SeccompCompiler.compile(try SeccompProfile(value, path: "seccomp", notation: notation, dialect: .engine([])))
     }
 
     private static func read(_ path: String) throws(LunetteError) -> [UInt8] {

@@ -1,3 +1,5 @@
+import Foundation
+import Glibc
 import LunetteSpec
 import Testing
 
@@ -62,6 +64,15 @@ import Testing
         #expect(section.capabilities?.bounding == [.chown, .netRaw] && section.capabilities?.effective == [.chown, .netRaw])
         // CVE-2022-29162.
         #expect(section.capabilities?.inheritable == [] && section.capabilities?.ambient == [])
+    }
+
+    @Test func fieldsOfAFileThatNobodyKnowsAreNamed() throws {
+        let path = "/tmp/lunette-process-\(getpid()).json"
+        try Data("{\"args\": [\"id\"], \"cwd\": \"/\", \"usr\": {\"uid\": 3}}".utf8).write(to: URL(fileURLWithPath: path))
+        defer { unlink(path) }
+        var warnings: [String] = []
+        _ = try ExecProcess.section(try Options(["--process", path, "id"]), spec) { warnings.append($0) }
+        #expect(warnings == ["process.usr: not known and ignored (did you mean \"user\"?)"])
     }
 
     @Test func whatMeansNothingIsRefused() {

@@ -44,6 +44,19 @@ import Testing
             ])
     }
 
+    /// runc: cannot unmarshal array into Go value.
+    @Test func aFileThatIsNoObjectIsRefused() throws {
+        let path = "/tmp/lunette-update-array-\(getpid()).json"
+        defer { unlink(path) }
+        for (text, words) in [
+            ("[]", "resources: expected an object, got an array"), ("{\"cpu\": []}", "resources.cpu: expected an object, got an array"),
+        ] {
+            try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+            let said = #expect(throws: LunetteError.self) { try read("-r", path) }
+            #expect(said?.description == words)
+        }
+    }
+
     @Test func errorsNameWhatWasTyped() throws {
         let error = LunetteError(.invalidArgument, "no", path: "linux.resources.memory.limit")
         let typed = try Options(["--memory", "1"], Command.update.options, order: .anywhere)

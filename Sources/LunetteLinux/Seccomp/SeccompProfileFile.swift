@@ -7,8 +7,7 @@ extension ContainerSpec {
     /// - Throws: `not_found`, `denied` or `io` for a file that can't be read; `invalid_argument` for one that is no profile.
     package func withSeccompProfileRead() throws(LunetteError) -> ContainerSpec {
         var result = self
-        // A file is JSON, whose lists begin at 0.
-        var firstIndex = 1
+        var notation = Notation.lua
         if case .path(let path) = security.seccomp {
             let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "/"
             let name = String(path.dropFirst(folder.count))
@@ -20,12 +19,12 @@ extension ContainerSpec {
                 failure.path = "security.seccomp"
                 throw failure
             }
-            firstIndex = 0
+            notation = .json
             result.security.seccomp = .profile(try JSON.decode(bytes, source: displayable(path)))
         }
         if case .profile(let value) = result.security.seccomp {
             _ = try SeccompCompiler.compile(
-                try SeccompProfile(value, path: "security.seccomp", firstIndex: firstIndex, dialect: .engine(security.capabilities)),
+                try SeccompProfile(value, path: "security.seccomp", notation: notation, dialect: .engine(security.capabilities)),
                 path: "security.seccomp")
         }
         return result

@@ -39,7 +39,11 @@ struct Bundle: Sendable {
             }
             throw failure
         }
-        let document = try JSON.decode(config, source: "\(displayable(self.path, limit: 200))/\(Self.configName)")
+        let source = "\(displayable(self.path, limit: 200))/\(Self.configName)"
+        let document = try JSON.decode(config, source: source)
+        guard document.mapValue != nil else {
+            throw LunetteError(.invalidArgument, "read \(source): expected an object, got \(Notation.json.kind(of: document))")
+        }
         let inventory = FieldInventory()
         spec = try RuntimeSpec(document, inventory: inventory)
         unknownFields = inventory.warnings

@@ -31,7 +31,7 @@ struct Execution {
                 .invalidState, "exec in container \(id): cannot exec in a \(status.rawValue) container: container not running", target: id)
         }
         spec = try container.spec()
-        process = try ExecProcess.section(invocation.options, spec)
+        process = try ExecProcess.section(invocation.options, spec) { invocation.log.warn($0) }
     }
 
     func run() throws(LunetteError) -> Int32 {
@@ -88,11 +88,14 @@ struct Execution {
 
 /// What `exec` runs: the container's own process section with the options on top, or a file's.
 enum ExecProcess {
-    static func section(_ options: Options, _ spec: RuntimeSpec) throws(LunetteError) -> RuntimeSpec.ProcessSection {
+    /// - Parameter warn: gets what is ignored.
+    static func section(
+        _ options: Options, _ spec: RuntimeSpec, warn: (String) -> Void = { _ in }
+    ) throws(LunetteError) -> RuntimeSpec.ProcessSection {
         let arguments = Array(options.arguments.dropFirst())
         var section: RuntimeSpec.ProcessSection
         if let file = options.value("process") {
-            section = try read(file)
+            section = try read(file, warn)
         } else {
             guard let own = spec.process else { throw LunetteError(.invalidArgument, "is required", path: "process") }
             guard !arguments.isEmpty else {
@@ -165,13 +168,16 @@ enum ExecProcess {
         }
     }
 
-    private static func read(_ path: String) throws(LunetteError) -> RuntimeSpec.ProcessSection {
+    private static func read(_ path: String, _ warn: (String) -> Void) throws(LunetteError) -> RuntimeSpec.ProcessSection {
         let bytes = try atBorder(
             "read \(displayable(path, limit: 200))",
             { () throws(SystemCallError) in
                 try FileDescriptor.opening(path).readAll(limit: Bundle.configLimit)
             })
-        return try RuntimeSpec.ProcessSection(try JSON.decode(bytes, source: displayable(path, limit: 200)))
+        let inventory = FieldInventory()
+        let section = try RuntimeSpec.ProcessSection(try JSON.decode(bytes, source: displayable(path, limit: 200)), inventory: inventory)
+        for warning in inventory.warnings { warn(warning) }
+        return section
     }
 }
 

@@ -63,7 +63,7 @@ extension RuntimeSpec {
         linux = try LinuxSection(container: container, facts: facts)
         if let oci = container.oci {
             // The user's own words go over what the rest gave, and the whole is read again: nothing skips the checks.
-            self = try RuntimeSpec(compactValue.merged(with: oci))
+            self = try RuntimeSpec(compactValue.merged(with: oci), notation: .lua)
         }
     }
 
@@ -168,7 +168,7 @@ extension RuntimeSpec.LinuxSection {
         case .standard: seccomp = .standard
         case .unconfined: seccomp = nil
         case .profile(let value):
-            seccomp = .profile(try SeccompProfile(value, path: "security.seccomp", firstIndex: 1, dialect: .engine(security.capabilities)))
+            seccomp = .profile(try SeccompProfile(value, path: "security.seccomp", notation: .lua, dialect: .engine(security.capabilities)))
         case .path(let path):
             throw LunetteError(.internal, "the seccomp profile \(displayable(path)) was not read", path: "security.seccomp")
         }

@@ -50,7 +50,7 @@ extension RuntimeSpec {
                     throw table.failure("path", "\"\(displayable(path, limit: 120))\" is not an absolute path")
                 }
                 var hook = Hook(path: path, args: try table.strings("args") ?? [], env: try table.strings("env") ?? [])
-                try Names.validateArguments(hook.args, path: table.path(of: "args"), firstIndex: 0)
+                try Names.validateArguments(hook.args, path: table.path(of: "args"), firstIndex: table.notation.firstIndex)
                 for (index, text) in hook.env.enumerated() where text.utf8.contains(0) {
                     throw table.failure(table.item("env", index), "has a NUL byte, which no environment can hold")
                 }

@@ -202,7 +202,7 @@ extension FieldReader {
         var result: [String: String] = [:]
         for name in table.keys {
             guard let text = table.raw(name)?.stringValue else {
-                throw table.failure(displayable(name, limit: 80), "expected a string, got \(table.raw(name)?.kind ?? "nothing")")
+                throw table.failure(displayable(name, limit: 80), "expected a string, got \(notation.kind(of: table.raw(name) ?? .null))")
             }
             result[name] = text
         }

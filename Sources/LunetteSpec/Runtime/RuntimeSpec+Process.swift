@@ -83,7 +83,7 @@ extension RuntimeSpec {
             guard cwd.utf8.first == UInt8(ascii: "/") else {
                 throw reader.failure("cwd", "\"\(displayable(cwd, limit: 80))\" is not an absolute path")
             }
-            try Names.validateArguments(args, path: reader.path(of: "args"), firstIndex: 0)
+            try Names.validateArguments(args, path: reader.path(of: "args"), firstIndex: reader.notation.firstIndex)
             terminal = try reader.bool("terminal") ?? false
             if var size = try reader.table("consoleSize"), let height = try size.unsigned("height"), let width = try size.unsigned("width")
             {

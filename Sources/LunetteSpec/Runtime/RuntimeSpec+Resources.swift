@@ -23,7 +23,7 @@ extension RuntimeSpec {
         ///   - inventory: is told of every field, so that what is ignored can be named.
         /// - Throws: `invalid_argument` with the field's path.
         package init(_ value: Value, path: String = "linux.resources", inventory: FieldInventory? = nil) throws(LunetteError) {
-            var reader = try FieldReader(value, path: path, firstIndex: 0, inventory: inventory)
+            var reader = try FieldReader(value, path: path, notation: .json, inventory: inventory)
             try self.init(reading: &reader)
         }
 

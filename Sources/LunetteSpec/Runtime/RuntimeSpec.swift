@@ -29,11 +29,13 @@ package struct RuntimeSpec: Sendable, Hashable {
     /// What annotation says that `linux.seccomp` is Lunette's default profile, so that it need not be spelt out.
     static let standardSeccompAnnotation = "io.lunette.seccomp"
 
-    /// - Parameter inventory: is told of every field, so that what is ignored can be named.
+    /// - Parameters:
+    ///   - notation: `.lua` for what a user of Lua gave.
+    ///   - inventory: is told of every field, so that what is ignored can be named.
     /// - Throws: `invalid_argument` with the field's path; `unsupported` for other systems' containers.
-    package init(_ value: Value, inventory: FieldInventory? = nil) throws(LunetteError) {
+    package init(_ value: Value, notation: Notation = .json, inventory: FieldInventory? = nil) throws(LunetteError) {
         self.init()
-        var reader = try FieldReader(value, firstIndex: 0, inventory: inventory)
+        var reader = try FieldReader(value, notation: notation, inventory: inventory)
         ociVersion = try reader.required("ociVersion")
         guard Self.isSupported(version: ociVersion) else {
             throw reader.failure(
@@ -68,7 +70,7 @@ package struct RuntimeSpec: Sendable, Hashable {
     /// Checks what isn't acted on just as far as to refuse what the schema refuses.
     private func validateForeign(_ reader: inout FieldReader) throws(LunetteError) {
         guard let foreign = reader.value("freebsd") else { return }
-        var freebsd = try FieldReader(foreign, path: "freebsd", firstIndex: 0)
+        var freebsd = try FieldReader(foreign, path: "freebsd", notation: reader.notation)
         guard var jail = try freebsd.table("jail") else { return }
         for key in ["host", "ip4", "ip6", "vnet", "sysvmsg", "sysvsem", "sysvshm"] {
             guard let text = try jail.string(key) else { continue }

@@ -27,10 +27,10 @@ extension SeccompProfile {
     ///
     /// - Parameters:
     ///   - path: where the profile stands in the whole input.
-    ///   - firstIndex: 0 for a file of JSON, 1 for a table of Lua's.
+    ///   - notation: `.lua` for a table of Lua's.
     /// - Throws: `invalid_argument` with the field's path; `unsupported` for listeners of Lunette's own containers.
-    package init(_ value: Value, path: String = "", firstIndex: Int = 0, dialect: Dialect) throws(LunetteError) {
-        var reader = try FieldReader(value, path: path, firstIndex: firstIndex)
+    package init(_ value: Value, path: String = "", notation: Notation = .json, dialect: Dialect) throws(LunetteError) {
+        var reader = try FieldReader(value, path: path, notation: notation)
         try self.init(reading: &reader, dialect: dialect)
     }
 

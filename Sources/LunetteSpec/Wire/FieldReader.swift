@@ -6,32 +6,32 @@ public struct FieldReader {
     public let path: String
     private let map: ValueMap
     private var known: [String] = []
-    /// What the first of a list's items is called: 1 in Lua, 0 in JSON.
-    private let firstIndex: Int
+    let notation: Notation
     private let inventory: FieldInventory?
     private let entry: Int
 
     /// - Parameters:
     ///   - path: where this table stands in the whole input; empty at the top.
-    ///   - firstIndex: what the first item of a list is called in errors: 1 as in Lua, 0 for a file of JSON.
+    ///   - notation: `.json` for a file of JSON.
     ///   - inventory: is told which fields there are, and which are asked for, here and in the tables below.
     /// - Throws: `invalid_argument` when `value` is not a table.
-    public init(_ value: Value, path: String = "", firstIndex: Int = 1, inventory: FieldInventory? = nil) throws(LunetteError) {
+    public init(_ value: Value, path: String = "", notation: Notation = .lua, inventory: FieldInventory? = nil) throws(LunetteError) {
         self.path = path
-        self.firstIndex = firstIndex
+        self.notation = notation
         self.inventory = inventory
         switch value {
         case .map(let map): self.map = map
         case .null: self.map = ValueMap()
-        // An empty Lua table is both an empty list and an empty map.
-        case .array(let items) where items.isEmpty: self.map = ValueMap()
-        default: throw LunetteError(.invalidArgument, "expected a table, got \(value.kind)", path: path.isEmpty ? nil : path)
+        case .array(let items) where items.isEmpty && notation == .lua: self.map = ValueMap()
+        default:
+            throw LunetteError(
+                .invalidArgument, "expected \(notation.table), got \(notation.kind(of: value))", path: path.isEmpty ? nil : path)
         }
         entry = inventory?.add(path: path, keys: map.keys) ?? 0
     }
 
     /// An item of a list as errors call it: `env[2]`.
-    public func item(_ key: String, _ index: Int) -> String { "\(key)[\(index + firstIndex)]" }
+    public func item(_ key: String, _ index: Int) -> String { "\(key)[\(index + notation.firstIndex)]" }
 
     /// The full path of one of this table's fields.
     public func path(of key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
@@ -62,7 +62,7 @@ public struct FieldReader {
 
     private mutating func typed<T>(_ key: String, _ want: String, _ read: (Value) -> T?) throws(LunetteError) -> T? {
         guard let value = value(key) else { return nil }
-        guard let result = read(value) else { throw failure(key, "expected \(want), got \(value.kind)") }
+        guard let result = read(value) else { throw failure(key, "expected \(want), got \(notation.kind(of: value))") }
         return result
     }
 
@@ -93,16 +93,19 @@ public struct FieldReader {
         guard let items = try list(key) else { return nil }
         var result: [String] = []
         for (index, item) in items.enumerated() {
-            guard let text = item.stringValue else { throw failure(self.item(key, index), "expected a string, got \(item.kind)") }
+            guard let text = item.stringValue else {
+                throw failure(self.item(key, index), "expected a string, got \(notation.kind(of: item))")
+            }
             result.append(text)
         }
         return result
     }
 
     public mutating func list(_ key: String) throws(LunetteError) -> [Value]? {
-        try typed(key, "a list") { value in
+        let notation = notation
+        return try typed(key, notation.list) { value in
             if let items = value.arrayValue { return items }
-            if case .map(let map) = value, map.isEmpty { return [] }
+            if case .map(let map) = value, map.isEmpty, notation == .lua { return [] }
             return nil
         }
     }
@@ -110,7 +113,7 @@ public struct FieldReader {
     /// A free-form map of text to text; numbers and booleans are taken as their text, as people write env and labels.
     public mutating func stringMap(_ key: String) throws(LunetteError) -> [(key: String, value: String)]? {
         guard let value = value(key) else { return nil }
-        let reader = try FieldReader(value, path: path(of: key))
+        let reader = try FieldReader(value, path: path(of: key), notation: notation)
         var result: [(key: String, value: String)] = []
         for (name, item) in reader.map {
             switch item {
@@ -118,7 +121,7 @@ public struct FieldReader {
             case .int(let number): result.append((name, String(number)))
             case .double(let number): result.append((name, String(number)))
             case .bool(let flag): result.append((name, String(flag)))
-            default: throw reader.failure(name, "expected a string, got \(item.kind)")
+            default: throw reader.failure(name, "expected a string, got \(notation.kind(of: item))")
             }
         }
         return result
@@ -127,7 +130,7 @@ public struct FieldReader {
     /// A nested table; nil when absent.
     public mutating func table(_ key: String) throws(LunetteError) -> FieldReader? {
         guard let value = value(key) else { return nil }
-        return try FieldReader(value, path: path(of: key), firstIndex: firstIndex, inventory: inventory)
+        return try FieldReader(value, path: path(of: key), notation: notation, inventory: inventory)
     }
 
     /// A list of tables, each with its own path (`mounts[1]`); empty when absent.
@@ -136,7 +139,7 @@ public struct FieldReader {
         var result: [FieldReader] = []
         for (index, item) in items.enumerated() {
             let path = path(of: self.item(key, index))
-            result.append(try FieldReader(item, path: path, firstIndex: firstIndex, inventory: inventory))
+            result.append(try FieldReader(item, path: path, notation: notation, inventory: inventory))
         }
         return result
     }

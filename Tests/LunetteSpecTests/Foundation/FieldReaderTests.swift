@@ -38,6 +38,13 @@ import Testing
         #expect(try reader.list("b") == [])
     }
 
+    @Test func jsonHasItsOwnWords() throws {
+        var reader = try FieldReader(["a": [1], "b": ["x": 1], "c": [2]], notation: .json)
+        #expect(failure { () throws(LunetteError) in _ = try reader.string("a") }?.description == "a: expected a string, got an array")
+        #expect(failure { () throws(LunetteError) in _ = try reader.list("b") }?.description == "b: expected an array, got an object")
+        #expect(failure { () throws(LunetteError) in _ = try reader.strings("c") }?.path == "c[0]")
+    }
+
     @Test func mergingFollowsAmend() {
         let base: Value = ["a": ["x": 1, "y": [1, 2]], "b": "keep"]
         #expect(base.merged(with: ["a": ["y": [3], "z": 4]]) == ["a": ["x": 1, "y": [3], "z": 4], "b": "keep"])

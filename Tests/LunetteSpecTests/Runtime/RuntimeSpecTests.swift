@@ -63,6 +63,26 @@ import Testing
         #expect(failure { () throws(LunetteError) in _ = try RuntimeSpec(base.merged(with: change)) }?.path == path, "\(change)")
     }
 
+    /// A generator's slip (`[]` for an empty map) would be taken for "nothing asked": no user, nothing masked.
+    @Test(
+        arguments: [
+            ("process.user", []), ("process.capabilities", []), ("hooks", []), ("annotations", []), ("linux.resources", []),
+            ("linux.resources.memory", []), ("linux.resources.unified", []), ("linux.sysctl", []), ("linux.timeOffsets", []),
+            ("mounts", [:]), ("process.args", [:]), ("process.rlimits", [:]), ("linux.maskedPaths", [:]), ("linux.namespaces", [:]),
+            ("hooks.poststop", [:]), ("linux.seccomp.syscalls", [:]),
+        ] as [(String, Value)])
+    func jsonTellsEmptyListsFromEmptyObjects(_ path: String, _ empty: Value) throws {
+        let base: Value = [
+            "ociVersion": "1.2.0", "process": ["cwd": "/", "args": ["x"]], "linux": ["seccomp": ["defaultAction": "SCMP_ACT_ALLOW"]],
+        ]
+        let change = path.split(separator: ".").reversed().reduce(empty) { [String($1): $0] }
+        let said = failure { () throws(LunetteError) in _ = try RuntimeSpec(base.merged(with: change)) }
+        let isList = empty == []
+        #expect(said?.description == "\(path): expected \(isList ? "an object, got an array" : "an array, got an object")")
+        // Lua has one word for both.
+        _ = try RuntimeSpec(base.merged(with: change), notation: .lua)
+    }
+
     /// "Extensibility": ignored; said by name all the same.
     @Test func fieldsThatNobodyKnowsAreNamed() throws {
         let value: Value = [

@@ -5,6 +5,8 @@ import CLinux
 /// Its output goes to a pipe of ours, never to the container's streams; the last of it is told when it fails.
 struct HookStep {
     private static let page = 4096
+    /// Between the hook's path and what it said.
+    private static let maximumWords = 31
 
     // Fields: path args env timeout_ms state state_end
     static func run(_ fields: inout Fields, pid: Int32) throws(Failure) {
@@ -33,18 +35,35 @@ struct HookStep {
         _ = lnt_write(input.write, state.start, state.count)
         _ = lnt_write(input.write, after, lnt_length(after))
         _ = lnt_close(input.write)
-        var said = TextBuffer(memory + page, capacity: page)
-        said.append(path)
+        // A failure's text has room for 511 bytes and loses its beginning first.
+        var said = TextBuffer(memory + page, capacity: max(64, 511 - maximumWords - lnt_length(path)))
         let status = wait(child, handle, output.read, timeout, &said)
+        // The state is written: its page is free. The words are those of the runtime's own hooks (`Hooks` of lunette-oci).
+        var told = TextBuffer(memory, capacity: page)
+        told.append(path)
         guard let status else {
-            said.append(" did not end in time")
-            throw failure("hook", errno: 110, said.terminate())  // ETIMEDOUT
+            told.append(": it took longer than ")
+            told.append(timeout / 1000)
+            told.append(" s")
+            throw failure("hook", errno: 110, told.terminate())  // ETIMEDOUT
         }
         if status != 0 {
+            tell(status, said, &told)
             // Told by its end; the call's own number says nothing more.
-            throw failure("hook", errno: Int32(LNT_ECHILD), said.terminate())
+            throw failure("hook", errno: Int32(LNT_ECHILD), told.terminate())
         }
         _ = lnt_unmap(memory, 2 * page)
+    }
+
+    private static func tell(_ status: Int32, _ said: TextBuffer, _ told: inout TextBuffer) {
+        let signal = status & 0x7f
+        told.append(signal == 0 ? ": it ended with exit code " : ": it was killed by signal ")
+        told.append(signed: Int64(signal == 0 ? (status >> 8) & 0xff : signal))
+        var count = said.count
+        while count > 0, said.start[count - 1] == 0x20 { count -= 1 }
+        guard count > 0 else { return }
+        told.append(": ")
+        told.append(UnsafeRawPointer(said.start), count)
     }
 
     private static func list(_ fields: inout Fields) throws(Failure) -> UnsafePointer<Text?> {
@@ -80,7 +99,6 @@ struct HookStep {
         )
         _ = lnt_set_nonblocking(output, 1)
         var status: Int32 = 0
-        var isFirst = true
         while true {
             let now = lnt_clock_monotonic()
             if now >= deadline {
@@ -90,28 +108,24 @@ struct HookStep {
             }
             let left = deadline == UInt64.max ? -1 : Int64((deadline - now) / 1_000_000 + 1)
             _ = withUnsafeMutableBytes(of: &polls) { lnt_wait_ready($0.assumingMemoryBound(to: lnt_poll.self).baseAddress!, 2, left) }
-            if polls.1.revents != 0 { if !take(output, &said, &isFirst) { polls.1.fd = -1 } }
+            if polls.1.revents != 0 { if !take(output, &said) { polls.1.fd = -1 } }
             if polls.0.revents != 0 {
                 _ = lnt_wait(child, &status, 1)
-                _ = take(output, &said, &isFirst)
+                _ = take(output, &said)
                 return status
             }
         }
     }
 
     /// Keeps the first that it says, reads the rest away; false at the end.
-    private static func take(_ output: Int32, _ said: inout TextBuffer, _ isFirst: inout Bool) -> Bool {
+    private static func take(_ output: Int32, _ said: inout TextBuffer) -> Bool {
         var bytes: InlineArray<256, UInt8> = .init(repeating: 0)
         while true {
             let count = withUnsafeMutableBytes(of: &bytes) { lnt_read(output, $0.baseAddress!, $0.count) }
             if count == -Int(LNT_EAGAIN) { return true }
             if count <= 0 { return false }
-            if isFirst {
-                said.append(": ")
-                isFirst = false
-            }
             withUnsafeBytes(of: &bytes) { buffer in
-                for index in 0..<count where said.space > 3500 && buffer[index] != 0 {
+                for index in 0..<count where buffer[index] != 0 {
                     said.append(buffer[index] == 0x0a ? 0x20 : buffer[index])
                 }
             }

@@ -213,9 +213,9 @@ struct InitSteps {
         defer { _ = lnt_close(target) }
         var there = lnt_file_status()
         try check(lnt_fstat(target, &there), "fstat", path)
-        // The kernel would only say that something is invalid.
+        // The kernel would only say that something is invalid. What was found wrong stands in the call's place; `LaunchFailure` has the words.
         if isDirectory != (there.mode & UInt32(LNT_S_IFMT) == UInt32(LNT_S_IFDIR)) {
-            throw failure("move_mount", errno: Int32(LNT_ENOTDIR), path)
+            throw failure(isDirectory ? "folder on file" : "file on folder", errno: Int32(LNT_ENOTDIR), path)
         }
         try refuseCoveringProc(mount, target, path)
         try attach(mount, to: target, path)
@@ -227,13 +227,13 @@ struct InitSteps {
     private func refuseCoveringProc(_ mount: Int32, _ target: Int32, _ path: Text) throws(Failure) {
         if procfs.isPlace(path) {
             guard lnt_fstatfs_type(mount, nil) == Int64(LNT_PROC_MAGIC) else {
-                throw failure("cover proc by what is no proc", errno: Int32(LNT_EPERM), path)
+                throw failure("cover proc", errno: Int32(LNT_EPERM), path)
             }
         } else if procfs.fd >= 0, procfs.rest(of: path) == nil {
             var (proc, there) = (lnt_file_status(), lnt_file_status())
             try check(lnt_fstat(procfs.fd, &proc), "fstat", path)
             try check(lnt_fstat(target, &there), "fstat", path)
-            guard proc.device != there.device else { throw failure("cover proc by a link to it", errno: Int32(LNT_EPERM), path) }
+            guard proc.device != there.device else { throw failure("link to proc", errno: Int32(LNT_EPERM), path) }
         }
     }
 

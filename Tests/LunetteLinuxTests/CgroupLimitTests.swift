@@ -257,9 +257,12 @@ private func resources(_ value: Value) throws -> RuntimeSpec.Resources { try Run
         try withCgroup { (cgroup: ContainerCgroup) throws in
             guard cgroup.accountsSwap else { return }
             _ = try cgroup.apply(try resources(["memory": ["limit": 20_971_520, "swap": 20_971_520]]))
-            for change: Value in [["memory": ["limit": 31_457_280]], ["memory": ["swap": 10_485_760]]] {
+            for (change, other) in [
+                (["memory": ["limit": 31_457_280]], "memory.swap (--memory-swap)"),
+                (["memory": ["swap": 10_485_760]], "a lower memory.limit (--memory)"),
+            ] as [(Value, String)] {
                 let error = #expect(throws: LunetteError.self) { try cgroup.apply(try resources(change)) }
-                #expect(error?.hint?.contains("give memory.swap (--memory-swap)") == true, "\(String(describing: error))")
+                #expect(error?.hint?.contains("give \(other) with it") == true, "\(String(describing: error))")
             }
         }
     }

@@ -28,7 +28,7 @@ import Testing
 
     @Test func tablesAreAligned() {
         #expect(
-            TextTable.text([["ID", "PID"], ["a-very-long-identifier", "7"]]) == "ID                     PID\na-very-long-identifier 7")
+            TextTable.text([["ID", "PID"], ["a-very-long-identifier", "7"]]) == "ID                       PID\na-very-long-identifier   7")
         #expect(TextTable.text([["ID", "PID"]]) == "ID          PID")
     }
 

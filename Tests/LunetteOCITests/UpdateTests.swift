@@ -61,6 +61,10 @@ import Testing
         let error = LunetteError(.invalidArgument, "no", path: "linux.resources.memory.limit")
         let typed = try Options(["--memory", "1"], Command.update.options, order: .anywhere)
         #expect(ResourceChange.naming(error, typed).path == "--memory")
+        for (option, value, words) in [("--cpuset-cpus", "x", "\"x\" is not a list"), ("--blkio-weight", "5", "5 is not within")] {
+            let said = #expect(throws: LunetteError.self) { try read(option, value) }
+            #expect(said?.path == option && said?.message.hasPrefix(words) == true)
+        }
         let file = try Options(["-r", "-"], Command.update.options, order: .anywhere)
         #expect(ResourceChange.naming(error, file).path == "resources.memory.limit")
     }

@@ -64,13 +64,13 @@ extension CgroupWriter {
         } else {
             if let limit {
                 let most = hasSwap ? cgroup.directory("memory")?.readNumber(swapFile) ?? .max : .max
-                try explaining(limit > most) { writer throws(LunetteError) in
+                try explaining(limit > most, "memory.swap (--memory-swap)") { writer throws(LunetteError) in
                     try writer.write("memory", limitFile, limit, "memory.limit")
                 }
             }
             if let swap {
                 let least = cgroup.directory("memory")?.readNumber(limitFile) ?? 0
-                try explaining(swap >= 0 && swap < least) { writer throws(LunetteError) in
+                try explaining(swap >= 0 && swap < least, "a lower memory.limit (--memory)") { writer throws(LunetteError) in
                     try writer.write("memory", swapFile, swap, "memory.swap")
                 }
             }
@@ -90,13 +90,14 @@ extension CgroupWriter {
     }
 
     /// The kernel says only that a value is invalid.
+    /// - Parameter other: what has to be given with it.
     private mutating func explaining(
-        _ isOutOfOrder: Bool, _ body: (inout CgroupWriter) throws(LunetteError) -> Void
+        _ isOutOfOrder: Bool, _ other: String, _ body: (inout CgroupWriter) throws(LunetteError) -> Void
     ) throws(LunetteError) {
         do throws(LunetteError) { try body(&self) } catch {
             guard isOutOfOrder, error.code == .invalidArgument else { throw error }
             var failure = error
-            failure.hint = "memory may not have more than memory and swap together: give memory.swap (--memory-swap) with it"
+            failure.hint = "memory may not have more than memory and swap together: give \(other) with it"
             throw failure
         }
     }

@@ -57,13 +57,13 @@ enum OutputFormat: String {
 }
 
 enum TextTable {
-    /// Columns as wide as their widest cell, at least eleven, as runc's are.
+    /// Columns as wide as their widest cell and three blanks, at least twelve, as runc's are.
     static func text(_ rows: [[String]]) -> String {
         let count = rows.map(\.count).max() ?? 0
-        let widths = (0..<count).map { column in max(11, rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0) }
+        let widths = (0..<count).map { column in max(12, (rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0) + 3) }
         return rows.map { row in
             row.enumerated().map { column, cell in
-                column == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[column] - cell.count + 1)
+                column == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[column] - cell.count)
             }.joined()
         }.joined(separator: "\n")
     }

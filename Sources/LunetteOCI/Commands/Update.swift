@@ -62,7 +62,8 @@ enum ResourceChange {
         for name in ["l3-cache-schema", "mem-bw-schema"] where options.value(name) != nil {
             throw LunetteError(.unsupported, "--\(name): unsupported: Intel RDT isn't built")
         }
-        return try RuntimeSpec.Resources(try value(options), path: "resources")
+        let value = try value(options)
+        do throws(LunetteError) { return try RuntimeSpec.Resources(value) } catch { throw naming(error, options) }
     }
 
     private static let numbers: [(option: String, section: String, key: String)] = [
@@ -73,7 +74,7 @@ enum ResourceChange {
     ]
     private static let sizes = [("memory", "limit"), ("memory-reservation", "reservation"), ("memory-swap", "swap")]
 
-    /// An error of the kernel's by the option that was typed, or the field of the file that was given, instead of the config's field.
+    /// An error by the option that was typed, or the field of the file that was given, instead of the config's field.
     static func naming(_ error: LunetteError, _ options: Options) -> LunetteError {
         let prefix = "linux.resources."
         guard let path = error.path, path.hasPrefix(prefix) else { return error }

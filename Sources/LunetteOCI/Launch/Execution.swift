@@ -107,7 +107,15 @@ enum ExecProcess {
             section.consoleSize = nil
         }
         if options.value("process") != nil, options.flag("tty") { section.terminal = true }
-        if let cwd = options.value("cwd") { section.cwd = cwd }
+        // An empty one is none, as with runc.
+        if let cwd = options.value("cwd"), !cwd.isEmpty {
+            guard cwd.utf8.first == UInt8(ascii: "/") else {
+                throw LunetteError(
+                    .invalidArgument, "--cwd: \"\(displayable(cwd, limit: 80))\" is not an absolute path",
+                    hint: "it counts from the container's root")
+            }
+            section.cwd = cwd
+        }
         for entry in options.list("env") {
             // By bytes: of characters, one with a mark behind it is another.
             guard let equals = entry.utf8.firstIndex(of: UInt8(ascii: "=")), equals != entry.utf8.startIndex else {
@@ -119,10 +127,11 @@ enum ExecProcess {
             section.env.append(entry)
         }
         try user(options, &section)
+        var unknown: [String] = []
         for text in options.list("cap") {
-            let capability: Capability
-            do { capability = try Capability(text) } catch {
-                throw LunetteError(.invalidArgument, "--cap: \(error.message)", hint: error.hint)
+            guard let capability = try? Capability(text) else {
+                unknown.append(text)
+                continue
             }
             var sets = section.capabilities ?? .init([])
             // Not inheritable and not ambient (CVE-2022-29162).
@@ -131,14 +140,18 @@ enum ExecProcess {
             if !sets.permitted.contains(capability) { sets.permitted.append(capability) }
             section.capabilities = sets
         }
+        // As with a config's, and as runc: a caller may know more of them than this version.
+        if !unknown.isEmpty { warn(Privileges.unknown(unknown, "--cap")) }
         if options.flag("no-new-privs") { section.noNewPrivileges = true }
         if let profile = options.value("apparmor") { section.apparmorProfile = profile }
         if let label = options.value("process-label") { section.selinuxLabel = label }
         if let profile = section.apparmorProfile, !profile.isEmpty {
-            throw LunetteError(.unsupported, "AppArmor profiles aren't built", path: "process.apparmorProfile")
+            let field = options.value("apparmor") == nil ? "process.apparmorProfile" : "--apparmor"
+            throw LunetteError(.unsupported, "AppArmor profiles aren't built", path: field, hint: "leave it out")
         }
         if let label = section.selinuxLabel, !label.isEmpty {
-            throw LunetteError(.unsupported, "SELinux labels aren't built", path: "process.selinuxLabel")
+            let field = options.value("process-label") == nil ? "process.selinuxLabel" : "--process-label"
+            throw LunetteError(.unsupported, "SELinux labels aren't built", path: field, hint: "leave it out")
         }
         return section
     }

@@ -6,15 +6,22 @@ enum Privileges {
     /// The permitted set, by capability number. Everything when the kernel doesn't tell: it then refuses by itself.
     static var grantable: UInt64 { ProcessCapabilities.own?.permitted ?? .max }
 
+    /// Says of capabilities that nobody knows that they are left out.
+    /// - Parameter place: the field or option that has them.
+    static func unknown(_ names: [String], _ place: String) -> String {
+        let words = names.map { text in
+            let upper = text.uppercased()
+            let name = upper.hasPrefix("CAP_") ? upper : "CAP_\(upper)"
+            let near = nearest(to: name, in: Capability.allCases.map(\.name))
+            return displayable(text, limit: 40) + (near.map { " (did you mean \($0)?)" } ?? "")
+        }
+        return "\(place): not known and left out: \(words.joined(separator: ", "))"
+    }
+
     /// Says what of a process section's capabilities it will not have (config.md, "Linux Process": logged, no failure).
     static func warn(_ section: RuntimeSpec.ProcessSection, in spec: RuntimeSpec, grantable: UInt64, _ log: ErrorLog) {
         if let unknown = section.capabilities?.unknown, !unknown.isEmpty {
-            let names = unknown.map { text in
-                let name = text.hasPrefix("CAP_") ? text : "CAP_\(text)"
-                let near = nearest(to: name, in: Capability.allCases.map(\.name))
-                return displayable(text, limit: 40) + (near.map { " (did you mean \($0)?)" } ?? "")
-            }
-            log.warn("process.capabilities: not known and left out: \(names.joined(separator: ", "))")
+            log.warn(Self.unknown(unknown, "process.capabilities"))
         }
         let missing = LaunchPlanner.ungranted(section, in: spec, grantable: grantable)
         if !missing.isEmpty {

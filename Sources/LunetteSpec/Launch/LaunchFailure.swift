@@ -22,8 +22,10 @@ package struct LaunchFailure: Sendable, Hashable {
     private static let noEntry: Int32 = 2
     private static let tryAgain: Int32 = 11
     private static let accessDenied: Int32 = 13
+    private static let notDirectory: Int32 = 20
     private static let invalid: Int32 = 22
     private static let loop: Int32 = 40
+    private static let timedOut: Int32 = 110
 
     /// What a file system that can't be id-mapped says.
     private var cannotMap: Bool { step == .openTree && call == "mount_setattr" && errno == Self.invalid }
@@ -68,6 +70,19 @@ package struct LaunchFailure: Sendable, Hashable {
         }
     }
 
+    /// A tree that can't lie where it was to be attached, which the shim sees before it asks the kernel.
+    private var unfitTree: (why: String, hint: String)? {
+        guard step == .attach else { return nil }
+        let place = displayable(path, limit: 120)
+        switch call {
+        case "file on folder": return ("its source is a file, and a folder is there", "give the file's own place: \(place)/NAME")
+        case "folder on file": return ("its source is a folder, and a file is there", "give a folder's place, or a file for a source")
+        case "cover proc": return ("nothing but a proc file system may cover \(place)", "mount one there: {\"type\": \"proc\"}")
+        case "link to proc": return ("a link leads from there to /proc, where nothing may be bound", "give a place outside of /proc")
+        default: return nil
+        }
+    }
+
     /// The error that the user sees.
     ///
     /// - Parameter reason: the text for `errno` (strerror), which this target can't look up.
@@ -86,6 +101,11 @@ package struct LaunchFailure: Sendable, Hashable {
                 unknown.code, "find \(unknown.what): \(unknown.why)", operation: operation, target: target, hint: unknown.hint,
                 details: .map(details))
         }
+        if let unfit = unfitTree {
+            return LunetteError(
+                errno == Self.notDirectory ? .invalidArgument : .denied, "\(step.name)\(on): \(unfit.why): \(reason)", operation: operation,
+                target: target, errno: errno, hint: unfit.hint, details: .map(details))
+        }
         let hint: String? =
             switch (step, errno) {
             case (.execute, Self.noEntry):
@@ -101,7 +121,7 @@ package struct LaunchFailure: Sendable, Hashable {
         // What was opened is of another kind than was asked for: no call failed.
         let during = call == "expect" ? "" : " (\(call))"
         // A hook's path comes with what the hook said; its errno only tells that it failed.
-        let what = step == .execute ? "start\(on)" : isHook ? "run the hook\(on)" : "\(step.name)\(on)\(during)"
+        let what = step == .execute ? "start\(on)" : isHook ? "run hook\(on)" : "\(step.name)\(on)\(during)"
         let code: ErrorCode =
             switch errno {
             case _ where cannotMap: .unsupported
@@ -121,7 +141,8 @@ package struct LaunchFailure: Sendable, Hashable {
             ? "executable file not found in $PATH: \(reason)"
             : isTooDeep ? "what lies there has more than 64 folders within each other" : reason
         return LunetteError(
-            isHook ? .denied : code, isHook ? what : "\(what): \(reason)", operation: operation, target: target, errno: errno, hint: hint,
+            isHook ? (errno == Self.timedOut ? .timeout : .io) : code, isHook ? what : "\(what): \(reason)", operation: operation,
+            target: target, errno: errno, hint: hint,
             details: .map(details))
     }
 }

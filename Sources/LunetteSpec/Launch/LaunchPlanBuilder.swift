@@ -32,6 +32,7 @@ struct LaunchPlanBuilder {
         addCreationHooks()
         initSteps.append(.pivotRoot)
         note("root.path")
+        addWorkingDirectory()
         for (index, path) in spec.linux.maskedPaths.enumerated() {
             let field = "linux.maskedPaths[\(index)]"
             initSteps.append(.maskPath(try ContainerPath.normalise(path, path: field)))
@@ -61,6 +62,13 @@ struct LaunchPlanBuilder {
     /// Another program looks after the container, and the spec is that program's word for word.
     private var isHandover: Bool { inputs.handover != nil }
     private var rootPropagation: MountPropagation { spec.linux.rootfsPropagation.flatMap(MountPropagation.init(word:)) ?? .private }
+
+    /// Made as the program's process makes it, while the root may still be written to: as runc does.
+    private mutating func addWorkingDirectory() {
+        guard spec.root?.readonly == true, let cwd = spec.process?.cwd, cwd != "/" else { return }
+        initSteps.append(.makeDirectory(path: cwd, mode: 0o755))
+        note("process.cwd")
+    }
 
     private mutating func addCreationHooks() {
         if spec.hooks.pausesCreation { initSteps.append(.awaitHooks) }
@@ -206,6 +214,7 @@ struct LaunchPlanBuilder {
             }
             let options = try MountOptions(mount.options, path: "\(path).options")
             if options.isRemount {
+                try refuseIdleRemount(options, target, before: index)
                 let change = AttributeChange(
                     set: options.whole.set.union(options.top.set), clear: options.whole.clear.union(options.top.clear))
                 initSteps.append(.setMountAttributes(path: target, change: change, recursive: false))
@@ -223,6 +232,23 @@ struct LaunchPlanBuilder {
             }
         }
         if !hasDevices { try addDevices(isMounted: false, binds: false) }
+    }
+
+    /// What would be dropped in silence: an option of the file system's own, and a change of nothing where nothing is mounted.
+    private func refuseIdleRemount(_ options: MountOptions, _ target: String, before index: Int) throws(LunetteError) {
+        let path = "mounts[\(index)]"
+        if let option = options.data.first(where: { !MountOptions.superblockFlags.contains($0.key) || $0.value != nil }) {
+            throw LunetteError(
+                .unsupported, "\"\(displayable(option.text, limit: 60))\" can't be changed by a remount, which isn't built for it",
+                path: "\(path).options", hint: "give it to the mount that is changed")
+        }
+        guard options.whole == AttributeChange(), options.top == AttributeChange() else { return }
+        for (number, earlier) in spec.mounts[..<index].enumerated() {
+            if try destination(earlier, "mounts[\(number)]") == target { return }
+        }
+        throw LunetteError(
+            .invalidArgument, "remount: nothing is mounted on \(displayable(target, limit: 120))", path: "\(path).options",
+            hint: "leave remount out to mount there")
     }
 
     /// Callers of older versions of the specification write relative ones, which start at the root.

@@ -135,13 +135,20 @@ private struct JSONReader {
     private func peek() -> UInt8? { offset < bytes.count ? bytes[offset] : nil }
 
     private mutating func expect(_ character: UInt8) throws(LunetteError) {
-        guard peek() == character else { throw failure("expected '\(Character(UnicodeScalar(character)))'") }
+        guard peek() == character else {
+            let expected = "expected '\(Character(UnicodeScalar(character)))'"
+            throw failure(peek() == nil ? "cut short: \(expected)" : expected)
+        }
         offset += 1
     }
 
     private mutating func word(_ text: StaticString, _ value: Value) throws(LunetteError) -> Value {
         let matches = text.withUTF8Buffer { bytes.count - offset >= $0.count && bytes[offset..<offset + $0.count].elementsEqual($0) }
-        guard matches else { throw failure("expected a value") }
+        guard matches else {
+            let rest = bytes[offset...]
+            let isCut = text.withUTF8Buffer { $0.starts(with: rest) }
+            throw failure(isCut ? "cut short: expected \(text)" : "expected a value")
+        }
         offset += text.utf8CodeUnitCount
         return value
     }
@@ -232,7 +239,7 @@ private struct JSONReader {
                 offset += 1
             }
         }
-        throw failure("a string is not closed")
+        throw failure("cut short: a string is not closed")
     }
 
     private static func text(_ bytes: ArraySlice<UInt8>) -> String? {

@@ -12,6 +12,18 @@ import Testing
             (["destination": "/mnt", "type": "no-such-fs"], "mounts[4].type: mount /mnt: the kernel has no file system no-such-fs"),
             (["destination": "/mnt", "type": "bind", "source": "/no/such", "options": ["bind"]], "mounts[4].source: open-tree /no/such"),
             (["destination": "/probe/x", "type": "tmpfs"], "mounts[4].destination: mount /probe/x"),
+            (
+                ["destination": "/tmp", "type": "bind", "source": "/etc/passwd", "options": ["bind"]],
+                "mounts[4].destination: attach /tmp: its source is a file, and a folder is there: not a directory"
+            ),
+            (
+                ["destination": "/probe", "type": "bind", "source": "/etc", "options": ["bind"]],
+                "mounts[4].destination: attach /probe: its source is a folder, and a file is there: not a directory"
+            ),
+            (
+                ["destination": "/proc", "type": "bind", "source": "/etc", "options": ["bind"]],
+                "mounts[4].destination: attach /proc: nothing but a proc file system may cover /proc: operation not permitted"
+            ),
         ] as [(Value, String)])
     func aMountThatFailsIsNamed(_ mount: Value, _ words: String) async throws {
         try await withBundle { bundle in

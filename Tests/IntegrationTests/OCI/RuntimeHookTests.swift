@@ -62,8 +62,10 @@ import Testing
                     ]
                 ] as Value)
             let said = try await bundle.refusal()
-            if bundle.runtime.isLunette, kind != "createContainer" {
-                #expect(said.contains("hooks.\(kind)[0]") && said.contains("because"), "\(said)")
+            if bundle.runtime.isLunette {
+                let path = self.hook(kind, bundle)["path"]?.stringValue ?? ""
+                #expect(said.contains("hooks.\(kind)[0]: run hook \(path): it ended with exit code 3: because"), "\(said)")
+                #expect(said.hasSuffix("because"), "a blank at the end of the line")
             }
             if bundle.runtime.isLunette { #expect(order(bundle) == [kind, "poststop"]) }
             try await eventually("nothing is left") { bundle.leaks().isEmpty }

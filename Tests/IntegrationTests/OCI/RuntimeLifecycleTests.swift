@@ -26,6 +26,30 @@ import Testing
         }
     }
 
+    /// The root itself can be written to until it is read-only.
+    @Test func aWorkingDirectoryThatIsMissingIsMadeInAReadonlyRoot() async throws {
+        try await withBundle { bundle in
+            bundle.change(["root": ["readonly": true], "process": ["cwd": "/not/there"]])
+            let seen = try await bundle.run("cwd", "create=/not/there/file")
+            #expect(seen["cwd"] == "/not/there" && seen["create./not/there/file"] == "!EROFS")
+        }
+    }
+
+    /// kill(2)'s way to ask whether somebody is there.
+    @Test func signalZeroAsksWhetherItRuns() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            try await bundle.call("kill", bundle.id, "0")
+            try await bundle.start()
+            try await bundle.call("kill", bundle.id, "0")
+            #expect(try await bundle.state()["status"] == "running")
+            try await bundle.call("kill", bundle.id, "KILL")
+            try await bundle.becomes("stopped")
+            #expect(try await bundle.call("kill", bundle.id, "0", expecting: nil).code != 0)
+        }
+    }
+
     @Test func eachOperationIsRefusedWhereItDoesNotFit() async throws {
         try await withBundle { bundle in
             bundle.change(["process": ["args": ["/probe", "pause"]]])

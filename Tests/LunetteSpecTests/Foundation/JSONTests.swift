@@ -73,4 +73,13 @@ import Testing
         #expect(failure { () throws(LunetteError) in _ = try decode(" \n") }?.message.contains("nothing but white space") == true)
         #expect(failure { () throws(LunetteError) in _ = try decode("{\n  \"a\": tru\n}") }?.message.contains("line 2 column 8") == true)
     }
+
+    /// Any beginning of a document: what is wrong is that it ends.
+    @Test func aDocumentThatIsCutOffIsSaidToBeCut() {
+        let whole = Array("{\"a\": [true, {\"b\\n\": null}]}".utf8)
+        for length in 1..<whole.count {
+            let error = failure { () throws(LunetteError) in _ = try JSON.decode(Array(whole.prefix(length)), source: "test") }
+            #expect(error?.message.contains(": cut short") == true, "\(String(describing: error))")
+        }
+    }
 }

@@ -13,6 +13,27 @@ import Testing
         #expect(error(.openTree, "mount_setattr", 1).hint == nil && error(.openTree, "open_tree", 22).hint == nil)
     }
 
+    /// The call's name on the wire holds 23 bytes: the words are here.
+    @Test(
+        arguments: [
+            ("file on folder", 20, .invalidArgument, "attach /run/x: its source is a file, and a folder is there: why"),
+            ("folder on file", 20, .invalidArgument, "attach /run/x: its source is a folder, and a file is there: why"),
+            ("cover proc", 1, .denied, "attach /run/x: nothing but a proc file system may cover /run/x: why"),
+            ("link to proc", 1, .denied, "attach /run/x: a link leads from there to /proc, where nothing may be bound: why"),
+        ] as [(String, Int32, ErrorCode, String)])
+    func aTreeThatCantLieThereIsToldInWords(_ call: String, _ errno: Int32, _ code: ErrorCode, _ message: String) {
+        let refusal = error(.attach, call, errno)
+        #expect(refusal.code == code && refusal.message == message && refusal.hint != nil)
+    }
+
+    /// As the runtime's own hooks say it.
+    @Test func aHooksFailureIsToldAsTheShimWroteIt() {
+        let failed = LaunchFailure(step: .runHook, index: 0, call: "hook", errno: 10, path: "/bin/sh: it ended with exit code 3: TEXT")
+            .error(operation: "create", target: "c", reason: "no child processes")
+        #expect(failed.message == "run hook /bin/sh: it ended with exit code 3: TEXT" && failed.code == .io)
+        #expect(error(.startHook, "hook", 110).code == .timeout)
+    }
+
     @Test(
         arguments: [
             ("killed", 9, "was killed by SIGKILL"), ("killed", 11, "was killed by SIGSEGV"), ("exited", 3, "ended with exit code 3"),

@@ -218,6 +218,48 @@ import Testing
         #expect(plan.cgroupsV1 == ["/c"])
     }
 
+    private func bundlePlan(_ change: Value) throws -> LaunchPlan {
+        let base: Value = [
+            "ociVersion": "1.2.0", "root": ["path": "rootfs"], "process": ["args": ["/x"], "cwd": "/work", "user": ["uid": 0, "gid": 0]],
+            "linux": ["namespaces": [["type": "mount"]], "readonlyPaths": ["/proc/sys"]],
+        ]
+        let inputs = LaunchInputs(containerID: "c", root: .directory(.path("/b/rootfs")), handover: HandoverPlan(), bundle: "/b")
+        return try LaunchPlanner.plan(try RuntimeSpec(base.merged(with: change)), inputs)
+    }
+
+    @Test func aReadonlyRootsWorkingDirectoryIsMadeBeforeItIsReadonly() throws {
+        let plan = try bundlePlan(["root": ["readonly": true]])
+        let made = try #require(plan.steps.firstIndex(of: .makeDirectory(path: "/work", mode: 0o755)))
+        let pivoted = try #require(plan.steps.firstIndex(of: .pivotRoot))
+        let closed = try #require(plan.steps.firstIndex(of: .makeRootReadonly))
+        #expect(pivoted < made && made < closed)
+        #expect(plan.fields[made] == "process.cwd")
+        // Else the program's own process makes it.
+        let writable = try bundlePlan([:])
+        #expect(!writable.steps.contains(.makeDirectory(path: "/work", mode: 0o755)))
+    }
+
+    @Test(
+        arguments: [
+            ([["destination": "/a", "options": ["remount"]]], "mounts[0].options: remount: nothing is mounted on /a"),
+            (
+                [["destination": "/a", "type": "tmpfs"], ["destination": "/b", "options": ["remount"]]],
+                "mounts[1].options: remount: nothing is mounted on /b"
+            ),
+            (
+                [["destination": "/a", "type": "tmpfs"], ["destination": "/a", "options": ["remount", "size=1m"]]],
+                "mounts[1].options: \"size=1m\" can't be changed by a remount, which isn't built for it"
+            ),
+            ([["destination": "/a", "type": "tmpfs"], ["destination": "/a/", "options": ["remount"]]], nil),
+            ([["destination": "/a", "options": ["remount", "ro"]]], nil),
+        ] as [(Value, String?)])
+    func aRemountThatWouldChangeNothingIsRefused(_ mounts: Value, _ message: String?) {
+        do {
+            _ = try bundlePlan(["mounts": mounts])
+            #expect(message == nil)
+        } catch { #expect((error as? LunetteError)?.description == message) }
+    }
+
     @Test func ociWordsGoOverTheRest() throws {
         let spec = try RuntimeSpec(
             container: try ContainerSpec([

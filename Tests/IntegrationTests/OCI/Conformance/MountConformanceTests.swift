@@ -231,6 +231,9 @@ import Testing
             try bundle.write()
             let line = "\(bundle.runtime.path) --root \(bundle.root) run --bundle \(bundle.folder) \(bundle.id)"
             for _ in 0..<30 { try await Command.shell("timeout -s KILL 20 \(line)").run() }
+            // What it makes while the bundle is removed would be left behind.
+            isOver.withLock { $0 = true }
+            try await eventually("the racer has ended") { racer.isFinished }
         }
     }
 

@@ -20,7 +20,8 @@ extension Command {
             let hasListener = if case .profile(let profile)? = spec.linux.seccomp { profile.listenerPath != nil } else { false }
             let hasEnded: () -> Bool = { container.initProcess()?.waitForExit(milliseconds: 200) ?? true }
             let saysHooks = !hooks.startContainer.isEmpty && !hasListener
-            try Gate(held.directory).open(id, spec.process, wasKilled: saysHooks ? hasEnded : nil)
+            let isStopped = { container.record.initProcess.flatMap { ProcessStat.read(pid: $0.pid) }?.state == "T" }
+            try Gate(held.directory).open(id, spec.process, wasKilled: saysHooks ? hasEnded : nil, isStopped: isStopped)
         } catch {
             // A launch that failed ends pid 1, which tells of it before: `delete` comes next, and wants it stopped.
             if error.details != nil { _ = container.initProcess()?.waitForExit(milliseconds: 5000) }

@@ -38,13 +38,16 @@ struct Gate: Sendable {
     ///   - process: what waits, by which a failure is told.
     ///   - wasKilled: asked where hooks run first and no word came of their end: whether pid 1 is gone. One of an older version says no word.
     /// - Throws: the launch failure; `invalid_state` when nobody waits.
-    func open(_ id: String, _ process: RuntimeSpec.ProcessSection?, wasKilled: (() -> Bool)?) throws(LunetteError) {
-        var answer = try ask(id)
+    ///   - isStopped: whether pid 1 is, by SIGSTOP: it doesn't answer then.
+    func open(
+        _ id: String, _ process: RuntimeSpec.ProcessSection?, wasKilled: (() -> Bool)?, isStopped: () -> Bool
+    ) throws(LunetteError) {
+        var answer = try ask(id, isStopped)
         // Whoever waits there lets a caller go who says nothing for two seconds, and on a busy machine we may be that late: asked again.
         var attempts = 0
         while answer == nil, attempts < 5 {
             attempts += 1
-            answer = try ask(id)
+            answer = try ask(id, isStopped)
         }
         guard let answer else { throw LunetteError(.invalidState, "start container \(id): the gate doesn't listen", target: id) }
         // Best effort: a file that stays is found to lead nowhere.
@@ -63,7 +66,7 @@ struct Gate: Sendable {
     }
 
     /// - Returns: the answer, empty for "it runs"; nil when the other end closed without having read the word.
-    private func ask(_ id: String) throws(LunetteError) -> [UInt8]? {
+    private func ask(_ id: String, _ isStopped: () -> Bool) throws(LunetteError) -> [UInt8]? {
         let socket: UnixSocket
         do throws(SystemCallError) { socket = try UnixSocket.connect(path, kind: .packet, patience: 10_000) } catch {
             if error.errno == ErrorNumber.again {
@@ -76,6 +79,21 @@ struct Gate: Sendable {
         }
         do throws(SystemCallError) {
             try socket.send(packet(Self.open))
+        } catch {
+            guard error.errno == ErrorNumber.brokenPipe || error.errno == ErrorNumber.connectionReset else { throw error.lunette }
+            return nil
+        }
+        // However long hooks take, but not for who stands still.
+        var timesStopped = 0
+        while lnt_host_poll_one(socket.descriptor.number, 1, 500) == 0 {
+            timesStopped = isStopped() ? timesStopped + 1 : 0
+            guard timesStopped < 4 else {
+                throw LunetteError(
+                    .timeout, "start container \(id): its pid 1 was stopped (SIGSTOP)", target: id,
+                    hint: "lunette-oci kill \(id) CONT lets it go on, and it starts then")
+            }
+        }
+        do throws(SystemCallError) {
             let answer = try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM))?.bytes ?? []
             guard answer == packet(Self.hooksHaveRun) else { return answer }
             // The end of file that says that the program runs, or the failure.

@@ -34,6 +34,19 @@ struct RuntimeHoldTests {
         }
     }
 
+    @Test func startSaysThatPidOneWasStopped() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            try await bundle.call("kill", bundle.id, "STOP")
+            let refused = try await bundle.start(expecting: 1)
+            #expect(refused.errorText.contains("pid 1 was stopped") && refused.errorText.contains("CONT"), "\(refused.errorText)")
+            try await bundle.call("kill", bundle.id, "CONT")
+            try await bundle.becomes("running")
+            try await bundle.call("delete", "--force", bundle.id)
+        }
+    }
+
     /// A `start` that waits for its hook holds the container; paused meanwhile, its pid 1 takes no SIGKILL on v1 before it is thawed.
     @Test func aContainerPausedInItsStartIsDeletable() async throws {
         try await withBundle { bundle in

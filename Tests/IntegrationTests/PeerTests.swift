@@ -48,18 +48,28 @@ struct PeerTests {
         #expect(!finished.text.contains("FAILED podman: run: an exit code"))
     }
 
+    @Test(.requires(.command("dockerd"), .command("docker"), .command("containerd"), .command("docker-init")))
+    func aRuntimeMayBeNamedFromHere() async throws {
+        let folder = try TemporaryFolder()
+        try FileManager.default.createSymbolicLink(atPath: "\(folder.path)/ours", withDestinationPath: OCIRuntime.underTest.path)
+        let finished = try await run("docker", runtime: "./ours", only: ["--only", "^run: an exit code$"], workdir: folder.path)
+        #expect(finished.code == 0, "\(finished.text)\n\(finished.errorText)")
+        let absent = try await run("docker", runtime: "./theirs", only: [], workdir: folder.path)
+        #expect(absent.code == 2 && absent.errorText.contains("--runtime ours=./theirs: nothing that can be executed is there"))
+    }
+
     private func compare(_ client: String) async throws {
         let finished = try await run(client, runtime: OCIRuntime.underTest.path, only: [])
         #expect(finished.code == 0, "\(finished.text)\n\(finished.errorText)")
     }
 
-    private func run(_ client: String, runtime: String, only: [String]) async throws -> Finished {
+    private func run(_ client: String, runtime: String, only: [String], workdir: String? = nil) async throws -> Finished {
         let runc = try #require(Programs.find("runc"))
         return try await Command(
             [
                 "python3", "\(LunetteHome.package)/Tests/Peers/compare.py", client, "--layout", try await TestImage.busybox.layout(),
                 "--runtime", "runc=\(runc)", "--runtime", "ours=\(runtime)",
-            ] + only
+            ] + only, workdir: workdir
         ).run(expecting: nil, timeout: .seconds(900))
     }
 }

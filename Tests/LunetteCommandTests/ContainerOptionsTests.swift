@@ -189,6 +189,23 @@ import Testing
         #expect(error?.code == .unsupported)
     }
 
+    @Test func anImageForAnotherPlatformIsNotTakenInSilence() throws {
+        let arm = try Platform("linux/arm64")
+        let intel = try Platform("linux/amd64")
+        func reason(_ when: String, _ wanted: Platform?, isHere: Bool, own: Platform? = nil) throws -> String? {
+            try ImagePull.reason(toPull: "x:1", when: when, wanted: wanted, isHere: isHere, own: own)
+        }
+        #expect(try reason("missing", intel, isHere: true, own: intel) == nil)
+        #expect(try reason("missing", nil, isHere: true) == nil)
+        #expect(try reason("missing", arm, isHere: true, own: intel) == "image x:1 is here for linux/amd64: pulling it for linux/arm64")
+        #expect(try reason("missing", nil, isHere: false) == "image x:1 is not here: pulling it")
+        #expect(try reason("always", nil, isHere: true) == "pulling image x:1")
+        #expect(try reason("never", intel, isHere: true, own: intel) == nil)
+        #expect(try reason("never", arm, isHere: false) == nil)
+        let error = #expect(throws: LunetteError.self) { try reason("never", arm, isHere: true, own: intel) }
+        #expect(error?.message == "image x:1 is here for linux/amd64, not for linux/arm64" && error?.path == "--platform")
+    }
+
     @Test func restartPoliciesAreDockersWords() throws {
         #expect(try RestartOption.read("no") == "never")
         #expect(try RestartOption.read("unless-stopped") == "always")

@@ -210,6 +210,15 @@ def processes_left(client):
         time.sleep(0.1)
 
 
+def executable(parser, pair):
+    """NAME and the full path of NAME=PATH: a daemon looks for a relative one elsewhere."""
+    name, _, path = pair.partition("=")
+    found = shutil.which(path, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if not found:
+        parser.error(f"--runtime {pair}: nothing that can be executed is there" if path else f"--runtime {pair}: write NAME=PATH")
+    return name, os.path.abspath(found)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("client", choices=sorted(CLIENTS))
@@ -221,6 +230,7 @@ def main():
     parser.add_argument("--legacy", action="store_true")
     parser.add_argument("--show", action="store_true")
     options = parser.parse_args()
+    runtimes = dict(executable(parser, pair) for pair in options.runtime)
     if INSIDE not in os.environ:
         line = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "bash", "-c", SET_UP, "bash",
                 "legacy" if options.legacy else "as-is", sys.executable, os.path.abspath(__file__), *sys.argv[1:]]
@@ -228,7 +238,6 @@ def main():
 
     # An end from outside still removes what is on the machine.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    runtimes = dict(pair.split("=", 1) for pair in options.runtime)
     names = list(runtimes)
     home = tempfile.mkdtemp(prefix="lunette-peers.", dir="/tmp")
     os.chmod(home, 0o711)  # a user namespace's root has to come through

@@ -133,11 +133,10 @@ extension ContainerSpec {
         pid = try reader.namespaceMode("pid")
         ipc = try reader.namespaceMode("ipc")
         dns = try reader.strings("dns") ?? []
-        for (index, address) in dns.enumerated() {
-            let fits =
-                !address.isEmpty && address.utf8.count <= 64
-                && address.utf8.allSatisfy { Names.isAlphanumeric($0) || ".:%".utf8.contains($0) }
-            guard fits else { throw reader.failure("dns[\(index + 1)]", "\"\(displayable(address, limit: 64))\" is not an address") }
+        for (index, address) in dns.enumerated() where !InternetAddress.isAddress(address) {
+            throw reader.failure(
+                "dns[\(index + 1)]", "\"\(displayable(address, limit: 64))\" is not an address",
+                hint: "give a name server's own, such as 9.9.9.9 or 2620:fe::fe")
         }
         if reader.value("publish") != nil {
             throw reader.unsupported("publish", "published ports need a network, and those aren't built yet")

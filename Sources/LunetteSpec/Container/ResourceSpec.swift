@@ -78,6 +78,10 @@ public struct ResourceSpec: Hashable, Sendable {
         if reader.value("storage") != nil { throw reader.unsupported("storage", "a limit on the container's own files isn't built yet") }
         oom = try reader.choice("oom", OOM.self) ?? .process
         shmSize = try reader.size("shm_size")
+        // To the kernel a tmpfs of size 0 is one without a limit (tmpfs(5)).
+        if shmSize == 0 {
+            throw reader.failure("shm_size", "a /dev/shm of no bytes holds nothing", hint: "leave it out for the default of 64MiB")
+        }
         try reader.finish()
     }
 

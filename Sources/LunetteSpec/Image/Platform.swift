@@ -29,7 +29,18 @@ public struct Platform: Hashable, Sendable, CustomStringConvertible {
         self.init(os: parts.count == 1 ? "linux" : parts[0].lowercased(), architecture: parts.count == 1 ? parts[0] : parts[1])
         variant = parts.count == 3 ? parts[2] : nil
         normalise()
+        // Two words may name what nobody has heard of yet; one alone has to say which of the two it is.
+        guard parts.count > 1 || Self.architectures.contains(architecture) else {
+            throw LunetteError(
+                .invalidArgument, "\"\(displayable(text, limit: 64))\" is not an architecture",
+                hint: nearest(to: text.lowercased(), in: Self.architectures).map { "did you mean \"\($0)\"?" } ?? hint)
+        }
     }
+
+    /// What images are made for, by Go's names.
+    private static let architectures = [
+        "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x", "wasm",
+    ]
 
     /// The platform that this binary was built for.
     public static var native: Platform {

@@ -91,7 +91,7 @@ import Testing
             (["resources": ["memry": 1]], "resources.memry"),
             (["resources": ["memory": 1]], "resources.memory"), (["resources": ["cpus": 0]], "resources.cpus"),
             (["resources": ["cpuset": "3-1"]], "resources.cpuset"),
-            (["resources": ["pids": 0]], "resources.pids"),
+            (["resources": ["pids": 0]], "resources.pids"), (["resources": ["shm_size": 0]], "resources.shm_size"),
             (["resources": ["memory": "1GiB", "memory_swap": "1MiB"]], "resources.memory_swap"),
             (["rlimits": ["nofil": 1]], "rlimits.nofil"), (["rlimits": ["nofile": ["soft": 2, "hard": 1]]], "rlimits.nofile"),
             (["sysctls": ["kernel.core_pattern": "x"]], "sysctls.kernel.core_pattern"),
@@ -107,7 +107,8 @@ import Testing
             (["stop": ["signal": "SIGFOO"]], "stop.signal"),
             (["log": ["max_size": 5]], "log.max_size"), (["time_limit": 0], "time_limit"), (["lifetime": "x"], "lifetime"),
             (["pid": "x"], "pid"),
-            (["network": "container:../x"], "network"), (["dns": ["a b"]], "dns[1]"), (["user": 65536], "user"),
+            (["network": "container:../x"], "network"), (["dns": ["a b"]], "dns[1]"), (["dns": ["::1", "foo"]], "dns[2]"),
+            (["user": 65536], "user"),
             (["entrypoint": []], "args"),
             (["pod": 5], "pod"), (["pod": "a", "network": "host"], "pod"), (["oci": 5], "oci"),
         ] as [(Value, String)])

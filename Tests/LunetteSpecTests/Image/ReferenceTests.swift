@@ -61,7 +61,7 @@ import Testing
         #expect(try arm.fitness(of: Platform("linux/amd64")) == nil)
         #expect(try Platform("linux/arm/v7").fitness(of: Platform("linux/arm/v6")) == nil)
         #expect(try Platform("linux/arm/v7").fitness(of: Platform("linux/arm")) == 1)
-        for text in ["", "/", "linux/", "linux/amd64/x/y", "a b"] {
+        for text in ["", "/", "linux/", "linux/amd64/x/y", "a b", "foo"] {
             #expect(failure { () throws(LunetteError) in _ = try Platform(text) } != nil)
         }
     }

@@ -22,6 +22,18 @@ extension SandboxArguments {
         return error
     }
 
+    /// Says with an unknown field which others are unknown, in the tables within too.
+    static func namingAll(_ unknown: [(path: String, nearest: String?)], in error: LunetteError) -> LunetteError {
+        guard let own = unknown.first(where: { $0.path == error.path }) else { return error }
+        let others = unknown.filter { $0.path != own.path }.map { field in
+            displayable(field.path) + (field.nearest.map { " (\($0)?)" } ?? "")
+        }
+        guard !others.isEmpty else { return error }
+        var error = error
+        error.hint = (own.nearest.map { "did you mean \"\($0)\"? " } ?? "") + "unknown as well: " + others.joined(separator: ", ")
+        return error
+    }
+
     private static func flag(of field: String) -> String? {
         if field == "inherit_env" || field == "env" || field.hasPrefix("env.") { return "--env" }
         return options.first { $0.field == field }?.names[0]

@@ -1,6 +1,13 @@
 internal import LunetteSpec
 
 extension SandboxArguments {
+    /// Flags that hide nothing because nothing of their name is there: a slip of the pen would leave readable what was meant. A policy may name what
+    /// some trees have and others don't.
+    func idleHides(_ facts: SandboxFacts) -> [String] {
+        (table["hide"]?.arrayValue ?? []).compactMap(\.stringValue).filter { facts.found[$0] == nil }
+            .map { "--hide \(displayable($0)): there is nothing of this name" }
+    }
+
     /// What becomes of the working folder where a flag's rule has taken its place: what a program writes there would be lost without a word.
     ///
     /// A policy's rules, and a `--workdir`, say on purpose where the program is.

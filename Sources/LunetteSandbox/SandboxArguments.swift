@@ -82,7 +82,11 @@ package struct SandboxArguments: Sendable, Equatable {
             }
             guard word.hasPrefix("-"), word != "-" else {
                 // Before "--" a word is the policy; without one, the command begins here.
-                guard dashes != nil, rest.startIndex < dashes! else { break }
+                guard dashes != nil, rest.startIndex < dashes! else {
+                    // A program that is taken for a policy could allow itself everything, and the other way round nothing of it holds.
+                    if word.utf8.suffix(4).elementsEqual(".lua".utf8), dashes == nil { throw Self.ambiguous(word) }
+                    break
+                }
                 loose.append(word)
                 rest = rest.dropFirst()
                 continue
@@ -192,6 +196,15 @@ package struct SandboxArguments: Sendable, Equatable {
         LunetteError(.invalidArgument, "read the options of sandbox: \(message)", hint: hint)
     }
 
+    private static func ambiguous(_ word: String) -> LunetteError {
+        let name = displayable(word)
+        return wrong(
+            "is \"\(name)\" the policy or the program?",
+            hint:
+                "a policy has \"--\" behind it, also with --explain: lunette sandbox \(name) [OPTIONS] -- COMMAND; a program stands behind: "
+                + "lunette sandbox -- \(name)")
+    }
+
     // MARK: With a policy
 
     /// The spec of the flags on top of a policy: lists are added to, anything else is replaced.
@@ -205,11 +218,21 @@ package struct SandboxArguments: Sendable, Equatable {
     ) throws(LunetteError) -> SandboxSpec {
         var merged = try FieldMerge.merge(policy, table)
         if !args.isEmpty { merged["args"] = .array(args.map(Value.string)) }
-        var reader = try FieldReader(.map(merged))
-        var spec = try SandboxSpec(reading: &reader, requiresArgs: !explains)
-        try reader.finish()
+        if let text = merged["seccomp"]?.stringValue, text != "default", text != "unconfined" {
+            merged["seccomp"] = .string(SandboxPath.absolute(text, directory: directory, home: home))
+        }
+        let inventory = FieldInventory()
+        var reader = try FieldReader(.map(merged), inventory: inventory)
+        var spec: SandboxSpec
+        do throws(LunetteError) {
+            spec = try SandboxSpec(reading: &reader, requiresArgs: !explains)
+            try reader.finish()
+        } catch { throw Self.namingAll(inventory.unasked, in: error) }
         if !spec.hasPathRules {
-            if isShared || Self.isEverything(directory, home: home) { throw refused(directory, isShared: isShared) }
+            let isNone = Self.isEverything(directory, home: home) || Self.isSecret(directory, home: home)
+            if isShared || isNone || (!isReadOnly && Self.isMachines(directory, home: home)) {
+                throw refused(directory, isShared: isShared)
+            }
             if isReadOnly { spec.allowRead = ["."] } else { spec.allowWrite = ["."] }
             spec.impliedFlag = isReadOnly ? "--allow-read ." : "--allow-write ."
         }
@@ -224,6 +247,27 @@ package struct SandboxArguments: Sendable, Equatable {
                 "/usr", "/etc", "/var", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/proc", "/sys", "/dev", "/run", "/boot", "/home",
                 "/tmp", "/var/tmp",
             ].contains(directory)
+    }
+
+    /// Folders whose names alone say that what is in them lets others in.
+    static func isSecret(_ directory: String, home: String) -> Bool {
+        [".ssh", ".gnupg"].contains { ContainerPath.isWithin(directory, "\(home)/\($0)") }
+    }
+
+    /// What the machine and its programs live on: nobody means to give that away by standing in it. Trees that people work in lie below too.
+    static func isMachines(_ directory: String, home: String) -> Bool {
+        if ContainerPath.isWithin(directory, home), home != "/" {
+            // Settings and data of all of the user's programs; one program's are a tree like others.
+            return [".config", ".local", ".local/bin", ".local/share", ".local/state", ".cache"].contains { directory == "\(home)/\($0)" }
+        }
+        let worked = ["/usr/src", "/usr/local/src"]
+        if worked.contains(where: { directory != $0 && ContainerPath.isWithin(directory, $0) }) { return false }
+        let parts = directory.pathParts
+        // Of /var the folders by kind, and in lib each program's own; a web site in /var/www is somebody's work.
+        if parts.first == "var" { return parts.count <= (parts.dropFirst().first == "lib" ? 3 : 2) }
+        return ["/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/boot", "/proc", "/sys", "/dev"].contains {
+            ContainerPath.isWithin(directory, $0)
+        }
     }
 
     private func refused(_ directory: String, isShared: Bool) -> LunetteError {

@@ -40,13 +40,30 @@ struct SandboxCgroup {
             facts.limits = .none(error.message)
             return nil
         }
-        do throws(LunetteError) { facts.degraded = try cgroup.apply(limits(resources, tasks, cgroup)).map(\.text) } catch {
+        do throws(LunetteError) {
+            try check(resources)
+            facts.degraded = try cgroup.apply(limits(resources, tasks, cgroup)).map(\.text)
+        } catch {
             _ = cgroup.remove(patience: 0)
-            throw error
+            var failure = error
+            let prefix = "linux.resources."
+            if let path = error.path, path.hasPrefix(prefix) {
+                failure.path = ResourceSpec.field(ofRuntime: String(path.dropFirst(prefix.count)))
+            }
+            throw failure
         }
         facts.limits = .cgroup(
             v1: cgroup.joinPathsV1, v2: cgroup.joinPathV2, oomEvents: resources.memory == nil ? nil : cgroup.outOfMemoryFile)
         return SandboxCgroup(cgroup: cgroup, cgroups: facts.isPrivileged ? nil : cgroups)
+    }
+
+    /// What the kernel would refuse without saying what is there.
+    private static func check(_ resources: ResourceSpec) throws(LunetteError) {
+        guard let wanted = resources.cpuset, let online = readSmallFile("/sys/devices/system/cpu/online")?.trimmed,
+            let missing = CPUList.first(of: wanted, notIn: online)
+        else { return }
+        throw LunetteError(
+            .invalidArgument, "this machine has no processor \(missing)", path: "resources.cpuset", hint: "its processors are \(online)")
     }
 
     /// - Throws: why there is none, in words.

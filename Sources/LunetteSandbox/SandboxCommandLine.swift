@@ -40,6 +40,7 @@ package enum SandboxCommandLine {
         if !arguments.explains, !arguments.wantsJSON, let words = try arguments.warning(spec, sandbox.facts) {
             write(2, "lunette: warning: \(words)\n")
         }
+        if !arguments.wantsJSON { for words in arguments.idleHides(sandbox.facts) { write(2, "lunette: warning: \(words)\n") } }
         var streams = try SandboxRun.Streams.inherited()
         // What is typed is for whoever has the terminal; the kernel stops readers in the background only where it is their own.
         if SandboxFactsReader.isInBackground() { streams.input = nil }
@@ -66,11 +67,12 @@ package enum SandboxCommandLine {
         var text = """
             Run one command that sees and changes only what it is allowed. No image, no engine; ordinary users may.
 
-            USAGE: lunette sandbox [POLICY.lua] [OPTIONS] [--] COMMAND [ARGUMENTS…]
+            USAGE: lunette sandbox [OPTIONS] [--] COMMAND [ARGUMENTS…]
+                   lunette sandbox POLICY.lua [OPTIONS] -- [COMMAND [ARGUMENTS…]]
 
             Without a rule for paths the working folder may be written and nothing else of the user's is seen. /tmp and the home folder are
             empty and in memory; the network is none; variables are a clean set. A policy is a Lua file that returns the table of sandbox.run;
-            flags add to it.
+            flags add to it, and "--" stands behind it.
 
             OPTIONS:
 

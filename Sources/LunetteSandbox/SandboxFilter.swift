@@ -16,7 +16,14 @@ enum SandboxFilter {
         case .standard:
             // Nothing of it is kept on disk: a sandbox that may write there would choose the filter of the next one.
             return try SeccompCompiler(cacheDirectory: nil).program(.standard, capabilities: []).bytes
-        case .path(let path): return try compile(try JSON.decode(try read(path), source: displayable(path)), notation: .json)
+        case .path(let path):
+            let document: Value
+            do throws(LunetteError) { document = try JSON.decode(try read(path), source: displayable(path)) } catch {
+                var failure = error
+                failure.path = "seccomp"
+                throw failure
+            }
+            return try compile(document, notation: .json)
         case .profile(let value): return try compile(value, notation: .lua)
         }
     }

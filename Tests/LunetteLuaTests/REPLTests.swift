@@ -1,3 +1,4 @@
+import LunetteAPI
 import LunetteSpec
 import Synchronization
 import Testing
@@ -62,6 +63,31 @@ import Testing
         ])
         #expect(results[1] == "\"task (ready)\"" && results[2] == "repl:1: boom" && results[3] == results[1], "\(results)")
         #expect(results[5] == "\"done\"" && results[6] == "true" && results[7].hasPrefix("false"), "\(results)")
+    }
+
+    @Test(arguments: [
+        "fs.write(d .. '/x', 'a')", "fs.mkdir(d .. '/x')", "fs.remove(d)", "fs.rename(d, d .. '2')", "container.run { image = 'x' }",
+        "container.remove 'web'", "container.copy_out('web', '/x', '/y')", "image.save('x', '/y')", "image.push 'x'",
+        "sandbox.run { args = { 'true' } }",
+        "lunette.before('container.create', {}, print)", "container.attach 'web'",
+    ])
+    func aSessionThatOnlyReadsRefusesWhatChanges(_ source: String) async {
+        let engine = FakeEngine { (_, request, _, _) async throws(LunetteError) in
+            if request.function == "container.get" { return FakeEngine.handle("container", "abc123", "web") }
+            throw LunetteError(.internal, "\(request.function) was really called")
+        }
+        let ran = await runLua("local d = fs.temporary() " + source, engine: engine, isReadOnly: true)
+        #expect(ran.code == "denied" && ran.hint == "leave out --read-only", "\(ran.error)")
+    }
+
+    @Test func aSessionThatOnlyReadsReadsAndListens() async {
+        let engine = FakeEngine { (_, request, _, _) async throws(LunetteError) in
+            request.function == "hook.register" ? ["subscription": request.arguments["subscription"]!] : .null
+        }
+        let ran = await runLua(
+            "lunette.on('container.exited', print):off() return fs.exists '/etc', #fs.list(fs.temporary())", engine: engine,
+            isReadOnly: true)
+        #expect(ran.text == "true\t0", "\(ran.error)")
     }
 
     @Test func aCancelledLineTakesAlongWhatItSpawned() throws {

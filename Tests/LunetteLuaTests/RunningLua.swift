@@ -16,13 +16,15 @@ struct Ran {
 /// Runs a chunk as `lunette -e` does, on a thread of its own.
 func runLua(
     _ source: String, engine: FakeEngine? = nil, directory: String = "/tmp", limits: LuaState.Limits = .init(),
-    permissions: Set<String>? = nil, prints: Bool = true, isDryRun: Bool = false, before: (@Sendable (LuaHost) -> Void)? = nil
+    permissions: Set<String>? = nil, prints: Bool = true, isDryRun: Bool = false, isReadOnly: Bool = false,
+    before: (@Sendable (LuaHost) -> Void)? = nil
 ) async -> Ran {
     await withCheckedContinuation { continuation in
         onOwnThread {
             var options = LuaHost.Options(connector: engine, directory: directory, script: "-e")
             options.limits = limits
             options.isDryRun = isDryRun
+            options.isReadOnly = isReadOnly
             options.permissions = permissions
             do {
                 let host = try LuaHost(options)

@@ -31,6 +31,56 @@ import Testing
         #expect(try spec(["--allow-read", "/usr", "make"], directory: directory).allowWrite.isEmpty)
     }
 
+    @Test(arguments: [
+        "/usr/lib", "/usr/local/bin", "/usr/src", "/etc/ssl", "/var/lib", "/var/lib/dpkg", "/proc/self", "/dev/shm", "/home/ann/.config",
+        "/home/ann/.local/share", "/home/ann/.ssh/keys",
+    ])
+    func whatTheMachineLivesOnIsNotWrittenByStandingInIt(_ directory: String) throws {
+        let error = #expect(throws: LunetteError.self) { try spec(["make"], directory: directory) }
+        #expect(error?.message.hasPrefix("the working folder is \(directory): ") == true)
+        #expect(try spec(["--allow-write", ".", "make"], directory: directory).allowWrite == ["."])
+    }
+
+    @Test(arguments: ["/usr/src/linux", "/usr/local/src/x", "/var/www/site", "/var/lib/ci/work", "/srv/x", "/home/ann/.config/nvim"])
+    func treesThatPeopleWorkInAreWritten(_ directory: String) throws {
+        #expect(try spec(["make"], directory: directory).allowWrite == ["."])
+    }
+
+    @Test func keysAreNotReadEither() throws {
+        #expect(throws: LunetteError.self) { try spec(["--read-only", "ls"], directory: "/home/ann/.gnupg") }
+        #expect(try spec(["--read-only", "ls"], directory: "/usr/lib").allowRead == ["."])
+    }
+
+    @Test func aProfileMayBeNamedFromHere() throws {
+        #expect(try spec(["--seccomp", "p.json", "x"]).seccomp == .path("/home/ann/src/p.json"))
+        #expect(try spec(["--", "x"], policy: ["seccomp": "~/p.json"]).seccomp == .path("/home/ann/p.json"))
+        #expect(try spec(["--seccomp", "unconfined", "x"]).seccomp == .unconfined)
+    }
+
+    @Test(arguments: [["ci.lua", "--explain"], ["ci.lua", "true"], ["--explain", "./ci.lua"], ["-m", "64m", "ci.lua", "sh", "-c", "x"]])
+    func aPolicyIsNotTakenForTheProgramNorTheOtherWayRound(_ words: [String]) throws {
+        let error = #expect(throws: LunetteError.self) { try SandboxArguments(words) }
+        #expect(error?.message.hasSuffix("ci.lua\" the policy or the program?") == true && error?.hint?.contains("-- COMMAND") == true)
+        #expect(try SandboxArguments(["--", "ci.lua", "x"]).args == ["ci.lua", "x"])
+        #expect(try SandboxArguments(["lua", "ci.lua"]).args == ["lua", "ci.lua"])
+    }
+
+    @Test func everyUnknownFieldOfAPolicyIsNamed() throws {
+        let policy: Value = ["allow_wrte": ["."], "allow_raed": [:], "resources": ["memry": 1], "timeout": 5, "landlock": true]
+        let error = #expect(throws: LunetteError.self) { try spec(["--", "x"], policy: policy) }
+        #expect(error?.path == "resources.memry" && error?.message == "unknown option")
+        #expect(
+            error?.hint == "did you mean \"memory\"? unknown as well: allow_raed (allow_read?), allow_wrte (allow_write?)",
+            "\(error?.hint ?? "")")
+    }
+
+    @Test func aFlagThatHidesNothingIsWarnedOf() throws {
+        let arguments = try SandboxArguments(["--hide", ".evn", "--hide", ".git", "x"])
+        var facts = SandboxFacts(directory: "/srv", home: "/home/ann", userName: "ann", uid: 1000, gid: 1000, isPrivileged: false)
+        facts.found[".git"] = .init(path: "/srv/.git", kind: .directory)
+        #expect(arguments.idleHides(facts) == ["--hide .evn: there is nothing of this name"])
+    }
+
     @Test func aSharedFolderOfAnyNameIsNoDefault() throws {
         let arguments = try SandboxArguments(["make"])
         let error = #expect(throws: LunetteError.self) {

@@ -11,7 +11,6 @@ final class DryRun {
     private static let touching: Set<String> = [
         "image.save", "image.push", "container.copy_out", "container.attach", "hook.register", "hook.unregister",
     ]
-    private static let changingFiles: Set<String> = ["fs.write", "fs.mkdir", "fs.remove", "fs.rename"]
     private static let prefix = "dry-run-"
 
     /// What would have been made, by noun and name; a container's is its status.
@@ -45,7 +44,7 @@ final class DryRun {
 
     /// - Returns: true for a file operation that was only printed.
     func covers(_ operation: String, _ arguments: [Value], temporary: [String]) -> Bool {
-        guard Self.changingFiles.contains(operation) else { return false }
+        guard APIRegistry.function(operation)?.mutates == true else { return false }
         // A temporary folder is the script's own and goes with it.
         if let path = arguments.first?.stringValue, temporary.contains(where: { path.hasPrefix($0 + "/") }) { return false }
         Self.say("would \(operation)(\(arguments.prefix(operation == "fs.rename" ? 2 : 1).map { Self.lua($0) }.joined(separator: ", ")))")

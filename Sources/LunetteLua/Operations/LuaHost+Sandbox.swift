@@ -10,9 +10,7 @@ extension LuaHost {
         guard let function = APIRegistry.function("sandbox.run") else {
             throw LunetteError(.internal, "sandbox.run is not in the registry")
         }
-        if options.isReadOnly {
-            throw LunetteError(.denied, "sandbox.run runs a program, and this session only reads", hint: "leave out --read-only")
-        }
+        if options.isReadOnly { try ReadOnly.check(function, given) }
         if let permissions = options.permissions, !permissions.contains("process:run") {
             throw LunetteError(.denied, "sandbox.run is not among what this code may call")
         }

@@ -123,7 +123,6 @@ public struct SandboxSpec: Hashable, Sendable {
             try Names.validateHostname(name, path: reader.path(of: "hostname"))
             hostname = name
         }
-        if var table = try reader.table("resources") { resources = try ResourceSpec(reading: &table) }
         timeout = try reader.seconds("timeout")
         if let timeout, !(timeout > 0 && timeout.isFinite) { throw reader.failure("timeout", "must be more than nothing") }
         if let value = reader.value("seccomp") { seccomp = try SecuritySpec.seccomp(value, reader) }
@@ -132,6 +131,8 @@ public struct SandboxSpec: Hashable, Sendable {
         requiresLandlock = landlock == true
         isBestEffort = try reader.bool("best_effort") ?? false
         reportsDenied = try reader.bool("report") ?? false
+        // Last: an unknown field in it ends the reading, and by now every field of the sandbox's own has been asked for.
+        if var table = try reader.table("resources") { resources = try ResourceSpec(reading: &table) }
     }
 
     private static func network(_ value: Value, _ reader: FieldReader) throws(LunetteError) -> Network {

@@ -163,7 +163,11 @@ public struct FieldReader {
         let unknown = map.keys.filter { !known.contains($0) }.sorted()
         guard let key = unknown.first else { return }
         var hint = nearest(to: key, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.sorted().joined(separator: ", ")
-        if unknown.count > 1 { hint += "; unknown as well: " + unknown.dropFirst().map { displayable($0) }.joined(separator: ", ") }
+        if unknown.count > 1 {
+            hint +=
+                (hint.hasSuffix("?") ? " " : "; ") + "unknown as well: "
+                + unknown.dropFirst().map { displayable($0) }.joined(separator: ", ")
+        }
         throw failure(key, "unknown option", hint: hint)
     }
 }

@@ -7,7 +7,7 @@ import LunetteSpec
 struct SandboxCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sandbox", _superCommandName: "lunette", abstract: "Run one command that sees and changes only what it is allowed.",
-        usage: "lunette sandbox [POLICY.lua] [OPTIONS] [--] COMMAND…", helpNames: .long)
+        usage: "lunette sandbox [POLICY.lua --] [OPTIONS] [--] COMMAND…", helpNames: .long)
 
     @Option(help: "See and execute a file or folder.", completion: .file()) var allowRead: [String] = []
     @Option(help: "Change it as well.", completion: .file()) var allowWrite: [String] = []

@@ -87,6 +87,9 @@ struct SandboxTests {
                     "lunette: --seccomp: read the profile /nope: no such file or directory"
                 ),
                 (
+                    try await complaint("--seccomp", "/etc/passwd", "--", "true"), "lunette: --seccomp: read JSON from /etc/passwd, line 1"
+                ),
+                (
                     try await complaint("--workdir", place.outside, "--", "true"),
                     "lunette: --workdir: start in \(place.outside): no rule names it\nhint: --allow-write . --allow-read \(place.outside)"
                 ),
@@ -98,7 +101,7 @@ struct SandboxTests {
                 ),
                 (
                     try await complaint("q.lua", "--", "true"),
-                    "lunette: q.lua: allow_writ: unknown option\nhint: did you mean \"allow_write\"?; unknown as well: memry"
+                    "lunette: q.lua: allow_writ: unknown option\nhint: did you mean \"allow_write\"? unknown as well: memry"
                 ),
                 (
                     try await complaint("--", "\(tools)/tool"),
@@ -367,6 +370,14 @@ struct SandboxTests {
             #expect(finished.text != "0", "more memory was taken than allowed")
             let left = (try? FileManager.default.contentsOfDirectory(atPath: memory)) ?? []
             #expect(!left.contains { $0.hasSuffix(".sandbox") })
+            // What can't be a limit is named by its flag, and nothing of it stays.
+            for (words, complaint) in [
+                (["--cpuset-cpus", "4095"], "--cpuset-cpus: this machine has no processor 4095\nhint: its processors are"),
+                (["--pids-limit", "1"], "--pids-limit: "),
+            ] {
+                let refused = try await place.sandbox(words + ["--", "true"])
+                #expect(refused.code == 125 && refused.errorText.contains(complaint), "\(refused.errorText)")
+            }
         }
     }
 

@@ -4,10 +4,11 @@ import LunetteSpec
 enum ClientFunctions {
     private static func client(
         _ name: String, _ summary: String, _ arguments: [APIField] = [], _ positional: [String] = [], returns result: APIType = .nothing,
-        waits: Bool = false, errors: [ErrorCode] = [], example: String, rest: String? = nil, permission: String? = nil
+        mutates: Bool = false, waits: Bool = false, errors: [ErrorCode] = [], example: String, rest: String? = nil,
+        permission: String? = nil
     ) -> APIFunction {
         APIFunction(
-            name, summary, arguments, returns: result, waits: waits, errors: errors, example: example, place: .client,
+            name, summary, arguments, returns: result, mutates: mutates, waits: waits, errors: errors, example: example, place: .client,
             lua: .init(positional, rest: rest), permission: permission)
     }
 
@@ -164,7 +165,7 @@ enum ClientFunctions {
             [
                 path, required("data", .string, "its contents"), APIField("append", .boolean, "add to the end", default: "false"),
                 APIField("mode", .union([.string, .integer]), "of a new file (`\"0600\"`)"),
-            ], ["path", "data"], waits: true, errors: [.denied],
+            ], ["path", "data"], mutates: true, waits: true, errors: [.denied],
             example: "fs.write(fs.temporary() .. \"/note\", \"hello\")", permission: "fs"),
         client(
             "fs.exists", "tell whether there is a file or folder", [path], ["path"], returns: .boolean, waits: true,
@@ -184,17 +185,18 @@ enum ClientFunctions {
                 path, APIField("mode", .union([.string, .integer]), "permission bits (`\"0755\"`)"),
                 APIField("parents", .boolean, "and those above it", default: "false"),
             ],
-            ["path"], waits: true, errors: [.alreadyExists, .denied], example: "fs.mkdir(fs.temporary() .. \"/a/b\", { parents = true })",
+            ["path"], mutates: true, waits: true, errors: [.alreadyExists, .denied],
+            example: "fs.mkdir(fs.temporary() .. \"/a/b\", { parents = true })",
             permission: "fs"),
         client(
             "fs.remove", "remove a file or folder; false when there was none",
             [path, APIField("recursive", .boolean, "with what is in it", default: "false")],
-            ["path"], returns: .boolean, waits: true, errors: [.denied], example: "fs.remove(fs.temporary(), { recursive = true })",
+            ["path"], returns: .boolean, mutates: true, waits: true, errors: [.denied],
+            example: "fs.remove(fs.temporary(), { recursive = true })",
             permission: "fs"),
         client(
             "fs.rename", "rename a file or folder", [required("from", .path, "the old path"), required("to", .path, "the new one")],
-            ["from", "to"],
-            waits: true, errors: [.notFound, .denied],
+            ["from", "to"], mutates: true, waits: true, errors: [.notFound, .denied],
             example: "local d = fs.temporary() fs.write(d .. \"/a\", \"\") fs.rename(d .. \"/a\", d .. \"/b\")", permission: "fs"),
         client(
             "fs.temporary", "make a folder that goes with the script", returns: .string, example: "local folder = fs.temporary()"),

@@ -317,6 +317,15 @@ struct LiveOperationTests {
             let refused = try await home.lunette("cp", "\(folder)/new", "c:/ro", expecting: 125)
             #expect(refused.errorText.contains("read-only file system"), "\(refused.errorText)")
             #expect(try await home.lunette("cp", "\(folder)/link", "c:/rw", expecting: 125).errorText.contains("busy"))
+            for source in ["new", "link"] {
+                let kept = try await home.lunette("cp", "\(folder)/\(source)", "c:/dev/null", expecting: 125)
+                #expect(kept.errorText.contains("in place of the device"), "\(kept.errorText)")
+            }
+            try await home.lunette("exec", "c", "test", "-c", "/dev/null")
+            for (from, to) in [("/dev/null", "c:/tmp/null"), ("c:/dev/zero", "\(folder)/zero")] {
+                let device = try await home.lunette("cp", from, to, expecting: 125)
+                #expect(device.errorText.contains("copy a device or socket"), "\(device.errorText)")
+            }
             try await home.lunette("cp", "\(folder)/new", "c:/rw")
             try await home.lunette("cp", "\(folder)/new", "c:/etc/hosts")
             #expect(try String(contentsOfFile: "\(folder)/shared", encoding: .utf8) == "new\n")

@@ -27,6 +27,27 @@ import Testing
         }
     }
 
+    @Test func whatStaysBehindInATreeIsAnErrorByName() async throws {
+        try await withTemporaryDirectory(in: DeepTree.fastPlace) { directory in
+            let tree = try directory.makeDirectory("tree")
+            try tree.put("file", "x")
+            let socket = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+            defer { close(socket) }
+            var address = sockaddr_un()
+            address.sun_family = sa_family_t(AF_UNIX)
+            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: "\(tree.label)/socket".utf8) }
+            let bound = withUnsafePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+            }
+            #expect(bound == 0)
+            var copy = TreeCopy(ownership: .keep, keepsAttributes: false)
+            try copy.copy("tree", of: directory, to: directory, as: "copy")
+            #expect(try directory.openDirectory("copy").entries() == ["file"], "in a tree it is passed over")
+            let failure = #expect(throws: SystemCallError.self) { try copy.copy("socket", of: tree, to: directory, as: "copied") }
+            #expect(failure?.errno == ErrorNumber.notSupported)
+        }
+    }
+
     @Test func whatIsWideAndDeepIsRemovedAndTheTopKept() async throws {
         try await withTemporaryDirectory(in: DeepTree.fastPlace) { directory in
             let top = try directory.makeDirectory("top")

@@ -28,6 +28,8 @@ package struct TreeCopy {
         let (raw, newRaw) = (Array(name.utf8CString), Array(newName.utf8CString))
         guard let status = try status(raw, source.descriptor.number, label) else { return }
         guard FileKind(rawValue: status.mode & 0o170000) == .directory else {
+            // In a tree they are passed over; asked for by name one can't be left out without a word.
+            if Self.staysBehind(status) { throw SystemCallError("copy a device or socket", label, errno: ErrorNumber.notSupported) }
             return try copyPlain(raw, status, source.descriptor.number, newRaw, target.descriptor.number, label)
         }
         let (from, to) = try openFolder(raw, source.descriptor.number, newRaw, target.descriptor.number, label)
@@ -80,6 +82,21 @@ package struct TreeCopy {
         return raw
     }
 
+    private static func staysBehind(_ status: lnt_host_stat) -> Bool {
+        switch FileKind(rawValue: status.mode & 0o170000) {
+        case .regular, .symbolicLink, .fifo, .directory: false
+        case .socket, .characterDevice, .blockDevice, nil: true
+        }
+    }
+
+    /// A file in a device's place would take what is written to the device, until the disk is full.
+    private func refuseDevice(_ name: [CChar], _ folder: Int32, _ label: String) throws(SystemCallError) {
+        guard let there = try status(name, folder, label) else { return }
+        let kind = FileKind(rawValue: there.mode & 0o170000)
+        guard kind == .characterDevice || kind == .blockDevice else { return }
+        throw SystemCallError("put a file in place of the device with a copy of", label, errno: ErrorNumber.exists)
+    }
+
     private mutating func copyPlain(
         _ name: [CChar], _ status: lnt_host_stat, _ source: Int32, _ newName: [CChar], _ target: Int32, _ label: String
     ) throws(SystemCallError) {
@@ -125,6 +142,7 @@ package struct TreeCopy {
         }
         let create = Int32(OpenFlags([.writeOnly, .create, .exclusive, .noFollow]).rawValue)
         let made = lnt_host_openat(target, newName, create, 0o600)
+        if -made == ErrorNumber.exists { try refuseDevice(newName, target, label) }
         if -made == ErrorNumber.exists, try isMountPoint(newName, target, label) { return try overwrite(newName, target, from, label) }
         let to = FileDescriptor(
             owning: made >= 0 ? made : try replacing(newName, target, label) { lnt_host_openat(target, newName, create, 0o600) })
@@ -198,6 +216,7 @@ package struct TreeCopy {
         for _ in 0..<16 {
             let result = make()
             if -result != ErrorNumber.exists { return try check(result, "make the copy of", label) }
+            try refuseDevice(name, target, label)
             guard try !isMountPoint(name, target, label) else {
                 throw SystemCallError("replace what is mounted on the copy of", label, errno: ErrorNumber.busy)
             }

@@ -14,6 +14,7 @@ import Testing
         ("container.run { image = 'x', tty = 'yes' }", 3, "spec.tty: expected a boolean, got a string"),
         ("image.pull('x', { policy = 'sometimes' })", 3, "is not one of"), ("image.pull()", 3, "ref: is required"),
         ("local c = container.get('x')\nc:exec({ 'ls' }, { chek = true })", 4, "chek: unknown option"),
+        ("local c = require('lunette').container\nc.lst()", 4, "container has no function \"lst\""),
         ("--[[ long\ncomment ]] container.lst()", 4, "no function"),
         ("image.build { tag = 't', copy = { { from = 'a' } } }", 3, "copy[1].to: is required"),
     ])
@@ -38,7 +39,9 @@ import Testing
         "local t = { container = { lst = 1 } } print(t.container.lst)", "container.inspect { all = true }",
         "lunette.network.create('x', {})",
         "local c = container.get 'x' c = other c:whatever()", "lunette.on('container.exited', {}, function(ev) end)",
-        "lunette.try(container.get, 'x')",
+        "lunette.try(container.get, 'x')", "local t = require('lunette').task t.sleep '1ms'",
+        "local f, t = require 'lunette'.fs, require(\"lunette\").task print(f.temporary(), t.sleep)",
+        "local sleep = require('lunette').task.sleep sleep '1ms'", "local list = require('lunette').container.list() print(#list)",
         "local last = container.get('x'):logs()\nprint(last:gsub('a', 'b'))", "#!/usr/bin/env lunette",
         "local r = container.get('x'):exec({ 'ls' }, { stdout = function(d) end, stdin = 'x' }) print(r.code)",
     ])

@@ -238,7 +238,14 @@ local function check(source, name)
           local first, second = tokens[i], tokens[i + 1]
           if first.kind == "name" and first.value == "require" then
             local module = is_symbol(second, "(") and tokens[i + 2] or second
-            if module.kind == "string" and module.value == "lunette" then roots[word] = true end
+            local after = is_symbol(second, "(") and i + 4 or i + 2
+            local field, behind = tokens[after + 1], tokens[after + 2]
+            if module.kind ~= "string" or module.value ~= "lunette" then
+              -- Another module's.
+            elseif not is_symbol(tokens[after], ".") then roots[word] = true
+            elseif field.kind == "name" and (behind.kind ~= "symbol" or is_symbol(behind, ",") or is_symbol(behind, ";")) then
+              nouns[word] = field.value
+            end
           else
             local meaning, after = resolve(i)
             if meaning and meaning.kind == "noun" then nouns[word] = meaning.noun

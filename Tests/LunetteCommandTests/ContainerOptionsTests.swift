@@ -206,6 +206,21 @@ import Testing
         #expect(error?.message == "image x:1 is here for linux/amd64, not for linux/arm64" && error?.path == "--platform")
     }
 
+    @Test func filtersAreDockersWords() throws {
+        func read(_ filters: String...) throws -> ValueMap {
+            var arguments = ValueMap()
+            try Filters.read(filters, into: &arguments, known: ["label", "status", "name", "dangling"])
+            return arguments
+        }
+        #expect(try read("label=app", "label=b=", "label=c=d=e")["labels"] == ["app": true, "b": "", "c": "d=e"])
+        #expect(try read("status=exited", "status=restarting")["status"] == ["stopped", "restarting"])
+        #expect(try read("dangling=True")["dangling"] == true && read("dangling=0")["dangling"] == false)
+        #expect(throws: LunetteError.self) { try read("dangling=maybe") }
+        let unknown = #expect(throws: LunetteError.self) { try read("status=foo") }
+        #expect(unknown?.hint?.hasSuffix("stopped, exited, restarting") == true)
+        #expect(throws: LunetteError.self) { try read("sttus=running") }
+    }
+
     @Test func restartPoliciesAreDockersWords() throws {
         #expect(try RestartOption.read("no") == "never")
         #expect(try RestartOption.read("unless-stopped") == "always")

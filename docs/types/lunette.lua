@@ -93,8 +93,8 @@
 ---@field readonly_rootfs? boolean its root can't be written
 ---@field network? string|string[] `"none"`, `"host"`, `"container:NAME"` or networks
 ---@field pod? boolean|string true: no image and no program, namespaces for others to share; a name: that pod's `network` and `ipc`
----@field pid? string `"container:NAME"`
----@field ipc? string `"container:NAME"`
+---@field pid? string `"private"` or `"container:NAME"`
+---@field ipc? string `"private"` or `"container:NAME"`
 ---@field publish? (string|lunette.PublishedPort)[] ports to open on the host
 ---@field dns? string[] name servers
 ---@field resources? lunette.Resources limits
@@ -243,7 +243,7 @@
 ---An answer.
 ---@class lunette.Pong
 ---@field time number the engine's clock
----@field root? string where its lasting state is
+---@field root string its root directory
 
 ---One process.
 ---@class lunette.ProcessInfo
@@ -597,7 +597,7 @@ function lunette.image.get(image) end
 function lunette.image.find(image) end
 
 ---List images.
----@param options? { labels?: table<string, string>, reference?: string, dangling?: boolean }
+---@param options? { labels?: table<string, string|boolean>, reference?: string, dangling?: boolean }
 ---@return lunette.image[]
 function lunette.image.list(options) end
 
@@ -614,7 +614,7 @@ function lunette.image.tag(image, reference) end
 function lunette.image.remove(image, options) end
 
 ---Remove images that nothing uses.
----@param options? { all?: boolean, labels?: table<string, string> }
+---@param options? { all?: boolean, labels?: table<string, string|boolean> }
 ---@return lunette.PruneResult
 function lunette.image.prune(options) end
 
@@ -657,7 +657,7 @@ function lunette.container.get(container) end
 function lunette.container.find(container) end
 
 ---List containers.
----@param options? { all?: boolean, labels?: table<string, string>, status?: string|string[], name?: string }
+---@param options? { all?: boolean, labels?: table<string, string|boolean>, status?: string|string[], name?: string }
 ---@return lunette.container[]
 function lunette.container.list(options) end
 
@@ -822,7 +822,7 @@ function lunette.volume.get(volume) end
 function lunette.volume.find(volume) end
 
 ---List volumes.
----@param options? { labels?: table<string, string>, driver?: string }
+---@param options? { labels?: table<string, string|boolean>, driver?: string }
 ---@return lunette.volume[]
 function lunette.volume.list(options) end
 
@@ -837,7 +837,7 @@ function lunette.volume.inspect(volume) end
 function lunette.volume.remove(volume, options) end
 
 ---Remove volumes that no container uses.
----@param options? { labels?: table<string, string> }
+---@param options? { labels?: table<string, string|boolean> }
 ---@return lunette.PruneResult
 function lunette.volume.prune(options) end
 

@@ -97,7 +97,7 @@ extension Engine {
     /// Reads the arguments that say which containers are meant; they must be the last that are read.
     func matchingContainers(_ arguments: inout FieldReader) async throws(LunetteError) -> [ContainerRecord] {
         let all = try arguments.bool("all") ?? false
-        let labels = try arguments.stringMap("labels") ?? []
+        let labels = try LabelFilter(reading: &arguments)
         let name = try arguments.string("name")
         var statuses: [String] = []
         if let value = arguments.value("status") {
@@ -114,7 +114,7 @@ extension Engine {
             // What a policy is about to start again counts as running, as with Docker.
             (statuses.isEmpty
                 ? all || record.state.isAlive || record.state.restartAt != nil : statuses.contains(record.state.status.rawValue))
-                && (name == nil || record.name.contains(name!)) && labels.allSatisfy { record.labels[$0.key]?.stringValue == $0.value }
+                && (name == nil || record.name.contains(name!)) && labels.matches(record.labels)
         }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
     }
 

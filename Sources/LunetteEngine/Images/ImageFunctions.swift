@@ -31,9 +31,9 @@ extension Functions {
         "image.prune": .changing { engine, call, _ async throws(LunetteError) in
             var arguments = try call.arguments()
             let all = try arguments.bool("all") ?? false
-            let labels = try arguments.stringMap("labels") ?? []
+            let labels = try LabelFilter(reading: &arguments)
             try arguments.finish()
-            return try await engine.pruneImages(all: all, labels: Dictionary(labels.map { ($0.key, $0.value) }) { $1 })
+            return try await engine.pruneImages(all: all, labels: labels)
         },
     ]
 }
@@ -67,7 +67,7 @@ extension Engine {
 
     func matchingImages(_ call: Call) async throws(LunetteError) -> [ImageRecord] {
         var arguments = try call.arguments()
-        let labels = try arguments.stringMap("labels") ?? []
+        let labels = try LabelFilter(reading: &arguments)
         let reference = try arguments.string("reference")
         let dangling = try arguments.bool("dangling")
         try arguments.finish()
@@ -77,7 +77,7 @@ extension Engine {
                     || image.references.contains {
                         $0.hasPrefix(reference!) || familiar($0).hasPrefix(reference!)
                     })
-                && labels.allSatisfy { image.config.config.labels[$0.key] == $0.value }
+                && labels.matches(image.config.config.labels)
         }
     }
 
@@ -257,7 +257,7 @@ extension Engine {
         return result
     }
 
-    func pruneImages(all: Bool, labels: [String: String] = [:]) async throws(LunetteError) -> Value {
+    func pruneImages(all: Bool, labels: LabelFilter = LabelFilter()) async throws(LunetteError) -> Value {
         let removal = try await images.prune(all: all, labels: labels, inUse: await imagesInUse())
         return ["removed": .array((removal.untagged + removal.removed).map(Value.string)), "reclaimed": .int(removal.reclaimed)]
     }

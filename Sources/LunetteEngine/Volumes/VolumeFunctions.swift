@@ -78,11 +78,11 @@ extension Engine {
 
     func matchingVolumes(_ call: Call) async throws(LunetteError) -> [VolumeRecord] {
         var arguments = try call.arguments()
-        let labels = try arguments.stringMap("labels") ?? []
+        let labels = try LabelFilter(reading: &arguments)
         let driver = try arguments.string("driver")
         try arguments.finish()
         return await state.volumes.values.filter { record in
-            (driver == nil || driver == record.driver) && labels.allSatisfy { record.labels[$0.key]?.stringValue == $0.value }
+            (driver == nil || driver == record.driver) && labels.matches(record.labels)
         }.sorted { $0.name < $1.name }
     }
 
@@ -241,16 +241,16 @@ extension Engine {
 
     func pruneVolumes(_ call: Call) async throws(LunetteError) -> Value {
         var arguments = try call.arguments()
-        let labels = try arguments.stringMap("labels") ?? []
+        let labels = try LabelFilter(reading: &arguments)
         try arguments.finish()
         return try await pruneVolumes(labels: labels, call)
     }
 
-    func pruneVolumes(labels: [(key: String, value: String)], _ call: Call) async throws(LunetteError) -> Value {
+    func pruneVolumes(labels: LabelFilter, _ call: Call) async throws(LunetteError) -> Value {
         var removed: [Value] = []
         var reclaimed: Int64 = 0
         for record in await state.volumes.values.sorted(by: { $0.name < $1.name }) {
-            guard labels.allSatisfy({ record.labels[$0.key]?.stringValue == $0.value }), await state.users(ofVolume: record.id).isEmpty
+            guard labels.matches(record.labels), await state.users(ofVolume: record.id).isEmpty
             else { continue }
             let usage = try? await volumes.usage(record, operation: call.request.id)  // Only for the figure in the answer.
             do throws(LunetteError) { try await removeVolume(record, force: false, call.part()) } catch {

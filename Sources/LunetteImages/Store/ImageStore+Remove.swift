@@ -74,14 +74,14 @@ extension ImageStore {
 
     /// Removes images without a reference (`all`: every one that no container uses), then blobs and snapshots that no image uses.
     package func prune(
-        all: Bool = false, labels: [String: String] = [:], inUse: Set<String> = []
+        all: Bool = false, labels: LabelFilter = LabelFilter(), inUse: Set<String> = []
     ) async throws(LunetteError) -> ImageRemoval {
         try await gate.withLock("index") { () async throws(LunetteError) in
             var (catalog, images) = withState { ($0.catalog, $0.images) }
             var removal = ImageRemoval()
             for entry in catalog.entries {
                 guard let image = images[entry.manifest.digest], all || entry.references.isEmpty, !inUse.contains(image.id.description),
-                    labels.allSatisfy({ image.config.config.labels[$0.key] == $0.value })
+                    labels.matches(image.config.config.labels)
                 else { continue }
                 catalog.remove(entry.manifest.digest)
                 images[entry.manifest.digest] = nil

@@ -150,8 +150,7 @@ extension FieldReader {
         if let shared = try sharedContainer(key, text) { return shared }
         if text == "host" {
             throw unsupported(
-                key, "the host's \(key) namespace isn't given to containers",
-                hint: "share another container's (\"container:NAME\"), or run the program in a sandbox")
+                key, "sharing the host's \(key) namespace isn't built", hint: "\"container:NAME\" shares another container's")
         }
         throw failure(key, "\"\(displayable(text, limit: 80))\" is not \"private\" or \"container:NAME\"")
     }

@@ -50,6 +50,8 @@ public struct FieldReader {
         return value
     }
 
+    /// The table as it stands; the caller looks at all of it.
+    var entries: ValueMap { map }
     func isKnown(_ key: String) -> Bool { known.contains(key) }
     /// A field as it stands, without making it known.
     func raw(_ key: String) -> Value? { map[key] }

@@ -60,16 +60,36 @@ enum Filters {
             }
             switch name {
             case "label":
-                let equals = value.firstIndex(of: "=")
-                labels[String(equals.map { value[..<$0] } ?? value[...])] = .string(
-                    equals.map { String(value[value.index(after: $0)...]) } ?? "")
-            case "status": statuses.append(.string(value == "exited" ? "stopped" : value))
-            case "dangling": arguments[name] = .bool(value == "true" || value == "1")
+                // A name alone: the label is there, whatever its value.
+                let pair = value.cut(at: "=")
+                labels[pair.map { String($0.before) } ?? value] = pair.map { .string(String($0.after)) } ?? true
+            case "status": statuses.append(.string(try status(value, filter)))
+            case "dangling":
+                guard let flag = ["true": true, "1": true, "false": false, "0": false][value.lowercased()] else {
+                    throw LunetteError(
+                        .invalidArgument, "read --filter \"\(Text.safe(filter))\": it is neither true nor false",
+                        hint: "write dangling=true")
+                }
+                arguments[name] = .bool(flag)
             default: arguments[name] = .string(value)
             }
         }
         if !labels.isEmpty { arguments["labels"] = .map(labels) }
         if !statuses.isEmpty { arguments["status"] = .array(statuses) }
+    }
+}
+
+extension Filters {
+    /// The engine's words, and Docker's beside them.
+    private static let statuses = ["creating", "created", "running", "paused", "stopped", "exited", "restarting"]
+
+    private static func status(_ word: String, _ filter: String) throws(LunetteError) -> String {
+        guard statuses.contains(word) else {
+            throw LunetteError(
+                .invalidArgument, "read --filter \"\(Text.safe(filter))\": it is not a status",
+                hint: nearest(to: word, in: statuses).map { "did you mean \"\($0)\"?" } ?? "known: " + statuses.joined(separator: ", "))
+        }
+        return word == "exited" ? "stopped" : word
     }
 }
 

@@ -375,7 +375,7 @@ struct SandboxTests {
                 (["--cpuset-cpus", "4095"], "--cpuset-cpus: this machine has no processor 4095\nhint: its processors are"),
                 (["--pids-limit", "1"], "--pids-limit: "),
             ] {
-                let refused = try await place.sandbox(words + ["--", "true"])
+                let refused = try await place.sandbox(words[0], words[1], "--", "true")
                 #expect(refused.code == 125 && refused.errorText.contains(complaint), "\(refused.errorText)")
             }
         }

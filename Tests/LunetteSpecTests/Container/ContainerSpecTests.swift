@@ -133,7 +133,20 @@ import Testing
         #expect(error?.path == path)
     }
 
+    @Test func aLabelIsMeantByItsNameOrByItsValue() throws {
+        func matches(_ wanted: Value, _ labels: ValueMap = ["app": "a", "b": ""]) throws -> Bool {
+            var reader = try FieldReader(["labels": wanted])
+            return try LabelFilter(reading: &reader).matches(labels)
+        }
+        for found: Value in [["app": true], ["app": "a", "b": true], ["b": ""], .null, [:]] { #expect(try matches(found)) }
+        for other: Value in [["app": "b"], ["app": ""], ["c": true], ["app": true, "c": "x"]] { #expect(try !matches(other)) }
+        #expect(try matches(["n": 1], ["n": "1"]))
+        #expect(throws: LunetteError.self) { try matches(["app": false]) }
+    }
+
     @Test func typosGetAHint() {
+        let shared = failure { () throws(LunetteError) in _ = try ContainerSpec(["image": "x", "pid": "host"]) }
+        #expect(shared?.hint?.contains("container:NAME") == true)
         let error = failure { () throws(LunetteError) in _ = try ContainerSpec(["image": "x", "hostnme": "y"]) }
         #expect(error?.hint == "did you mean \"hostname\"?")
     }

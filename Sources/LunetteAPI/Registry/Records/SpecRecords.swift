@@ -27,8 +27,8 @@ enum SpecRecords {
                 APIField(
                     "pod", .union([.boolean, .string]),
                     "true: no image and no program, namespaces for others to share; a name: that pod's `network` and `ipc`"),
-                APIField("pid", .string, "`\"container:NAME\"`", default: "its own"),
-                APIField("ipc", .string, "`\"container:NAME\"`", default: "its own"),
+                APIField("pid", .string, "`\"private\"` or `\"container:NAME\"`", default: "its own"),
+                APIField("ipc", .string, "`\"private\"` or `\"container:NAME\"`", default: "its own"),
                 APIField("publish", .list(.union([.string, .record("PublishedPort")])), "ports to open on the host"),
                 APIField("dns", .list(.string), "name servers", default: "the host's"),
                 APIField("resources", .record("Resources"), "limits"),

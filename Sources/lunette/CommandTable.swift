@@ -88,7 +88,10 @@ enum CommandTable {
 
     /// The options of a command, for the nearest to a typo.
     static func options(of name: String) -> [String] {
-        guard let type = command(name) else { return [] }
+        command(name).map { options(of: $0) } ?? []
+    }
+
+    static func options(of type: any ParsableCommand.Type) -> [String] {
         let help = type.helpMessage(columns: 200)
         return help.split(whereSeparator: { " ,\n[]/".contains($0) }).filter { $0.hasPrefix("--") }.map(String.init)
     }

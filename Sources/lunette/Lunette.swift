@@ -81,7 +81,7 @@ import LunetteSpec
         do {
             parsed = try parse(words, as: type)
         } catch {
-            return complain(error, type)
+            return complain(error, type, words)
         }
         // Where everything from the first unknown word on is the program's, the parser leaves --help there as well.
         if let command = parsed as? any PassthroughCommand, command.words.first == "--help" {
@@ -98,7 +98,7 @@ import LunetteSpec
         }
         guard let command = parsed as? any LunetteCommand else {
             var command = parsed
-            do { try command.run() } catch { return complain(error, type) }
+            do { try command.run() } catch { return complain(error, type, words) }
             return 0
         }
         let settings = command.global.merged(into: settings)
@@ -124,7 +124,7 @@ import LunetteSpec
     }
 
     /// What the parser has to say: help on stdout, complaints in our own form.
-    private static func complain(_ error: any Error, _ type: any ParsableCommand.Type) -> Int32 {
+    private static func complain(_ error: any Error, _ type: any ParsableCommand.Type, _ words: [String]) -> Int32 {
         guard !type.exitCode(for: error).isSuccess else {
             Output.print(type.fullMessage(for: error))
             return 0
@@ -133,25 +133,7 @@ import LunetteSpec
             ErrorPrinter.print(error, settings: Settings())
             return error.commandExitCode
         }
-        // Where a group of letters may be read in two ways the parser says both, on two lines: the first will do.
-        var message = String(type.message(for: error).prefix { $0 != "\n" })
-        if message.hasSuffix(".") { message.removeLast() }
-        if let first = message.first, first.isUppercase { message = first.lowercased() + message.dropFirst() }
-        let name = type.configuration.commandName ?? ""
-        // The parser's own suggestion goes where ours do.
-        var suggestion: String?
-        if let mark = message.firstRange(of: ". Did you mean ") {
-            suggestion = "did you mean " + message[mark.upperBound...].replacing("'", with: "\"")
-            message.removeSubrange(mark.lowerBound...)
-        }
-        // A group's verb that isn't there reads as an argument that nobody wants.
-        let verbs = CommandTable.verbs(of: type)
-        let word = message.split(separator: "'").dropFirst().first.map(String.init)
-        let near = word.flatMap { nearest(to: $0, in: verbs) }.map { "did you mean \"lunette \(name) \($0)\"?" }
-        ErrorPrinter.print(
-            LunetteError(
-                .invalidArgument, "read the options of \(name): \(message)", hint: near ?? suggestion ?? "see \"lunette \(name) --help\""),
-            settings: Settings())
+        ErrorPrinter.print(ParserComplaint.error(error, of: type, words), settings: Settings())
         return 125
     }
 }

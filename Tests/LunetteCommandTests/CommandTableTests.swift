@@ -18,6 +18,15 @@ import Testing
         #expect(try Lunette.run(line.split(separator: " ").map(String.init), Settings()) == 0)
     }
 
+    @Test(arguments: [
+        ("cp", "USAGE: lunette cp [OPTIONS] CONTAINER:PATH PATH|-\n       lunette cp [OPTIONS] PATH|- CONTAINER:PATH\n"),
+        ("top", "<container>"), ("diff", "json, table or a template"), ("update", "always or unless-stopped"), ("run", "1 to 10000"),
+    ])
+    func helpSaysWhatIsTaken(_ name: String, _ words: String) {
+        let help = CommandTable.command(name)!.helpMessage(columns: 120)
+        #expect(help.contains(words), "\(help)")
+    }
+
     /// Help and completion come from the parser's definitions, what is understood from the sandbox's own table.
     @Test func optionsOfSandboxAreTheSameForCompletionAndForTheCommand() {
         let completed = Set(CommandTable.options(of: "sandbox")).subtracting(["--help", "--"])
@@ -38,6 +47,23 @@ import Testing
         #expect(CommandTable.unknown("rnu").hint == "did you mean \"lunette run\"?")
         #expect(nearest(to: "sl", in: CommandTable.verbs(of: VolumeCommand.self)) == "ls")
         #expect(CommandTable.unknown("compose").code == .unsupported)
+    }
+
+    @Test(arguments: [
+        ("update --dns x box", "update: unknown option \"--dns\"", "see \"lunette update --help\""),
+        ("update --cpu 1 box", "update: unknown option \"--cpu\"", "did you mean \"--cpus\"?"),
+        ("build --bad", "build: unknown option \"--bad\"", "see \"lunette build --help\""),
+        ("rm --froce", "rm: unknown option \"--froce\"", "did you mean \"--force\"?"),
+        ("volume create --labl x", "volume create: unknown option \"--labl\"", "did you mean \"--label\"?"),
+        ("volume creat", "volume: unexpected argument \"creat\"", "did you mean \"lunette volume create\"?"),
+        ("volume rm", "volume rm: missing expected argument \"<volume> ...\"", "see \"lunette volume rm --help\""),
+    ])
+    func theParsersComplaintsAreOurs(_ line: String, _ message: String, _ hint: String) throws {
+        var words = line.split(separator: " ").map(String.init)
+        let type = try #require(CommandTable.command(words.removeFirst()))
+        let refused = #expect(throws: (any Error).self) { try Lunette.parse(words, as: type) }
+        let error = ParserComplaint.error(try #require(refused), of: type, words)
+        #expect(error.message.hasPrefix("read the options of \(message)") && error.hint == hint, "\(error) \(error.hint ?? "")")
     }
 
     @Test func aLettersValueMayStandRightBehindIt() throws {
@@ -73,8 +99,16 @@ import Testing
 
     @Test(arguments: ["bash", "zsh", "fish"]) func completionScriptsKnowTheCommands(shell: String) throws {
         let script = CompletionCommand.script(for: try #require(CompletionShell(rawValue: shell)))
-        for name in ["run", "ps", "volume", "dry-run", "lunette ps -a --format"] { #expect(script.contains(name), "\(name)") }
+        for name in [
+            "run", "ps", "volume", "dry-run", "lunette ps -a --format", "{{.Names}}:", "lunette volume ls -q; }", "unless-stopped",
+            "missing",
+        ] { #expect(script.contains(name), "\(name)") }
         #expect(shell != "zsh" || script.contains(#"list=("${list[@]//:/\\:}");_describe"#) && script.contains("then _files"))
+        let help = [
+            "bash": "_lunette_help() {\n    __lunette_add_completions -W $'run\\ncreate", "zsh": "'1:command:(run ",
+            "fish": "from help' -fa 'run ",
+        ]
+        #expect(script.contains(help[shell]!))
         #expect(shell != "fish" || script.contains("'*/*'") || script.contains("\"*/*\""))
         #expect(shell != "bash" || script.contains("-o bashdefault -o default -F _lunette lunette"))
     }

@@ -206,6 +206,34 @@ import Testing
         #expect(error?.message == "image x:1 is here for linux/amd64, not for linux/arm64" && error?.path == "--platform")
     }
 
+    /// Fields come with and without the argument's name, as the registry or the decoder finds the mistake.
+    @Test(arguments: [
+        ("workdir", "--workdir rel"), ("spec.workdir", "--workdir rel"), ("remove_on_exit", "--rm"), ("resources.memory", "--memory 64q"),
+        ("resources.memory_swap", "--memory-swap"), ("stop.signal", "--stop-signal FOO"), ("security.capabilities.add[2]", "--cap-add FOO"),
+        ("dns[1]", "--dns 1.1.1.1"), ("env.A", "--env A=1"), ("rlimits.nofile", "--ulimit nofile=9"),
+        ("mounts[1].target", "--volume /a:/b"),
+        ("security.seccomp", "--security-opt seccomp"), ("resources.oom", "--oom"), ("spec.args", "spec.args"),
+    ])
+    func errorsNameTheOption(_ field: String, _ option: String) throws {
+        let words = [
+            "--workdir", "rel", "--rm", "--memory", "64q", "--stop-signal", "FOO", "--cap-add", "CHOWN", "--cap-add", "FOO", "--dns",
+            "1.1.1.1",
+            "-e", "A=1", "--ulimit", "nofile=9", "-v", "/a:/b", "x",
+        ]
+        let command = try #require(try RunCommand.parseAsRoot(words) as? RunCommand)
+        #expect(command.options.named(LunetteError(.invalidArgument, "no", path: field)).path == option)
+        #expect(command.options.named(LunetteError(.notFound, "no", path: "spec.image")).path == nil)
+        let update = OptionNames.named(LunetteError(.invalidArgument, "no", path: field)).path
+        #expect(option.hasPrefix(update ?? "?") || field.contains("mounts"))
+    }
+
+    @Test func aVolumesTargetIsAPathInTheContainer() {
+        for text in ["x", "a:b"] {
+            let error = #expect(throws: LunetteError.self) { try MountOption.volume(text) }
+            #expect(error?.message.hasPrefix("read --volume \"\(text)\"") == true && error?.hint?.contains("SOURCE:TARGET") == true)
+        }
+    }
+
     @Test func filtersAreDockersWords() throws {
         func read(_ filters: String...) throws -> ValueMap {
             var arguments = ValueMap()

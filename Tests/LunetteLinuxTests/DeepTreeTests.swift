@@ -27,6 +27,11 @@ import Testing
         }
     }
 
+    @Test(arguments: ["/", "/etc", "/etc/"]) func aPathInAFolderHasOneSlashInMessages(_ folder: String) throws {
+        let error = #expect(throws: SystemCallError.self) { _ = try Directory(folder).open("nope") }
+        #expect(error?.target == (folder == "/" ? "/nope" : "/etc/nope"))
+    }
+
     @Test func whatStaysBehindInATreeIsAnErrorByName() async throws {
         try await withTemporaryDirectory(in: DeepTree.fastPlace) { directory in
             let tree = try directory.makeDirectory("tree")

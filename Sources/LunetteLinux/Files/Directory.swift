@@ -46,6 +46,9 @@ package struct Directory: Sendable {
         self.label = label
     }
 
+    /// What lies in it, for messages; of the root, or of a path with a slash at its end, without a second one.
+    private func place(_ name: String) -> String { label.hasSuffix("/") ? label + name : "\(label)/\(name)" }
+
     private static let workingDirectory: Int32 = -100
 
     /// Opens a directory of ours by path. A symbolic link as the last part is refused.
@@ -78,23 +81,23 @@ package struct Directory: Sendable {
     ) throws(SystemCallError) -> FileDescriptor {
         let mode = flags.contains(.create) ? UInt64(mode) : 0
         let fd = lnt_host_openat2(descriptor.number, path, flags.rawValue, mode, scope.rawValue)
-        return FileDescriptor(owning: try check(fd, "open", "\(label)/\(path)"))
+        return FileDescriptor(owning: try check(fd, "open", place(path)))
     }
 
     package func openDirectory(_ path: String, scope: ResolveScope = .beneath) throws(SystemCallError) -> Directory {
-        Directory(try open(path, [.directory], scope: scope), label: "\(label)/\(path)")
+        Directory(try open(path, [.directory], scope: scope), label: place(path))
     }
 
     /// Opens the directory below, made first when missing; `name` is one component.
     package func makeDirectory(_ name: String, mode: UInt32 = 0o700) throws(SystemCallError) -> Directory {
         let result = lnt_host_mkdirat(descriptor.number, name, mode)
-        if result < 0, -result != ErrorNumber.exists { throw SystemCallError("make directory", "\(label)/\(name)", errno: -result) }
-        return Directory(try open(name, [.directory, .noFollow]), label: "\(label)/\(name)")
+        if result < 0, -result != ErrorNumber.exists { throw SystemCallError("make directory", place(name), errno: -result) }
+        return Directory(try open(name, [.directory, .noFollow]), label: place(name))
     }
 
     /// - Returns: nil when there is no such name; links are not followed.
     package func status(_ name: String) throws(SystemCallError) -> FileStatus? {
-        do throws(SystemCallError) { return try fileStatus(descriptor.number, name, follow: false, label: "\(label)/\(name)") } catch {
+        do throws(SystemCallError) { return try fileStatus(descriptor.number, name, follow: false, label: place(name)) } catch {
             if error.errno == ErrorNumber.noEntry { return nil }
             throw error
         }
@@ -105,14 +108,14 @@ package struct Directory: Sendable {
         var raw = lnt_host_stat()
         let result = lnt_host_stat(descriptor.number, name, 0x100, &raw)
         if -result == ErrorNumber.noEntry { return nil }
-        try check(result, "stat", "\(label)/\(text(of: name))")
+        try check(result, "stat", place(text(of: name)))
         return FileStatus(raw)
     }
 
     /// Opens what a raw path names, zero at its end.
     package func open(_ path: [CChar], _ flags: OpenFlags, scope: ResolveScope = .beneath) throws(SystemCallError) -> FileDescriptor {
         let fd = lnt_host_openat2(descriptor.number, path, flags.rawValue, 0, scope.rawValue)
-        return FileDescriptor(owning: try check(fd, "open", "\(label)/\(text(of: path))"))
+        return FileDescriptor(owning: try check(fd, "open", place(text(of: path))))
     }
 
     package func exists(_ name: String) throws(SystemCallError) -> Bool { try status(name) != nil }
@@ -141,8 +144,8 @@ package struct Directory: Sendable {
     package func create(_ name: String, _ bytes: [UInt8], mode: UInt32 = 0o600, owner: UInt32? = nil) throws(SystemCallError) {
         let file = try open(name, [.writeOnly, .create, .exclusive], mode: mode)
         try file.writeAll(bytes)
-        if let owner { try check(lnt_host_fchownat(file.number, "", owner, owner, 0x1000), "chown", "\(label)/\(name)") }
-        try check(lnt_host_fchmod(file.number, mode), "chmod", "\(label)/\(name)")
+        if let owner { try check(lnt_host_fchownat(file.number, "", owner, owner, 0x1000), "chown", place(name)) }
+        try check(lnt_host_fchmod(file.number, mode), "chmod", place(name))
     }
 
     /// Makes a file that only its owner may read and write, whatever the umask; one that is there becomes so.
@@ -150,7 +153,7 @@ package struct Directory: Sendable {
     package func keepPrivate(_ name: String, creates: Bool) throws(SystemCallError) {
         do throws(SystemCallError) {
             let file = try open(name, creates ? [.create, .noFollow, .nonblocking] : [.noFollow, .nonblocking], mode: 0o600)
-            try check(lnt_host_fchmod(file.number, 0o600), "chmod", "\(label)/\(name)")
+            try check(lnt_host_fchmod(file.number, 0o600), "chmod", place(name))
         } catch {
             if !creates, error.errno == ErrorNumber.noEntry { return }
             throw error
@@ -163,7 +166,7 @@ package struct Directory: Sendable {
         do throws(SystemCallError) {
             try file.writeAll(bytes)
             // The mode given to open passes the umask; what was asked for is what is meant.
-            try check(lnt_host_fchmod(file.number, mode), "chmod", "\(label)/\(temporary)")
+            try check(lnt_host_fchmod(file.number, mode), "chmod", place(temporary))
             if durable {
                 try file.synchronize()
                 try rename(temporary, to: name)
@@ -199,13 +202,13 @@ package struct Directory: Sendable {
     /// - Parameter exclusive: EEXIST instead.
     package func rename(_ name: String, to other: String, in target: Directory? = nil, exclusive: Bool = false) throws(SystemCallError) {
         let result = lnt_host_renameat2(descriptor.number, name, (target ?? self).descriptor.number, other, exclusive ? Self.noReplace : 0)
-        try check(result, "rename", "\(label)/\(name) to \((target ?? self).label)/\(other)")
+        try check(result, "rename", "\(place(name)) to \((target ?? self).label)/\(other)")
     }
 
     /// Removes one file; absent is done.
     package func removeFile(_ name: String) throws(SystemCallError) {
         let result = lnt_host_unlinkat(descriptor.number, name, 0)
-        if result < 0, -result != ErrorNumber.noEntry { throw SystemCallError("remove", "\(label)/\(name)", errno: -result) }
+        if result < 0, -result != ErrorNumber.noEntry { throw SystemCallError("remove", place(name), errno: -result) }
     }
 
     /// Names of the entries, without `.` and `..`, in the kernel's order.

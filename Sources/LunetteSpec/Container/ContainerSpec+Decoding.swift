@@ -178,7 +178,11 @@ extension ContainerSpec {
                 path: reader.path(of: "sysctls.\(displayable(name, limit: 64))")
             )
         }
-        if restart.policy != .never, removesOnExit { throw reader.failure("remove_on_exit", "can't stand beside a restart policy") }
+        if restart.policy != .never, removesOnExit {
+            throw reader.failure(
+                "remove_on_exit", "can't stand beside a restart policy",
+                hint: "what is removed can't be started again: leave one of them out")
+        }
         if case .rootfs = root, entrypoint == nil, args.isEmpty, oci == nil {
             throw reader.failure("args", "a rootfs has no program of its own: args are required")
         }

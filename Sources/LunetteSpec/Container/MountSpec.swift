@@ -51,6 +51,13 @@ public struct MountSpec: Hashable, Sendable {
     }
 
     init(reading reader: inout FieldReader) throws(LunetteError) {
+        if let text = try reader.string("type"), Kind(rawValue: text) == nil {
+            // Of those that are known, these are built.
+            let built = ["volume", "bind", "tmpfs"]
+            throw reader.failure(
+                "type", "\"\(displayable(text, limit: 40))\" is not one of \"volume\", \"bind\", \"tmpfs\"",
+                hint: nearest(to: text, in: built).map { "did you mean \"\($0)\"?" })
+        }
         guard let kind = try reader.choice("type", Kind.self) else {
             throw reader.failure("type", "is required", hint: "one of volume, bind, tmpfs")
         }

@@ -56,7 +56,10 @@ public struct ResourceSpec: Hashable, Sendable {
         }
         memorySwap = try reader.sizeOrUnlimited("memory_swap")
         if let memorySwap, memorySwap != -1 {
-            guard let memory else { throw reader.failure("memory_swap", "needs a memory limit beside it") }
+            guard let memory else {
+                throw reader.failure(
+                    "memory_swap", "needs a memory limit beside it", hint: "it counts memory and swap together: give memory too")
+            }
             guard memorySwap >= memory else {
                 throw reader.failure("memory_swap", "counts memory and swap together, so it can't be below memory (\(memory))")
             }

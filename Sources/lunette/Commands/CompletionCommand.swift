@@ -24,18 +24,24 @@ struct CompletionCommand: ParsableCommand {
     /// The parser's own script, mended where a shell needs more.
     static func script(for shell: CompletionShell) -> String {
         var script = LunetteRoot.completionScript(for: shell)
-        // In each, a path where nothing of ours fits: `lunette scripts/h` is the beginning of a script.
+        let names = CommandTable.names.joined(separator: " ")
+        // In each, the commands behind `help`, and a path where nothing of ours fits: `lunette scripts/h` is the beginning of a script.
         switch shell {
         case .bash:
+            script = script.replacing(
+                "_lunette_help() {\n    :",
+                with: "_lunette_help() {\n    __lunette_add_completions -W $'\(names.replacing(" ", with: "\\n"))'")
             script = script.replacing("complete -o filenames -F", with: "complete -o filenames -o bashdefault -o default -F")
         case .zsh:
             // _describe takes what stands behind a colon for a description: of `redis:7` it would offer `redis`.
             let list = #"_describe -V "" list"#
             script = script.replacing(list, with: #"list=("${list[@]//:/\\:}");"# + list)
+            script = script.replacing("'*:subcommands:'", with: "'1:command:(\(names))'")
             let commands = "        _describe -V subcommand subcommands && ret=0\n"
             script = script.replacing(
                 commands, with: commands + #"        if [[ "${PREFIX}" == */* ]]; then _files && ret=0; fi"# + "\n", maxReplacements: 1)
         default:
+            script += "\ncomplete -c 'lunette' -n '__fish_seen_subcommand_from help' -fa '\(names)'\n"
             script += "\ncomplete -c 'lunette' -n '__fish_is_first_arg; and string match -q \"*/*\" -- (commandline -ct)' -F\n"
         }
         return script

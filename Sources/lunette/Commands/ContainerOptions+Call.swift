@@ -12,7 +12,8 @@ extension ContainerOptions {
     /// The same failure with the option that it is about.
     func named(_ error: LunetteError) -> LunetteError {
         var failure = error
-        failure.path = error.path.map(naming)
+        // The image is a word of its own, and the message says which.
+        failure.path = error.path.flatMap { ["spec.image", "image"].contains($0) ? nil : naming($0) }
         // No process could be made, and so few were asked for that it is why.
         let tryAgain: Int32 = 11
         if error.errno == tryAgain, error.details?["step"] == "namespaces", let pidsLimit, (1..<16).contains(pidsLimit) {
@@ -27,19 +28,49 @@ extension ContainerOptions {
 
     /// The option that a field of the spec comes from; the field itself where none is its only source.
     func naming(_ field: String) -> String {
-        if field == "spec.network" || field == "spec.ipc" || field == "spec.pod", let pod { return "--pod \(pod)" }
-        for (name, option, value) in [
-            ("spec.network", "--network", network), ("spec.pid", "--pid", pid), ("spec.ipc", "--ipc", ipc), ("spec.user", "--user", user),
-            ("spec.workdir", "--workdir", workdir), ("spec.hostname", "--hostname", hostname), ("spec.name", "--name", name),
-        ] where field == name {
-            if let value { return "\(option) \(Text.safe(value))" }
-        }
+        if ["spec.network", "spec.ipc", "spec.pod", "network", "ipc", "pod"].contains(field), let pod { return "--pod \(pod)" }
+        if let option = OptionNames.option(of: field) { return "\(option.name)\(written(option).map { " \(Text.safe($0))" } ?? "")" }
         // In the order in which `mounts` lists them, counted from 1 as Lua does.
-        if field.hasPrefix("spec.rlimits."), let written = ulimit.first(where: { $0.hasPrefix(field.dropFirst(13) + "=") }) {
-            return "--ulimit \(Text.safe(written))"
-        }
-        guard field.hasPrefix("spec.mounts["), let number = Int(field.dropFirst(12).prefix { $0 != "]" }), number > 0 else { return field }
+        let place = field.hasPrefix("spec.") ? String(field.dropFirst(5)) : field
+        guard place.hasPrefix("mounts["), let number = Int(place.dropFirst(7).prefix { $0 != "]" }), number > 0 else { return field }
         let written = volume.map { "--volume \($0)" } + mount.map { "--mount \($0)" } + tmpfs.map { "--tmpfs \($0)" }
         return number <= written.count ? Text.safe(written[number - 1]) : field
+    }
+
+    /// What was typed behind an option.
+    private func written(_ option: OptionNames.Option) -> String? {
+        func item(_ items: [String]) -> String? {
+            if let index = option.index { return index < items.count ? items[index] : nil }
+            return option.key.flatMap { key in items.first { $0.hasPrefix(key + "=") } }
+        }
+        switch option.name {
+        case "--name": return name
+        case "--user": return user
+        case "--workdir": return workdir
+        case "--hostname": return hostname
+        case "--network": return network
+        case "--pid": return pid
+        case "--ipc": return ipc
+        case "--restart": return restart
+        case "--time-limit": return timeLimit
+        case "--stop-signal": return stopSignal
+        case "--stop-timeout": return stopTimeout
+        case "--memory": return memory
+        case "--memory-swap": return memorySwap
+        case "--memory-reservation": return memoryReservation
+        case "--cpuset-cpus": return cpusetCpus
+        case "--cpuset-mems": return cpusetMems
+        case "--oom": return oom
+        case "--shm-size": return shmSize
+        case "--dns": return item(dns)
+        case "--device": return item(device)
+        case "--cap-add": return item(capAdd)
+        case "--cap-drop": return item(capDrop)
+        case "--env": return item(env) ?? option.key
+        case "--label": return item(label) ?? option.key
+        case "--sysctl": return item(sysctl)
+        case "--ulimit": return item(ulimit)
+        default: return nil
+        }
     }
 }

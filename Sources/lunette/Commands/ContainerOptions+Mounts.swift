@@ -20,6 +20,12 @@ enum MountOption {
         guard (1...3).contains(parts.count), parts.allSatisfy({ !$0.isEmpty }) else {
             throw LunetteError(.invalidArgument, "read --volume \"\(item)\"", hint: "write SOURCE:TARGET or SOURCE:TARGET:ro")
         }
+        let target = parts.count == 1 ? parts[0] : parts[1]
+        guard target.hasPrefix("/") else {
+            throw LunetteError(
+                .invalidArgument, "read --volume \"\(Text.safe(item))\": \"\(Text.safe(target))\" is not an absolute path",
+                hint: "write SOURCE:TARGET, where TARGET is the path in the container: \(Text.safe(parts[0])):/\(Text.safe(parts[0]))")
+        }
         var map = ValueMap()
         if parts.count == 1 {
             map["type"] = "volume"

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Glibc
 import LunetteAPI
 import LunetteSpec
@@ -216,6 +217,8 @@ extension ContainerOptions {
 
 /// Docker's restart policies in the contract's words.
 enum RestartOption {
+    static let completion = CompletionKind.list(["no", "on-failure", "always", "unless-stopped"])
+
     static func read(_ text: String) throws(LunetteError) -> Value {
         let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         switch (parts[0], parts.count) {

@@ -12,7 +12,9 @@ struct ContainerOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Mount something: type=volume|bind|tmpfs,source=…,target=…[,readonly].", valueName: "mount")) var mount:
         [String] = []
     @Option(help: ArgumentHelp("Mount a tmpfs: TARGET[:size=64m,mode=1777].", valueName: "mount")) var tmpfs: [String] = []
-    @Option(name: [.customLong("network"), .customLong("net")], help: ArgumentHelp("none, host or container:NAME.", valueName: "network"))
+    @Option(
+        name: [.customLong("network"), .customLong("net")], help: ArgumentHelp("none, host or container:NAME.", valueName: "network"),
+        completion: .list(["none", "host"]))
     var network: String?
     @Option(name: .joined("h"), help: ArgumentHelp("The container's host name.", valueName: "name")) var hostname: String?
     @Option(help: ArgumentHelp("Its NIS domain name.", valueName: "name")) var domainname: String?
@@ -27,12 +29,14 @@ struct ContainerOptions: ParsableArguments {
     @Option(name: .joined("c"), help: ArgumentHelp("Weight against others.", valueName: "number")) var cpuShares: Int?
     @Option(help: ArgumentHelp("Processors it may use (0-1,3).", valueName: "list")) var cpusetCpus: String?
     @Option(help: ArgumentHelp("Memory nodes it may use.", valueName: "list")) var cpusetMems: String?
-    @Option(help: ArgumentHelp("Who is ended when memory runs out: process or group.", valueName: "whom")) var oom: String?
+    @Option(
+        help: ArgumentHelp("Who is ended when memory runs out: process or group.", valueName: "whom"),
+        completion: .list(["process", "group"])) var oom: String?
     @Option(parsing: .unconditional, help: ArgumentHelp("-1000 to 1000: a higher one is ended sooner.", valueName: "number"))
     var oomScoreAdj: Int?
     @Option(parsing: .unconditional, help: ArgumentHelp("Processes and threads it may have; -1 is no limit.", valueName: "number"))
     var pidsLimit: Int?
-    @Option(help: ArgumentHelp("Weight for block devices, 10 to 1000.", valueName: "number")) var blkioWeight: Int?
+    @Option(help: ArgumentHelp("Weight for block devices, 1 to 10000 (100).", valueName: "number")) var blkioWeight: Int?
     @Option(help: ArgumentHelp("Size of /dev/shm.", valueName: "size")) var shmSize: String?
     @Option(help: ArgumentHelp("Process limit: nofile=1024[:2048].", valueName: "limit")) var ulimit: [String] = []
     @Option(help: ArgumentHelp("Kernel setting of its own namespaces.", valueName: "name=value")) var sysctl: [String] = []
@@ -49,18 +53,21 @@ struct ContainerOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Add a capability; ALL.", valueName: "name")) var capAdd: [String] = []
     @Option(help: ArgumentHelp("Drop a capability; ALL.", valueName: "name")) var capDrop: [String] = []
     @Flag(help: "Everything the engine itself may do.") var privileged = false
-    @Option(help: ArgumentHelp("\"host\": without ids of its own.", valueName: "mode")) var userns: String?
+    @Option(help: ArgumentHelp("\"host\": without ids of its own.", valueName: "mode"), completion: .list(["host"])) var userns: String?
     @Option(help: ArgumentHelp("container:NAME shares its processes.", valueName: "mode")) var pid: String?
     @Option(help: ArgumentHelp("container:NAME shares its IPC.", valueName: "mode")) var ipc: String?
-    @Option(help: ArgumentHelp("Share this pod's network and IPC.", valueName: "name")) var pod: String?
+    @Option(help: ArgumentHelp("Share this pod's network and IPC.", valueName: "name"), completion: Live.containers) var pod: String?
     @Flag(help: "Be a pod: no image, no program, namespaces for others to share.") var newPod = false
     @Option(help: ArgumentHelp("Name server.", valueName: "address")) var dns: [String] = []
     @Option(
         help: ArgumentHelp("seccomp=FILE|unconfined, no-new-privileges[=false], systempaths=unconfined.", valueName: "option"))
     var securityOpt: [String] = []
-    @Option(help: ArgumentHelp("no, on-failure[:N], always or unless-stopped.", valueName: "policy")) var restart: String?
+    @Option(help: ArgumentHelp("no, on-failure[:N], always or unless-stopped.", valueName: "policy"), completion: RestartOption.completion)
+    var restart: String?
     @Option(help: ArgumentHelp("Log setting: max-size=16m, max-file=4.", valueName: "name=value")) var logOpt: [String] = []
-    @Option(help: ArgumentHelp("Pull the image: missing, always or never.", valueName: "when")) var pull = "missing"
+    @Option(
+        help: ArgumentHelp("Pull the image: missing, always or never.", valueName: "when"),
+        completion: .list(["missing", "always", "never"])) var pull = "missing"
     @Option(help: ArgumentHelp("os/architecture[/variant].", valueName: "platform")) var platform: String?
     @Option(help: ArgumentHelp("The polite signal.", valueName: "signal")) var stopSignal: String?
     @Option(help: ArgumentHelp("Seconds from the polite signal to SIGKILL.", valueName: "seconds")) var stopTimeout: String?

@@ -7,13 +7,13 @@ import LunetteSpec
 struct CopyCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "cp", _superCommandName: "lunette", abstract: "Copy between a container and the host.",
-        usage: "lunette cp [OPTIONS] CONTAINER:PATH PATH|-\n       lunette cp [OPTIONS] PATH|- CONTAINER:PATH")
+        usage: "lunette cp [OPTIONS] CONTAINER:PATH PATH|-\nlunette cp [OPTIONS] PATH|- CONTAINER:PATH")
 
     @Flag(name: [.short, .long], help: "Owners come along, by the container's numbers.") var archive = false
     @Flag(name: [.customShort("L"), .long], help: "A source that is a link means what it leads to.") var followLink = false
     @Flag(name: [.short, .long], help: .hidden) var quiet = false
-    @Argument(help: "CONTAINER:PATH, a path here, or - for a tar on stdin.") var source: String
-    @Argument(help: "A path here, CONTAINER:PATH, or - for a tar on stdout.") var destination: String
+    @Argument(help: "CONTAINER:PATH, a path here, or - for a tar on stdin.", completion: Live.insides) var source: String
+    @Argument(help: "A path here, CONTAINER:PATH, or - for a tar on stdout.", completion: Live.insides) var destination: String
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
@@ -166,7 +166,7 @@ struct DiffCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "diff", _superCommandName: "lunette", abstract: "List what a container changed in its image's files: A, C, D.")
 
-    @Option(help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
+    @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
     @Argument(help: "Name or id.", completion: Live.containers) var container: String
     @OptionGroup var global: GlobalOptions
 

@@ -77,7 +77,7 @@ struct ImagesCommand: LunetteCommand {
     @Option(name: .joined("f"), help: ArgumentHelp("label=NAME[=VALUE], reference=START or dangling=true.", valueName: "filter"))
     var filter: [String] = []
     @Option(help: ArgumentHelp("json, table or a template such as '{{.Repository}}'.", valueName: "format")) var format: String?
-    @Argument(help: "Only images whose reference starts so.") var reference: String?
+    @Argument(help: "Only images whose reference starts so.", completion: Live.images) var reference: String?
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {

@@ -5,10 +5,11 @@ struct InspectCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "inspect", _superCommandName: "lunette", abstract: "Describe containers, images or volumes.")
 
-    @Option(help: ArgumentHelp("container, image or volume only.", valueName: "noun")) var type: String?
+    @Option(help: ArgumentHelp("container, image or volume only.", valueName: "noun"), completion: .list(["container", "image", "volume"]))
+    var type: String?
     @Option(name: .joined("f"), help: ArgumentHelp("json or a template such as '{{.status}}'.", valueName: "format")) var format: String?
     @Flag(help: "Print a container's launch plan instead.") var launchPlan = false
-    @Argument(help: "Names or ids.") var name: [String]
+    @Argument(help: "Names or ids.", completion: Live.everything) var name: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {

@@ -237,13 +237,16 @@ struct UpdateCommand: LunetteCommand {
     @Option(parsing: .unconditional, help: ArgumentHelp("Microseconds of each period; -1 is no limit.", valueName: "number")) var cpuQuota:
         Int64?
     @Option(help: ArgumentHelp("Microseconds (100000).", valueName: "number")) var cpuPeriod: Int64?
-    @Option(help: ArgumentHelp("Weight for block devices, 10 to 1000.", valueName: "number")) var blkioWeight: Int?
+    @Option(help: ArgumentHelp("Weight for block devices, 1 to 10000 (100).", valueName: "number")) var blkioWeight: Int?
     @Option(parsing: .unconditional, help: ArgumentHelp("Processes and threads it may have; -1 is no limit.", valueName: "number"))
     var pidsLimit: Int?
-    @Option(help: ArgumentHelp("Who is ended when memory runs out: process or group.", valueName: "whom")) var oom: String?
+    @Option(
+        help: ArgumentHelp("Who is ended when memory runs out: process or group.", valueName: "whom"),
+        completion: .list(["process", "group"])) var oom: String?
     @Option(name: .joined("l"), help: ArgumentHelp("Set a label; NAME= empties it.", valueName: "name=value")) var label: [String] = []
     @Option(help: ArgumentHelp("Take a label away.", valueName: "name")) var labelRm: [String] = []
-    @Option(help: ArgumentHelp("no, on-failure[:N], always.", valueName: "policy")) var restart: String?
+    @Option(help: ArgumentHelp("no, on-failure[:N], always or unless-stopped.", valueName: "policy"), completion: RestartOption.completion)
+    var restart: String?
     @Argument(help: "Names or ids.", completion: Live.containers) var container: [String]
     @OptionGroup var global: GlobalOptions
 
@@ -273,7 +276,9 @@ struct UpdateCommand: LunetteCommand {
         return await forEach(container, client) { (name) throws(LunetteError) in
             var call = changes
             call["container"] = .string(name)
-            AskedLimits.tell(try await client.call("container.update", call))
+            let answer: Value
+            do throws(LunetteError) { answer = try await client.call("container.update", call) } catch { throw OptionNames.named(error) }
+            AskedLimits.tell(answer)
             return name
         }
     }

@@ -142,7 +142,7 @@ struct TopCommand: LunetteCommand {
         commandName: "top", _superCommandName: "lunette", abstract: "List a container's processes.")
 
     @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
-    @Argument(help: "Name or id.", completion: Live.containers) var words: [String] = []
+    @Argument(help: ArgumentHelp("Name or id.", valueName: "container"), completion: Live.containers) var words: [String] = []
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {

@@ -144,6 +144,13 @@ import Testing
         #expect(throws: LunetteError.self) { try matches(["app": false]) }
     }
 
+    @Test func onlyMountsThatAreBuiltAreOffered() {
+        let error = failure { () throws(LunetteError) in
+            _ = try ContainerSpec(["image": "x", "mounts": [["type": "foo", "target": "/x"]]])
+        }
+        #expect(error?.message == "\"foo\" is not one of \"volume\", \"bind\", \"tmpfs\"")
+    }
+
     @Test func typosGetAHint() {
         let shared = failure { () throws(LunetteError) in _ = try ContainerSpec(["image": "x", "pid": "host"]) }
         #expect(shared?.hint?.contains("container:NAME") == true)

@@ -240,10 +240,10 @@ local function check(source, name)
             local module = is_symbol(second, "(") and tokens[i + 2] or second
             local after = is_symbol(second, "(") and i + 4 or i + 2
             local field, behind = tokens[after + 1], tokens[after + 2]
-            if module.kind ~= "string" or module.value ~= "lunette" then
-              -- Another module's.
-            elseif not is_symbol(tokens[after], ".") then roots[word] = true
-            elseif field.kind == "name" and (behind.kind ~= "symbol" or is_symbol(behind, ",") or is_symbol(behind, ";")) then
+            local is_ours = module.kind == "string" and module.value == "lunette"
+            if is_ours and not is_symbol(tokens[after], ".") then roots[word] = true
+            elseif is_ours and field.kind == "name"
+              and (behind.kind ~= "symbol" or is_symbol(behind, ",") or is_symbol(behind, ";")) then
               nouns[word] = field.value
             end
           else

@@ -14,7 +14,7 @@ enum SandboxFailure {
                 "ordinary users may make no user namespaces here: see /proc/sys/user/max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"
         case (_, _, EAGAIN) where (1..<16).contains(spec.resources.pids ?? 0):
             error.path = "resources.pids"
-            error.hint = "\(spec.resources.pids ?? 0) are too few for a sandbox and its program: give it a few more"
+            error.hint = "so few processes are not enough for a sandbox and its program: give it some more"
         case (.namespaces, "clone3", ENOSYS):
             error.code = .unsupported
             error.hint =

@@ -373,7 +373,7 @@ struct SandboxTests {
             // What can't be a limit is named by its flag, and nothing of it stays.
             for (words, complaint) in [
                 (["--cpuset-cpus", "4095"], "--cpuset-cpus: this machine has no processor 4095\nhint: its processors are"),
-                (["--pids-limit", "1"], "--pids-limit: "),
+                (["--pids-limit", "1"], "not enough for a sandbox and its program"),
             ] {
                 let refused = try await place.sandbox(words[0], words[1], "--", "true")
                 #expect(refused.code == 125 && refused.errorText.contains(complaint), "\(refused.errorText)")

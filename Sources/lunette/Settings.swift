@@ -35,6 +35,12 @@ struct Settings: Sendable {
         configuration = configuration.map { APIRegistry.absolutePath($0, directory: directory) }
     }
 
+    /// The way to the engine of these places, which is started when there is none.
+    var client: any EngineConnector {
+        let client = EngineClient(state: state, start: EngineStart(arguments: arguments))
+        return isRootNamed ? RootedConnector(connector: client, settings: self) : client
+    }
+
     /// The options that give an engine started by us the same places.
     var arguments: [String] {
         ["--root", root, "--state", state] + (configuration.map { ["--config", $0] } ?? [])

@@ -243,7 +243,7 @@
 ---An answer.
 ---@class lunette.Pong
 ---@field time number the engine's clock
----@field root string its root directory
+---@field root? string where its lasting state is
 
 ---One process.
 ---@class lunette.ProcessInfo

@@ -105,7 +105,7 @@ extension Engine {
         removed += images["removed"]?.arrayValue ?? []
         reclaimed += images["reclaimed"]?.intValue ?? 0
         if withVolumes {
-            let volumes = try await pruneVolumes(labels: [], call)
+            let volumes = try await pruneVolumes(labels: LabelFilter(), call)
             removed += volumes["removed"]?.arrayValue ?? []
             reclaimed += volumes["reclaimed"]?.intValue ?? 0
         }

@@ -9,8 +9,7 @@ enum Engines {
     static func connector(_ settings: Settings) async throws(LunetteError) -> any EngineConnector {
         try UserPlaces.verify(settings)
         if settings.inProcess { return try await open(settings) }
-        let client = EngineClient(state: settings.state, start: EngineStart(arguments: settings.arguments))
-        return settings.isRootNamed ? RootedConnector(connector: client, settings: settings) : client
+        return settings.client
     }
 
     /// Opens the engine in this process; it takes the lock of the state directory.

@@ -55,7 +55,7 @@ enum Scripts {
     private static func connector(_ settings: Settings) throws(LunetteError) -> any EngineConnector {
         try UserPlaces.verify(settings)
         // The usual way does nothing before the first call; an engine of our own has to be opened.
-        guard settings.inProcess else { return EngineClient(state: settings.state, start: EngineStart(arguments: settings.arguments)) }
+        guard settings.inProcess else { return settings.client }
         return try Blocking.wait { () async -> Result<any EngineConnector, LunetteError> in
             do throws(LunetteError) { return .success(try await Engines.connector(settings)) } catch { return .failure(error) }
         }.get()

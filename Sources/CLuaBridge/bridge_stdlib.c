@@ -5,7 +5,7 @@
 
 #include "lua_bridge.h"
 
-#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(repl) M(complete) M(check)
+#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check)
 
 static const unsigned char core[] = {
 #embed "../LunetteLua/Resources/lua/core.lua"
@@ -36,6 +36,9 @@ static const unsigned char limited[] = {
 };
 static const unsigned char plugin[] = {
 #embed "../LunetteLua/Resources/lua/plugin.lua"
+};
+static const unsigned char resident[] = {
+#embed "../LunetteLua/Resources/lua/resident.lua"
 };
 static const unsigned char repl[] = {
 #embed "../LunetteLua/Resources/lua/repl.lua"

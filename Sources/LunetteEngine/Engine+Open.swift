@@ -41,7 +41,16 @@ extension Engine {
             let engine = await Engine(
                 configuration: configuration, clock: SystemClock(), state: state, host: RuntimeHost(runtime: runtime), images: images,
                 locks: locks)
-            try await engine.recover()
+            await engine.connectResident()
+            do throws(LunetteError) {
+                // Before anything that a handler may deny, and before anybody calls.
+                try await engine.resident.open()
+                try await engine.recover()
+            } catch {
+                await engine.close()
+                throw error
+            }
+            await engine.resident.begin()
             return engine
         } catch {
             for lock in locks { lock.release() }

@@ -25,6 +25,7 @@ public final class Engine: EngineConnector {
     let plugins: Plugins
     let volumes: Volumes
     let execWaits = ExecWaits()
+    let resident: Resident
     let startedAt: Double
     /// Other people's id ranges, read once.
     let reservedRanges: [IDRange]
@@ -56,6 +57,7 @@ public final class Engine: EngineConnector {
         hooks = Hooks(clock: clock) { event in await state.log(event) }
         supervisor = Supervisor(state: state, host: host, clock: clock)
         plugins = Plugins(configuration: configuration)
+        resident = Resident(configuration, hooks: hooks, state: state)
         volumes = Volumes(state: state, plugins: plugins, clock: clock, root: configuration.root)
         await supervisor.connect(
             restart: { [weak self] id in await self?.restartByPolicy(id) }, remove: { [weak self] id in await self?.removeAtExit(id) },
@@ -66,7 +68,10 @@ public final class Engine: EngineConnector {
 
     /// Opens a session in process. Each request's `actor` is trusted: the server fills it in from the socket's peer.
     public func connect(receiver: (any HookReceiver)?) async throws(LunetteError) -> any EngineSession {
-        let session = Session(engine: self, receiver: receiver)
+        try open(Session(engine: self, receiver: receiver))
+    }
+
+    func open(_ session: Session) throws(LunetteError) -> Session {
         let isClosing = sessions.withLock { sessions in
             if !sessions.isClosing { sessions.open[session.id] = session }
             return sessions.isClosing
@@ -89,7 +94,8 @@ public final class Engine: EngineConnector {
     }
 
     var isClosing: Bool { sessions.withLock { $0.isClosing } }
-    var sessionCount: Int { sessions.withLock { $0.open.count } }
+    /// Those of clients; resident code is no reason to stay.
+    var sessionCount: Int { sessions.withLock { $0.open.values.count { !$0.isInternal } } }
 
     /// Keeps a session's event pump until it is unregistered or the session ends.
     func keep(pump: Task<Void, Never>, _ key: String) {
@@ -201,6 +207,7 @@ public final class Engine: EngineConnector {
             return sessions.owned
         }
         for task in owned { task.cancel() }
+        await resident.shutdown()
         await sweeping.wait()
         await supervisor.shutdown()
         await plugins.shutdown()

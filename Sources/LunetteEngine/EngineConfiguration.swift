@@ -1,4 +1,5 @@
 import Glibc
+public import LunetteAPI
 import LunetteLinux
 public import LunettePlugins
 
@@ -16,6 +17,12 @@ public struct EngineConfiguration: Sendable {
     public var pluginDirectories: [String]
     /// One per transport; the executable wires the Lua adapter in here.
     public var pluginHosts: [any PluginHost]
+    /// Runs `init.lua` and `conf.d/*.lua` of the settings' folder; the executable wires the Lua adapter in here. Nil: there is no resident code.
+    public var residentHost: (any ResidentHost)?
+    /// Leaves resident code out (`--skip-scripts`).
+    public var skipsScripts = false
+    /// Gets what resident code logs, a line each.
+    public var log: (@Sendable (String) -> Void)?
     /// How many events are kept before the oldest go.
     public var eventLimit: Int
     /// How many call outcomes are kept for repeated request ids.

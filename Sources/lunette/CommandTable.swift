@@ -23,7 +23,13 @@ enum CommandTable {
                 BuildCommand.self, HistoryCommand.self,
             ]
         ),
-        ("More", [VolumeCommand.self, PluginCommand.self, HookCommand.self, EventsCommand.self, SystemCommand.self]),
+        (
+            "More",
+            [
+                VolumeCommand.self, PluginCommand.self, HookCommand.self, ScriptCommand.self, ReloadCommand.self, EventsCommand.self,
+                SystemCommand.self,
+            ]
+        ),
         ("Sandboxes", [SandboxCommand.self]),
         ("Lunette", [REPLCommand.self, CheckCommand.self, DaemonCommand.self, VersionCommand.self, CompletionCommand.self]),
     ]
@@ -34,9 +40,9 @@ enum CommandTable {
 
     /// The contract's commands of later versions: told apart from typos.
     private static let later = [
-        "commit", "login", "logout", "network", "service", "job", "node", "script", "scheduler", "secret", "config",
+        "commit", "login", "logout", "network", "service", "job", "node", "scheduler", "secret", "config",
         "project",
-        "compose", "plan", "apply", "test", "reload",
+        "compose", "plan", "apply", "test",
     ]
 
     static func command(_ name: String) -> (any ParsableCommand.Type)? {

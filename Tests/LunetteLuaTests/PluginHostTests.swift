@@ -111,13 +111,21 @@ import Testing
 
     @Test(arguments: [
         ("return 1", "not a table"), ("error('no')", "no"), ("return {", "expected"), ("return {}", "without a function mount"),
-        ("lunette.container.list() return {}", "not among what"),
+        ("lunette.container.list() return {}", "nothing is called while"),
         ("return { validate = function() return false, 'bad mtu' end }", "bad mtu"),
         ("io.open('/etc/passwd') return {}", "nil value"),
     ])
     func aPluginThatCannotBeLoadedIsRefused(_ source: String, _ text: String) async throws {
         let error = await #expect(throws: LunetteError.self) { try await load(source) { _, _ in } }
         #expect(error?.message.contains(text) == true, "\(String(describing: error))")
+    }
+
+    @Test func callsNeedAPermission() async throws {
+        try await load("return { volume = { t = { mount = function(r) lunette.container.list() end } } }") { plugin, _ in
+            let driver = try #require(plugin.volumeDrivers["t"])
+            let error = await #expect(throws: LunetteError.self) { try await driver.mount(request) }
+            #expect(error?.message.contains("not among what") == true, "\(String(describing: error))")
+        }
     }
 
     @Test func filesNeedAPermission() async throws {

@@ -316,6 +316,21 @@
 ---@field denied table<string, any>[] with `report`: `{ action, path, rule }` for what was asked for outside the rules
 ---@field not_enforced string[] limits that nothing holds here
 
+---What a reload changed.
+---@class lunette.ScriptChange
+---@field added string[] scripts that are new
+---@field changed string[] scripts that are another, or whose modules are
+---@field removed string[] scripts that are gone
+
+---A resident script.
+---@class lunette.ScriptInfo
+---@field name string `init`, or `conf.d/` and its name
+---@field file string as errors name it
+---@field path string where it lies
+---@field status string `running`; `last_good` where the file is broken and what was loaded before runs
+---@field handlers integer how many it has registered
+---@field error? string what is wrong with what is on the disk
+
 ---What a container may do.
 ---@class lunette.Security
 ---@field user_namespace? boolean its own ids
@@ -856,6 +871,16 @@ lunette.hook = {}
 ---List the handlers of all sessions and plugins.
 ---@return lunette.Subscription[]
 function lunette.hook.list() end
+
+lunette.script = {}
+
+---List the resident scripts.
+---@return lunette.ScriptInfo[]
+function lunette.script.list() end
+
+---Put resident code as it is on the disk now in the place of what runs, all of it or nothing; handlers change in one step.
+---@return lunette.ScriptChange
+function lunette.script.reload() end
 
 lunette.plugin = {}
 

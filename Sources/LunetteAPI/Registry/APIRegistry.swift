@@ -5,7 +5,7 @@ public enum APIRegistry {
 
     /// Nouns in the order in which the reference shows them.
     public static let nouns = [
-        "image", "container", "volume", "hook", "events", "plugin", "system", "sandbox", "lunette", "task", "log", "json", "fs",
+        "image", "container", "volume", "hook", "events", "script", "plugin", "system", "sandbox", "lunette", "task", "log", "json", "fs",
     ]
 
     /// - Returns: the functions of one noun, in the order of the reference; empty for an unknown noun. Made at the first call, per noun.
@@ -16,6 +16,7 @@ public enum APIRegistry {
         case "volume": VolumeFunctions.all
         case "hook", "events": HookFunctions.all.filter { $0.noun == noun }
         case "plugin", "system": SystemFunctions.all.filter { $0.noun == noun }
+        case "script": ScriptFunctions.all
         case "sandbox": SandboxFunctions.all
         case "lunette", "task", "log", "json", "fs": ClientFunctions.all.filter { $0.noun == noun }
         default: []

@@ -119,13 +119,15 @@ extension Engine {
         var promised = Promised()
         do throws(LunetteError) {
             var spec = try await promiseName(asked, &promised)
+            var notes: [String] = []
             if await hooks.wants("container.create") {
                 let question = Hooks.Question(
                     event: "container.create", target: .init(kind: "container", id: id, name: spec.name!), spec: spec.value,
                     labels: labels(of: spec),
                     isAmendable: true)
-                spec = try ContainerSpec(
-                    try await hooks.ask(question, for: call) { value throws(LunetteError) in try ContainerSpec(value).value })
+                let amended = try await hooks.amended(question, for: call) { value throws(LunetteError) in try ContainerSpec(value).value }
+                spec = try ContainerSpec(amended.spec)
+                notes = amended.notes
                 spec = try await promiseName(spec, &promised)
             }
             try call.checkCancellation()
@@ -155,6 +157,7 @@ extension Engine {
             }
             _ = try record.state.apply(.created, now: clock.now())
             record.remember("created", at: clock.now())
+            for note in notes { record.remember("amended", note, at: clock.now()) }
 
             try call.checkCancellation()
             var changes = Changes()

@@ -54,8 +54,11 @@ extension Engine {
     // MARK: `on` handlers
 
     /// Hands one `on` subscription its events: in order per target, up to sixteen targets at a time, three tries each.
-    func deliver(to subscription: Subscription, after start: Int64) async {
+    /// - Parameter cursor: writes down what was acknowledged.
+    func deliver(to subscription: Subscription, after start: Int64, cursor: EventCursor?) async {
         var position = start
+        // What an engine before may have delivered: it died before it could write that down.
+        let known = cursor == nil ? start : await state.newestEvent
         await withTaskGroup(of: String.self) { group in
             var busy: Set<String> = []
             while !Task.isCancelled {
@@ -75,37 +78,43 @@ extension Engine {
                         guard let done = await group.next() else { break }
                         busy.remove(done)
                     }
+                    if Task.isCancelled { break }
                     busy.insert(key)
+                    await cursor?.began(logged.sequence)
                     group.addTask {
-                        await self.deliver(logged, to: subscription)
+                        // An end in the middle acknowledges nothing.
+                        if await self.deliver(logged, to: subscription, isRepeated: logged.sequence <= known) {
+                            await cursor?.done(logged.sequence)
+                        }
                         return key
                     }
-                    if Task.isCancelled { break }
                 }
                 if batch.isEmpty { await state.waitForEvent(after: position) }
                 if isClosing { break }
             }
             group.cancelAll()
         }
+        await cursor?.write()
     }
 
-    private func deliver(_ logged: LoggedEvent, to subscription: Subscription) async {
+    /// - Returns: false when it was cut short.
+    private func deliver(_ logged: LoggedEvent, to subscription: Subscription, isRepeated: Bool) async -> Bool {
         var failure: LunetteError?
         for attempt in 0..<3 {
-            if Task.isCancelled { return }
+            if Task.isCancelled { return false }
             do throws(LunetteError) {
-                var event = logged.value(redelivered: attempt > 0).mapValue ?? [:]
+                var event = logged.value(redelivered: isRepeated || attempt > 0).mapValue ?? [:]
                 event["cause"] = .array((logged.event.cause + ["event-\(logged.sequence)", "hook:\(subscription.id)"]).map(Value.string))
                 try await subscription.receiver.on(subscription: subscription.receiverID, event: .map(event))
-                return
+                return true
             } catch {
                 failure = error
-                if error.code == .cancelled { return }
-                do { try await clock.sleep(0.05 * Double(attempt + 1)) } catch { return }
+                if error.code == .cancelled { return false }
+                do { try await clock.sleep(0.05 * Double(attempt + 1)) } catch { return false }
             }
         }
         // Told once, and never to the failing handler of `hook.failed` itself.
-        guard logged.event.name != "hook.failed", await hooks.contains(subscription.id) else { return }
+        guard logged.event.name != "hook.failed", await hooks.contains(subscription.id) else { return true }
         await state.log(
             PendingEvent(
                 name: "hook.failed", target: logged.event.target,
@@ -113,6 +122,7 @@ extension Engine {
                     "hook": .string(subscription.name ?? subscription.receiverID), "event": .string(logged.event.name),
                     "reason": .string(failure?.description ?? "it failed"),
                 ], cause: logged.event.cause))
+        return true
     }
 }
 

@@ -13,4 +13,18 @@ enum Amendment {
         }
         return .map(result)
     }
+
+    /// What differs, a line for each field: `resources.memory set to 67108864`, `labels.tier removed`.
+    static func changes(from old: Value, to new: Value, path: String = "") -> [String] {
+        guard case .map(let before) = old, case .map(let after) = new else {
+            return old == new ? [] : ["\(path) set to \(displayable(JSON.encode(new), limit: 80))"]
+        }
+        let keys = before.keys + after.keys.filter { before[$0] == nil }
+        return keys.flatMap { key -> [String] in
+            let place = path.isEmpty ? displayable(key, limit: 40) : "\(path).\(displayable(key, limit: 40))"
+            guard let now = after[key] else { return ["\(place) removed"] }
+            // A table that is new is its fields.
+            return changes(from: before[key] ?? (now.mapValue == nil ? .null : .map([:])), to: now, path: place)
+        }
+    }
 }

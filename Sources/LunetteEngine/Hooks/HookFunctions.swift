@@ -1,3 +1,4 @@
+import LunetteAPI
 import LunetteSpec
 
 extension Functions {
@@ -22,24 +23,37 @@ enum EventNames {
         "container.created", "container.started", "container.exited", "container.oom", "container.paused", "container.resumed",
         "container.removed", "container.renamed", "container.updated", "image.pulled", "image.loaded", "image.built", "image.tagged",
         "image.pushed", "image.removed", "volume.created", "volume.removed", "hook.failed", "engine.ready",
+        "script.reloaded", "script.failed",
     ]
 }
 
-extension Engine {
-    func registerHook(_ call: Call, _ session: Session) async throws(LunetteError) -> Value {
-        guard let receiver = session.receiver else {
-            throw LunetteError(.invalidState, "this client offers no handlers", operation: "hook.register")
-        }
-        var arguments = try call.arguments()
-        let receiverID = try arguments.required("subscription")
+/// What a handler is registered with.
+struct HookRequest: Sendable {
+    let receiverID: String
+    let kind: Subscription.Kind
+    let event: String
+    let name: String?
+    /// Seconds.
+    let timeout: Double
+    let onFailure: Subscription.OnFailure
+    let priority: Int
+    let match: EventMatch
+    let order: Subscription.Order
+
+    /// - Parameter value: the arguments of `hook.register`.
+    init(_ value: Value) throws(LunetteError) {
+        var arguments = try FieldReader(value)
+        receiverID = try arguments.required("subscription")
         guard let kind = try arguments.choice("kind", Subscription.Kind.self) else { throw arguments.failure("kind", "is required") }
+        self.kind = kind
         let event = try arguments.required("event")
-        let name = try arguments.string("name")
-        let timeout = try arguments.seconds("timeout") ?? 30
-        let onFailure = try arguments.choice("on_failure", Subscription.OnFailure.self) ?? .deny
-        let priority = try arguments.int("priority") ?? 0
-        let match = try EventMatch(try arguments.table("match"))
-        let order = try arguments.choice("order", Subscription.Order.self) ?? .target
+        self.event = event
+        name = try arguments.string("name")
+        timeout = try arguments.seconds("timeout") ?? 30
+        onFailure = try arguments.choice("on_failure", Subscription.OnFailure.self) ?? .deny
+        priority = Int(try arguments.int("priority") ?? 0)
+        match = try EventMatch(try arguments.table("match"))
+        order = try arguments.choice("order", Subscription.Order.self) ?? .target
         try arguments.finish()
         let known = kind == .before ? EventNames.before : EventNames.on
         let fits = kind == .before ? known.contains(event) : event == "*" || known.contains { EventMatch.name($0, fits: event) }
@@ -48,13 +62,19 @@ extension Engine {
                 "event", "\"\(displayable(event, limit: 80))\" is not an event for \(kind.rawValue)",
                 hint: nearest(to: event, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.joined(separator: ", "))
         }
+    }
+}
+
+extension Engine {
+    func registerHook(_ call: Call, _ session: Session) async throws(LunetteError) -> Value {
+        guard let receiver = session.receiver else {
+            throw LunetteError(.invalidState, "this client offers no handlers", operation: "hook.register")
+        }
         let subscription = try await hooks.register(
-            receiverID: receiverID, kind: kind, event: event, name: name, timeout: timeout, onFailure: onFailure, priority: Int(priority),
-            match: match,
-            order: order, source: .session, session: session.id, receiver: receiver)
-        if kind == .on {
+            HookRequest(call.request.arguments), source: .session, session: session.id, receiver: receiver)
+        if subscription.kind == .on {
             let from = await state.newestEvent
-            keep(pump: Task { [weak self] in await self?.deliver(to: subscription, after: from) }, subscription.id)
+            keep(pump: Task { [weak self] in await self?.deliver(to: subscription, after: from, cursor: nil) }, subscription.id)
         }
         return subscription.value
     }

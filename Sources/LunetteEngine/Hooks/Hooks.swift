@@ -11,6 +11,11 @@ actor Hooks {
     private let clock: any EngineClock
     /// Puts `hook.failed` into the log.
     private let report: @Sendable (PendingEvent) async -> Void
+    /// Of resident handlers.
+    private var version = 0
+    /// Questions under way by the version that they began with.
+    private var questions: [Int: Int] = [:]
+    private var questionWaiters: [Int: [CheckedContinuation<Void, Never>]] = [:]
     private var vanishWaiters: [String: [Int: @Sendable () -> Void]] = [:]
 
     init(clock: any EngineClock, report: @escaping @Sendable (PendingEvent) async -> Void) {
@@ -20,22 +25,50 @@ actor Hooks {
 
     // MARK: Registering
 
+    /// - Throws: `already_exists` when the session has a handler of that id.
     func register(
-        receiverID: String, kind: Subscription.Kind, event: String, name: String?, timeout: Double, onFailure: Subscription.OnFailure,
-        priority: Int, match: EventMatch, order: Subscription.Order, source: Subscription.Source, session: String,
-        receiver: any HookReceiver
+        _ request: HookRequest, source: Subscription.Source, session: String, receiver: any HookReceiver
     ) throws(LunetteError) -> Subscription {
-        let id = "\(session)/\(receiverID)"
-        guard subscriptions[id] == nil else {
-            throw LunetteError(.alreadyExists, "this session has a subscription \"\(receiverID)\" already", path: "subscription")
+        let subscription = make(request, source: source, session: session, place: nil, receiver: receiver)
+        guard subscriptions[subscription.id] == nil else {
+            throw LunetteError(
+                .alreadyExists, "this session has a subscription \"\(request.receiverID)\" already", path: "subscription")
         }
-        nextNumber += 1
-        let subscription = Subscription(
-            id: id, receiverID: receiverID, kind: kind, event: event, name: name, timeout: timeout, onFailure: onFailure,
-            priority: priority,
-            match: match, order: order, source: source, session: session, number: nextNumber, receiver: receiver)
-        subscriptions[id] = subscription
+        subscriptions[subscription.id] = subscription
         return subscription
+    }
+
+    /// Makes one that isn't asked yet.
+    func make(
+        _ request: HookRequest, source: Subscription.Source, session: String, place: String?, receiver: any HookReceiver
+    ) -> Subscription {
+        nextNumber += 1
+        return Subscription(
+            id: "\(session)/\(request.receiverID)", receiverID: request.receiverID, kind: request.kind, event: request.event,
+            name: request.name, timeout: request.timeout, onFailure: request.onFailure, priority: request.priority, match: request.match,
+            order: request.order, source: source, session: session, number: nextNumber, receiver: receiver, place: place)
+    }
+
+    /// Puts one version of resident handlers in the place of another, in one step: no call passes between them. A question that is under way is
+    /// asked to its end as it began.
+    func replaceResident(_ new: [Subscription]) {
+        version += 1
+        for (id, subscription) in subscriptions where subscription.source == .resident { subscriptions[id] = nil }
+        for subscription in new { subscriptions[subscription.id] = subscription }
+    }
+
+    /// Returns when nobody is asked any more who was registered before the last `replaceResident`.
+    func earlierQuestionsEnd() async {
+        for number in questions.keys where number < version {
+            await withCheckedContinuation { questionWaiters[number, default: []].append($0) }
+        }
+    }
+
+    private func endQuestion(of number: Int) {
+        questions[number]! -= 1
+        guard questions[number] == 0 else { return }
+        questions[number] = nil
+        for waiter in questionWaiters.removeValue(forKey: number) ?? [] { waiter.resume() }
     }
 
     func unregister(_ receiverID: String, session: String) throws(LunetteError) {
@@ -78,21 +111,39 @@ actor Hooks {
     /// Whether anything would be asked: lets the usual start do without building the event.
     func wants(_ event: String) -> Bool { subscriptions.values.contains { $0.kind == .before && $0.event == event } }
 
-    /// Asks every matching handler.
-    /// - Parameter normalise: decodes an amended spec; its error names the handler.
-    /// - Returns: the spec as amended.
-    /// - Throws: `denied` with the reason; `conflict` when two handlers amend each other; what `normalise` throws.
+    /// What came of a question.
+    struct Amended: Sendable {
+        /// As amended.
+        var spec: Value
+        /// Who changed what, in words: `resources.memory set to 67108864 by hook "limit-default" at conf.d/limits.lua:3`.
+        var notes: [String] = []
+    }
+
+    /// As `amended(by:for:normalise:)`, for those who keep no history.
     func ask(
         _ question: Question, for call: Call,
         normalise: @Sendable (Value) throws(LunetteError) -> Value = { spec throws(LunetteError) in spec }
     ) async throws(LunetteError) -> Value {
+        try await amended(question, for: call, normalise: normalise).spec
+    }
+
+    /// Asks every matching handler.
+    /// - Parameter normalise: decodes an amended spec; its error names the handler.
+    /// - Throws: `denied` with the reason; `conflict` when two handlers amend each other; what `normalise` throws.
+    func amended(
+        _ question: Question, for call: Call, normalise: @Sendable (Value) throws(LunetteError) -> Value
+    ) async throws(LunetteError) -> Amended {
         let handlers = subscriptions.values.filter { subscription in
             subscription.kind == .before && subscription.event == question.event
                 && !call.request.cause.contains("hook:\(subscription.id)")
                 && subscription.match.matches(
                     name: question.event, target: question.target, labels: question.labels, driver: question.driver)
         }.sorted { ($0.priority, $0.source, $0.number) < ($1.priority, $1.source, $1.number) }
-        if handlers.isEmpty { return question.spec }
+        if handlers.isEmpty { return Amended(spec: question.spec) }
+        let asked = version
+        questions[asked, default: 0] += 1
+        defer { endQuestion(of: asked) }
+        var notes: [String] = []
 
         var question = question
         var lastAmended = -1
@@ -102,7 +153,10 @@ actor Hooks {
                     throw LunetteError(
                         .invalidState, "hook \(handler.label): \(question.event) can't be amended", operation: call.request.function)
                 }
-                if amended != question.spec { lastAmended = index }
+                if amended != question.spec {
+                    lastAmended = index
+                    notes += Amendment.changes(from: question.spec, to: amended).map { "\($0) by hook \(handler.label)" }
+                }
                 question.spec = amended
             }
         }
@@ -115,14 +169,16 @@ actor Hooks {
                 }
             }
         }
-        return question.spec
+        return Amended(spec: question.spec, notes: notes)
     }
 
     /// - Returns: the amended spec, nil when the handler leaves it.
     private func run(
         _ handler: Subscription, _ question: Question, _ call: Call, _ normalise: @Sendable (Value) throws(LunetteError) -> Value
     ) async throws(LunetteError) -> Value? {
-        guard let current = subscriptions[handler.id], !current.isSuspended else {
+        // A resident one answers to the end of the question, though another version has taken over meanwhile.
+        let current = subscriptions[handler.id] ?? (handler.source == .resident ? handler : nil)
+        guard let current, !current.isSuspended else {
             return try await failed(
                 handler, question, call,
                 subscriptions[handler.id] == nil ? "its session has ended" : "it is suspended after three time-outs")

@@ -29,11 +29,20 @@ struct Subscription: Sendable {
     let session: String
     let number: Int
     let receiver: any HookReceiver
+    /// Where a resident script registers it: `conf.d/limits.lua:12`.
+    var place: String?
     /// Time-outs in a row; three suspend it.
     var timeouts = 0
     var isSuspended: Bool { timeouts >= 3 }
 
-    var label: String { name.map { "\"\($0)\"" } ?? "of \(source.rawValue) \(session.prefix(8))" }
+    var label: String {
+        let called = name.map { "\"\($0)\"" }
+        if let place { return called.map { "\($0) at \(place)" } ?? "at \(place)" }
+        return called ?? "of \(source.rawValue) \(session.prefix(8))"
+    }
+
+    /// Under which its place in the events is kept: of named resident `on` handlers.
+    var cursor: String? { source == .resident && kind == .on && name != nil ? id : nil }
 
     var value: Value {
         var map: ValueMap = [
@@ -43,6 +52,7 @@ struct Subscription: Sendable {
             "on_failure": .string(onFailure.rawValue),
         ]
         map["name"] = name.map(Value.string)
+        map["place"] = place.map(Value.string)
         return .map(map)
     }
 }

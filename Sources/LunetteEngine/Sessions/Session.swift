@@ -6,6 +6,8 @@ import Synchronization
 final class Session: EngineSession {
     let id: String
     let receiver: (any HookReceiver)?
+    /// Resident code's, not a client's.
+    let isInternal: Bool
     private let engine: Engine
     private struct Calls {
         var tasks: [Int: Task<Result<Value, LunetteError>, Never>] = [:]
@@ -14,7 +16,8 @@ final class Session: EngineSession {
     }
     private let calls = Mutex(Calls())
 
-    init(engine: Engine, receiver: (any HookReceiver)?) {
+    init(engine: Engine, receiver: (any HookReceiver)?, isInternal: Bool = false) {
+        self.isInternal = isInternal
         id = Identifier.short()
         self.engine = engine
         self.receiver = receiver

@@ -13,10 +13,14 @@ struct Changes: Sendable {
     var ledger: [LedgerRow] = []
     var closedLedger: [String] = []
     var outcomes: [Outcome] = []
+    /// In the place of the one that is stored.
+    var resident: ResidentVersion?
+    var cursors: [String: Int64] = [:]
+    var removedCursors: [String] = []
 
     var isEmpty: Bool {
         containers.isEmpty && removedContainers.isEmpty && volumes.isEmpty && removedVolumes.isEmpty && events.isEmpty && ledger.isEmpty
-            && closedLedger.isEmpty && outcomes.isEmpty
+            && closedLedger.isEmpty && outcomes.isEmpty && resident == nil && cursors.isEmpty && removedCursors.isEmpty
     }
 }
 

@@ -154,6 +154,18 @@ extension Database {
             for key in changes.closedLedger {
                 try db.cachedStatement(sql: "DELETE FROM ledger WHERE key = ?").execute(arguments: [key])
             }
+            if let version = changes.resident {
+                try db.cachedStatement(sql: "INSERT OR REPLACE INTO resident (number, version) VALUES (1, ?)")
+                    .execute(arguments: [Data(version.encoded)])
+            }
+            for (name, sequence) in changes.cursors {
+                try db.cachedStatement(sql: "INSERT OR REPLACE INTO cursors (name, sequence) VALUES (?, ?)").execute(arguments: [
+                    name, sequence,
+                ])
+            }
+            for name in changes.removedCursors {
+                try db.cachedStatement(sql: "DELETE FROM cursors WHERE name = ?").execute(arguments: [name])
+            }
             for outcome in changes.outcomes {
                 let (failed, bytes): (Bool, [UInt8]) =
                     switch outcome.result {
@@ -195,6 +207,20 @@ extension Database {
     func note(stateFolder: String) throws(LunetteError) {
         try write(.desired) { db in
             try db.execute(sql: "INSERT OR REPLACE INTO meta VALUES ('state_folder', ?)", arguments: [stateFolder])
+        }
+    }
+
+    /// The resident code that was loaded last.
+    func resident() throws(LunetteError) -> ResidentVersion? {
+        try read { db in
+            try Data.fetchOne(db, sql: "SELECT version FROM resident").map { try ResidentVersion(encoded: Array($0)) }
+        }
+    }
+
+    /// How far named resident handlers have come.
+    func cursors() throws(LunetteError) -> [String: Int64] {
+        try read { db in
+            try Row.fetchAll(db, sql: "SELECT name, sequence FROM cursors").reduce(into: [:]) { $0[$1[0]] = $1[1] }
         }
     }
 

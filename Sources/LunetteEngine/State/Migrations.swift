@@ -21,6 +21,13 @@ enum Migrations {
                     CREATE TABLE meta (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
                     """)
         }
+        migrator.registerMigration("2 resident code") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE cursors (name TEXT PRIMARY KEY NOT NULL, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+                    CREATE TABLE resident (number INTEGER PRIMARY KEY, version BLOB NOT NULL) STRICT;
+                    """)
+        }
         return migrator
     }
 }

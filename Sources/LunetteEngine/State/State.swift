@@ -28,6 +28,8 @@ actor State {
     private(set) var volumes: [String: VolumeRecord] = [:]
     private var volumeNames: [String: String] = [:]
     private(set) var ledger: [String: LedgerRow] = [:]
+    /// How far named resident handlers have come, by name.
+    private(set) var cursors: [String: Int64] = [:]
     /// Names and id ranges promised to creations under way.
     private var promisedNames: Set<String> = []
     private var promisedRanges: Set<IDRange> = []
@@ -75,6 +77,7 @@ actor State {
             volumeNames[record.name] = record.id
         }
         for row in try database.ledger() { ledger[row.key] = row }
+        cursors = try database.cursors()
         for record in containers.values { madeBy[record.requestID] = record.id }
         for record in volumes.values { madeBy[record.requestID] = record.id }
         let known = try Set(database.outcomeIDs()).union(madeBy.keys)
@@ -134,6 +137,8 @@ actor State {
             ledger[row.key] = row
         }
         for key in changes.closedLedger { ledger[key] = nil }
+        for (name, sequence) in changes.cursors { cursors[name] = sequence }
+        for name in changes.removedCursors { cursors[name] = nil }
         if !changes.outcomes.isEmpty || !changes.containers.isEmpty || !changes.volumes.isEmpty {
             knownRequests.withLock { known in
                 for outcome in changes.outcomes { known.insert(outcome.requestID) }
@@ -290,6 +295,8 @@ actor State {
         }
         try database.note(stateFolder: stateFolder)
     }
+
+    func resident() throws(LunetteError) -> ResidentVersion? { try database.resident() }
 
     func outcome(_ requestID: String) throws(LunetteError) -> Outcome? { try database.outcome(requestID) }
 

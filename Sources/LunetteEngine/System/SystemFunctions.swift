@@ -74,6 +74,7 @@ extension Engine {
         }
         let pending = await supervisor.pendingWork
         if pending > 0 { reasons.insert("teardown of \(pending) container\(pending == 1 ? "" : "s")") }
+        if await resident.isBusy { reasons.insert("timers of resident scripts") }
         if sweeping.isRunning { reasons.insert("sweep") }
         if await targets.count > 0 { reasons.insert("operations under way") }
         return reasons.sorted()

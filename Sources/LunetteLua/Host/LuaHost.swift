@@ -23,6 +23,10 @@ package final class LuaHost {
         var permissions: Set<String>?
         /// The folder that `require` of a limited state looks in.
         var moduleDirectory: String?
+        /// Where it finds modules instead.
+        var modules: (any ResidentModules)?
+        /// Receives log lines of a state with a thread of its own; stderr without it.
+        var log: (@Sendable (_ level: String, _ message: String, _ fields: ValueMap) -> Void)?
 
         package init(connector: (any EngineConnector)?, directory: String, script: String? = nil) {
             self.connector = connector

@@ -39,6 +39,7 @@ extension LuaHost {
 
     /// The source of a module beside a limited state's code; nil where there is none.
     func moduleSource(_ name: String) throws(LunetteError) -> Value {
+        if let modules = options.modules { return try modules.source(of: name).map(Value.text) ?? .null }
         guard let directory = options.moduleDirectory else { return .null }
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
         let isName = { (part: Substring) in

@@ -26,7 +26,7 @@ package struct LuaPluginHost: PluginHost {
             permissions.insert("fs:\(environment.stateDirectory)")
         }
         options.permissions = permissions
-        let worker = try await PluginWorker.start(manifest.name, options)
+        let worker = try await StateWorker.start(.plugin(manifest.name), options)
         do throws(LunetteError) {
             let functions = try await worker.call(
                 "load_plugin",
@@ -46,10 +46,10 @@ package struct LuaPluginHost: PluginHost {
 struct LuaPlugin: LoadedPlugin {
     let volumeDrivers: [String: any VolumeDriver]
     private let manifest: PluginManifest
-    private let worker: PluginWorker
+    private let worker: StateWorker
 
     init(
-        _ manifest: PluginManifest, _ functions: Value, _ environment: PluginEnvironment, _ worker: PluginWorker
+        _ manifest: PluginManifest, _ functions: Value, _ environment: PluginEnvironment, _ worker: StateWorker
     ) throws(LunetteError) {
         self.manifest = manifest
         self.worker = worker
@@ -88,7 +88,7 @@ struct LuaVolumeDriver: VolumeDriver {
     let functions: Set<String>
     let environment: PluginEnvironment
     let timeouts: [String: Double]
-    let worker: PluginWorker
+    let worker: StateWorker
 
     private func call(_ function: String, _ request: DriverRequest) async throws(LunetteError) -> Value {
         var r: ValueMap = [

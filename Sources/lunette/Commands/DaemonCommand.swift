@@ -14,6 +14,7 @@ struct DaemonCommand: LunetteCommand {
 
     @Flag(help: "Leave when no client and nothing else needs it.") var onDemand = false
     @Option(help: ArgumentHelp("Seconds to linger on demand.", valueName: "seconds")) var linger = 5.0
+    @Flag(help: "Without the resident code of the settings' folder.") var skipScripts = false
     @OptionGroup var global: GlobalOptions
 
     var hostsEngine: Bool { true }
@@ -30,7 +31,7 @@ struct DaemonCommand: LunetteCommand {
         let engine: Engine
         let server: LunetteServer
         do throws(LunetteError) {
-            engine = try await Engines.open(settings)
+            engine = try await Engines.open(settings, skipsScripts: skipScripts, log: { log.write($0) })
             server = LunetteServer(state: settings.state, connector: engine, log: { log.write($0) })
             try server.start()
         } catch {

@@ -258,13 +258,14 @@ struct HookList: LunetteCommand {
                     "Kind": record["kind"]?.stringValue ?? "", "Event": record["event"]?.stringValue ?? "",
                     "Name": record["name"]?.stringValue ?? "-", "Source": record["source"]?.stringValue ?? "-",
                     "Status": record["suspended"]?.boolValue == true ? "suspended" : "active", "ID": id,
+                    "Place": record["place"]?.stringValue ?? "-",
                 ], record: record, name: id)
         }
         try Listing(
             kind: "Subscription",
             columns: [
                 .init("KIND", "Kind"), .init("EVENT", "Event"), .init("NAME", "Name"), .init("SOURCE", "Source"), .init("STATUS", "Status"),
-                .init("ID", "ID"),
+                .init("PLACE", "Place"), .init("ID", "ID"),
             ], rows: rows
         ).print(format: format, quiet: quiet)
         return 0

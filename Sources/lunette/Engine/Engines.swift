@@ -13,10 +13,18 @@ enum Engines {
     }
 
     /// Opens the engine in this process; it takes the lock of the state directory.
-    static func open(_ settings: Settings) async throws(LunetteError) -> Engine {
-        try await Engine.open(
-            EngineConfiguration(
-                root: settings.root, state: settings.state, configuration: settings.configuration, pluginHosts: pluginHosts()))
+    /// - Parameters:
+    ///   - skipsScripts: without resident code.
+    ///   - log: gets the lines that resident code logs; stderr without it.
+    static func open(
+        _ settings: Settings, skipsScripts: Bool = false, log: (@Sendable (String) -> Void)? = nil
+    ) async throws(LunetteError) -> Engine {
+        var configuration = EngineConfiguration(
+            root: settings.root, state: settings.state, configuration: settings.configuration, pluginHosts: pluginHosts())
+        configuration.residentHost = LuaResidentHost()
+        configuration.skipsScripts = skipsScripts
+        configuration.log = log ?? { Output.write(2, Array("\(Text.safe($0))\n".utf8)) }
+        return try await Engine.open(configuration)
     }
 
     /// The languages that plugins may be written in.

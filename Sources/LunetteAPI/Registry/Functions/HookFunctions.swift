@@ -10,7 +10,8 @@ enum HookFunctions {
     static let onEvents = [
         "container.created", "container.started", "container.exited", "container.oom", "container.paused", "container.resumed",
         "container.removed", "container.renamed", "container.updated", "image.pulled", "image.loaded", "image.built", "image.tagged",
-        "image.pushed", "image.removed", "volume.created", "volume.removed", "hook.failed", "engine.ready",
+        "image.pushed", "image.removed", "volume.created", "volume.removed", "hook.failed", "engine.ready", "script.reloaded",
+        "script.failed",
     ]
 
     static let all: [APIFunction] = [

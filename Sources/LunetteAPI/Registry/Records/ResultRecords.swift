@@ -209,6 +209,24 @@ enum ResultRecords {
                 APIField("subscription", .string, "its id", required: true), APIField("kind", .string, "`before` or `on`", required: true),
                 APIField("event", .string, "its event", required: true), APIField("name", .string, "what it is called"),
                 APIField("source", .string, "`resident`, `plugin` or `session`"), APIField("suspended", .boolean, "three time-outs"),
+                APIField("place", .string, "where a resident script registers it: `conf.d/limits.lua:12`"),
+            ]),
+        APIRecord(
+            "ScriptInfo", "a resident script", open: true,
+            [
+                APIField("name", .string, "`init`, or `conf.d/` and its name", required: true),
+                APIField("file", .string, "as errors name it", required: true), APIField("path", .path, "where it lies", required: true),
+                APIField(
+                    "status", .string, "`running`; `last_good` where the file is broken and what was loaded before runs", required: true),
+                APIField("handlers", .integer, "how many it has registered", required: true),
+                APIField("error", .string, "what is wrong with what is on the disk"),
+            ]),
+        APIRecord(
+            "ScriptChange", "what a reload changed", open: true,
+            [
+                APIField("added", .list(.string), "scripts that are new", required: true),
+                APIField("changed", .list(.string), "scripts that are another, or whose modules are", required: true),
+                APIField("removed", .list(.string), "scripts that are gone", required: true),
             ]),
     ]
 

@@ -103,6 +103,7 @@ end
 local function wait(token, abandon)
   local t = current
   if not t then error("waiting outside a task", 0) end
+  if core.is_loading then fail("invalid_state", "nothing waits while a resident script or a plugin is loaded") end
   if t.is_cancelled and t.shields == 0 and not has_grace(t, (running())) then
     if abandon then abandon() end
     error(make_error(cancelled_record(t)), 0)
@@ -134,11 +135,29 @@ local function finish_call(operation, ok, first, ...)
   return wait(token, abandon)
 end
 
+-- What reads nothing but its arguments: loading a resident script or a plugin has no effects (contract §5.4).
+local pure = {}
+for word in ("bytes seconds unique nearest json.encode json.decode log noun fields module"):gmatch("%S+") do pure[word] = true end
+
+local function refuse_effects(operation, what)
+  if not core.is_loading or pure[what] then return end
+  fail("invalid_state", "nothing is called while a resident script or a plugin is loaded", {
+    operation = operation, hint = "in a handler, a timer, or the function start that the script returns",
+  })
+end
+core.refuse_effects = refuse_effects
+
 -- Calls the host; waits when it says so.
-function core.call(operation, ...) return finish_call(nil, pcall(host_call, operation, ...)) end
+function core.call(operation, ...)
+  refuse_effects(operation, operation)
+  return finish_call(nil, pcall(host_call, operation, ...))
+end
 
 -- As `call`; errors say that they come from `operation`.
-function core.call_for(operation, ...) return finish_call(operation, pcall(host_call, ...)) end
+function core.call_for(operation, what, ...)
+  refuse_effects(operation, what)
+  return finish_call(operation, pcall(host_call, what, ...))
+end
 
 ---- tasks -----------------------------------------------------------------------------------
 
@@ -257,10 +276,15 @@ local function spawn(options, f, ...)
   if t.holds then
     open.holding, open.alive[t] = open.holding + 1, true
   end
-  enqueue(t, t, f, ...)
+  if core.is_loading then
+    core.held = core.held or {}
+    core.held[#core.held + 1] = pack(t, t, f, ...)
+  else
+    enqueue(t, t, f, ...)
+  end
   return t
 end
-core.spawn = spawn
+core.spawn, core.enqueue = spawn, enqueue
 
 -- A cancelled task's shields hold for 10 s.
 function core.limit_shields(t)
@@ -388,6 +412,7 @@ if core.is_limited then
   core.need "library"
   core.need "task"
   core.need "plugin"
+  core.need "resident"
   core.need("limited").open()
 end
 return entries

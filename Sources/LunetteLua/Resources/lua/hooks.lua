@@ -136,6 +136,11 @@ Subscription.__index = {
   off = function(subscription)
     if subscription.is_off then return end
     subscription.is_off = true
+    if subscription.is_resident then
+      -- The engine goes on asking until the next reload: nothing is answered then.
+      subscription.handler.f = function() end
+      return
+    end
     for id, handler in next, handlers do
       if handler == subscription.handler then handlers[id] = nil end
     end
@@ -150,6 +155,12 @@ local handler_count = 0
 function core.holding_handlers(change)
   handler_count = handler_count + change
   host_call("handlers", handler_count)
+end
+
+-- A resident script's handler, which the engine gets with all others of the script.
+function hooks.keep(id, event, name, kind, f)
+  handlers[id] = { kind = kind, f = f, running = setmetatable({}, { __mode = "k" }) }
+  return setmetatable({ id = id, event = event, name = name, handler = handlers[id], is_resident = true }, Subscription)
 end
 
 local function register(kind, operation, event, options, f)

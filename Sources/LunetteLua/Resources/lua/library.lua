@@ -112,9 +112,9 @@ end
 ---- names -------------------------------------------------------------------------------------
 
 local nouns = {}
-for noun in ("image container volume hook plugin system"):gmatch("%a+") do nouns[noun] = true end
+for noun in ("image container volume hook script plugin system"):gmatch("%a+") do nouns[noun] = true end
 local later = {}
-local later_nouns = "network service job node secret config scheduler project script http process store test net storage"
+local later_nouns = "network service job node secret config scheduler project http process store test net storage"
 for noun in later_nouns:gmatch("%a+") do later[noun] = true end
 
 -- The value of `lunette.NAME`; raises for names that are not there, so that a typo shows where it is.
@@ -138,7 +138,8 @@ end
 
 library.later = later
 library.globals = {}
-for noun in ("image container volume hook plugin system log json fs sandbox task lunette"):gmatch("%a+") do library.globals[noun] = true end
+local global = "image container volume hook script plugin system log json fs sandbox task lunette"
+for noun in global:gmatch("%a+") do library.globals[noun] = true end
 
 local is_open = false
 

@@ -75,6 +75,7 @@ Stream.__index = Stream
 local credit_at_once = 32
 
 local function open_stream(...)
+  core.refuse_effects((...), "stream")
   local stream = setmetatable({ id = token(), operation = (...), queue = {}, first = 1, last = 0, taken = 0 }, Stream)
   receivers[stream.id] = function(ok, kind, value)
     if not ok then

@@ -5,6 +5,7 @@ local host, fail, spawn, cancel = core.host, core.fail, core.spawn, core.cancel
 local host_call = host.call
 local type, pcall, error, tostring, next = type, pcall, error, tostring, next
 
+local plugin = {}
 local loaded            -- what init.lua returned
 local running = {}      -- reply → its task
 
@@ -43,6 +44,7 @@ local function run(reply, timeout, f, ...)
   end
   core.run_ready()
 end
+plugin.run = run
 
 -- {reply, source, name, config}: runs init.lua, which registers and returns a table, then validates the configuration.
 function core.entries.load_plugin(what)
@@ -111,4 +113,4 @@ function core.entries.cancel_plugin_call(what)
   core.run_ready()
 end
 
-return {}
+return plugin

@@ -1,0 +1,21 @@
+import LunetteAPI
+import LunetteSpec
+
+extension Engine {
+    /// Ties resident code and engine to each other, which both need before either begins.
+    func connectResident() async {
+        await resident.connect(ResidentConnector(engine: self)) { [weak self] subscription, start, cursor in
+            await self?.deliver(to: subscription, after: start, cursor: cursor)
+        }
+    }
+}
+
+/// How resident code calls the engine that it lives in.
+private struct ResidentConnector: EngineConnector {
+    weak var engine: Engine?
+
+    func connect(receiver: (any HookReceiver)?) async throws(LunetteError) -> any EngineSession {
+        guard let engine else { throw LunetteError(.invalidState, "the engine is closing") }
+        return try engine.open(Session(engine: engine, receiver: nil, isInternal: true))
+    }
+}

@@ -1,0 +1,49 @@
+import LunetteSpec
+
+/// How far a named resident `on` handler has come: written down behind what it has acknowledged, never ahead, so that after any end of the engine
+/// it gets everything it hasn't acknowledged, some of it twice.
+actor EventCursor {
+    private let name: String
+    private let state: State
+    /// Given to the handler and not acknowledged.
+    private var open: Set<Int64> = []
+    private var reached: Int64
+    private var written: Int64 = -1
+    private var unwritten = 0
+
+    /// - Parameter start: what the handler has had already.
+    init(name: String, state: State, start: Int64) {
+        self.name = name
+        self.state = state
+        reached = start
+    }
+
+    /// The handler is about to get an event; those before it that it doesn't get are done with.
+    func began(_ sequence: Int64) {
+        open.insert(sequence)
+        reached = max(reached, sequence)
+    }
+
+    /// It has acknowledged an event, or was given up on.
+    func done(_ sequence: Int64) async {
+        open.remove(sequence)
+        unwritten += 1
+        // One write for many where they come close upon each other.
+        if open.isEmpty || unwritten >= 64 { await write() }
+    }
+
+    /// Writes down where it stands.
+    func write() async {
+        let place = open.min().map { $0 - 1 } ?? reached
+        guard place > written else { return }
+        unwritten = 0
+        var changes = Changes()
+        changes.cursors = [name: place]
+        do throws(LunetteError) {
+            try await state.commit(changes)
+            written = max(written, place)
+        } catch {
+            // A disk that fails says so to whoever changes something; here it means that some events come twice.
+        }
+    }
+}

@@ -1,0 +1,63 @@
+import ArgumentParser
+import LunetteSpec
+
+struct ScriptCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "script", _superCommandName: "lunette", abstract: "Resident scripts.", subcommands: [ScriptList.self])
+}
+
+struct ScriptList: LunetteCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List resident scripts.", aliases: ["ls"])
+
+    @Flag(name: [.short, .long], help: "Only names.") var quiet = false
+    @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        let records = try await client.call("script.list").arrayValue ?? []
+        let rows = records.map { record in
+            let name = record["name"]?.stringValue ?? ""
+            return Listing.Row(
+                cells: [
+                    "Name": name, "Status": record["status"]?.stringValue ?? "", "Path": record["path"]?.stringValue ?? "",
+                    "Handlers": String(record["handlers"]?.intValue ?? 0),
+                ], record: record, name: name)
+        }
+        try Listing(
+            kind: "ScriptInfo",
+            columns: [.init("NAME", "Name"), .init("STATUS", "Status"), .init("HANDLERS", "Handlers"), .init("PATH", "Path")], rows: rows
+        ).print(format: format, quiet: quiet)
+        // One problem for all of them: they are loaded together.
+        if !quiet, format.besideTable == nil, let problem = records.lazy.compactMap({ $0["error"]?.stringValue }).first {
+            Output.note("what is on the disk is broken: \(Text.safe(problem))")
+        }
+        return 0
+    }
+}
+
+struct ReloadCommand: LunetteCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "reload", _superCommandName: "lunette",
+        abstract: "Put resident code as it is on the disk now in the place of what runs.",
+        discussion: "All of it or nothing: where one file is broken, what ran before goes on.")
+
+    @Option(help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        let change = try await client.call("script.reload")
+        if let format = format.besideTable {
+            try InspectPrinter.print([("ScriptChange", change)], format: format)
+            return 0
+        }
+        var isSame = true
+        for (key, mark) in [("added", "+"), ("changed", "~"), ("removed", "-")] {
+            for name in change[key]?.arrayValue ?? [] {
+                Output.print("\(mark) \(Text.safe(name.stringValue ?? ""))")
+                isSame = false
+            }
+        }
+        if isSame { Output.print("nothing has changed") }
+        return 0
+    }
+}

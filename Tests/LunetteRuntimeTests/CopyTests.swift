@@ -88,6 +88,25 @@ import Testing
         }
     }
 
+    @Test func whatHoldsTheRuntimesMountPointsAloneIsNotChanged() async throws {
+        try await withRunning { fixture, _, _ in
+            let image = try Directory(fixture.layer)
+            for name in ["own", "theirs", "mode"] { _ = try image.makeDirectory(name).makeDirectory("inner", mode: 0o755) }
+            let upper = try Directory("\(fixture.folder)/r/containers/c1/upper")
+            for name in ["own", "theirs", "mode"] {
+                let inner = try upper.makeDirectory(name).makeDirectory("inner", mode: name == "mode" ? 0o700 : 0o755)
+                try inner.create("hosts", [])
+                if name == "theirs" { try inner.create("file", [120]) }
+            }
+            let hidden = Set(["own", "theirs", "mode"].map { "/\($0)/inner/hosts" })
+            let changes = try await fixture.runtime.changes(id: "c1", name: "c1", layers: [fixture.layer], hidden: hidden)
+            let paths = changes.map(\.path)
+            #expect(!paths.contains { $0.hasPrefix("/own") }, "\(paths)")
+            #expect(paths.filter { $0.hasPrefix("/theirs") } == ["/theirs", "/theirs/inner", "/theirs/inner/file"], "\(paths)")
+            #expect(paths.filter { $0.hasPrefix("/mode") } == ["/mode", "/mode/inner"], "\(paths)")
+        }
+    }
+
     /// Paths that nobody can use aren't listed: the error says where they begin.
     @Test func changesAreListedAsDeepAsPathsReach() async throws {
         try await withRunning { fixture, _, _ in

@@ -46,6 +46,16 @@ private struct ChangeWalk {
     let hidden: Set<String>
     var changes: [FileChange] = []
     private var total = 0
+    /// The folders that the walk is in, from the top.
+    private var folders: [Folder] = []
+
+    private struct Folder {
+        /// Its own change: nothing but the folder itself differs as long as it is the last.
+        var index: Int
+        /// It is as in the image but for what is in it.
+        var isAsBelow: Bool
+        var holdsOwn = false
+    }
 
     init(image: Directory, hidden: Set<String>) {
         self.image = image
@@ -56,11 +66,24 @@ private struct ChangeWalk {
         var walk = try TreeWalk(top.descriptor, label: "", sorted: true)
         while let step = try walk.next() {
             switch step {
-            case .end: try walk.leave()
+            case .end:
+                try walk.leave()
+                leaveFolder()
             case .entry(let name): try entry(name, &walk)
             }
             guard changes.count + walk.waiting <= Self.limit + hidden.count else { throw Self.tooMany }
         }
+    }
+
+    /// A folder that is in the upper only for the runtime's own mount points in it is none that the container changed.
+    private mutating func leaveFolder() {
+        guard let folder = folders.popLast(), folder.holdsOwn, folder.isAsBelow, folder.index == changes.count - 1 else { return }
+        total -= changes.removeLast().path.utf8.count
+        noteOwn()
+    }
+
+    private mutating func noteOwn() {
+        if !folders.isEmpty { folders[folders.count - 1].holdsOwn = true }
     }
 
     private static var tooMany: SystemCallError {
@@ -87,13 +110,19 @@ private struct ChangeWalk {
         if status.kind == .characterDevice, status.deviceMajor == 0, status.deviceMinor == 0 { return try add(path, .removed) }
         let below = try below(bytes, path)
         guard status.kind == .directory else {
-            if hidden.contains(path), below == nil, status.size == 0 { return }
+            if hidden.contains(path), below == nil, status.size == 0 { return noteOwn() }
             return try add(path, below == nil ? .added : .changed)
         }
         let child = Directory(try directory.open(name, [.directory, .noFollow]), label: path)
-        if hidden.contains(path), below == nil, try child.entries().isEmpty { return }
+        if hidden.contains(path), below == nil, try child.entries().isEmpty { return noteOwn() }
         try add(path, below == nil ? .added : .changed)
-        if below?.kind == .directory, isOpaque(child) { try removed(bytes, path, hiding: child) }
+        let isOpaque = isOpaque(child)
+        folders.append(
+            Folder(
+                index: changes.count - 1,
+                isAsBelow: !isOpaque && below?.kind == .directory && below?.permissions == status.permissions && below?.uid == status.uid
+                    && below?.gid == status.gid))
+        if below?.kind == .directory, isOpaque { try removed(bytes, path, hiding: child) }
         try walk.enter(name, child.descriptor)
     }
 

@@ -7,6 +7,12 @@ import Testing
 @testable import LunetteRuntime
 
 @Suite(.requires(.root, .overlay, .userNamespaces, .file("/usr/bin/busybox"))) struct LaunchVariantTests {
+    @Test func groupsAreRefusedWhereTheyCannotBeSet() throws {
+        try ContainerRuntime.refuse(groups: [])
+        let error = #expect(throws: LunetteError.self) { try ContainerRuntime.refuse(groups: [5, 6]) }
+        #expect(error?.message.hasPrefix("add the groups 5, 6: ") == true && error?.hint?.contains("/etc/subgid") == true)
+    }
+
     @Test func aRootfsFolderIsUsedAsItIs() async throws {
         try await RuntimeFixture.with { fixture in
             var request = fixture.request("c1", ["sh", "-c", "echo kept > /written; stat -c %u:%g /written"])

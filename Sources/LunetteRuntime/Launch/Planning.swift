@@ -35,8 +35,17 @@ extension ContainerRuntime {
         }
     }
 
+    /// With one id the launch keeps the groups that it has (setgroups(2) is denied there): those that were asked for would be dropped unsaid.
+    package static func refuse(groups: [UInt32]) throws(LunetteError) {
+        guard !groups.isEmpty else { return }
+        throw LunetteError(
+            .unsupported, "add the groups \(groups.map(String.init).joined(separator: ", ")): the engine's user has one id and no other",
+            path: "spec.oci.process.user.additionalGids", hint: "give the user ranges in /etc/subuid and /etc/subgid (docs/rootless.md)")
+    }
+
     /// Asks the pure planner for the container's plan. Its cgroup need not exist yet.
     func plan(_ request: CreateRequest, _ spec: RuntimeSpec) throws(LunetteError) -> LaunchInput {
+        if userNamespace.isSingle { try Self.refuse(groups: spec.process?.user.additionalGids ?? []) }
         let places = ContainerPlaces(configuration, id: request.id)
         let cgroup = cgroups.container(request.id)
         let program = try seccomp.program(for: spec)

@@ -19,6 +19,7 @@ package struct LaunchFailure: Sendable, Hashable {
         self.path = path
     }
 
+    private static let notPermitted: Int32 = 1
     private static let noEntry: Int32 = 2
     private static let tryAgain: Int32 = 11
     private static let accessDenied: Int32 = 13
@@ -113,6 +114,10 @@ package struct LaunchFailure: Sendable, Hashable {
             case (.execute, Self.accessDenied): "the file must be executable for the container's user"
             case (.namespaces, Self.tryAgain):
                 "a limit of processes leaves too few for a launch: the container's own (pids), or its user's (ulimit -u)"
+            case (.rlimits, Self.notPermitted) where call == "prlimit":
+                "a hard limit above the caller's own (ulimit -H -a shows it) takes CAP_SYS_RESOURCE: ask for less, or raise it where the caller starts"
+            case (.user, Self.invalid) where call == "setresuid":
+                "its user namespace has no such id: without a range in /etc/subuid an ordinary user's containers have 0 alone (docs/rootless.md)"
             case (.openTree, _) where cannotMap:
                 "this kernel can't id-map the file system there (tmpfs: Linux 6.3 and later): take a folder on another, or security.user_namespace=false"
             default: nil

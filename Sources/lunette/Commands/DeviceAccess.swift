@@ -18,13 +18,15 @@ enum DeviceAccess {
         }
     }
 
-    /// - Parameter permissions: of `rwm`; the last is no matter of the node's mode.
-    static func line(_ source: String, mode: UInt32, permissions: String) -> String? {
+    /// - Parameters:
+    ///   - permissions: of `rwm`; the last is no matter of the node's mode.
+    ///   - isPrivileged: only root may have a container without a user namespace.
+    static func line(_ source: String, mode: UInt32, permissions: String, isPrivileged: Bool = geteuid() == 0) -> String? {
         let missing = [("r", UInt32(4), "read"), ("w", 2, "written")].filter { permissions.contains($0.0) && mode & $0.1 == 0 }.map(\.2)
         guard !missing.isEmpty else { return nil }
         let octal = String(mode & 0o777, radix: 8)
         return
             "lunette: warning: \(Text.safe(source)) can't be \(missing.joined(separator: " or ")) in the container: its mode \(octal) is for its owner and group,"
-            + " who are nobody there (--userns host, or chmod o+rw)"
+            + " who are nobody there (\(isPrivileged ? "--userns host, or " : "")chmod o+rw)"
     }
 }

@@ -34,6 +34,11 @@ import Testing
         #expect(error(.startHook, "hook", 110).code == .timeout)
     }
 
+    @Test func aLimitAndAnIDThatTheCallerMayNotGiveSayWhatToDo() {
+        #expect(error(.rlimits, "prlimit", 1).hint?.contains("ulimit -H") == true && error(.rlimits, "prlimit", 22).hint == nil)
+        #expect(error(.user, "setresuid", 22).hint?.contains("/etc/subuid") == true && error(.user, "setresuid", 1).hint == nil)
+    }
+
     @Test(
         arguments: [
             ("killed", 9, "was killed by SIGKILL"), ("killed", 11, "was killed by SIGSEGV"), ("exited", 3, "ended with exit code 3"),

@@ -8,7 +8,9 @@ import Testing
 
 /// The flags of `run` as the contract's spec.
 @Suite struct ContainerOptionsTests {
-    private func spec(_ arguments: String...) throws -> Value {
+    private func spec(_ arguments: String...) throws -> Value { try spec(arguments) }
+
+    private func spec(_ arguments: [String]) throws -> Value {
         let command = try #require(try RunCommand.parseAsRoot(arguments) as? RunCommand)
         return .map(try command.options.spec(try Words.image(command.words, command: "run")))
     }
@@ -111,6 +113,10 @@ import Testing
                 "\(option): \(String(describing: error))")
             #expect(page.contains("`--\(option)`"), "\(option) isn't in docs/compat.md")
         }
+        for words in [["--publish-all"], ["--health-interval", "3s"], ["--health-start-period", "3s"], ["--security-opt", "apparmor=x"]] {
+            let error = #expect(throws: LunetteError.self) { try spec(words + ["x"]) }
+            #expect(error?.message.hasPrefix("use " + words[0]) == true && error?.hint != nil, "\(words)")
+        }
         #expect(throws: LunetteError.self) { try spec("--oom-kill-disable", "x") }
         #expect(try spec("--no-healthcheck", "--cgroupns", "private", "--log-driver", "json-file", "x") == ["image": "x"])
     }
@@ -120,6 +126,22 @@ import Testing
         try "A=1\r\n# none\r\n\r\nB=\u{301}2\r\n".write(toFile: file, atomically: true, encoding: .utf8)
         defer { try? FileManager.default.removeItem(atPath: file) }
         #expect(try spec("--env-file", file, "-e", "C=\u{301}", "x")["env"] == ["A": "1", "B": "\u{301}2", "C": "\u{301}"])
+    }
+
+    @Test(
+        arguments: [
+            (" A=1\n\t# none\n \nB= 2\n", ["A": "1", "B": " 2"], nil), (" =5", [:], "\"=5\" has no name"),
+            ("A =5", [:], "\"A \" can name no variable"), ("A B=5", [:], "\"A B\" can name no variable"),
+        ] as [(String, ValueMap, String?)])
+    func blanksInAFileOfVariablesAreNoNames(_ text: String, _ variables: ValueMap, _ message: String?) throws {
+        let file = "/tmp/lunette-env.\(UInt64.random(in: 0...UInt64.max))"
+        try text.write(toFile: file, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        var map = ValueMap()
+        do throws(LunetteError) {
+            try Pairs.set(from: file, in: &map)
+            #expect(message == nil && map == variables)
+        } catch { #expect(error.message == message.map { "read --env-file \(file): \($0)" } && error.hint != nil, "\(error)") }
     }
 
     @Test func aVariableIsSetTakenFromHereOrRefused() throws {
@@ -137,6 +159,13 @@ import Testing
     func aDeviceThatNobodyMayOpenIsNamed(_ mode: UInt32, _ permissions: String, _ missing: String?) {
         let line = DeviceAccess.line("/dev/x", mode: mode, permissions: permissions)
         #expect(line.map { $0.contains("/dev/x can't be \(missing ?? "?") in the container") } ?? (missing == nil), "\(line ?? "none")")
+    }
+
+    @Test func whatOnlyRootMayDoIsNoWayOutForOthers() {
+        func line(_ isPrivileged: Bool) -> String? {
+            DeviceAccess.line("/dev/x", mode: 0o20600, permissions: "r", isPrivileged: isPrivileged)
+        }
+        #expect(line(true)?.hasSuffix("(--userns host, or chmod o+rw)") == true && line(false)?.hasSuffix(" (chmod o+rw)") == true)
     }
 
     @Test func limitsThatNothingHoldsAreNamedWhenTheyWereAskedFor() {

@@ -87,9 +87,7 @@ extension ContainerOptions {
     private func environment(_ spec: inout ValueMap) throws(LunetteError) {
         var map = ValueMap()
         for file in envFile {
-            for line in try HostFile.lines(file, option: "--env-file") where !line.isEmpty && !line.hasPrefix("#") {
-                try Pairs.set(line, in: &map, option: "--env-file \(file)")
-            }
+            try Pairs.set(from: file, in: &map)
         }
         for item in env { try Pairs.set(item, in: &map, option: "--env") }
         if !map.isEmpty { spec["env"] = .map(map) }
@@ -169,7 +167,9 @@ extension ContainerOptions {
                 security["masked_paths"] = .array([])
                 security["readonly_paths"] = .array([])
             case ("apparmor", _), ("label", _):
-                throw LunetteError(.unsupported, "use --security-opt \(option): AppArmor and SELinux aren't built yet")
+                throw LunetteError(
+                    .unsupported, "use --security-opt \(option): AppArmor and SELinux aren't built yet",
+                    hint: "seccomp, capabilities and Landlock are: --security-opt seccomp=FILE, --cap-drop, security.landlock in a script")
             default:
                 throw LunetteError(
                     .invalidArgument, "read --security-opt \"\(option)\"",
@@ -261,7 +261,7 @@ enum Pairs {
     /// - Throws: `invalid_argument` for what neither sets a variable nor can name one.
     static func set(_ item: String, in map: inout ValueMap, option: String) throws(LunetteError) {
         if let (name, value) = item.cut(at: "=") {
-            guard !name.isEmpty else {
+            guard name.utf8.contains(where: { !isBlank($0) }) else {
                 throw LunetteError(
                     .invalidArgument, "read \(option): \"\(Text.safe(item))\" has no name", hint: "write NAME=VALUE")
             }
@@ -276,6 +276,24 @@ enum Pairs {
             }
         }
     }
+
+    /// The variables of an `--env-file`; as in Docker's, what stands before a name is no part of it, and a name has no blank.
+    static func set(from file: String, in map: inout ValueMap) throws(LunetteError) {
+        let option = "--env-file \(Text.safe(file))"
+        for line in try HostFile.lines(file, option: "--env-file") {
+            // By bytes: a combining mark would hide the blank before it.
+            let text = String(decoding: line.utf8.drop(while: isBlank), as: UTF8.self)
+            guard let first = text.utf8.first, first != UInt8(ascii: "#") else { continue }
+            if let (name, _) = text.cut(at: "="), name.utf8.contains(where: isBlank) {
+                throw LunetteError(
+                    .invalidArgument, "read \(option): \"\(Text.safe(String(name)))\" can name no variable",
+                    hint: "write NAME=VALUE without a blank before the \"=\"")
+            }
+            try set(text, in: &map, option: option)
+        }
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || (9...13).contains(byte) }
 
     /// Durations and counts without a unit are numbers.
     static func number(_ text: String) -> Value { Int64(text).map(Value.int) ?? Double(text).map(Value.double) ?? .string(text) }

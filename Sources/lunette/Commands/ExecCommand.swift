@@ -33,9 +33,7 @@ struct ExecCommand: PassthroughCommand {
         var arguments: ValueMap = ["container": .string(words[0]), "args": .array(words.dropFirst().map(Value.string))]
         var variables = ValueMap()
         for file in envFile {
-            for line in try HostFile.lines(file, option: "--env-file") where !line.isEmpty && !line.hasPrefix("#") {
-                try Pairs.set(line, in: &variables, option: "--env-file \(file)")
-            }
+            try Pairs.set(from: file, in: &variables)
         }
         for item in env { try Pairs.set(item, in: &variables, option: "--env") }
         if !variables.isEmpty { arguments["env"] = .map(variables) }

@@ -59,7 +59,8 @@ struct LaterOptions: ParsableArguments {
     private var network: [Refused] {
         let hint = "networks come with a later version; use --network none, host or container:NAME"
         return [
-            (!publish.isEmpty || publishAll, "--publish", hint), (!expose.isEmpty, "--expose", hint), (!ip.isEmpty, "--ip", hint),
+            (!publish.isEmpty, "--publish", hint), (publishAll, "--publish-all", hint), (!expose.isEmpty, "--expose", hint),
+            (!ip.isEmpty, "--ip", hint),
             (!ip6.isEmpty, "--ip6", hint), (!linkLocalIp.isEmpty, "--link-local-ip", hint), (!macAddress.isEmpty, "--mac-address", hint),
             (!networkAlias.isEmpty, "--network-alias", hint), (!link.isEmpty, "--link", hint),
             (!addHost.isEmpty, "--add-host", "write a hosts file and mount it: -v FILE:/etc/hosts:ro"),
@@ -91,8 +92,12 @@ struct LaterOptions: ParsableArguments {
     }
 
     private var health: [Refused] {
-        let options = [healthCmd, healthInterval, healthTimeout, healthRetries, healthStartPeriod, healthStartInterval]
-        return [(options.contains { $0 != nil }, "--health-cmd", "health checks come with a later version")]
+        let hint = "health checks come with a later version"
+        return [
+            (healthCmd != nil, "--health-cmd", hint), (healthInterval != nil, "--health-interval", hint),
+            (healthTimeout != nil, "--health-timeout", hint), (healthRetries != nil, "--health-retries", hint),
+            (healthStartPeriod != nil, "--health-start-period", hint), (healthStartInterval != nil, "--health-start-interval", hint),
+        ]
     }
 
     private var others: [Refused] {

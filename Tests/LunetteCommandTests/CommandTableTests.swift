@@ -41,6 +41,23 @@ import Testing
         #expect(ContainerRow.words(["image": image, "spec": ["args": [], "entrypoint": ["sh"]]]) == ["sh"])
     }
 
+    @Test func anUnknownFormatOfSaveIsNoFormat() throws {
+        for format in ["oci", "oci-dir", "docker"] { try SaveCommand.check(format: format) }
+        let error = #expect(throws: LunetteError.self) { try SaveCommand.check(format: "dcoker") }
+        #expect(error?.message == "save: --format dcoker is not one of oci, oci-dir, docker" && error?.hint == "did you mean \"docker\"?")
+    }
+
+    @Test func aBuildStepsExitCodeIsNotTheCommands() {
+        let failure = LunetteError(.io, "run[1]: build: the command \"exit 3\" ended with 3", details: ["exit_code": 3, "step": "run"])
+        #expect(failure.commandExitCode == 3 && BuildCommand.own(failure).commandExitCode == 125)
+        #expect(BuildCommand.own(failure).details == ["step": "run"])
+    }
+
+    @Test func whatIsNotBuiltYetIsInNoHelp() {
+        #expect(!CheckCommand.helpMessage(columns: 120).contains("--resident"))
+        #expect(!REPLCommand.helpMessage(columns: 120).contains("--in "))
+    }
+
     @Test func aTypoIsAnsweredWithTheNearest() {
         #expect(CommandTable.unknown("imges").hint == "did you mean \"lunette images\"?")
         #expect(CommandTable.unknown("pss").hint == "did you mean \"lunette ps\"?")

@@ -80,6 +80,11 @@ import Testing
         #expect(throws: LunetteError.self) { try Template("{{.exit}}").text(record, of: "VolumeInfo") }
     }
 
+    @Test func aHeadOfATemplatesTableIsInWords() throws {
+        let head = try Template("{{.CreatedAt}} {{.ID}} {{.created_at}} {{.RunningFor}}", words: []).head(["RunningFor": "CREATED"])
+        #expect(head == "CREATED AT ID CREATED AT CREATED")
+    }
+
     @Test func tableIsTheDefaultsName() throws {
         let listing = Listing(kind: "ContainerInfo", columns: columns, rows: [row("web", "redis:7")])
         #expect(try listing.lines(format: "table", quiet: false) == listing.lines(format: nil, quiet: false))

@@ -57,6 +57,12 @@ extension ImageRecord {
     }
 }
 
+private enum SaveFormat: String, CaseIterable {
+    case oci
+    case folder = "oci-dir"
+    case docker
+}
+
 extension Engine {
     func imageTarget(_ call: Call) async throws(LunetteError) -> ImageRecord {
         var arguments = try call.arguments()
@@ -184,14 +190,14 @@ extension Engine {
         let streams = try Streams(&arguments, call)
         defer { streams.close() }
         let path = streams.stdout == nil ? try arguments.required("path") : "stdout"
-        let format = try arguments.string("format")
-        if streams.stdout != nil, format == "oci-dir" {
+        let format = try arguments.choice("format", SaveFormat.self) ?? .oci
+        if streams.stdout != nil, format == .folder {
             throw arguments.failure("format", "a folder can't be written to a stream", hint: "name a path, or leave the format out")
         }
         let progress = arguments.value("progress") != nil
         try arguments.finish()
         // A tar of ours is both: an OCI layout, and a docker-archive by the manifest.json beside it.
-        let destination = format == "oci-dir" && !path.hasSuffix("/") ? path + "/" : path
+        let destination = format == .folder && !path.hasSuffix("/") ? path + "/" : path
         try await withProgress(call, wanted: progress) { handler async throws(LunetteError) in
             try await images.save(names, to: destination, file: streams.stdout, progress: handler)
         }

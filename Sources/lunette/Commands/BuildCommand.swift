@@ -21,6 +21,15 @@ struct BuildCommand: LunetteCommand {
     @Flag(name: [.short, .long], help: "No progress.") var quiet = false
     @OptionGroup var global: GlobalOptions
 
+    /// A build that fails has failed by itself: its step's exit code is in the message, and none of ours.
+    static func own(_ error: LunetteError) -> LunetteError {
+        guard var details = error.details?.mapValue else { return error }
+        var error = error
+        details["exit_code"] = nil
+        error.details = .map(details)
+        return error
+    }
+
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         var arguments: ValueMap = ["from": .string(from)]
         if let tag { arguments["tag"] = .string(tag) }
@@ -50,7 +59,10 @@ struct BuildCommand: LunetteCommand {
         if let cmd { config["cmd"] = words(cmd) }
         if !config.isEmpty { arguments["config"] = .map(config) }
         if let network { arguments["network"] = .string(network) }
-        let handle = try await ImagePull.withProgress("image.build", arguments, quiet: quiet, client)
+        let handle: Value
+        do throws(LunetteError) { handle = try await ImagePull.withProgress("image.build", arguments, quiet: quiet, client) } catch {
+            throw Self.own(error)
+        }
         Output.print(handle["id"]?.stringValue ?? "")
         return 0
     }

@@ -5,7 +5,8 @@ struct CheckCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", _superCommandName: "lunette", abstract: "Check a script's syntax and its API calls; run nothing.")
 
-    @Flag(help: "As resident code.") var resident = false
+    // Not built yet: no help names it.
+    @Flag(help: .hidden) var resident = false
     @Argument(help: "The scripts.") var file: [String]
     @OptionGroup var global: GlobalOptions
 

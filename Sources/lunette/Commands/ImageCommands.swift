@@ -227,15 +227,26 @@ struct SaveCommand: LunetteCommand {
         commandName: "save", _superCommandName: "lunette", abstract: "Write images to a file, or as a tar to stdout.",
         discussion: "Podman and Docker read it: lunette save IMAGE | podman load")
 
+    private static let formats = ["oci", "oci-dir", "docker"]
+
+    static func check(format: String) throws(LunetteError) {
+        guard formats.contains(format) else {
+            throw LunetteError(
+                .invalidArgument, "save: --format \(Text.safe(format)) is not one of \(formats.joined(separator: ", "))",
+                hint: nearest(to: format, in: formats).map { "did you mean \"\($0)\"?" })
+        }
+    }
+
     @Option(name: .joined("o"), help: ArgumentHelp("Where to write; - is stdout.", valueName: "path"), completion: .file())
     var output: String?
-    @Option(help: ArgumentHelp("oci (a tar), oci-dir or docker.", valueName: "format"), completion: .list(["oci", "oci-dir", "docker"]))
+    @Option(help: ArgumentHelp("oci (a tar), oci-dir or docker.", valueName: "format"), completion: .list(formats))
     var format = "oci"
     @Flag(name: [.short, .long], help: "No progress.") var quiet = false
     @Argument(help: "References or ids.", completion: Live.images) var image: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        try Self.check(format: format)
         var arguments: ValueMap = ["refs": .array(image.map(Value.string)), "format": .string(format)]
         if let output, output != "-" {
             arguments["path"] = .string(APIRegistry.absolutePath(output, directory: workingDirectory()))

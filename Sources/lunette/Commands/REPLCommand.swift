@@ -7,6 +7,7 @@ struct REPLCommand: ParsableCommand {
         commandName: "repl", _superCommandName: "lunette", abstract: "Lua at a prompt; the same as lunette alone on a terminal.")
 
     @Flag(help: "Refuse what changes something.") var readOnly = false
-    @Option(name: .customLong("in"), help: ArgumentHelp("Inside resident code of this name.", valueName: "name")) var inside: String?
+    // Not built yet: no help names it.
+    @Option(name: .customLong("in"), help: .hidden) var inside: String?
     @OptionGroup var global: GlobalOptions
 }

@@ -101,9 +101,21 @@ struct Template {
         parts.map { part in
             switch part {
             case .text(let text): text
-            case .field(_, let path, _): path.last.map { titles[$0] ?? $0.uppercased() } ?? ""
+            case .field(_, let path, _): path.last.map { titles[$0] ?? Self.title($0) } ?? ""
             }
         }.joined()
+    }
+
+    /// `CREATED AT` of `CreatedAt`, Docker's way, and of `created_at`.
+    private static func title(_ word: String) -> String {
+        var result = ""
+        var wasSmall = false
+        for letter in word {
+            if letter.isUppercase, wasSmall { result += " " }
+            wasSmall = letter.isLowercase
+            result += letter == "_" ? " " : letter.uppercased()
+        }
+        return result
     }
 
     private func value(_ path: [String], _ record: Value, _ kind: String, _ cells: [String: String]) throws(LunetteError) -> Value {

@@ -18,6 +18,8 @@ import Testing
         // A letter of one or of two is most of the word, and the dashes are nobody's slip.
         #expect(nearest(to: "x", in: ["y", "ps", "x1"]) == nil && nearest(to: "-x", in: ["-e", "-h"]) == nil)
         #expect(nearest(to: "rx", in: ["rm", "cp"]) == nil && nearest(to: "sp", in: ["ps"]) == "ps")
+        #expect(nearest(to: "--foo", in: ["--root"]) == nil && nearest(to: "--bad", in: ["--tag"]) == nil)
+        #expect(nearest(to: "--dns", in: ["--cpus"]) == nil && nearest(to: "--nmae", in: ["--name"]) == "--name")
         #expect(nearest(to: "--allow-exec", in: ["--allow-read", "--allow-bind", "--allow-write"]) == nil)
         // What whole families begin or end with is nobody's slip either.
         #expect(nearest(to: "SCMP_ACT_FOO", in: ["SCMP_ACT_LOG"]) == nil && nearest(to: "SCMP_ACT_ALOW", in: ["SCMP_ACT_ALLOW"]) != nil)

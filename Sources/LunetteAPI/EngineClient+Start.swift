@@ -15,9 +15,14 @@ struct EngineStarter: Sendable {
     let start: EngineStart?
     /// Seconds in which an engine must answer: it may have containers to adopt and what a crash left to undo.
     var patience = 30.0
+    /// Seconds in which an engine with another state directory may leave the root.
+    var rootPatience = 8.0
 
     func connected() async throws(LunetteError) -> Int32 {
         let deadline = MonotonicClock.now + patience
+        // An engine that only lingers leaves the root within that; one that stays with another state directory won't.
+        let rootDeadline = MonotonicClock.now + min(patience, rootPatience)
+        var conflict: LunetteError?
         var pause = 0.002
         var mayStart = true
         while true {
@@ -44,6 +49,8 @@ struct EngineStarter: Sendable {
                     let error = EngineStarter.error(in: report)
                     // Another starter was faster: its engine answers soon.
                     guard error.code == .conflict else { throw error }
+                    if error.details?["directory"] == "root", MonotonicClock.now >= rootDeadline { throw error }
+                    conflict = error
                     mayStart = false
                 } else if pause > 0.1 {
                     // The faster engine may have left again (it was stopped, it failed): then it is our turn.
@@ -51,9 +58,10 @@ struct EngineStarter: Sendable {
                 }
             }
             guard MonotonicClock.now < deadline else {
-                throw LunetteError(
-                    .timeout, "connect to the engine at \(socket): \(failure) for \(Int(patience)) s", errno: failure.number,
-                    hint: "see engine.log in the state directory")
+                throw conflict
+                    ?? LunetteError(
+                        .timeout, "connect to the engine at \(socket): \(failure) for \(Int(patience)) s", errno: failure.number,
+                        hint: "see engine.log in the state directory")
             }
             do { try await Task.sleep(for: .seconds(pause)) } catch { throw LunetteError(.cancelled, "connect to the engine: cancelled") }
             pause = min(pause * 1.5, 0.2)

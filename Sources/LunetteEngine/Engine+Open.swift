@@ -84,7 +84,7 @@ extension Engine {
                     ?? ""  // For the message only.
                 throw LunetteError(
                     .conflict, "open an engine on \(path): another engine\(holder) has it",
-                    hint: "use that engine's socket, or another --\(word)")
+                    hint: "use that engine's socket, or another --\(word)", details: ["directory": .string(word)])
             }
             do throws(SystemCallError) { try directory.write("pid", Array("\(getpid())\n".utf8)) } catch {
                 throw unusable(path, word, error)

@@ -13,6 +13,14 @@ import Testing
         try Options(words[...], known, order: order)
     }
 
+    @Test func socketsAreThoseOfTheProcessThatIsNamed() {
+        #expect(PreservedDescriptors.listening("2", for: "7", 7) == 2)
+        #expect(PreservedDescriptors.listening("2", for: "8", 7) == 0)
+        #expect(PreservedDescriptors.listening("2", for: nil, 7) == 0)
+        #expect(PreservedDescriptors.listening(nil, for: "7", 7) == 0 && PreservedDescriptors.listening("x", for: "7", 7) == 0)
+        #expect(PreservedDescriptors.listening("9999", for: "7", 7) == 256)
+    }
+
     @Test func valuesStandBehindOrAreAttached() throws {
         for words in [["--bundle", "/b"], ["--bundle=/b"], ["-b", "/b"], ["-b=/b"], ["-bundle", "/b"]] {
             #expect(try Options(words[...], known, order: .anywhere).value("bundle") == "/b")

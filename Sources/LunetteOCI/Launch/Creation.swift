@@ -195,18 +195,21 @@ extension RuntimeSpec.LinuxSection {
 /// `--preserve-fds` and LISTEN_FDS: descriptors from 3 on that the program gets under the same numbers.
 enum PreservedDescriptors {
     static func count(_ options: Options) throws(LunetteError) -> Int {
-        let count = listening + Int(try options.number("preserve-fds", in: 0...256) ?? 0)
+        let activation = listening
+        let count = activation + Int(try options.number("preserve-fds", in: 0...256) ?? 0)
         for fd in 3..<(3 + count) where fcntl(Int32(fd), F_GETFD) < 0 {
-            throw LunetteError(.invalidArgument, "--preserve-fds: descriptor \(fd) isn't open")
+            throw LunetteError(.invalidArgument, "\(fd < 3 + activation ? "LISTEN_FDS" : "--preserve-fds"): descriptor \(fd) isn't open")
         }
         return count
     }
 
     /// Those of systemd's protocol (sd_listen_fds(3)): the variable is meant for the process it names.
-    static var listening: Int {
-        guard let text = Environment["LISTEN_FDS"], let number = Int(text), number > 0 else { return 0 }
-        let meant = Environment["LISTEN_PID"]
-        return meant == nil || meant == String(getpid()) ? min(number, 256) : 0
+    static var listening: Int { listening(Environment["LISTEN_FDS"], for: Environment["LISTEN_PID"], getpid()) }
+
+    /// - Parameter meant: without it the variable is meant for nobody, as on runc.
+    static func listening(_ count: String?, for meant: String?, _ pid: Int32) -> Int {
+        guard let count, let number = Int(count), number > 0, meant == String(pid) else { return 0 }
+        return min(number, 256)
     }
 
     /// Tells the program of them as systemd would. It is pid 1, but for a pid namespace that it shares.

@@ -128,7 +128,7 @@
 ---Which events are meant; all given must hold.
 ---@class lunette.EventMatch
 ---@field name? string|string[] event names; `container.*` for all of a noun
----@field labels? table<string, string> the target has these labels
+---@field labels? table<string, string|nil> the target has these labels; `lunette.null`: whatever the value
 ---@field target? string the target's name or id
 ---@field kind? string the target's noun
 ---@field driver? string the volume's or network's driver
@@ -612,7 +612,7 @@ function lunette.image.get(image) end
 function lunette.image.find(image) end
 
 ---List images.
----@param options? { labels?: table<string, string|boolean>, reference?: string, dangling?: boolean }
+---@param options? { labels?: table<string, string|nil>, reference?: string, dangling?: boolean }
 ---@return lunette.image[]
 function lunette.image.list(options) end
 
@@ -629,7 +629,7 @@ function lunette.image.tag(image, reference) end
 function lunette.image.remove(image, options) end
 
 ---Remove images that nothing uses.
----@param options? { all?: boolean, labels?: table<string, string|boolean> }
+---@param options? { all?: boolean, labels?: table<string, string|nil> }
 ---@return lunette.PruneResult
 function lunette.image.prune(options) end
 
@@ -672,7 +672,7 @@ function lunette.container.get(container) end
 function lunette.container.find(container) end
 
 ---List containers.
----@param options? { all?: boolean, labels?: table<string, string|boolean>, status?: string|string[], name?: string }
+---@param options? { all?: boolean, labels?: table<string, string|nil>, status?: string|string[], name?: string }
 ---@return lunette.container[]
 function lunette.container.list(options) end
 
@@ -837,7 +837,7 @@ function lunette.volume.get(volume) end
 function lunette.volume.find(volume) end
 
 ---List volumes.
----@param options? { labels?: table<string, string|boolean>, driver?: string }
+---@param options? { labels?: table<string, string|nil>, driver?: string }
 ---@return lunette.volume[]
 function lunette.volume.list(options) end
 
@@ -852,7 +852,7 @@ function lunette.volume.inspect(volume) end
 function lunette.volume.remove(volume, options) end
 
 ---Remove volumes that no container uses.
----@param options? { labels?: table<string, string|boolean> }
+---@param options? { labels?: table<string, string|nil> }
 ---@return lunette.PruneResult
 function lunette.volume.prune(options) end
 

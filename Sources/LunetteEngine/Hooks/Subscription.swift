@@ -60,7 +60,7 @@ struct Subscription: Sendable {
 /// Says which events are meant; all that is given must hold.
 struct EventMatch: Sendable, Hashable {
     var names: [String] = []
-    var labels: [String: String] = [:]
+    var labels = LabelFilter()
     var target: String?
     var kind: String?
     var driver: String?
@@ -70,7 +70,7 @@ struct EventMatch: Sendable, Hashable {
     init(_ reader: FieldReader?) throws(LunetteError) {
         guard var reader else { return }
         if let one = reader.value("name")?.stringValue { names = [one] } else { names = try reader.strings("name") ?? [] }
-        for (key, value) in try reader.stringMap("labels") ?? [] { labels[key] = value }
+        labels = try LabelFilter(reading: &reader)
         target = try reader.string("target")
         kind = try reader.string("kind")
         driver = try reader.string("driver")
@@ -88,8 +88,7 @@ struct EventMatch: Sendable, Hashable {
         if let kind, kind != target?.kind { return false }
         if let wanted = self.target, wanted != target?.id, wanted != target?.name { return false }
         if let wanted = self.driver, wanted != driver { return false }
-        for (key, value) in labels where found[key]?.stringValue != value { return false }
-        return true
+        return labels.matches(found)
     }
 
     func matches(_ logged: LoggedEvent) -> Bool {

@@ -1,22 +1,26 @@
-/// Which labels an object must have to be meant: a value each, or `true` for any.
-package struct LabelFilter: Sendable {
+/// Which labels an object must have to be meant: a value each, or null for any.
+package struct LabelFilter: Sendable, Hashable {
     /// nil: the label is there, whatever its value.
-    private var wanted: [(name: String, value: String?)] = []
+    private struct Label: Sendable, Hashable {
+        var name: String
+        var value: String?
+    }
+    private var wanted: [Label] = []
 
     /// Takes everything.
     package init() {}
 
-    /// Reads `labels = { tier = "front", keep = true }`.
+    /// Reads `labels = { tier = "front", keep = lunette.null }`.
     /// - Throws: `invalid_argument` for a value that no label has.
     package init(reading reader: inout FieldReader, key: String = "labels") throws(LunetteError) {
         guard let table = try reader.table(key) else { return }
         for (name, value) in table.entries {
-            if value == true {
-                wanted.append((name, nil))
-            } else if let text = value.stringValue ?? value.intValue.map(String.init) {
-                wanted.append((name, text))
+            if value.isNull {
+                wanted.append(Label(name: name))
+            } else if let text = value.stringValue ?? value.intValue.map(String.init) ?? value.boolValue.map({ $0 ? "true" : "false" }) {
+                wanted.append(Label(name: name, value: text))
             } else {
-                throw table.failure(name, "expected a label's value, or true for any, got \(value.kind)")
+                throw table.failure(name, "expected a label's value, or null for any, got \(value.kind)")
             }
         }
     }

@@ -62,7 +62,7 @@ enum Filters {
             case "label":
                 // A name alone: the label is there, whatever its value.
                 let pair = value.cut(at: "=")
-                labels[pair.map { String($0.before) } ?? value] = pair.map { .string(String($0.after)) } ?? true
+                labels[pair.map { String($0.before) } ?? value] = pair.map { .string(String($0.after)) } ?? .null
             case "status": statuses.append(.string(try status(value, filter)))
             case "dangling":
                 guard let flag = ["true": true, "1": true, "false": false, "0": false][value.lowercased()] else {

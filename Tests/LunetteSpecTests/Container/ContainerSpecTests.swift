@@ -138,10 +138,13 @@ import Testing
             var reader = try FieldReader(["labels": wanted])
             return try LabelFilter(reading: &reader).matches(labels)
         }
-        for found: Value in [["app": true], ["app": "a", "b": true], ["b": ""], .null, [:]] { #expect(try matches(found)) }
-        for other: Value in [["app": "b"], ["app": ""], ["c": true], ["app": true, "c": "x"]] { #expect(try !matches(other)) }
+        for found: Value in [["app": .null], ["app": "a", "b": .null], ["b": ""], .null, [:]] { #expect(try matches(found)) }
+        for other: Value in [["app": "b"], ["app": ""], ["c": .null], ["app": .null, "c": "x"], ["app": true]] {
+            #expect(try !matches(other))
+        }
         #expect(try matches(["n": 1], ["n": "1"]))
-        #expect(throws: LunetteError.self) { try matches(["app": false]) }
+        #expect(try matches(["t": true], ["t": "true"]) && !matches(["t": true], ["t": "false"]))
+        #expect(throws: LunetteError.self) { try matches(["app": [1]]) }
     }
 
     @Test func onlyMountsThatAreBuiltAreOffered() {

@@ -9,7 +9,7 @@ enum ContainerFunctions {
         "which streams the descriptors sent with the call are, in their order; with a tty, stdin and stdout")
     private static let filter: [APIField] = [
         APIField("all", .boolean, "also containers that do not run, nor wait for a restart", default: "false"),
-        APIField("labels", .map(.union([.string, .boolean])), "only containers with these labels; `true`: whatever the value"),
+        APIField("labels", .map(.orNull(.string)), "only containers with these labels; `lunette.null`: whatever the value"),
         APIField("status", .union([.string, .list(.string)]), "only containers in one of these states"),
         APIField("name", .string, "only containers whose name contains this"),
     ]

@@ -79,14 +79,14 @@ enum ImageFunctions {
         APIFunction(
             "image.list", "list images",
             [
-                APIField("labels", .map(.union([.string, .boolean])), "only images with these labels; `true`: whatever the value"),
+                APIField("labels", .map(.orNull(.string)), "only images with these labels; `lunette.null`: whatever the value"),
                 APIField("reference", .string, "only images with a reference that starts so"),
                 APIField("dangling", .boolean, "true: only images without a reference; false: only ones with"),
             ],
             returns: .list(.handle("image")), example: "for _, img in ipairs(lunette.image.list()) do print(img.id, img.name) end"),
         APIFunction(
             "image.inspect_all", "describe every image that matches",
-            [APIField("labels", .map(.union([.string, .boolean])), "only images with these labels; `true`: whatever the value")],
+            [APIField("labels", .map(.orNull(.string)), "only images with these labels; `lunette.null`: whatever the value")],
             returns: .list(.record("ImageInfo")), example: "for _, info in ipairs(lunette.image.inspect {}) do print(info.size) end",
             lua: .init(hidden: true)),
         APIFunction(
@@ -106,7 +106,7 @@ enum ImageFunctions {
             "image.prune", "remove images that nothing uses",
             [
                 APIField("all", .boolean, "also images with a reference that no container uses", default: "false"),
-                APIField("labels", .map(.union([.string, .boolean])), "only images with these labels; `true`: whatever the value"),
+                APIField("labels", .map(.orNull(.string)), "only images with these labels; `lunette.null`: whatever the value"),
             ],
             returns: .record("PruneResult"), mutates: true, waits: true,
             example: "print(lunette.image.prune({ all = true }).reclaimed)"),

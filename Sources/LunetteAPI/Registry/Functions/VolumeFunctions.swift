@@ -29,14 +29,14 @@ enum VolumeFunctions {
         APIFunction(
             "volume.list", "list volumes",
             [
-                APIField("labels", .map(.union([.string, .boolean])), "only volumes with these labels; `true`: whatever the value"),
+                APIField("labels", .map(.orNull(.string)), "only volumes with these labels; `lunette.null`: whatever the value"),
                 APIField("driver", .string, "only volumes of this driver"),
             ],
             returns: .list(.handle("volume")), example: "for _, v in ipairs(lunette.volume.list()) do print(v.name) end"),
         APIFunction(
             "volume.inspect_all", "describe every volume that matches",
             [
-                APIField("labels", .map(.union([.string, .boolean])), "only volumes with these labels; `true`: whatever the value"),
+                APIField("labels", .map(.orNull(.string)), "only volumes with these labels; `lunette.null`: whatever the value"),
                 APIField("driver", .string, "only volumes of this driver"),
             ],
             returns: .list(.record("VolumeInfo")), example: "for _, info in ipairs(lunette.volume.inspect {}) do print(info.name) end",
@@ -52,7 +52,7 @@ enum VolumeFunctions {
             lua: .init(["volume"], methodOf: "volume"), permission: "volume:remove"),
         APIFunction(
             "volume.prune", "remove volumes that no container uses",
-            [APIField("labels", .map(.union([.string, .boolean])), "only volumes with these labels; `true`: whatever the value")],
+            [APIField("labels", .map(.orNull(.string)), "only volumes with these labels; `lunette.null`: whatever the value")],
             returns: .record("PruneResult"), mutates: true, waits: true, example: "print(#lunette.volume.prune().removed)"),
         APIFunction(
             "volume.usage", "say how full a volume is", [volume], returns: .record("VolumeUsage"), waits: true,

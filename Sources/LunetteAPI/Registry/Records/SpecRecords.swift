@@ -183,7 +183,7 @@ enum SpecRecords {
             "EventMatch", "which events are meant; all given must hold",
             [
                 APIField("name", .union([.string, .list(.string)]), "event names; `container.*` for all of a noun"),
-                APIField("labels", .map(.string), "the target has these labels"),
+                APIField("labels", .map(.orNull(.string)), "the target has these labels; `lunette.null`: whatever the value"),
                 APIField("target", .string, "the target's name or id"),
                 APIField("kind", .string, "the target's noun"),
                 APIField("driver", .string, "the volume's or network's driver"),

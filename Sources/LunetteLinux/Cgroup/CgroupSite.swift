@@ -44,6 +44,27 @@ package struct CgroupSite: Sendable, Equatable {
         return CgroupOwnership(made: made)
     }
 
+    /// A place that nobody else can take while it is held.
+    package struct Claim {
+        package let lock: FileLock
+        /// What was made for it so far.
+        package let made: [String]
+    }
+
+    /// Makes the deciding directory, which is marked from its first moment, and holds it: who works on the others does so one after the other.
+    /// - Returns: nil when somebody else holds it.
+    package func claim(_ mark: CgroupMark) throws(LunetteError) -> Claim? {
+        let cgroup = cgroup
+        guard let index = cgroup.directories.firstIndex(where: { $0.path == cgroup.deciding?.path }) else { return nil }
+        return try atBorder(nil) { () throws(SystemCallError) -> Claim? in
+            var made: [String] = []
+            try make(layout.hierarchies[index], &made)
+            // Whoever comes in between and takes it takes the mark over, and with it what was made.
+            if made.contains(cgroup.directories[index].path) { _ = cgroup.put(mark) }
+            return try cgroup.lock().map { Claim(lock: $0, made: made) }
+        }
+    }
+
     /// Makes the container's cgroup in every hierarchy, with its parents, and hands the controllers down to it; nothing is limited yet.
     ///
     /// A directory that is there already is taken when nobody is in it and it isn't frozen; it isn't ours then.
@@ -83,13 +104,6 @@ package struct CgroupSite: Sendable, Equatable {
         }
         owned.made.insert(contentsOf: sharedParents.filter { !owned.made.contains($0) }, at: 0)
         return owned
-    }
-
-    /// Looks once more at directories that were there before: whether anybody is in them, or they are frozen.
-    /// - Parameter owned: made by `create`.
-    package func refuseOccupied(besides owned: CgroupOwnership) throws(LunetteError) {
-        let cgroup = cgroup
-        for directory in cgroup.directories where !owned.made.contains(directory.path) { try refuseOccupied(directory, cgroup, nil) }
     }
 
     private func refuseOccupied(_ directory: CgroupFile, _ cgroup: ContainerCgroup, _ holder: Int32?) throws(LunetteError) {

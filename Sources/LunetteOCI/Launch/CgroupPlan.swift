@@ -28,8 +28,6 @@ struct CgroupPlan {
     private let foreign: [String]
     /// What the record says before anything is made.
     let record: CgroupRecord
-    /// Whether there is no directory of it yet: then one that is there after all is somebody else's.
-    private var isNew: Bool { record.cgroup.paths.allSatisfy(record.owned.made.contains) }
     /// Whether `make` gives just what the record says, or fails.
     var isCertain: Bool { if case .site = place { !goesOnWithout } else { false } }
 
@@ -137,24 +135,24 @@ struct CgroupPlan {
                 .conflict, "the cgroup \(displayable(site.cgroup.paths.first ?? "")) has just been taken by somebody else",
                 path: "linux.cgroupsPath", hint: "give the container a cgroupsPath of its own")
         }
-        var owned: CgroupOwnership
-        do throws(LunetteError) { owned = try site.create(for: resources, takesEmpty: !isNew) } catch {
-            throw error.code == .alreadyExists ? taken() : error
-        }
-        let lock = try atBorder("claim the cgroup of container \(id)") { () throws(SystemCallError) in try site.cgroup.lock() }
-        guard let lock else {
-            site.cgroup.removeUnused(owned: owned)
-            throw taken()
-        }
-        // Somebody may have moved in, and let go of it, since it was found empty.
-        do throws(LunetteError) { try site.refuseOccupied(besides: owned) } catch {
+        let mark = CgroupMark(owner: CgroupMark.newOwner(), isMade: true)
+        guard let claim = try site.claim(mark) else { throw taken() }
+        var owned = CgroupOwnership(made: claim.made)
+        do throws(LunetteError) {
+            // Parents first, also the one that all containers share.
+            let others = try site.create(for: resources).made
+            owned.made = others + claim.made.filter { !others.contains($0) }
+        } catch {
             site.cgroup.removeUnused(owned: owned)
             throw error
         }
-        if let former = site.cgroup.mark, former.isMade { owned.made += site.cgroup.paths.filter { !owned.made.contains($0) } }
+        // Left by a container that has ended, or by a creation that didn't get the lock: they go with this one.
+        if let former = site.cgroup.mark, former.owner != mark.owner, former.isMade {
+            owned.made += site.cgroup.paths.filter { !owned.made.contains($0) }
+        }
         record.owned = owned
         record.mark(isMade: site.cgroup.paths.allSatisfy(owned.made.contains))
-        return lock
+        return claim.lock
     }
 }
 

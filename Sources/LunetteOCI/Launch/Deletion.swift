@@ -45,7 +45,18 @@ struct Deletion {
         }
         report.step("scope") { () throws(LunetteError) in if isOurs { try record.stopScope() } }
         report.step("cgroup") { () throws(LunetteError) in
-            guard record.isTaken else { return cgroup.removeUnused(owned: record.owned) }
+            guard record.isTaken else {
+                // Where somebody else is at work, what was made is theirs by the mark.
+                if let lock = try atBorder(
+                    "hold the cgroup of container \(container.id)", { () throws(SystemCallError) in try cgroup.lock() })
+                {
+                    cgroup.removeUnused(owned: record.owned)
+                    lock.release()
+                } else if !cgroup.exists {
+                    cgroup.removeUnused(owned: record.owned)
+                }
+                return
+            }
             guard isOurs else { return }
             // As every other OCI runtime: whoever runs one after the other from one image reads its files once.
             if let failure = cgroup.remove(owned: record.owned, dropsCache: false).first { throw failure.lunette }

@@ -6,7 +6,7 @@ from operation import Operation
 CLEAN = "gone $N"
 PODMAN, DOCKER = ("podman",), ("docker",)
 PRIMARY = {"podman": "the primary group is always among the supplementary ones (CVE-2022-36109)"}
-RESET = dict.fromkeys(PODMAN + DOCKER, "no signal is ignored; runc leaves 32 as its caller had it")
+RESET = dict.fromkeys(PODMAN + DOCKER, "no signal is ignored; runc leaves 32 as its caller had it (perhaps)")
 UNGRANTED = {"docker": "capabilities that the runtime itself lacks are left out with a warning, as the runtime-spec asks; runc fails"}
 
 RUN = [

@@ -20,8 +20,10 @@ public struct ResidentScript: Sendable, Hashable {
     public var name: String
     /// As its errors name it: `conf.d/limits.lua`.
     public var file: String
+    /// The file's bytes.
     public var source: [UInt8]
 
+    /// Names a file and what is in it; nothing is run.
     public init(name: String, file: String, source: [UInt8]) {
         self.name = name
         self.file = file
@@ -48,4 +50,23 @@ public protocol LoadedScript: Sendable {
     func start() async throws(LunetteError)
     /// Waits for handlers under way, ten seconds at most, runs its `stop` and closes its state; calling it twice is harmless.
     func stop() async
+}
+
+/// A module's name as `require` has it: dots are folders, and nothing else of a path passes.
+public enum ModuleName {
+    /// The files that it may stand for, below a folder, in the order of Lua's own searchers: `a.b` is `a/b.lua` or `a/b/init.lua`.
+    /// - Throws: `invalid_argument` for what is no module's name.
+    public static func candidates(_ name: String) throws(LunetteError) -> [String] {
+        let parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        let isName = parts.allSatisfy { part in
+            !part.isEmpty
+                && part.allSatisfy { byte in
+                    (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
+                        || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
+                }
+        }
+        guard isName else { throw LunetteError(.invalidArgument, "\"\(displayable(name, limit: 80))\" is not a module's name") }
+        let path = String(name.map { $0 == "." ? "/" : $0 })
+        return ["\(path).lua", "\(path)/init.lua"]
+    }
 }

@@ -248,6 +248,25 @@ struct ResidentTests {
         }
     }
 
+    /// A handler has as long as it likes, and nobody waits for it longer than a moment.
+    @Test func aHandlerThatHangsHoldsNeitherAReloadNorTheEnd() async throws {
+        try await withLunette { home in
+            let place = try Place(home)
+            let image = try await home.load(.busybox)
+            try await place.engineHasLeft()
+            let hanging = "lunette.on(\"container.created\", { name = \"hang\" }, function() log.info(\"hangs\") task.sleep(\"1h\") end)"
+            try place.write("init.lua", hanging)
+            let daemon = try place.start(["daemon"])
+            try await daemon.says("listening")
+            try await place.lunette("create", image)
+            try await daemon.says("hangs")
+            try place.write("init.lua", hanging + " -- again")
+            #expect(try await place.lunette("reload").text == "~ init")
+            daemon.signal(SIGTERM)
+            #expect(try await daemon.wait(timeout: .seconds(45)).code == 0)
+        }
+    }
+
     @Test func timersBeginWithTheScriptAndHoldTheEngine() async throws {
         try await withLunette { home in
             let place = try Place(home)

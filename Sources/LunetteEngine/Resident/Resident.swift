@@ -30,7 +30,6 @@ actor Resident {
     private var pumps: [Task<Void, Never>] = []
     /// Why what runs isn't what is on the disk.
     private(set) var problem: LunetteError?
-    private var number = 0
     private var isReloading = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
 
@@ -66,7 +65,7 @@ actor Resident {
                 throw failure
             }
             let modules = StoredModules(all: stored.modules)
-            scripts = try await subscribe(try await load(stored.scripts, modules, host))
+            await subscribe(try await load(stored.scripts, modules, host))
             version = stored
             problem = error
             log("resident code: the last good one runs: \(error.description)")
@@ -178,7 +177,7 @@ actor Resident {
             for script in loaded { await script.code.stop() }
             throw error
         }
-        scripts = try await subscribe(loaded)
+        await subscribe(loaded)
         version = new
     }
 
@@ -188,7 +187,7 @@ actor Resident {
             for script in loaded { await script.code.stop() }
             throw error
         }
-        scripts = try await subscribe(loaded)
+        await subscribe(loaded)
         version = new
         // Where an old handler of a name stands is where the new one goes on.
         await stopPumps()
@@ -203,9 +202,9 @@ actor Resident {
         try await state.commit(changes, .desired)
     }
 
-    private func subscribe(_ loaded: [Loaded]) async throws(LunetteError) -> [Loaded] {
+    private func subscribe(_ loaded: [Loaded]) async {
         await hooks.replaceResident(loaded.flatMap(\.handlers))
-        return loaded
+        scripts = loaded
     }
 
     // MARK: Events
@@ -223,11 +222,24 @@ actor Resident {
         }
     }
 
+    /// Gives handlers no more events, and those that they have a moment. One that hangs holds nobody up: the event isn't acknowledged, and comes again.
     private func stopPumps() async {
         let ending = pumps
         pumps = []
         for pump in ending { pump.cancel() }
-        for pump in ending { await pump.value }
+        let race = Race<Void>()
+        let end = Task {
+            for pump in ending { await pump.value }
+            race.finish(())
+        }
+        let timer = Task {
+            // Cut short when the handlers were quicker.
+            try? await Task.sleep(for: .seconds(10))
+            race.finish(())
+        }
+        await race.value
+        end.cancel()
+        timer.cancel()
     }
 
     private func start(_ loaded: Loaded) async {

@@ -23,15 +23,13 @@ struct ResidentFiles: Sendable {
         return scripts
     }
 
-    /// The module of a name as `require` has it: dots are folders. Blocks.
+    /// The source of a module, by its name. Blocks.
     /// - Returns: nil when no such module lies in `lua/`.
     func module(_ name: String) throws(LunetteError) -> [UInt8]? {
-        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-        let isName = parts.allSatisfy { part in
-            !part.isEmpty && part.utf8.allSatisfy { $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: "-") || isalnum(Int32($0)) != 0 }
-        }
-        guard isName, let folder = try open("\(folder)/lua") else { return nil }
-        return try read(parts.joined(separator: "/") + ".lua", in: folder)
+        let candidates = try ModuleName.candidates(name)
+        guard let folder = try open("\(folder)/lua") else { return nil }
+        for candidate in candidates { if let source = try read(candidate, in: folder) { return source } }
+        return nil
     }
 
     private func open(_ path: String) throws(LunetteError) -> Directory? {
@@ -57,7 +55,7 @@ struct ResidentFiles: Sendable {
             file = try folder.open(name, [.nonblocking])
             status = try fileStatus(file.number, "", follow: false, label: path)
         } catch {
-            if error.errno == ErrorNumber.noEntry { return nil }
+            if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.notDirectory { return nil }
             throw error.lunette
         }
         guard status.kind == .regular else {

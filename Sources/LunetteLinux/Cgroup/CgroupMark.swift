@@ -10,6 +10,7 @@ package struct CgroupMark: Sendable, Equatable {
     /// Whether all directories were made for it: whoever takes them over takes them away.
     package var isMade: Bool
 
+    /// One to put on a cgroup (`ContainerCgroup.put`).
     package init(owner: String, isMade: Bool) {
         self.owner = owner
         self.isMade = isMade

@@ -46,6 +46,7 @@ package struct CgroupSite: Sendable, Equatable {
 
     /// A place that nobody else can take while it is held.
     package struct Claim {
+        /// Keeps others out until it is let go.
         package let lock: FileLock
         /// What was made for it so far.
         package let made: [String]

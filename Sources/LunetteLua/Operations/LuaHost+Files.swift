@@ -41,13 +41,7 @@ extension LuaHost {
     func moduleSource(_ name: String) throws(LunetteError) -> Value {
         if let modules = options.modules { return try modules.source(of: name).map(Value.text) ?? .null }
         guard let directory = options.moduleDirectory else { return .null }
-        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-        let isName = { (part: Substring) in
-            !part.isEmpty && part.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "_-".contains($0)) }
-        }
-        guard parts.allSatisfy(isName) else { throw LunetteError(.invalidArgument, "\"\(name)\" is not a module's name") }
-        let path = parts.joined(separator: "/")
-        for candidate in ["\(path).lua", "\(path)/init.lua"] {
+        for candidate in try ModuleName.candidates(name) {
             do throws(LunetteError) {
                 return .text(try FileTree.read("\(directory)/\(candidate)", roots: [directory]))
             } catch  where error.code == .notFound {

@@ -5,8 +5,11 @@ package import LunetteSpec
 package struct LuaResidentHost: ResidentHost {
     /// What each script's state may use; one slice is what runs between two waits.
     package var memoryLimit = 64 << 20
+    /// Instructions of one slice.
     package var instructionLimit: UInt64 = 200_000_000
+    /// Seconds that a slice may take.
     package var sliceSeconds = 2.0
+    /// Seconds that loading a script may take.
     package var loadSeconds = 10.0
 
     package init() {}

@@ -25,6 +25,7 @@ package struct LabelFilter: Sendable, Hashable {
         }
     }
 
+    /// Whether an object with these labels is meant.
     package func matches(_ labels: ValueMap) -> Bool { matches { labels[$0]?.stringValue } }
     package func matches(_ labels: [String: String]) -> Bool { matches { labels[$0] } }
 

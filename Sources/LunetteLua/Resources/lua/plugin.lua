@@ -46,15 +46,21 @@ local function run(reply, timeout, f, ...)
 end
 plugin.run = run
 
+-- Runs a chunk that has no effects but what it registers; its first result, or its error.
+function plugin.load(what, code)
+  local f, problem = load(what.source, what.name, "t")
+  if not f then fail(code, problem) end
+  core.is_loading = true
+  local ok, result = pcall(f)
+  core.is_loading = false
+  if not ok then error(result, 0) end
+  return result
+end
+
 -- {reply, source, name, config}: runs init.lua, which registers and returns a table, then validates the configuration.
 function core.entries.load_plugin(what)
   run(what.reply, what.timeout, function()
-    local f, problem = load(what.source, what.name, "t")
-    if not f then fail("plugin_failed", problem) end
-    core.is_loading = true
-    local ok, result = pcall(f)
-    core.is_loading = false
-    if not ok then error(result, 0) end
+    local result = plugin.load(what, "plugin_failed")
     if type(result) ~= "table" then
       fail("plugin_failed", "init.lua returned " .. type(result) .. ", not a table of its functions")
     end

@@ -2,9 +2,10 @@
 
 local core = ...
 local host, fail = core.host, core.fail
-local type, pcall, error, next, tostring, load = type, pcall, error, next, tostring, load
+local type, next, tostring = type, next, tostring
 local unpack = table.unpack
-local hooks, run = core.need "hooks", core.need("plugin").run
+local hooks, plugin = core.need "hooks", core.need "plugin"
+local run = plugin.run
 
 local registered = {}     -- the arguments of hook.register, in order
 local names = {}
@@ -40,12 +41,7 @@ end
 function core.entries.load_resident(what)
   core.register_hook = register
   run(what.reply, what.timeout, function()
-    local f, problem = load(what.source, what.name, "t")
-    if not f then fail("script_failed", problem) end
-    core.is_loading = true
-    local ok, result = pcall(f)
-    core.is_loading = false
-    if not ok then error(result, 0) end
+    local result = plugin.load(what, "script_failed")
     if result ~= nil and type(result) ~= "table" then
       fail("invalid_argument", "a resident script returns nothing or { start = f, stop = f }, not a " .. type(result))
     end

@@ -14,19 +14,24 @@ struct MountGuard {
 
     /// - Parameter pid: a process of the sandbox, as it is seen from here.
     /// - Returns: nil when there is nothing to watch, or nobody any more.
-    init?(_ pid: Int32, _ paths: [String]) {
+    /// - Throws: when they can't be watched though somebody is there.
+    init?(_ pid: Int32, _ paths: [String]) throws(SystemCallError) {
         guard !paths.isEmpty else { return nil }
-        let opened = lnt_host_openat(-100, "/proc/\(pid)/mountinfo", O_RDONLY | O_CLOEXEC, 0)
-        guard opened >= 0 else { return nil }
-        descriptor = FileDescriptor(owning: opened)
+        let path = "/proc/\(pid)/mountinfo"
+        let opened = lnt_host_openat(-100, path, O_RDONLY | O_CLOEXEC, 0)
+        // EINVAL is what a process that has just ended answers: it has no mounts any more.
+        if [ENOENT, ESRCH, EINVAL].contains(-opened) { return nil }
+        descriptor = FileDescriptor(owning: try check(opened, "open", path))
         self.paths = Set(paths)
     }
 
     /// - Returns: where a mount has gone; nil as long as all are there, and when the sandbox has ended.
-    func lost() -> String? {
-        guard lseek(descriptor.number, 0, SEEK_SET) == 0, let bytes = try? descriptor.readAll(limit: 1 << 24), !bytes.isEmpty else {
-            return nil
-        }
+    /// - Throws: what reading answers: nobody knows then whether the rules hold.
+    func lost() throws(SystemCallError) -> String? {
+        lseek(descriptor.number, 0, SEEK_SET)
+        let bytes = try descriptor.readAll(limit: 1 << 24)
+        // Its namespace is empty at the end.
+        if bytes.isEmpty { return nil }
         var missing = paths
         for line in bytes.split(separator: UInt8(ascii: "\n")) {
             let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 5)

@@ -108,7 +108,9 @@ final class SandboxAttendance {
 
     /// Ends it where a rule doesn't hold any more.
     private func look() {
-        guard let path = guarding?.lost() else { return }
+        let path: String?
+        do throws(SystemCallError) { path = try guarding?.lost() } catch { return unguarded(error) }
+        guard let path else { return }
         lost = LunetteError(
             .conflict, "the sandbox was ended: \(displayable(path)) was replaced or removed outside, and the rule for it went with that",
             target: path,
@@ -118,6 +120,14 @@ final class SandboxAttendance {
         end()
     }
     private var lost: LunetteError?
+
+    /// Nobody knows any more whether the rules hold.
+    private func unguarded(_ error: SystemCallError) {
+        lost = error.lunette
+        lost?.message = "the sandbox was ended, for its mounts can't be watched: \(error.lunette.message)"
+        guarding = nil
+        end()
+    }
 
     private func timeOut() {
         deadline = nil
@@ -235,7 +245,7 @@ final class SandboxAttendance {
         case LNT_MSG_STARTED:
             isRunning = true
             if let state = unpack(lnt_state.self, message.bytes) {
-                guarding = MountGuard(state.program_pid, guarded)
+                do throws(SystemCallError) { guarding = try MountGuard(state.program_pid, guarded) } catch { return unguarded(error) }
                 look()
             }
             if !early.isEmpty { patience = nil }

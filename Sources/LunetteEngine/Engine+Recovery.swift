@@ -64,8 +64,7 @@ extension Engine {
             await state.note(degraded: "its shim was killed: what it writes is lost, and how it ends will not be known", record.id)
             await adopt(record, container)
         case .exited(let exit):
-            let (record, effects) = try await state.apply(.exited(ExitRecord(exit)), to: record.id, note: ("exited", "while no engine ran"))
-            await supervisor.carryOut(effects, record)
+            try await ended(record, ExitRecord(exit), note: ("exited", "while no engine ran"))
         case .created, .absent:
             try await lost(
                 record, record.run?["shim"]?["boot_id"]?.stringValue == state.bootID ? "its shim was killed" : "the machine was restarted")
@@ -102,20 +101,26 @@ extension Engine {
             await supervisor.watch(record.id, found, effects: effects, record: started)
             await volumes.adopt(user: record.id, volumes: record.volumes)
         } else if let ended {
-            let (stopped, effects) = try await state.apply(
-                .exited(ExitRecord(ended)), to: record.id, note: ("exited", "while no engine ran"))
-            await supervisor.carryOut(effects, stopped)
+            try await self.ended(started, ExitRecord(ended), note: ("exited", "while no engine ran"))
         }
     }
 
     private func lost(_ record: ContainerRecord, _ why: String) async throws(LunetteError) {
         let exit = ExitRecord(code: 255, reason: .lost, finishedAt: clock.now(), message: why)
-        let (record, effects) = try await state.apply(.exited(exit), to: record.id, note: ("lost", why))
-        await supervisor.carryOut(effects, record)
+        try await ended(record, exit, note: ("lost", why))
+    }
+
+    /// Takes an exit that happened without an engine. What a lifecycle decides is asked when all is recovered.
+    private func ended(_ record: ContainerRecord, _ exit: ExitRecord, note: (String, String?)) async throws(LunetteError) {
+        let decides = await lifecycle(of: record)?.functions.contains(.exited) ?? false
+        let (record, effects) = try await state.apply(decides ? .exitedUndecided(exit) : .exited(exit), to: record.id, note: note)
+        await supervisor.carryOut(effects.filter { $0 != .decide }, record)
     }
 
     private func adopt(_ record: ContainerRecord, _ container: any LiveContainer) async {
-        await supervisor.watch(record.id, container, effects: record.state.hasTimeLimit ? [.armTimeLimit] : [], record: record)
+        var effects: [ContainerState.Effect] = record.state.hasTimeLimit ? [.armTimeLimit] : []
+        if let end = record.state.ownStateEnds { effects.append(.armOwnState(after: max(0, end.time - clock.now()))) }
+        await supervisor.watch(record.id, container, effects: effects, record: record)
         await volumes.adopt(user: record.id, volumes: record.volumes)
     }
 
@@ -178,7 +183,9 @@ extension Engine {
     /// Takes up what was pending: restarts, removals, the end of the script that a container was made for.
     private func resume(_ record: ContainerRecord) async {
         if let due = record.state.restartAt { await supervisor.carryOut([.restart(after: max(0, due - clock.now()))], record) }
-        if record.state.removesOnExit, record.state.status == .stopped, record.state.restartAt == nil {
+        if record.state.awaitsDecision {
+            await supervisor.carryOut([.decide], record)
+        } else if record.state.removesOnExit, record.state.status == .stopped, record.state.restartAt == nil {
             await supervisor.carryOut([.remove], record)
         }
         guard record.sessionID != nil else { return }

@@ -55,13 +55,18 @@ public final class Engine: EngineConnector {
         startedAt = clock.now()
         reservedRanges = await blocking { IDRangeAllocator.reservedRanges() }
         hooks = Hooks(clock: clock) { event in await state.log(event) }
-        supervisor = Supervisor(state: state, host: host, clock: clock)
+        supervisor = Supervisor(state: state, host: host, clock: clock, images: images)
         plugins = Plugins(configuration: configuration)
         resident = Resident(configuration, hooks: hooks, state: state)
         volumes = Volumes(state: state, plugins: plugins, clock: clock, root: configuration.root)
         await supervisor.connect(
             restart: { [weak self] id in await self?.restartByPolicy(id) }, remove: { [weak self] id in await self?.removeAtExit(id) },
-            release: { [volumes] id in await volumes.release(user: id) })
+            release: { [volumes] id in await volumes.release(user: id) },
+            unhealthy: { [weak self] id, action in await self?.endUnhealthy(id, action) },
+            lifecycle: .init(
+                decidesExit: { [hooks] name in await hooks.lifecycle(name)?.functions.contains(.exited) ?? false },
+                pressure: { [hooks] name in await hooks.lifecycle(name)?.pressure ?? [] },
+                decide: { [weak self] id in await self?.decideExit(id) }, endOwnState: { [weak self] id in await self?.endOwnState(id) }))
     }
 
     // MARK: Sessions

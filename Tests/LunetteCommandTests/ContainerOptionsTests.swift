@@ -103,7 +103,7 @@ import Testing
             "dns-option", "uts",
             "cgroupns", "cgroup-parent", "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps",
             "device-write-iops",
-            "blkio-weight-device", "memory-swappiness", "kernel-memory", "cpu-rt-period", "cpu-rt-runtime", "health-cmd", "gpus",
+            "blkio-weight-device", "memory-swappiness", "kernel-memory", "cpu-rt-period", "cpu-rt-runtime", "gpus",
             "storage-opt",
             "volumes-from", "volume-driver", "annotation", "log-driver", "runtime",
         ] {
@@ -113,12 +113,34 @@ import Testing
                 "\(option): \(String(describing: error))")
             #expect(page.contains("`--\(option)`"), "\(option) isn't in docs/compat.md")
         }
-        for words in [["--publish-all"], ["--health-interval", "3s"], ["--health-start-period", "3s"], ["--security-opt", "apparmor=x"]] {
+        for words in [["--publish-all"], ["--security-opt", "apparmor=x"]] {
             let error = #expect(throws: LunetteError.self) { try spec(words + ["x"]) }
             #expect(error?.message.hasPrefix("use " + words[0]) == true && error?.hint != nil, "\(words)")
         }
         #expect(throws: LunetteError.self) { try spec("--oom-kill-disable", "x") }
-        #expect(try spec("--no-healthcheck", "--cgroupns", "private", "--log-driver", "json-file", "x") == ["image": "x"])
+        #expect(try spec("--cgroupns", "private", "--log-driver", "json-file", "x") == ["image": "x"])
+    }
+
+    @Test func healthIsAskedForAsInDocker() throws {
+        #expect(
+            try spec("--health-cmd", "test -e /ok", "--health-interval", "3s", "--health-retries", "2", "x")["health"] == [
+                "exec": ["/bin/sh", "-c", "test -e /ok"], "period": "3s", "failure_threshold": 2,
+            ])
+        #expect(try spec("--health-http", "8080/ready", "x")["health"] == ["http": ["port": 8080, "path": "/ready"]])
+        #expect(try spec("--health-http", "8080", "x")["health"] == ["http": ["port": 8080, "path": "/"]])
+        #expect(
+            try spec("--health-tcp", "6379", "--on-unhealthy", "restart", "x")["health"] == [
+                "tcp": ["port": 6379], "on_unhealthy": "restart",
+            ])
+        #expect(try spec("--no-healthcheck", "x")["health"] == false)
+        #expect(try spec("x")["health"] == nil)
+        for wrong in [
+            ["--health-cmd", "x", "--health-tcp", "1"], ["--health-http", "/ready"], ["--health-tcp", "many"], ["--health-interval", "3s"],
+            ["--no-healthcheck", "--health-cmd", "x"],
+        ] {
+            let error = #expect(throws: LunetteError.self) { try spec(wrong + ["x"]) }
+            #expect(error?.code == .invalidArgument && error?.hint != nil, "\(wrong)")
+        }
     }
 
     @Test func aFileOfVariablesMayHaveLineEndsOfWindows() throws {
@@ -209,7 +231,7 @@ import Testing
     }
 
     @Test(arguments: [
-        ["-p", "80:80"], ["--ip", "1.2.3.4"], ["--health-cmd", "x"], ["--network", "bridge"], ["--gpus", "all"],
+        ["-p", "80:80"], ["--ip", "1.2.3.4"], ["--network", "bridge"], ["--gpus", "all"],
         ["--storage-opt", "size=1g"],
     ])
     func whatALaterVersionBringsIsUnsupportedNotUnknown(flags: [String]) throws {

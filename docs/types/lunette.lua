@@ -56,7 +56,7 @@
 ---@field image table<string, string> `ref` and `digest`
 ---@field spec lunette.ContainerSpec as normalised
 ---@field labels table<string, string> marks
----@field health table<string, any> `status` and `failures`
+---@field health table<string, any> `status` (`none`, `starting`, `healthy`, `unhealthy`), `failures` in a row, and the last one's `message`
 ---@field exit? lunette.Exit how it last ended; absent before
 ---@field restarts integer how often it was started again
 ---@field created_at number when it was made
@@ -103,8 +103,8 @@
 ---@field devices? any[] host devices it may use
 ---@field security? lunette.Security what it may do
 ---@field restart? "never"|"on_failure"|"always"|lunette.Restart when it is started again
----@field health? any how its health is checked
----@field lifecycle? string the lifecycle it follows
+---@field health? lunette.Health|boolean how its health is checked; false: not even as its image says
+---@field lifecycle? string the lifecycle of a resident script that it follows
 ---@field stop? lunette.Stop how it is stopped
 ---@field log? lunette.Log how its log is kept
 ---@field remove_on_exit? boolean remove it when it ends
@@ -132,6 +132,7 @@
 ---@field target? string the target's name or id
 ---@field kind? string the target's noun
 ---@field driver? string the volume's or network's driver
+---@field lifecycle? string the lifecycle that the container follows
 
 ---How a command ended.
 ---@class lunette.ExecResult
@@ -158,6 +159,27 @@
 ---A file on the host.
 ---@class lunette.FileTarget
 ---@field file string its path
+
+---How a container's health is checked, while it runs; one of `exec`, `http` and `tcp`.
+---@class lunette.Health
+---@field exec? string[]|string a command in the container; exit code 0 is a success
+---@field http? lunette.HealthHTTP a GET on its loopback; a status of 200 to 399 is a success
+---@field tcp? lunette.HealthTCP a connection on its loopback
+---@field period? number|string from the end of one check to the next
+---@field timeout? number|string a check has failed after this long
+---@field failure_threshold? integer failures in a row that make it unhealthy
+---@field start_period? number|string failures don't count for this long after the start
+---@field start_interval? number|string between checks until the first success
+---@field on_unhealthy? "none"|"restart"|"stop" what follows; a lifecycle's `unhealthy` comes before it
+
+---A request that tells of health.
+---@class lunette.HealthHTTP
+---@field path? string what is asked for
+---@field port integer the port
+
+---A connection that tells of health.
+---@class lunette.HealthTCP
+---@field port integer the port
 
 ---What containers of an image get by default.
 ---@class lunette.ImageConfig
@@ -937,6 +959,11 @@ function lunette.before(event, options, handler) end
 ---@param options? { name?: string, match?: lunette.EventMatch }
 ---@return any
 function lunette.on(event, options, handler) end
+
+---Register a program for the life of containers; resident scripts only.
+---@param name string what `lifecycle` in a container's spec names it by
+---@param program table<string, any> functions `prepare started ready unhealthy oom stop exited removed`, `pressure`, and `states` of its own: docs/lua/lifecycles.md
+function lunette.lifecycle(name, program) end
 
 ---Iterate over events.
 ---@param options? { since?: integer|number|string, match?: lunette.EventMatch }

@@ -118,6 +118,9 @@ int lnt_host_unshare(int flags);
  * `user_attributes` overlay keeps its marks in user.overlay.*, as it must where a user namespace mounts it. */
 int lnt_host_overlay_by_path(const char *lowers, size_t count, const char *upper, const char *work, int user_attributes);
 int lnt_host_setns(int fd, int flags);
+/* A non-blocking TCP connection to a port on the loopback, 127.0.0.1 or else ::1, of the network namespace that the process behind a pidfd is in
+ * (setns(2), Linux 5.8), made by a thread that ends with the call. -ETIMEDOUT after so long for each address. */
+int lnt_host_connect_loopback(int process, uint16_t port, int timeout_milliseconds);
 int lnt_host_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data);
 int lnt_host_umount(const char *target, int flags);
 int lnt_host_gettid(void);

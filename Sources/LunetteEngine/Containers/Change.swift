@@ -41,7 +41,7 @@ extension Engine {
         _ what: String, _ record: ContainerRecord, _ call: Call, name: String? = nil, fields: ValueMap = [:]
     ) -> PendingEvent {
         var fields = fields
-        if !record.labels.isEmpty { fields["labels"] = .map(record.labels) }
+        for (key, value) in record.eventFields { fields[key] = value }
         return PendingEvent(
             name: what, target: .init(kind: "container", id: record.id, name: name ?? record.name), fields: fields,
             actor: call.request.actor.value,
@@ -60,7 +60,8 @@ extension Engine {
         }
         let wanted = Value.map(change)
         let id = try await state.container(word).id
-        return try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+        return try await targets.withTarget("container/\(id)", for: call, orCause: call.isMadeByLifecycle(of: id)) {
+            () async throws(LunetteError) in
             let record = try await state.container(id)
             var amended = wanted
             if await hooks.wants("container.update") {

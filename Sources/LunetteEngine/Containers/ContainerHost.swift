@@ -54,6 +54,12 @@ protocol LiveContainer: Sendable {
     func whenOutOfMemory(_ body: @escaping @Sendable (OutOfMemoryNews) -> Void)
     func stats() async throws(LunetteError) -> Value
     func processes() async throws(LunetteError) -> Value
+    /// Connects to a port on the container's own loopback, for its health.
+    /// - Parameter timeout: seconds.
+    /// - Throws: `io` when nobody listens, `timeout`.
+    func connect(port: UInt16, timeout: Double) async throws(LunetteError) -> FileDescriptor
+    /// The status of a GET on the container's own loopback.
+    func httpStatus(port: UInt16, path: String, timeout: Double) async throws(LunetteError) -> Int
     /// All of it or nothing; see `Container.update`.
     func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [NotEnforced]
 }

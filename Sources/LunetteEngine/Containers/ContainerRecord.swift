@@ -79,6 +79,13 @@ struct ContainerRecord: Sendable, Hashable {
     var notEnforced: [NotEnforced] = []
     /// Volumes by mount index, as they were found or made at creation.
     var volumes: [String] = []
+    /// How its health is checked: the spec's check, else the image's.
+    private(set) var health: HealthSpec?
+
+    mutating func use(health: HealthSpec?) {
+        self.health = health
+        state.health.spec = health
+    }
 
     struct Phase: Sendable, Hashable {
         var phase: String
@@ -99,6 +106,17 @@ struct ContainerRecord: Sendable, Hashable {
         self.requestID = requestID
         self.sessionID = sessionID
         self.actor = actor
+    }
+
+    /// The lifecycle that it follows.
+    var lifecycle: String? { spec["lifecycle"]?.stringValue }
+
+    /// What every event of it says, for handlers to be chosen by.
+    var eventFields: ValueMap {
+        var fields: ValueMap = [:]
+        if !labels.isEmpty { fields["labels"] = .map(labels) }
+        fields["lifecycle"] = lifecycle.map(Value.string)
+        return fields
     }
 
     var labels: ValueMap { spec["labels"]?.mapValue ?? ValueMap() }

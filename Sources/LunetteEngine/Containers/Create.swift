@@ -123,8 +123,7 @@ extension Engine {
             if await hooks.wants("container.create") {
                 let question = Hooks.Question(
                     event: "container.create", target: .init(kind: "container", id: id, name: spec.name!), spec: spec.value,
-                    labels: labels(of: spec),
-                    isAmendable: true)
+                    labels: labels(of: spec), lifecycle: spec.lifecycle, isAmendable: true)
                 let amended = try await hooks.amended(question, for: call) { value throws(LunetteError) in try ContainerSpec(value).value }
                 spec = try ContainerSpec(amended.spec)
                 notes = amended.notes
@@ -136,6 +135,7 @@ extension Engine {
                 let named = spec
                 spec = try await blocking { () throws(LunetteError) in try named.withSeccompProfileRead() }
             }
+            try await checkLifecycle(spec)
             let image = try await image(of: spec)
             if let image { try addImageVolumes(image, to: &spec) }
             if spec.isPod, spec.hostname == nil, let name = spec.name, Names.isHostname(name) { spec.hostname = name }
@@ -149,6 +149,7 @@ extension Engine {
             record.volumes = try await volumes(for: &spec, of: record, call, &promised)
             record.spec = spec.value
             record.state.policy = RestartPolicy(spec.restart)
+            if !spec.hasNoHealth, !spec.isPod { record.use(health: spec.health ?? HealthSpec(image: image?.config.config.healthcheck)) }
             record.state.removesOnExit = spec.removesOnExit
             record.state.hasTimeLimit = spec.timeLimit != nil
             if spec.endsWithScript {
@@ -166,7 +167,7 @@ extension Engine {
             changes.events = [
                 PendingEvent(
                     name: "container.created", target: .init(kind: "container", id: id, name: record.name),
-                    fields: record.labels.isEmpty ? [:] : ["labels": .map(record.labels)], actor: call.request.actor.value,
+                    fields: record.eventFields, actor: call.request.actor.value,
                     cause: call.causeOfConsequences)
             ]
             faultPoint("create.before-commit")
@@ -242,6 +243,15 @@ extension Engine {
             try MountSpec.validateTarget(target, path: "image.config.Volumes")
             if !spec.mounts.contains(where: { $0.target == target }) { spec.mounts.append(MountSpec(.volume, target: target)) }
         }
+    }
+
+    /// A typo shall not wait for the container's end to be found.
+    private func checkLifecycle(_ spec: ContainerSpec) async throws(LunetteError) {
+        guard let name = spec.lifecycle, await hooks.lifecycle(name) == nil else { return }
+        throw LunetteError(
+            .notFound, "no lifecycle \"\(name)\" is loaded", path: "spec.lifecycle", target: name,
+            hint: nearest(to: name, in: await hooks.lifecycles.keys.sorted()).map { "did you mean \"\($0)\"?" }
+                ?? "lunette.lifecycle(\"\(name)\", { … }) in a resident script makes it, see docs/lua/lifecycles.md")
     }
 
     private func checkBinds(_ spec: ContainerSpec) throws(LunetteError) {

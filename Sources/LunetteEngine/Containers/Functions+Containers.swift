@@ -35,9 +35,7 @@ extension Functions {
         "container.remove": .changing { engine, call, _ async throws(LunetteError) in try await engine.removeContainer(call) },
         "container.rename": .changing { engine, call, _ async throws(LunetteError) in try await engine.renameContainer(call) },
         "container.update": .changing { engine, call, _ async throws(LunetteError) in try await engine.updateContainer(call) },
-        "container.transition": .changing { _, _, _ async throws(LunetteError) in
-            throw LunetteError(.unsupported, "lifecycles with states of their own aren't built yet")
-        },
+        "container.transition": .changing { engine, call, _ async throws(LunetteError) in try await engine.transitionContainer(call) },
     ]
 
     static let containerInside: [String: Function] = [
@@ -123,7 +121,8 @@ extension Engine {
         var spec = record.spec.mapValue ?? [:]
         for (key, value) in fields { spec[key] = value }
         return Hooks.Question(
-            event: event, target: .init(kind: "container", id: record.id, name: record.name), spec: .map(spec), labels: record.labels)
+            event: event, target: .init(kind: "container", id: record.id, name: record.name), spec: .map(spec), labels: record.labels,
+            lifecycle: record.lifecycle)
     }
 
     func ask(_ event: String, _ record: ContainerRecord, _ call: Call, fields: ValueMap = [:]) async throws(LunetteError) {

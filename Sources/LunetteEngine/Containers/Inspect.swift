@@ -82,10 +82,11 @@ struct ContainerFields {
         switch field {
         case "id": return .string(record.id)
         case "name": return .string(record.name)
-        case "status", "state": return .string(state.status.rawValue)
+        case "state": return .string(state.ownState ?? state.status.rawValue)
+        case "status": return .string(state.status.rawValue)
         case "spec": return record.spec
         case "labels": return .map(record.labels)
-        case "health": return ["status": "none", "failures": 0]
+        case "health": return state.health.value
         case "restarts": return .int(Int64(state.restarts))
         case "created_at": return .double(record.createdAt)
         case "ports": return .array([])

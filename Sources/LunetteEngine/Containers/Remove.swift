@@ -65,7 +65,7 @@ extension Engine {
         if let exit = record.state.exit {
             changes.outcomes.append(Outcome(requestID: "exit/\(record.id)", function: "exit", result: .success(exit.value)))
         }
-        var fields: ValueMap = record.labels.isEmpty ? [:] : ["labels": .map(record.labels)]
+        var fields = record.eventFields
         fields["exit"] = record.state.exit?.value
         changes.events = [
             PendingEvent(

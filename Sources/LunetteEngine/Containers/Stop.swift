@@ -30,7 +30,22 @@ extension Engine {
             await state.waitForExit(record.id)
             return await state.containers[record.id]?.state.exit ?? record.state.exit
         }
-        if stopping.state.status == .paused {
+        return try await end(stopping, container, grace: grace, call)
+    }
+
+    /// The lifecycle's own way to end, then signal, grace, SIGKILL; all of it within the grace.
+    /// - Returns: how it ended.
+    private func end(
+        _ record: ContainerRecord, _ container: any LiveContainer, grace: Double, _ call: Call
+    ) async throws(LunetteError) -> ExitRecord? {
+        var grace = grace
+        if record.state.status == .running, let lifecycle = await lifecycle(of: record), lifecycle.functions.contains(.stop), grace > 0 {
+            let begin = clock.now()
+            _ = await self.call("stop", of: lifecycle, for: record, within: grace, [:], call)
+            grace = max(0, grace - (clock.now() - begin))
+            if await state.containers[record.id]?.state.isAlive != true { return await state.containers[record.id]?.state.exit }
+        }
+        if record.state.status == .paused {
             try await container.resume()
             _ = try await state.apply(.resumed, to: record.id)
         }
@@ -48,6 +63,33 @@ extension Engine {
             await state.waitForExit(record.id)
         }
         return await state.containers[record.id]?.state.exit
+    }
+
+    /// Ends a container whose health check says that it is unhealthy, as its spec asks; a restart follows by the state machine.
+    func endUnhealthy(_ id: String, _ action: HealthSpec.OnUnhealthy) async {
+        guard action != .none else { return }
+        if let record = await state.containers[id], await lifecycle(of: record)?.handlesUnhealthy == true { return }
+        let call = Call.ownCall("container.stop")
+        do throws(LunetteError) {
+            try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+                let record = try await state.container(id)
+                // Somebody may have ended it, or it has recovered, while this waited.
+                guard record.state.isAlive, record.state.health.status == .unhealthy, let container = await supervisor.container(id) else {
+                    return
+                }
+                let (ending, effects) = try await state.apply(
+                    .endUnhealthy(restart: action == .restart), to: id,
+                    note: ("stop", "unhealthy, \(action == .restart ? "to be restarted" : "to stay stopped")"), durability: .desired)
+                await supervisor.carryOut(effects, ending)
+                faultPoint("health.ending")
+                _ = try await end(ending, container, grace: record.gracePeriod, call)
+            }
+        } catch {
+            // It ended or was removed meanwhile; a signal that couldn't be sent is told where `inspect` shows it.
+            if error.code != .notFound, error.code != .invalidState {
+                await state.note(degraded: "unhealthy, and couldn't be ended: \(error.message)", id)
+            }
+        }
     }
 
     /// Waits for an exit, at most so long. A cancelled call ends the grace at once: the stop was committed and goes on.

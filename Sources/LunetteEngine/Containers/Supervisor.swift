@@ -27,9 +27,17 @@ actor Supervisor {
     private var memoryWatches: [String: Task<Void, Never>] = [:]
     /// Detached execs, by container and exec: each is waited for, so that what the runtime keeps of it goes when it ends.
     private var execs: [String: Task<Void, Never>] = [:]
+    private let health: HealthChecks
+    private let pressure: PressureWatch
+    private var lifecycle = LifecycleSteps()
+    /// Of states of a lifecycle's own, and decisions under way.
+    private var ownStates: [String: Task<Void, Never>] = [:]
+    private var decisions: [String: Task<Void, Never>] = [:]
     private var isShuttingDown = false
 
-    init(state: State, host: any ContainerHost, clock: any EngineClock) {
+    init(state: State, host: any ContainerHost, clock: any EngineClock, images: any ImageHost) {
+        health = HealthChecks(state: state, clock: clock, images: images)
+        pressure = PressureWatch(state: state, clock: clock)
         self.state = state
         self.host = host
         self.clock = clock
@@ -37,18 +45,20 @@ actor Supervisor {
 
     func connect(
         restart: @escaping @Sendable (String) async -> Void, remove: @escaping @Sendable (String) async -> Void,
-        release: @escaping @Sendable (String) async -> Void
-    ) {
-        (self.restart, self.remove, self.release) = (restart, remove, release)
+        release: @escaping @Sendable (String) async -> Void, unhealthy: @escaping @Sendable (String, HealthSpec.OnUnhealthy) async -> Void,
+        lifecycle: LifecycleSteps
+    ) async {
+        (self.restart, self.remove, self.release, self.lifecycle) = (restart, remove, release, lifecycle)
+        await health.connect(end: unhealthy)
     }
 
     /// The engine's end of a running container; nil when it doesn't run.
     func container(_ id: String) -> (any LiveContainer)? { live[id] }
     /// How many teardowns and removals are under way.
-    var pendingWork: Int { teardowns.count + removals.count }
+    var pendingWork: Int { teardowns.count + removals.count + decisions.count }
 
     /// Watches a container that runs until it ends.
-    func watch(_ id: String, _ container: any LiveContainer, effects: [ContainerState.Effect], record: ContainerRecord) {
+    func watch(_ id: String, _ container: any LiveContainer, effects: [ContainerState.Effect], record: ContainerRecord) async {
         live[id] = container
         // Only the newest counts: it says how many there were.
         let (news, continuation) = AsyncStream<OutOfMemoryNews>.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -68,6 +78,8 @@ actor Supervisor {
             }
         }
         carryOut(effects, record)
+        if record.health != nil { await health.watch(record, container) }
+        if record.lifecycle != nil { await pressure.watch(record, container, limits: lifecycle.pressure) }
     }
 
     /// Commits an exit, which wakes who waits for it, then takes the rest apart.
@@ -77,8 +89,12 @@ actor Supervisor {
         defer { endings[id] = nil }
         memoryWatches.removeValue(forKey: id)?.cancel()
         live[id] = nil
+        await health.forget(id)
+        await pressure.forget(id)
         do throws(LunetteError) {
-            let (record, effects) = try await state.apply(.exited(exit), to: id, note: ("exited", exit.reason.rawValue))
+            var event = ContainerState.Event.exited(exit)
+            if let name = await state.containers[id]?.lifecycle, await lifecycle.decidesExit(name) { event = .exitedUndecided(exit) }
+            let (record, effects) = try await state.apply(event, to: id, note: ("exited", exit.reason.rawValue))
             carryOut(effects, record)
             await state.noteEnd(of: id)
         } catch {
@@ -110,12 +126,15 @@ actor Supervisor {
     func carryOut(_ effects: [ContainerState.Effect], _ record: ContainerRecord) {
         for effect in effects {
             switch effect {
-            case .emit, .wakeWaiters, .launch: break  // Done with the commit, or by the caller.
+            case .emit, .wakeWaiters, .launch, .unhealthy: break  // Done with the commit, or by the caller.
             case .tearDown: tearDown(record.id)
             case .restart(let delay): scheduleRestart(record.id, after: delay)
             case .cancelRestart: restarts.removeValue(forKey: record.id)?.cancel()
             case .armTimeLimit: armTimeLimit(record)
             case .cancelTimeLimit: timeLimits.removeValue(forKey: record.id)?.cancel()
+            case .decide: decide(record.id)
+            case .armOwnState(let delay): armOwnState(record.id, after: delay)
+            case .cancelOwnState: ownStates.removeValue(forKey: record.id)?.cancel()
             case .kill: kill(record.id)
             case .remove: scheduleRemoval(record.id)
             }
@@ -157,7 +176,10 @@ actor Supervisor {
         memoryWatches.removeValue(forKey: id)?.cancel()
         restarts.removeValue(forKey: id)?.cancel()
         timeLimits.removeValue(forKey: id)?.cancel()
+        ownStates.removeValue(forKey: id)?.cancel()
         live[id] = nil
+        await health.forget(id)
+        await pressure.forget(id)
         await teardowns[id]?.value
     }
 
@@ -187,6 +209,26 @@ actor Supervisor {
         }
     }
 
+    private func armOwnState(_ id: String, after delay: Double) {
+        ownStates.removeValue(forKey: id)?.cancel()
+        ownStates[id] = Task {
+            do { try await clock.sleep(delay) } catch { return }
+            // What it does cancels the timer of the state that it leaves: not itself.
+            ownStates[id] = nil
+            let end = lifecycle.endOwnState
+            Task { await end(id) }
+        }
+    }
+
+    private func decide(_ id: String) {
+        guard decisions[id] == nil, !isShuttingDown else { return }
+        let decide = lifecycle.decide
+        decisions[id] = Task {
+            await decide(id)
+            self.decisions[id] = nil
+        }
+    }
+
     private func kill(_ id: String) {
         guard let container = live[id], watchers[id] != nil else { return }
         let previous = removals["kill/\(id)"]
@@ -212,11 +254,14 @@ actor Supervisor {
     /// Ends the tasks; what was under way is left to the next engine's recovery, except teardowns, which are waited for.
     func shutdown() async {
         isShuttingDown = true
+        await health.shutdown()
+        await pressure.shutdown()
         for task in watchers.values { task.cancel() }
         for task in execs.values { task.cancel() }
         for task in memoryWatches.values { task.cancel() }
         for task in restarts.values { task.cancel() }
         for task in timeLimits.values { task.cancel() }
+        for task in ownStates.values { task.cancel() }
         for task in Array(removals.values) { await task.value }
         for task in Array(teardowns.values) { await task.value }
     }

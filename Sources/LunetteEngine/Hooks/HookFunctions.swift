@@ -7,7 +7,8 @@ extension Functions {
         "hook.unregister": .reading { engine, call, session async throws(LunetteError) in try await engine.unregisterHook(call, session) },
         "hook.list": .reading { engine, call, _ async throws(LunetteError) in
             try call.arguments().finish()
-            return .array(await engine.hooks.list().map(\.value))
+            return .array(
+                await engine.hooks.list().map(\.value) + (await engine.hooks.lifecycles.values.sorted { $0.name < $1.name }.map(\.value)))
         },
         "events.follow": .reading { engine, call, _ async throws(LunetteError) in try await engine.followEvents(call) },
     ]
@@ -21,7 +22,8 @@ enum EventNames {
     ]
     static let on = [
         "container.created", "container.started", "container.exited", "container.oom", "container.paused", "container.resumed",
-        "container.removed", "container.renamed", "container.updated", "image.pulled", "image.loaded", "image.built", "image.tagged",
+        "container.removed", "container.renamed", "container.updated", "container.ready", "container.healthy", "container.unhealthy",
+        "container.transitioned", "container.pressure", "image.pulled", "image.loaded", "image.built", "image.tagged",
         "image.pushed", "image.removed", "volume.created", "volume.removed", "hook.failed", "engine.ready",
         "script.reloaded", "script.failed",
     ]

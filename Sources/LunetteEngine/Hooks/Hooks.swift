@@ -7,6 +7,8 @@ import LunetteSpec
 /// runs once more on the result, so that nothing passes a deny unseen; one that would then amend again is a `conflict`.
 actor Hooks {
     private var subscriptions: [String: Subscription] = [:]
+    /// Of resident scripts, by name.
+    private(set) var lifecycles: [String: Lifecycle] = [:]
     private var nextNumber = 0
     private let clock: any EngineClock
     /// Puts `hook.failed` into the log.
@@ -51,8 +53,9 @@ actor Hooks {
 
     /// Puts one version of resident handlers in the place of another, in one step: no call passes between them. A question that is under way is
     /// asked to its end as it began.
-    func replaceResident(_ new: [Subscription]) {
+    func replaceResident(_ new: [Subscription], _ newLifecycles: [Lifecycle]) {
         version += 1
+        lifecycles = newLifecycles.reduce(into: [:]) { $0[$1.name] = $1 }
         for (id, subscription) in subscriptions where subscription.source == .resident { subscriptions[id] = nil }
         for subscription in new { subscriptions[subscription.id] = subscription }
     }
@@ -93,6 +96,7 @@ actor Hooks {
 
     func list() -> [Subscription] { subscriptions.values.sorted { ($0.event, $0.number) < ($1.event, $1.number) } }
     func contains(_ id: String) -> Bool { subscriptions[id] != nil }
+    func lifecycle(_ name: String) -> Lifecycle? { lifecycles[name] }
 
     // MARK: Before
 
@@ -104,6 +108,7 @@ actor Hooks {
         var spec: Value
         var labels: ValueMap = [:]
         var driver: String?
+        var lifecycle: String?
         /// Whether amendments mean something here.
         var isAmendable = false
     }
@@ -137,7 +142,8 @@ actor Hooks {
             subscription.kind == .before && subscription.event == question.event
                 && !call.request.cause.contains("hook:\(subscription.id)")
                 && subscription.match.matches(
-                    name: question.event, target: question.target, labels: question.labels, driver: question.driver)
+                    name: question.event, target: question.target, labels: question.labels, driver: question.driver,
+                    lifecycle: question.lifecycle)
         }.sorted { ($0.priority, $0.source, $0.number) < ($1.priority, $1.source, $1.number) }
         if handlers.isEmpty { return Amended(spec: question.spec) }
         let asked = version

@@ -64,6 +64,7 @@ struct EventMatch: Sendable, Hashable {
     var target: String?
     var kind: String?
     var driver: String?
+    var lifecycle: String?
 
     init() {}
 
@@ -74,6 +75,7 @@ struct EventMatch: Sendable, Hashable {
         target = try reader.string("target")
         kind = try reader.string("kind")
         driver = try reader.string("driver")
+        lifecycle = try reader.string("lifecycle")
         try reader.finish()
     }
 
@@ -83,17 +85,20 @@ struct EventMatch: Sendable, Hashable {
         return pattern.hasSuffix(".*") && event.hasPrefix(pattern.dropLast())
     }
 
-    func matches(name: String, target: PendingEvent.Target?, labels found: ValueMap, driver: String? = nil) -> Bool {
+    func matches(
+        name: String, target: PendingEvent.Target?, labels found: ValueMap, driver: String? = nil, lifecycle followed: String? = nil
+    ) -> Bool {
         if !names.isEmpty, !names.contains(where: { EventMatch.name(name, fits: $0) }) { return false }
         if let kind, kind != target?.kind { return false }
         if let wanted = self.target, wanted != target?.id, wanted != target?.name { return false }
         if let wanted = self.driver, wanted != driver { return false }
+        if let lifecycle, lifecycle != followed { return false }
         return labels.matches(found)
     }
 
     func matches(_ logged: LoggedEvent) -> Bool {
         matches(
             name: logged.event.name, target: logged.event.target, labels: logged.event.fields["labels"]?.mapValue ?? [:],
-            driver: logged.event.fields["driver"]?.stringValue)
+            driver: logged.event.fields["driver"]?.stringValue, lifecycle: logged.event.fields["lifecycle"]?.stringValue)
     }
 }

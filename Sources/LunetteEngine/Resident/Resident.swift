@@ -13,7 +13,8 @@ actor Resident {
     struct Loaded {
         let script: ResidentScript
         let code: any LoadedScript
-        var handlers: [Subscription]
+        var handlers: [Subscription] = []
+        var lifecycles: [Lifecycle] = []
     }
 
     private let files: ResidentFiles
@@ -135,9 +136,10 @@ actor Resident {
         do throws(LunetteError) {
             for script in scripts {
                 let code = try await host.load(script, modules: modules, connector: connector, log: log)
-                loaded.append(Loaded(script: script, code: code, handlers: []))
+                loaded.append(Loaded(script: script, code: code))
             }
-            for index in loaded.indices { loaded[index].handlers = try await handlers(of: loaded[index]) }
+            var names: [String: String] = [:]
+            for index in loaded.indices { try await register(&loaded[index], &names) }
             return loaded
         } catch {
             for script in loaded { await script.code.stop() }
@@ -145,19 +147,28 @@ actor Resident {
         }
     }
 
-    private func handlers(of loaded: Loaded) async throws(LunetteError) -> [Subscription] {
-        var made: [Subscription] = []
+    /// Makes handlers and lifecycles of what a script has registered.
+    /// - Parameter names: where each lifecycle of this version is registered: its name is for all scripts.
+    private func register(_ loaded: inout Loaded, _ names: inout [String: String]) async throws(LunetteError) {
         for registration in loaded.code.registrations {
             let line = registration["line"]?.intValue
             let place = "\(registration["file"]?.stringValue ?? loaded.script.file)\(line.map { ":\($0)" } ?? "")"
+            let session = "resident/\(loaded.script.name)"
             do throws(LunetteError) {
                 var map = registration.mapValue ?? [:]
                 for key in ["line", "file"] { map[key] = nil }
+                if registration["kind"] == "lifecycle" {
+                    let lifecycle = try Lifecycle(.map(map), receiver: loaded.code.receiver, place: place, session: session)
+                    if let other = names.updateValue(place, forKey: lifecycle.name) {
+                        throw LunetteError(.alreadyExists, "the lifecycle \"\(lifecycle.name)\" is registered at \(other) already")
+                    }
+                    loaded.lifecycles.append(lifecycle)
+                    continue
+                }
                 if let function = APIRegistry.function("hook.register") { try APIRegistry.check(.map(map), for: function) }
-                made.append(
+                loaded.handlers.append(
                     try await hooks.make(
-                        HookRequest(.map(map)), source: .resident, session: "resident/\(loaded.script.name)", place: place,
-                        receiver: loaded.code.receiver))
+                        HookRequest(.map(map)), source: .resident, session: session, place: place, receiver: loaded.code.receiver))
             } catch {
                 var failure = error
                 failure.message = "\(place): \(failure.path.map { "\($0): " } ?? "")\(failure.message)"
@@ -165,7 +176,6 @@ actor Resident {
                 throw failure
             }
         }
-        return made
     }
 
     /// The first version of this engine.
@@ -203,7 +213,7 @@ actor Resident {
     }
 
     private func subscribe(_ loaded: [Loaded]) async {
-        await hooks.replaceResident(loaded.flatMap(\.handlers))
+        await hooks.replaceResident(loaded.flatMap(\.handlers), loaded.flatMap(\.lifecycles))
         scripts = loaded
     }
 
@@ -261,7 +271,7 @@ actor Resident {
             var map: ValueMap = [
                 "name": .string(loaded.script.name), "file": .string(loaded.script.file),
                 "path": .string("\(files.folder)/\(loaded.script.file)"), "status": .string(problem == nil ? "running" : "last_good"),
-                "handlers": .int(Int64(loaded.handlers.count)),
+                "handlers": .int(Int64(loaded.handlers.count)), "lifecycles": .array(loaded.lifecycles.map { .string($0.name) }),
             ]
             map["error"] = problem.map { .string($0.description) }
             return .map(map)

@@ -22,6 +22,12 @@ extension ContainerRecord {
         if let idRange { map["id_range"] = [.int(Int64(idRange.first)), .int(Int64(idRange.count))] }
         map["exit"] = state.exit?.value
         if state.oomKills > 0 { map["oom_kills"] = .int(Int64(state.oomKills)) }
+        if let health { map["health"] = health.value }
+        if state.health.status != .none { map["health_state"] = state.health.value }
+        if state.restartsOnce { map["restarts_once"] = true }
+        if state.awaitsDecision { map["awaits_decision"] = true }
+        map["own_state"] = state.ownState.map(Value.string)
+        if let end = state.ownStateEnds { map["own_state_ends"] = ["time": .double(end.time), "next": .string(end.next)] }
         map["pid"] = state.pid.map { .int(Int64($0)) }
         map["started_at"] = state.startedAt.map(Value.double)
         map["restart_at"] = state.restartAt.map(Value.double)
@@ -58,6 +64,12 @@ extension ContainerRecord {
         state.stoppedByUser = value["stopped_by_user"]?.boolValue ?? false
         state.removesOnExit = value["removes_on_exit"]?.boolValue ?? false
         state.hasTimeLimit = value["has_time_limit"]?.boolValue ?? false
+        state.restartsOnce = value["restarts_once"]?.boolValue ?? false
+        state.awaitsDecision = value["awaits_decision"]?.boolValue ?? false
+        state.ownState = value["own_state"]?.stringValue
+        if let time = value["own_state_ends"]?["time"]?.doubleValue, let next = value["own_state_ends"]?["next"]?.stringValue {
+            state.ownStateEnds = .init(time: time, next: next)
+        }
         if let policy = value["policy"] {
             state.policy.kind = (policy["kind"]?.stringValue).flatMap(RestartPolicy.Kind.init) ?? .never
             state.policy.initialBackoff = policy["initial"]?.doubleValue ?? 0.1
@@ -74,6 +86,11 @@ extension ContainerRecord {
         )
         if let range = value["id_range"]?.arrayValue, range.count == 2, let base = range[0].intValue, let size = range[1].intValue {
             idRange = IDRange(first: UInt32(truncatingIfNeeded: base), count: UInt32(truncatingIfNeeded: size))
+        }
+        // What was stored was valid; one that a later version wrote counts as none.
+        if let stored = value["health"], var reader = try? FieldReader(stored), let spec = try? HealthSpec(reading: &reader) {
+            self.use(health: spec)
+            self.state.health.restore(value["health_state"])
         }
         owner = value["owner"].flatMap(ProcessIdentity.init(value:))
         run = value["run"]

@@ -195,13 +195,27 @@ actor State {
                 fields["kills"] = .int(Int64(record.state.oomKills))
                 fields["policy"] = record.spec["resources"]?["oom"]
             }
-            if !record.labels.isEmpty { fields["labels"] = .map(record.labels) }
+            for (key, value) in record.eventFields { fields[key] = value }
             changes.events.append(
                 PendingEvent(
                     name: name, target: .init(kind: "container", id: id, name: record.name), fields: fields, actor: actor, cause: cause))
         }
         try commit(changes, durability)
         return (record, effects)
+    }
+
+    /// Tells a container's machine how a health check ended; commits only what has changed.
+    /// - Throws: as `apply`.
+    func note(check failure: String?, of id: String) throws(LunetteError) -> [ContainerState.Effect] {
+        guard let record = containers[id] else { throw LunetteError(.notFound, "no container with the id \(id)", target: id) }
+        var next = record.state
+        let effects = try next.apply(.checked(failure: failure), now: clock.now())
+        if next == record.state { return [] }
+        let isNews = next.health.status != record.state.health.status
+        _ = try apply(
+            .checked(failure: failure), to: id, note: isNews ? (next.health.status.rawValue, failure) : nil,
+            fields: failure.map { ["failures": .int(Int64(next.health.failures)), "message": .string($0)] } ?? [:])
+        return effects
     }
 
     /// Changes facts of a container that the state machine doesn't know (name, degraded, profile).

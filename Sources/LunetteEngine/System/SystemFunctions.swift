@@ -65,10 +65,13 @@ extension Engine {
     public func stayReasons() async -> [String] {
         var reasons: Set<String> = []
         for record in await state.containers.values {
+            if record.state.awaitsDecision { reasons.insert("lifecycle of \(record.name)") }
             if record.state.restartAt != nil { reasons.insert("restart of \(record.name)") }
             guard record.state.isAlive else { continue }
             if record.state.policy.kind != .never { reasons.insert("restart policy of \(record.name)") }
             if record.state.hasTimeLimit { reasons.insert("time limit of \(record.name)") }
+            if record.lifecycle != nil { reasons.insert("lifecycle of \(record.name)") }
+            if record.health != nil { reasons.insert("health check of \(record.name)") }
             if record.state.removesOnExit { reasons.insert("remove-on-exit of \(record.name)") }
             if record.sessionID != nil { reasons.insert("script lifetime of \(record.name)") }
         }

@@ -12,7 +12,6 @@ extension ContainerSpec {
         try readNamespaces(&reader)
         try readLimits(&reader)
         try readLife(&reader)
-        try Self.refuseUnbuilt(&reader)
         if let oci = reader.value("oci") {
             _ = try FieldReader(oci, path: reader.path(of: "oci"))
             self.oci = oci
@@ -42,7 +41,7 @@ extension ContainerSpec {
         let meant = [
             ("entrypoint", entrypoint != nil), ("args", !args.isEmpty), ("env", !env.isEmpty), ("workdir", workdir != nil),
             ("user", user != nil), ("tty", hasTerminal), ("stdin", hasStdin), ("mounts", !mounts.isEmpty), ("devices", !devices.isEmpty),
-            ("rlimits", !rlimits.isEmpty), ("oci", oci != nil),
+            ("rlimits", !rlimits.isEmpty), ("health", health != nil), ("oci", oci != nil),
         ]
         if let (field, _) = meant.first(where: \.1) {
             throw reader.failure(field, "a pod runs no program", hint: "give it to the containers that share the pod's namespaces")
@@ -157,18 +156,21 @@ extension ContainerSpec {
         removesOnExit = try reader.bool("remove_on_exit") ?? false
         timeLimit = try reader.seconds("time_limit")
         if let timeLimit, timeLimit == 0 { throw reader.failure("time_limit", "must be longer than nothing") }
+        if reader.value("health") == .bool(false) {
+            hasNoHealth = true
+        } else if var table = try reader.table("health") {
+            health = try HealthSpec(reading: &table)
+        }
+        if let name = try reader.string("lifecycle") {
+            try Names.validate(name, kind: "lifecycle", path: reader.path(of: "lifecycle"))
+            lifecycle = name
+        }
         if let lifetime = try reader.string("lifetime") {
             guard lifetime == "script" else {
                 throw reader.failure("lifetime", "\"\(displayable(lifetime, limit: 32))\" is not \"script\"")
             }
             endsWithScript = true
         }
-    }
-
-    /// Fields of the contract that come with later parts: known, so that nobody hunts for a typo.
-    private static func refuseUnbuilt(_ reader: inout FieldReader) throws(LunetteError) {
-        if reader.value("health") != nil { throw reader.unsupported("health", "health checks aren't built yet") }
-        if reader.value("lifecycle") != nil { throw reader.unsupported("lifecycle", "lifecycles aren't built yet") }
     }
 
     private func validateTogether(_ reader: FieldReader) throws(LunetteError) {
@@ -181,6 +183,11 @@ extension ContainerSpec {
         if restart.policy != .never, removesOnExit {
             throw reader.failure(
                 "remove_on_exit", "can't stand beside a restart policy",
+                hint: "what is removed can't be started again: leave one of them out")
+        }
+        if health?.onUnhealthy == .restart, removesOnExit {
+            throw reader.failure(
+                "remove_on_exit", "can't stand beside on_unhealthy = \"restart\"",
                 hint: "what is removed can't be started again: leave one of them out")
         }
         if case .rootfs = root, entrypoint == nil, args.isEmpty, oci == nil {

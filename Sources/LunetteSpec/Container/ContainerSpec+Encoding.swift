@@ -32,6 +32,8 @@ extension ContainerSpec {
         map["devices"] = .array(devices.map(\.value))
         map["security"] = security.value
         map["restart"] = restart.value
+        if let health { map["health"] = health.value } else if hasNoHealth { map["health"] = false }
+        map.set("lifecycle", lifecycle)
         map["stop"] = stop.value
         map["log"] = log.value
         map["remove_on_exit"] = .bool(removesOnExit)

@@ -48,6 +48,12 @@ public struct ContainerSpec: Hashable, Sendable {
     public var devices: [DeviceSpec]
     public var security: SecuritySpec
     public var restart: RestartSpec
+    /// Nil takes the image's check, if it has one.
+    public var health: HealthSpec?
+    /// `health = false`: no check, not the image's either.
+    public var hasNoHealth: Bool
+    /// The lifecycle of a resident script that it follows.
+    public var lifecycle: String?
     public var stop: StopSpec
     public var log: LogSpec
     public var removesOnExit: Bool
@@ -78,6 +84,7 @@ public struct ContainerSpec: Hashable, Sendable {
         devices = []
         security = SecuritySpec()
         restart = RestartSpec()
+        hasNoHealth = false
         stop = StopSpec()
         log = LogSpec()
         removesOnExit = false

@@ -187,6 +187,8 @@ extension ContainerOptions {
         if let stopTimeout { stop["grace_period"] = Pairs.number(stopTimeout) }
         if !stop.isEmpty { spec["stop"] = .map(stop) }
         if let timeLimit { spec["time_limit"] = Pairs.number(timeLimit) }
+        if let health = try health.value() { spec["health"] = health }
+        if let lifecycle { spec["lifecycle"] = .string(lifecycle) }
         var log = ValueMap()
         for item in logOpt {
             let (name, value) = try Pairs.split(item, option: "--log-opt", form: "name=value")

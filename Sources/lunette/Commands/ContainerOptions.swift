@@ -74,5 +74,7 @@ struct ContainerOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Kill it after this long (90s, 1h).", valueName: "duration")) var timeLimit: String?
     @Flag(name: [.short, .long], help: "Keep stdin open.") var interactive = false
     @Flag(name: [.short, .long], help: "Give it a terminal.") var tty = false
+    @OptionGroup var health: HealthOptions
+    @Option(help: ArgumentHelp("The lifecycle of a resident script that it follows.", valueName: "name")) var lifecycle: String?
     @OptionGroup(visibility: .private) var later: LaterOptions
 }

@@ -18,14 +18,6 @@ struct LaterOptions: ParsableArguments {
     @Option var uts: [String] = []
     @Option var cgroupns: [String] = []
     @Option var cgroupParent: [String] = []
-    @Option var healthCmd: String?
-    @Option var healthInterval: String?
-    @Option var healthTimeout: String?
-    @Option var healthRetries: String?
-    @Option var healthStartPeriod: String?
-    @Option var healthStartInterval: String?
-    // There are no checks that it could turn off.
-    @Flag var noHealthcheck = false
     @Option var gpus: [String] = []
     @Option var deviceCgroupRule: [String] = []
     @Option var deviceReadBps: [String] = []
@@ -47,7 +39,7 @@ struct LaterOptions: ParsableArguments {
 
     /// - Throws: `unsupported` for the first that was given.
     func refuse() throws(LunetteError) {
-        for list in [network, cgroups, health, others] {
+        for list in [network, cgroups, others] {
             for (isGiven, name, hint) in list where isGiven {
                 throw LunetteError(.unsupported, "use \(name): not built yet", hint: hint)
             }
@@ -88,15 +80,6 @@ struct LaterOptions: ParsableArguments {
             (oomKillDisable, "--oom-kill-disable", "cgroup v2 has no such setting; --oom process or group says who is ended"),
             (!cpuRtPeriod.isEmpty, "--cpu-rt-period", "cgroup v2 has no such setting; use --cpus"),
             (!cpuRtRuntime.isEmpty, "--cpu-rt-runtime", "cgroup v2 has no such setting; use --cpus"),
-        ]
-    }
-
-    private var health: [Refused] {
-        let hint = "health checks come with a later version"
-        return [
-            (healthCmd != nil, "--health-cmd", hint), (healthInterval != nil, "--health-interval", hint),
-            (healthTimeout != nil, "--health-timeout", hint), (healthRetries != nil, "--health-retries", hint),
-            (healthStartPeriod != nil, "--health-start-period", hint), (healthStartInterval != nil, "--health-start-interval", hint),
         ]
     }
 

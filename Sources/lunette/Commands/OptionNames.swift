@@ -10,7 +10,11 @@ enum OptionNames {
         "resources.memory_swap": "--memory-swap", "resources.memory_reservation": "--memory-reservation", "resources.cpus": "--cpus",
         "resources.cpu_shares": "--cpu-shares", "resources.cpuset": "--cpuset-cpus", "resources.cpuset_memory": "--cpuset-mems",
         "resources.pids": "--pids-limit", "resources.io_weight": "--blkio-weight", "resources.oom": "--oom",
-        "resources.shm_size": "--shm-size",
+        "resources.shm_size": "--shm-size", "health.exec": "--health-cmd", "health.http.path": "--health-http",
+        "health.http.port": "--health-http",
+        "health.tcp.port": "--health-tcp", "health.period": "--health-interval", "health.timeout": "--health-timeout",
+        "health.failure_threshold": "--health-retries", "health.start_period": "--health-start-period",
+        "health.start_interval": "--health-start-interval", "health.on_unhealthy": "--on-unhealthy", "lifecycle": "--lifecycle",
     ]
     private static let lists = [
         "dns": "--dns", "devices": "--device", "security.capabilities.add": "--cap-add", "security.capabilities.drop": "--cap-drop",

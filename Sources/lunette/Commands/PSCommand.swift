@@ -96,7 +96,8 @@ extension Filters {
 enum ContainerRow {
     /// What the usual columns are made of.
     static let shown: [Value] = [
-        "id", "name", "status", "state", "exit", "created_at", "started_at", "restart_at", "image", "spec.entrypoint", "spec.args",
+        "id", "name", "status", "state", "health", "exit", "created_at", "started_at", "restart_at", "image", "spec.entrypoint",
+        "spec.args",
         "spec.rootfs",
         "spec.image", "spec.pod",
     ]
@@ -166,8 +167,10 @@ enum ContainerRow {
         let up = record["started_at"]?.doubleValue.map { Quantity.duration(Quantity.now - $0) } ?? "?"
         // A lifecycle's own state stands beside the status it belongs to.
         let own = record["state"]?.stringValue.flatMap { $0 == status || $0.isEmpty ? nil : " [\($0)]" } ?? ""
+        let checked = record["health"]?["status"]?.stringValue ?? "none"
+        let health = checked == "none" ? "" : checked == "starting" ? " (health: starting)" : " (\(checked))"
         switch status {
-        case "running": return "Up \(up)\(own)"
+        case "running": return "Up \(up)\(health)\(own)"
         case "paused": return "Up \(up) (Paused)\(own)"
         case "stopped":
             guard let exit = record["exit"], !exit.isNull else { return "Exited" }

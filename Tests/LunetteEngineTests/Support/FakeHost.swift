@@ -99,6 +99,8 @@ final class FakeContainer: LiveContainer {
         var startFailure: LunetteError?
         var execs: [ExecRequest] = []
         var startGate: OneShot<Void>?
+        /// Ports that are listened on, and the status of every page.
+        var ports: [UInt16: Int] = [:]
     }
     let state = Mutex(State())
 
@@ -147,6 +149,16 @@ final class FakeContainer: LiveContainer {
     func resume() async throws(LunetteError) { state.withLock { $0.isPaused = false } }
     func stats() async throws(LunetteError) -> Value { ["time": 1] }
     func processes() async throws(LunetteError) -> Value { .array([]) }
+    func connect(port: UInt16, timeout: Double) async throws(LunetteError) -> FileDescriptor {
+        guard state.withLock({ $0.ports[port] }) != nil else { throw LunetteError(.io, "connect to port \(port): connection refused") }
+        return try atBorder { () throws(SystemCallError) in try FileDescriptor.pipe().read }
+    }
+    func httpStatus(port: UInt16, path: String, timeout: Double) async throws(LunetteError) -> Int {
+        guard let status = state.withLock({ $0.ports[port] }) else {
+            throw LunetteError(.io, "connect to port \(port): connection refused")
+        }
+        return status
+    }
     func whenOutOfMemory(_ body: @escaping @Sendable (OutOfMemoryNews) -> Void) {}
     func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [NotEnforced] { Self.lacking(new) }
 

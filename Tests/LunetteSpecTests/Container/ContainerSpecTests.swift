@@ -120,7 +120,7 @@ import Testing
 
     @Test(
         arguments: [
-            (["health": ["exec": ["true"]]], "health"), (["lifecycle": "x"], "lifecycle"), (["network": "web"], "network"),
+            (["network": "web"], "network"),
             (["network": ["a", "b"]], "network"),
             (["publish": ["80:80"]], "publish"),
             (["resources": ["storage": "1GiB"]], "resources.storage"),

@@ -43,6 +43,16 @@ enum ClientFunctions {
             ] + hookOptions, ["event", "options", "handler"], returns: .any, waits: true,
             example: "local sub = lunette.on(\"container.exited\", {}, function(ev) print(ev.exit.code) end) sub:off()"),
         client(
+            "lunette.lifecycle", "register a program for the life of containers; resident scripts only",
+            [
+                required("name", .string, "what `lifecycle` in a container's spec names it by"),
+                required(
+                    "program", .map(.any),
+                    "functions `prepare started ready unhealthy oom stop exited removed`, `pressure`, and `states` of its own: docs/lua/lifecycles.md"
+                ),
+            ], ["name", "program"], errors: [.invalidState],
+            example: "local ok, e = lunette.try(lunette.lifecycle, \"database\", {}) assert(not ok and e.code == \"invalid_state\", e)"),
+        client(
             "lunette.events", "iterate over events",
             [
                 APIField("since", .union([.integer, .duration]), "a sequence number, or how long ago as text"),

@@ -15,7 +15,10 @@ enum ResultRecords {
                 APIField("image", .map(.string), "`ref` and `digest`", required: true),
                 APIField("spec", .record("ContainerSpec"), "as normalised", required: true),
                 APIField("labels", .map(.string), "marks", required: true),
-                APIField("health", .map(.any), "`status` and `failures`", required: true),
+                APIField(
+                    "health", .map(.any),
+                    "`status` (`none`, `starting`, `healthy`, `unhealthy`), `failures` in a row, and the last one's `message`",
+                    required: true),
                 APIField("exit", .record("Exit"), "how it last ended; absent before"),
                 APIField("restarts", .integer, "how often it was started again", required: true),
                 APIField("created_at", .time, "when it was made", required: true),

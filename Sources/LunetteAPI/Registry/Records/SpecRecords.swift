@@ -39,8 +39,10 @@ enum SpecRecords {
                 APIField(
                     "restart", .union([.choice(["never", "on_failure", "always"]), .record("Restart")]), "when it is started again",
                     default: "\"never\""),
-                APIField("health", .any, "how its health is checked"),
-                APIField("lifecycle", .string, "the lifecycle it follows"),
+                APIField(
+                    "health", .union([.record("Health"), .boolean]), "how its health is checked; false: not even as its image says",
+                    default: "the image's"),
+                APIField("lifecycle", .string, "the lifecycle of a resident script that it follows"),
                 APIField("stop", .record("Stop"), "how it is stopped"),
                 APIField("log", .record("Log"), "how its log is kept"),
                 APIField("remove_on_exit", .boolean, "remove it when it ends", default: "false"),
@@ -132,6 +134,25 @@ enum SpecRecords {
             "Backoff", "a growing wait",
             [APIField("initial", .duration, "the first", default: "100ms"), APIField("max", .duration, "the longest", default: "60s")]),
         APIRecord(
+            "Health", "how a container's health is checked, while it runs; one of `exec`, `http` and `tcp`",
+            [
+                APIField("exec", .union([.list(.string), .string]), "a command in the container; exit code 0 is a success"),
+                APIField("http", .record("HealthHTTP"), "a GET on its loopback; a status of 200 to 399 is a success"),
+                APIField("tcp", .record("HealthTCP"), "a connection on its loopback"),
+                APIField("period", .duration, "from the end of one check to the next", default: "10s"),
+                APIField("timeout", .duration, "a check has failed after this long", default: "5s"),
+                APIField("failure_threshold", .integer, "failures in a row that make it unhealthy", default: "3"),
+                APIField("start_period", .duration, "failures don't count for this long after the start", default: "0s"),
+                APIField("start_interval", .duration, "between checks until the first success", default: "1s"),
+                APIField(
+                    "on_unhealthy", .choice(["none", "restart", "stop"]), "what follows; a lifecycle's `unhealthy` comes before it",
+                    default: "\"none\""),
+            ]),
+        APIRecord(
+            "HealthHTTP", "a request that tells of health",
+            [APIField("path", .string, "what is asked for", default: "\"/\""), APIField("port", .integer, "the port", required: true)]),
+        APIRecord("HealthTCP", "a connection that tells of health", [APIField("port", .integer, "the port", required: true)]),
+        APIRecord(
             "Stop", "how a container is stopped",
             [
                 APIField("signal", .union([.string, .integer]), "the polite one", default: "the image's, else SIGTERM"),
@@ -187,6 +208,7 @@ enum SpecRecords {
                 APIField("target", .string, "the target's name or id"),
                 APIField("kind", .string, "the target's noun"),
                 APIField("driver", .string, "the volume's or network's driver"),
+                APIField("lifecycle", .string, "the lifecycle that the container follows"),
             ]),
     ]
 }

@@ -109,6 +109,8 @@ function core.entries.hook(what)
     local ok, problem = pcall(handler.f, ev)
     if state.denied then
       host_call("reply", what.reply, true, { deny = state.denied })
+    elseif ok and handler.kind == "call" then
+      host_call("reply", what.reply, true, { result = problem == nil and host.null or problem })
     elseif ok then
       host_call("reply", what.reply, true, handler.kind == "before" and state.amended and { amend = state.amended } or host.null)
     else
@@ -187,6 +189,16 @@ local function register(kind, operation, event, options, f)
   local id = type(result) == "table" and result.subscription or arguments.subscription
   handlers[id] = handler
   return setmetatable({ id = id, event = event, name = arguments.name, handler = handler }, Subscription)
+end
+
+-- lunette.lifecycle(name, program): of resident scripts alone.
+function hooks.lifecycle(name, program)
+  if not core.register_lifecycle then
+    fail("invalid_state", "a lifecycle lives in a resident script", {
+      operation = "lunette.lifecycle", hint = "put it into conf.d of the settings' folder, or: lunette apply FILE.lua",
+    })
+  end
+  return core.register_lifecycle(name, program)
 end
 
 function hooks.before(event, options, f) return register("before", "lunette.before", event, options, f) end

@@ -34,6 +34,7 @@ function functions.merge(a, b)
   return core.need("hooks").merge(a, b)
 end
 
+function functions.lifecycle(name, program) return core.need("hooks").lifecycle(name, program) end
 function functions.events(options) return core.need("hooks").events(options) end
 function functions.on(...) return core.need("hooks").on(...) end
 function functions.before(...) return core.need("hooks").before(...) end

@@ -1,0 +1,9 @@
+/// What the supervisor asks the engine of lifecycles, whose functions it can't call itself.
+struct LifecycleSteps: Sendable {
+    /// Whether a lifecycle of this name says what follows an exit.
+    var decidesExit: @Sendable (String) async -> Bool = { _ in false }
+    /// What one of this name wants to be told of.
+    var pressure: @Sendable (String) async -> [PressureLimit] = { _ in [] }
+    var decide: @Sendable (String) async -> Void = { _ in }
+    var endOwnState: @Sendable (String) async -> Void = { _ in }
+}

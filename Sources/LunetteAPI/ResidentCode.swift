@@ -22,13 +22,22 @@ public struct ResidentScript: Sendable, Hashable {
     public var file: String
     /// The file's bytes.
     public var source: [UInt8]
+    /// What it may call, as the operator has granted it: `container.exec`, `volume.*`, `*`; nil: the whole API, as the engine's settings may.
+    public var grants: [String]?
+    /// What it requires, where that came with it; nil: it is the settings' own, and requires what lies beside it there.
+    public var modules: [String: [UInt8]]?
 
     /// Names a file and what is in it; nothing is run.
-    public init(name: String, file: String, source: [UInt8]) {
+    public init(name: String, file: String, source: [UInt8], grants: [String]? = nil, modules: [String: [UInt8]]? = nil) {
         self.name = name
         self.file = file
         self.source = source
+        self.grants = grants
+        self.modules = modules
     }
+
+    /// Whether `lunette apply` brought it, and not a file of the settings'.
+    public var isApplied: Bool { modules != nil }
 }
 
 /// What scripts of one version may `require`.
@@ -42,14 +51,17 @@ public protocol ResidentModules: Sendable {
 public protocol LoadedScript: Sendable {
     /// What it registered, in order: the arguments of `hook.register`, and `line`.
     var registrations: [Value] { get }
+    /// What it wants there to be, in order: `function` (`container.apply`), its `arguments`, and `line` and `file`.
+    var desired: [Value] { get }
     /// Whether something in it happens by itself: an engine on demand has to stay for it.
     var hasTimers: Bool { get }
     /// Calls its handlers.
     var receiver: any HookReceiver { get }
     /// Lets its timers and tasks begin, and runs the `start` that it returned.
     func start() async throws(LunetteError)
-    /// Waits for handlers under way, ten seconds at most, runs its `stop` and closes its state; calling it twice is harmless.
-    func stop() async
+    /// Waits for handlers under way, runs its `stop`, ten seconds at most, and closes its state; calling it twice is harmless.
+    /// - Parameter patience: seconds that the handlers get.
+    func stop(patience: Double) async
 }
 
 /// A module's name as `require` has it: dots are folders, and nothing else of a path passes.

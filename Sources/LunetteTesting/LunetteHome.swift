@@ -112,7 +112,7 @@ public final class LunetteHome: Sendable {
         }
         if let engine = enginePID() { kill(engine, SIGTERM) }
         do {
-            try await eventually("nothing of \(folder) runs or is mounted", within: .seconds(10)) { self.leaks().isEmpty }
+            try await eventually("nothing of \(folder) runs or is mounted", within: .seconds(30)) { self.leaks().isEmpty }
         } catch {
             failures += leaks()
             for process in processes() { kill(process.pid, SIGKILL) }

@@ -26,7 +26,8 @@ enum CommandTable {
         (
             "More",
             [
-                VolumeCommand.self, PluginCommand.self, HookCommand.self, ScriptCommand.self, ReloadCommand.self, EventsCommand.self,
+                VolumeCommand.self, PluginCommand.self, HookCommand.self, ScriptCommand.self, PlanCommand.self, ApplyCommand.self,
+                ReloadCommand.self, EventsCommand.self,
                 SystemCommand.self,
             ]
         ),
@@ -42,7 +43,7 @@ enum CommandTable {
     private static let later = [
         "commit", "login", "logout", "network", "service", "job", "node", "scheduler", "secret", "config",
         "project",
-        "compose", "plan", "apply", "test",
+        "compose", "test",
     ]
 
     static func command(_ name: String) -> (any ParsableCommand.Type)? {

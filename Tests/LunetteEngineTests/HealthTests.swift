@@ -87,7 +87,8 @@ import Testing
             try await fixture.clock.pass(seconds: 5) { try await !session.events(since: 0, "container.unhealthy").isEmpty }
             // The stop sequence, then the back-off, then a new run.
             try await fixture.clock.pass(seconds: 0.1) {
-                try await session.inspect(id)["restarts"] == 1 && session.status(id) == "running"
+                let now = try await session.inspect(id)
+                return now["restarts"] == 1 && now["status"] == "running"
             }
             #expect(container.state.withLock { $0.signals } == [15])
             let reasons = await fixture.engine.stayReasons()

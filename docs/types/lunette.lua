@@ -343,15 +343,30 @@
 ---@field added string[] scripts that are new
 ---@field changed string[] scripts that are another, or whose modules are
 ---@field removed string[] scripts that are gone
+---@field objects table<string, any>[] what became of what they want there to be, as in `ScriptPlan`
 
 ---A resident script.
 ---@class lunette.ScriptInfo
 ---@field name string `init`, or `conf.d/` and its name
 ---@field file string as errors name it
 ---@field path string where it lies
+---@field origin string `settings`: a file of the settings' folder; `applied`: by `lunette apply`
 ---@field status string `running`; `last_good` where the file is broken and what was loaded before runs
 ---@field handlers integer how many it has registered
+---@field lifecycles string[] those it has registered
+---@field objects table<string, any>[] what it wants there to be: `kind`, `name`, `place`
+---@field grants? string[] what an applied one may call
 ---@field error? string what is wrong with what is on the disk
+
+---What installing a script changes.
+---@class lunette.ScriptPlan
+---@field script string its name
+---@field action string `create`, `update` or `same`
+---@field handlers table<string, any>[] those it registers, as `hook.list` has them
+---@field lifecycles table<string, any>[] `name`, `place`
+---@field objects table<string, any>[] `kind`, `name`, `action` (`create update same conflict remove leave`), the `fields` that differ, `place`, `error`
+---@field grants string[] what it may call
+---@field lacking string[] functions that its source seems to call and that it may not
 
 ---What a container may do.
 ---@class lunette.Security
@@ -903,6 +918,27 @@ function lunette.script.list() end
 ---Put resident code as it is on the disk now in the place of what runs, all of it or nothing; handlers change in one step.
 ---@return lunette.ScriptChange
 function lunette.script.reload() end
+
+---Load a script and say what installing it would change; `lunette plan` for scripts.
+---@param options { name: string, source: string, file?: string, modules?: table<string, string>, grants?: string[], prune?: boolean }
+---@return lunette.ScriptPlan
+function lunette.script.plan(options) end
+
+---Install a script as resident code beside the settings' own: its source, what it requires and what it may call are stored.
+---@param options { name: string, source: string, file?: string, modules?: table<string, string>, grants?: string[], prune?: boolean }
+---@return lunette.ScriptPlan
+function lunette.script.apply(options) end
+
+---Take away a script that was applied.
+---@param name string its name
+---@param options? { prune?: boolean }
+---@return lunette.ScriptChange
+function lunette.script.remove(name, options) end
+
+---The source of a resident script as it runs.
+---@param name string its name
+---@return string
+function lunette.script.source(name) end
 
 lunette.plugin = {}
 

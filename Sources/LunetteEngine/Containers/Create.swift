@@ -65,12 +65,8 @@ extension Engine {
                     }
                 }
             }
-            let wanted = spec.value.mapValue ?? [:]
-            let present = record.requested.mapValue ?? [:]
-            let differing = Set(wanted.keys).union(present.keys).filter { wanted[$0] != present[$0] }.sorted()
-            if differing.isEmpty { return record }
-            let updatable: Set = ["labels", "resources", "restart"]
-            let fixed = differing.filter { !updatable.contains($0) }
+            let (updatable, fixed) = record.differences(from: spec)
+            if updatable.isEmpty, fixed.isEmpty { return record }
             guard fixed.isEmpty else {
                 throw LunetteError(
                     .conflict,

@@ -36,6 +36,8 @@ extension Engine {
         let call = Call.ownCall("container.restart")
         do throws(LunetteError) {
             try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
+                // A short wait may be over before the last run is taken apart.
+                await supervisor.waitForTeardown(id)
                 let (record, effects) = try await state.apply(.restartDue, to: id, note: ("restart", "by policy"))
                 guard effects.contains(.launch) else { return }
                 _ = try await launch(record, call, streams: Streams(), since: monotonicNanoseconds())

@@ -51,6 +51,10 @@ struct HookRequest: Sendable {
         let event = try arguments.required("event")
         self.event = event
         name = try arguments.string("name")
+        // Names are compared here and in Lua, where two that look alike are two.
+        if let name, name.isEmpty || name.utf8.count > 200 || !name.utf8.allSatisfy({ (0x20...0x7e).contains($0) }) {
+            throw arguments.failure("name", "\"\(displayable(name, limit: 60))\" isn't 1 to 200 ASCII characters")
+        }
         timeout = try arguments.seconds("timeout") ?? 30
         onFailure = try arguments.choice("on_failure", Subscription.OnFailure.self) ?? .deny
         priority = Int(try arguments.int("priority") ?? 0)

@@ -61,10 +61,24 @@ actor Hooks {
     }
 
     /// Returns when nobody is asked any more who was registered before the last `replaceResident`.
-    func earlierQuestionsEnd() async {
-        for number in questions.keys where number < version {
-            await withCheckedContinuation { questionWaiters[number, default: []].append($0) }
+    /// - Parameter patience: seconds after which it returns in any case.
+    func earlierQuestionsEnd(patience: Double) async {
+        let race = Race<Void>()
+        let asking = Task {
+            for number in questions.keys where number < version {
+                await withCheckedContinuation { questionWaiters[number, default: []].append($0) }
+            }
+            race.finish(())
         }
+        let timer = Task { [clock] in
+            // Cut short when the questions were quicker.
+            try? await clock.sleep(patience)
+            race.finish(())
+        }
+        await race.value
+        // Its waiter goes with the question.
+        asking.cancel()
+        timer.cancel()
     }
 
     private func endQuestion(of number: Int) {

@@ -10,6 +10,7 @@ actor EventCursor {
     private var reached: Int64
     private var written: Int64 = -1
     private var unwritten = 0
+    private var isClosed = false
 
     /// - Parameter start: what the handler has had already.
     init(name: String, state: State, start: Int64) {
@@ -32,8 +33,12 @@ actor EventCursor {
         if open.isEmpty || unwritten >= 64 { await write() }
     }
 
+    /// Nothing is written any more: its handler is no longer wanted.
+    func close() { isClosed = true }
+
     /// Writes down where it stands.
     func write() async {
+        if isClosed { return }
         let place = open.min().map { $0 - 1 } ?? reached
         guard place > written else { return }
         unwritten = 0

@@ -6,17 +6,11 @@ import LunetteSpec
 /// takes their place as a whole.
 ///
 /// ```
-/// files ─► load each, without effects ─► store ─► swap all handlers at once ─► events from where the old ones stood ─► start ─► stop the old
-///            │ broken: the version that runs goes on; at the engine's start the stored one
+/// files, what was applied ─► load each, without effects ─► compare what they want ─► store ─► swap all handlers at once ─► events from where the
+///            │ broken: the version that runs goes on;             old ones stood ─► bring about what they want, start ─► stop the old
+///            │ at the engine's start the stored one
 /// ```
 actor Resident {
-    struct Loaded {
-        let script: ResidentScript
-        let code: any LoadedScript
-        var handlers: [Subscription] = []
-        var lifecycles: [Lifecycle] = []
-    }
-
     private let files: ResidentFiles
     private let host: (any ResidentHost)?
     private let isSkipped: Bool
@@ -24,15 +18,19 @@ actor Resident {
     private let state: State
     private let log: @Sendable (String) -> Void
     private var connector: (any EngineConnector)?
-    private var deliver: (@Sendable (Subscription, Int64, EventCursor?) async -> Void)?
+    private var objects = ObjectSteps()
+    private let events: ResidentEvents
 
-    private var scripts: [Loaded] = []
-    private var version = ResidentVersion(scripts: [])
-    private var pumps: [Task<Void, Never>] = []
+    private var scripts: [LoadedResident] = []
+    private var version = ResidentVersion()
     /// Why what runs isn't what is on the disk.
     private(set) var problem: LunetteError?
-    private var isReloading = false
+    private var isChanging = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
+    /// Starts and objects under way, of the version that runs.
+    private var beginning: [Task<Void, Never>] = []
+    /// Seconds that the old version gets to end, all of it together.
+    private static let patience = 10.0
 
     init(_ configuration: EngineConfiguration, hooks: Hooks, state: State) {
         files = ResidentFiles(folder: configuration.configuration)
@@ -41,223 +39,346 @@ actor Resident {
         log = configuration.log ?? { _ in }
         self.hooks = hooks
         self.state = state
+        events = ResidentEvents(state: state)
     }
 
     /// - Parameter deliver: hands a subscription its events until it is cancelled.
-    func connect(_ connector: any EngineConnector, deliver: @escaping @Sendable (Subscription, Int64, EventCursor?) async -> Void) {
-        self.connector = connector
-        self.deliver = deliver
+    func connect(
+        _ connector: any EngineConnector, objects: ObjectSteps,
+        deliver: @escaping @Sendable (Subscription, Int64, EventCursor?) async -> Void
+    ) async {
+        (self.connector, self.objects) = (connector, objects)
+        await events.connect(deliver)
     }
 
     // MARK: At the engine's start
 
-    /// Loads what is on the disk, else what was loaded last. No handler is called before `begin` but `before` ones.
+    /// Loads what is on the disk and what was applied, else what was loaded last. No handler is called before `begin` but `before` ones.
     /// - Throws: what is wrong with the code when there is no earlier version.
     func open() async throws(LunetteError) {
+        let stored = try await state.resident()
+        // What was applied can be taken away without running it.
+        version = stored ?? version
         guard let host, !isSkipped else { return }
         do throws(LunetteError) {
-            let found = try await read()
-            try await install(try await load(found.scripts, found.modules, host), found)
+            let candidate = try await read(beside: stored?.applied ?? [])
+            if let stored, !stored.files.isEmpty, !candidate.hasFolder {
+                throw LunetteError(
+                    .notFound, "load resident code: the folder \(files.folder) is gone, and \(stored.files.count) script(s) with it",
+                    target: files.folder,
+                    hint: "the last good ones run; an empty folder means that there shall be none")
+            }
+            let loaded = try await load(candidate, host)
+            let new = candidate.version
+            if stored ?? ResidentVersion() != new {
+                do throws(LunetteError) { try await store(new, loaded) } catch {
+                    await Self.stop(loaded)
+                    throw error
+                }
+            }
+            await use(loaded, new)
         } catch {
-            guard let stored = try await state.resident(), !stored.scripts.isEmpty else {
+            guard let stored, !stored.scripts.isEmpty else {
                 var failure = error
-                failure.message = "load resident code: \(failure.message)"
+                if !failure.message.hasPrefix("load resident code") { failure.message = "load resident code: \(failure.message)" }
                 if failure.hint == nil { failure.hint = "mend it, or start the engine without: lunette daemon --skip-scripts" }
                 throw failure
             }
-            let modules = StoredModules(all: stored.modules)
-            await subscribe(try await load(stored.scripts, modules, host))
-            version = stored
+            await use(try await load(Candidate(stored: stored), host), stored)
             problem = error
             log("resident code: the last good one runs: \(error.description)")
             await tell("script.failed", ["reason": .string(error.description)])
         }
     }
 
-    /// Events and timers begin.
+    /// Events and timers begin. Nothing here is waited for: the engine answers.
     func begin() async {
-        await startPumps()
-        for loaded in scripts { await start(loaded) }
+        await events.start(scripts.flatMap(\.handlers), from: await state.newestEvent)
+        startAll()
     }
 
-    // MARK: Reloading
+    // MARK: Changing
 
     /// Puts what is on the disk in the place of what runs; broken, nothing changes.
-    /// - Returns: the names of scripts that were added, changed and removed.
+    /// - Returns: the names of scripts that were added, changed and removed, and what became of objects.
     func reload() async throws(LunetteError) -> Value {
-        guard let host else { throw LunetteError(.unsupported, "this engine runs no resident code", operation: "script.reload") }
-        while isReloading { await withCheckedContinuation { waiting.append($0) } }
-        isReloading = true
+        try await change("reload") { () async throws(LunetteError) in try await self.read(beside: self.version.applied) }
+    }
+
+    /// Loads a script and says what installing it would change; it isn't installed.
+    func plan(_ script: ResidentScript, prunes: Bool) async throws(LunetteError) -> Value {
+        let host = try host("script.plan")
+        return try await exclusively { () async throws(LunetteError) in
+            let candidate = try await self.candidate(with: script)
+            let loaded = try await self.load(candidate, host)
+            let changes: Result<[ObjectChange], LunetteError>
+            do throws(LunetteError) { changes = .success(try await self.compare(loaded, prunes: prunes)) } catch {
+                changes = .failure(error)
+            }
+            await Self.stop(loaded)
+            return self.describe(script, loaded, try changes.get())
+        }
+    }
+
+    /// Installs a script: beside the settings' own, until it is removed.
+    /// - Throws: `conflict` when something that it wants can't be brought about; nothing is changed then.
+    func apply(_ script: ResidentScript, prunes: Bool) async throws(LunetteError) -> Value {
+        _ = try host("script.apply")
+        return try await change("apply \(script.file)", prunes: prunes, describes: script) { () async throws(LunetteError) in
+            try await self.candidate(with: script)
+        }
+    }
+
+    /// Takes away what was applied.
+    func remove(_ name: String, prunes: Bool) async throws(LunetteError) -> Value {
+        guard let script = version.script(name) else {
+            throw LunetteError(
+                .notFound, "no resident script is called \"\(displayable(name, limit: 80))\"", target: name,
+                hint: nearest(to: name, in: version.scripts.map(\.name)).map { "did you mean \"\($0)\"?" }
+                    ?? "`lunette script list` lists them")
+        }
+        guard script.isApplied else {
+            throw LunetteError(
+                .invalidState, "the script \(name) is a file of the settings'", target: name,
+                hint: "remove \(files.folder)/\(script.file), then: lunette reload")
+        }
+        guard host != nil, !isSkipped else {
+            // An engine that runs none of it: it shall not come back with the next one.
+            var changes = Changes()
+            let new = ResidentVersion(scripts: version.scripts.filter { $0.name != name }, modules: version.modules)
+            changes.resident = new
+            try await state.commit(changes, .desired)
+            version = new
+            return ["removed": [.string(name)], "added": [], "changed": [], "objects": []]
+        }
+        return try await change("remove \(name)", prunes: prunes) { () async throws(LunetteError) in
+            let rest = self.version.applied.filter { $0.name != name }
+            return try await self.read(beside: rest)
+        }
+    }
+
+    /// One change at a time; the next begins when this one has ended.
+    private func exclusively<T: Sendable>(_ body: () async throws(LunetteError) -> T) async throws(LunetteError) -> T {
+        while isChanging { await withCheckedContinuation { waiting.append($0) } }
+        isChanging = true
         defer {
-            isReloading = false
+            isChanging = false
             for waiter in waiting { waiter.resume() }
             waiting = []
         }
-        let old = (scripts, version)
-        do throws(LunetteError) {
-            let found = try await read()
-            let loaded = try await load(found.scripts, found.modules, host)
-            try await replace(loaded, found)
-        } catch {
-            problem = error
-            await tell("script.failed", ["reason": .string(error.description)])
-            var failure = error
-            failure.message = "reload: \(failure.message)"
-            failure.hint = failure.hint ?? "nothing has changed: what ran before goes on"
-            throw failure
+        return try await body()
+    }
+
+    private func change(
+        _ what: String, prunes: Bool = false, describes script: ResidentScript? = nil,
+        to candidate: () async throws(LunetteError) -> Candidate
+    ) async throws(LunetteError) -> Value {
+        let host = try host(what)
+        return try await exclusively { () async throws(LunetteError) in
+            let old = (self.scripts, self.version)
+            let loaded: [LoadedResident]
+            let new: ResidentVersion
+            var changes: [ObjectChange]
+            do throws(LunetteError) {
+                let found = try await candidate()
+                loaded = try await self.load(found, host)
+                new = found.version
+                do throws(LunetteError) {
+                    changes = try await self.compare(loaded, prunes: prunes)
+                    if let conflict = changes.first(where: { $0.action == .conflict }) {
+                        throw LunetteError(
+                            .conflict,
+                            "\(conflict.place ?? ""): the \(conflict.kind) \(conflict.name) is there with another \(conflict.fields.joined(separator: ", "))",
+                            target: conflict.name, hint: "what can't change needs another name, or the old one removed first")
+                    }
+                    try await self.store(new, loaded)
+                } catch {
+                    await Self.stop(loaded)
+                    throw error
+                }
+            } catch {
+                if script == nil { self.problem = error }
+                await self.tell("script.failed", ["reason": .string(error.description)])
+                var failure = error
+                failure.message = "\(what): \(failure.message)"
+                failure.hint = failure.hint ?? "nothing has changed: what ran before goes on"
+                throw failure
+            }
+            for task in self.beginning { task.cancel() }
+            let end = ContinuousClock.now + .seconds(Self.patience)
+            // What happens from here on is the new handlers'.
+            let newest = await self.state.newestEvent
+            await self.use(loaded, new)
+            // Where an old handler of a name stands is where the new one goes on.
+            await self.events.replace(with: loaded.flatMap(\.handlers), from: newest, patience: Self.patience)
+            self.problem = nil
+            changes = await self.bringAbout(changes, loaded)
+            self.startAll(bringsObjects: false)
+            await self.hooks.earlierQuestionsEnd(patience: Self.left(until: end))
+            await Self.stop(old.0, patience: Self.left(until: end))
+            var answer = new.change(from: old.1)
+            answer["objects"] = .array(changes.map(\.value))
+            await self.tell("script.reloaded", answer)
+            return script.map { self.describe($0, loaded, changes) } ?? .map(answer)
         }
-        problem = nil
-        for loaded in scripts { await start(loaded) }
-        // Each of its questions has a time limit.
-        await hooks.earlierQuestionsEnd()
-        for loaded in old.0 { await loaded.code.stop() }
-        let change = version.change(from: old.1)
-        await tell("script.reloaded", change.mapValue ?? [:])
-        return change
     }
 
-    private struct Found {
+    private func host(_ operation: String) throws(LunetteError) -> any ResidentHost {
+        guard let host else { throw LunetteError(.unsupported, "this engine runs no resident code", operation: operation) }
+        if isSkipped {
+            throw LunetteError(
+                .invalidState, "this engine was started without resident code", operation: operation,
+                hint: "start it without --skip-scripts")
+        }
+        return host
+    }
+
+    // MARK: Loading
+
+    /// What is to be loaded.
+    private struct Candidate {
         var scripts: [ResidentScript]
-        var modules: ReadModules
+        /// What the settings' own require.
+        var modules: any ResidentModules
+        var hasFolder = true
+        private let reading: ReadModules?
+
+        init(files: [ResidentScript], hasFolder: Bool, applied: [ResidentScript], reading: ReadModules) {
+            (scripts, modules, self.hasFolder, self.reading) = (files + applied, reading, hasFolder, reading)
+        }
+
+        init(stored: ResidentVersion) {
+            (scripts, modules, reading) = (stored.scripts, StoredModules(all: stored.modules), nil)
+        }
+
+        /// As it is stored, once all is loaded: what was read until then is what belongs to it.
+        var version: ResidentVersion {
+            ResidentVersion(scripts: scripts, modules: reading?.close() ?? (modules as? StoredModules)?.all ?? [:])
+        }
     }
 
-    private func read() async throws(LunetteError) -> Found {
+    private func read(beside applied: [ResidentScript]) async throws(LunetteError) -> Candidate {
         let files = files
-        return Found(
-            scripts: try await blocking { () throws(LunetteError) in try files.scripts() }, modules: ReadModules(files))
+        let found = try await blocking { () throws(LunetteError) in try files.scripts() }
+        return Candidate(files: found ?? [], hasFolder: found != nil, applied: applied, reading: ReadModules(files))
+    }
+
+    /// What runs, with one script in the place of its namesake.
+    private func candidate(with script: ResidentScript) async throws(LunetteError) -> Candidate {
+        if let other = version.script(script.name), !other.isApplied {
+            throw LunetteError(
+                .alreadyExists, "a script of the settings' is called \(script.name)", target: script.name,
+                hint: "give it another name: --name")
+        }
+        // The settings' own as they run: what lies changed on the disk is a reload's to bring.
+        var scripts = version.scripts
+        if let index = scripts.firstIndex(where: { $0.name == script.name }) { scripts[index] = script } else { scripts.append(script) }
+        return Candidate(stored: ResidentVersion(scripts: scripts, modules: version.modules))
     }
 
     /// Loads every script, or none.
-    private func load(
-        _ scripts: [ResidentScript], _ modules: any ResidentModules, _ host: any ResidentHost
-    ) async throws(LunetteError) -> [Loaded] {
+    private func load(_ candidate: Candidate, _ host: any ResidentHost) async throws(LunetteError) -> [LoadedResident] {
         guard let connector else { throw LunetteError(.internal, "resident code has no engine to call") }
-        var loaded: [Loaded] = []
+        var loaded: [LoadedResident] = []
         do throws(LunetteError) {
-            for script in scripts {
+            for script in candidate.scripts {
+                let modules: any ResidentModules = script.modules.map { StoredModules(all: $0, isComplete: false) } ?? candidate.modules
                 let code = try await host.load(script, modules: modules, connector: connector, log: log)
-                loaded.append(Loaded(script: script, code: code))
+                loaded.append(LoadedResident(script: script, code: code))
             }
-            var names: [String: String] = [:]
-            for index in loaded.indices { try await register(&loaded[index], &names) }
+            var places: [String: String] = [:]
+            for index in loaded.indices { try await loaded[index].register(with: hooks, &places) }
             return loaded
         } catch {
-            for script in loaded { await script.code.stop() }
+            await Self.stop(loaded)
             throw error
         }
     }
 
-    /// Makes handlers and lifecycles of what a script has registered.
-    /// - Parameter names: where each lifecycle of this version is registered: its name is for all scripts.
-    private func register(_ loaded: inout Loaded, _ names: inout [String: String]) async throws(LunetteError) {
-        for registration in loaded.code.registrations {
-            let line = registration["line"]?.intValue
-            let place = "\(registration["file"]?.stringValue ?? loaded.script.file)\(line.map { ":\($0)" } ?? "")"
-            let session = "resident/\(loaded.script.name)"
-            do throws(LunetteError) {
-                var map = registration.mapValue ?? [:]
-                for key in ["line", "file"] { map[key] = nil }
-                if registration["kind"] == "lifecycle" {
-                    let lifecycle = try Lifecycle(.map(map), receiver: loaded.code.receiver, place: place, session: session)
-                    if let other = names.updateValue(place, forKey: lifecycle.name) {
-                        throw LunetteError(.alreadyExists, "the lifecycle \"\(lifecycle.name)\" is registered at \(other) already")
-                    }
-                    loaded.lifecycles.append(lifecycle)
-                    continue
-                }
-                if let function = APIRegistry.function("hook.register") { try APIRegistry.check(.map(map), for: function) }
-                loaded.handlers.append(
-                    try await hooks.make(
-                        HookRequest(.map(map)), source: .resident, session: session, place: place, receiver: loaded.code.receiver))
-            } catch {
-                var failure = error
-                failure.message = "\(place): \(failure.path.map { "\($0): " } ?? "")\(failure.message)"
-                failure.path = nil
-                throw failure
-            }
-        }
-    }
-
-    /// The first version of this engine.
-    private func install(_ loaded: [Loaded], _ found: Found) async throws(LunetteError) {
-        let new = ResidentVersion(scripts: found.scripts, modules: found.modules.all)
-        do throws(LunetteError) {
-            if try await state.resident() ?? ResidentVersion(scripts: []) != new { try await store(new, loaded) }
-        } catch {
-            for script in loaded { await script.code.stop() }
-            throw error
-        }
-        await subscribe(loaded)
-        version = new
-    }
-
-    private func replace(_ loaded: [Loaded], _ found: Found) async throws(LunetteError) {
-        let new = ResidentVersion(scripts: found.scripts, modules: found.modules.all)
-        do throws(LunetteError) { try await store(new, loaded) } catch {
-            for script in loaded { await script.code.stop() }
-            throw error
-        }
-        await subscribe(loaded)
-        version = new
-        // Where an old handler of a name stands is where the new one goes on.
-        await stopPumps()
-        await startPumps()
-    }
-
-    private func store(_ version: ResidentVersion, _ loaded: [Loaded]) async throws(LunetteError) {
+    private func store(_ version: ResidentVersion, _ loaded: [LoadedResident]) async throws(LunetteError) {
         var changes = Changes()
         changes.resident = version
         let names = Set(loaded.flatMap(\.handlers).compactMap(\.cursor))
         changes.removedCursors = await state.cursors.keys.filter { !names.contains($0) }
+        await events.forget(changes.removedCursors)
         try await state.commit(changes, .desired)
     }
 
-    private func subscribe(_ loaded: [Loaded]) async {
+    private func use(_ loaded: [LoadedResident], _ version: ResidentVersion) async {
         await hooks.replaceResident(loaded.flatMap(\.handlers), loaded.flatMap(\.lifecycles))
         scripts = loaded
+        self.version = version
     }
 
-    // MARK: Events
+    // MARK: Objects
 
-    private func startPumps() async {
-        guard let deliver else { return }
-        let newest = await state.newestEvent
-        for handler in scripts.flatMap(\.handlers) where handler.kind == .on {
-            // One without a name, or that is new, begins with what comes from now on.
-            let start = if let name = handler.cursor { await state.cursors[name] ?? newest } else { newest }
-            let cursor = handler.cursor.map { EventCursor(name: $0, state: state, start: start) }
-            // Where a new one begins holds from now on, whenever it gets its first event.
-            await cursor?.write()
-            pumps.append(Task { await deliver(handler, start, cursor) })
+    /// What bringing about all that is wanted would do, and what becomes of what is no longer.
+    private func compare(_ loaded: [LoadedResident], prunes: Bool) async throws(LunetteError) -> [ObjectChange] {
+        var changes: [ObjectChange] = []
+        for object in loaded.flatMap(\.desired) { changes.append(try await objects.compare(object)) }
+        let wanted = Set(loaded.flatMap(\.desired).map(\.key))
+        for object in scripts.flatMap(\.desired) where !wanted.contains(object.key) {
+            changes.append(ObjectChange(kind: object.kind, name: object.name, action: prunes ? .remove : .leave, place: object.place))
+        }
+        return changes
+    }
+
+    /// - Returns: the changes with what couldn't be done.
+    private func bringAbout(_ changes: [ObjectChange], _ loaded: [LoadedResident]) async -> [ObjectChange] {
+        let wanted = loaded.flatMap(\.desired).reduce(into: [String: DesiredObject]()) { $0[$1.key] = $1 }
+        var done: [ObjectChange] = []
+        for var change in changes {
+            do throws(LunetteError) {
+                switch change.action {
+                case .create, .update: if let object = wanted["\(change.kind)/\(change.name)"] { try await objects.bring(object) }
+                case .remove: try await objects.drop(change.kind, change.name, change.place ?? "")
+                case .same, .leave, .conflict: break
+                }
+            } catch {
+                // Gone already is what was wanted.
+                if change.action != .remove || error.code != .notFound {
+                    change.error = error
+                    await noteFailed("\(change.place ?? ""): \(change.kind) \(change.name)", error)
+                }
+            }
+            done.append(change)
+        }
+        return done
+    }
+
+    // MARK: Starting and stopping
+
+    private func startAll(bringsObjects: Bool = true) {
+        beginning = scripts.map { loaded in
+            Task {
+                if bringsObjects {
+                    for object in loaded.desired {
+                        do throws(LunetteError) { try await self.objects.bring(object) } catch {
+                            await self.noteFailed("\(object.place): \(object.kind) \(object.name)", error)
+                        }
+                    }
+                }
+                do throws(LunetteError) { try await loaded.code.start() } catch {
+                    if error.code != .cancelled { await self.noteFailed("\(loaded.script.file): start", error) }
+                }
+            }
         }
     }
 
-    /// Gives handlers no more events, and those that they have a moment. One that hangs holds nobody up: the event isn't acknowledged, and comes again.
-    private func stopPumps() async {
-        let ending = pumps
-        pumps = []
-        for pump in ending { pump.cancel() }
-        let race = Race<Void>()
-        let end = Task {
-            for pump in ending { await pump.value }
-            race.finish(())
-        }
-        let timer = Task {
-            // Cut short when the handlers were quicker.
-            try? await Task.sleep(for: .seconds(10))
-            race.finish(())
-        }
-        await race.value
-        end.cancel()
-        timer.cancel()
+    private func noteFailed(_ what: String, _ error: LunetteError) async {
+        log("\(what): \(error.description)")
+        await tell("script.failed", ["reason": .string("\(what): \(error.description)")])
     }
 
-    private func start(_ loaded: Loaded) async {
-        do throws(LunetteError) { try await loaded.code.start() } catch {
-            log("\(loaded.script.file): start: \(error.description)")
-            await tell("script.failed", ["script": .string(loaded.script.name), "reason": .string(error.description)])
+    /// All at once: each has its own time limit, and they shall not add up.
+    /// - Parameter patience: seconds for handlers under way; what never ran has none.
+    private static func stop(_ loaded: [LoadedResident], patience: Double = 0) async {
+        await withTaskGroup(of: Void.self) { group in
+            for script in loaded { group.addTask { await script.code.stop(patience: patience) } }
         }
     }
+
+    private static func left(until end: ContinuousClock.Instant) -> Double { max(0, (end - .now) / .seconds(1)) }
 
     private func tell(_ name: String, _ fields: ValueMap) async {
         await state.log(PendingEvent(name: name, target: .init(kind: "script", id: "resident", name: "resident"), fields: fields))
@@ -268,41 +389,54 @@ actor Resident {
     /// What `script.list` shows.
     func list() -> [Value] {
         scripts.map { loaded in
+            let script = loaded.script
             var map: ValueMap = [
-                "name": .string(loaded.script.name), "file": .string(loaded.script.file),
-                "path": .string("\(files.folder)/\(loaded.script.file)"), "status": .string(problem == nil ? "running" : "last_good"),
+                "name": .string(script.name), "file": .string(script.file),
+                "path": .string(script.isApplied ? "" : "\(files.folder)/\(script.file)"),
+                "origin": script.isApplied ? "applied" : "settings",
+                "status": .string(problem == nil || script.isApplied ? "running" : "last_good"),
                 "handlers": .int(Int64(loaded.handlers.count)), "lifecycles": .array(loaded.lifecycles.map { .string($0.name) }),
+                "objects": .array(loaded.desired.map { ["kind": .string($0.kind), "name": .string($0.name), "place": .string($0.place)] }),
             ]
-            map["error"] = problem.map { .string($0.description) }
+            map["grants"] = script.grants.map { .array($0.map(Value.string)) }
+            map["error"] = script.isApplied ? nil : problem.map { .string($0.description) }
             return .map(map)
         }
+    }
+
+    /// The source of a script as it runs.
+    func source(of name: String) throws(LunetteError) -> Value {
+        guard let script = version.script(name) else {
+            throw LunetteError(
+                .notFound, "no resident script is called \"\(displayable(name, limit: 80))\"", target: name,
+                hint: nearest(to: name, in: version.scripts.map(\.name)).map { "did you mean \"\($0)\"?" }
+                    ?? "`lunette script list` lists them")
+        }
+        return .text(script.source)
+    }
+
+    /// What `script.plan` and `script.apply` answer.
+    private func describe(_ script: ResidentScript, _ loaded: [LoadedResident], _ changes: [ObjectChange]) -> Value {
+        let mine = loaded.first { $0.script.name == script.name }
+        let old = version.script(script.name)
+        let asked = Grant.asked(by: script.source + (script.modules ?? [:]).values.flatMap { [10] + $0 })
+        return [
+            "script": .string(script.name), "action": old == nil ? "create" : old == script ? "same" : "update",
+            "handlers": .array((mine?.handlers ?? []).map(\.value)),
+            "lifecycles": .array((mine?.lifecycles ?? []).map { ["name": .string($0.name), "place": .string($0.place)] }),
+            "objects": .array(changes.map(\.value)), "grants": .array((script.grants ?? []).map(Value.string)),
+            "lacking": .array(asked.filter { !Grant.covers($0, script.grants ?? ["*"]) }.map(Value.string)),
+        ]
     }
 
     /// Whether an engine on demand has to stay: something may happen by itself.
     var isBusy: Bool { scripts.contains { $0.code.hasTimers } }
 
     func shutdown() async {
-        await stopPumps()
-        for loaded in scripts { await loaded.code.stop() }
+        for task in beginning { task.cancel() }
+        let end = ContinuousClock.now + .seconds(Self.patience)
+        await events.stop(patience: Self.patience)
+        await Self.stop(scripts, patience: Self.left(until: end))
         scripts = []
-    }
-}
-
-extension ResidentVersion {
-    /// Names of scripts by what became of them.
-    func change(from old: ResidentVersion) -> Value {
-        let (before, now) = (
-            Dictionary(uniqueKeysWithValues: old.scripts.map { ($0.name, $0) }),
-            Dictionary(uniqueKeysWithValues: scripts.map { ($0.name, $0) })
-        )
-        let modulesChanged = modules != old.modules
-        func names(_ list: [ResidentScript], where isMeant: (ResidentScript) -> Bool) -> Value {
-            .array(list.filter(isMeant).map { .string($0.name) })
-        }
-        return [
-            "added": names(scripts) { before[$0.name] == nil },
-            "changed": names(scripts) { script in before[script.name].map { $0 != script || modulesChanged } ?? false },
-            "removed": names(old.scripts) { now[$0.name] == nil },
-        ]
     }
 }

@@ -9,14 +9,23 @@ struct ResidentFiles: Sendable {
     private static let limit = 1 << 20
 
     /// In the order in which they are loaded: `init.lua`, then `conf.d` by name. Blocks.
-    /// - Throws: `denied` for what others than the engine's user may write; what reading answers.
-    func scripts() throws(LunetteError) -> [ResidentScript] {
-        guard let top = try open(folder) else { return [] }
+    /// - Returns: nil when there is no such folder.
+    /// - Throws: `denied` for what others than the engine's user may write; `invalid_argument` for a name that can't be a script's; what reading
+    ///   answers.
+    func scripts() throws(LunetteError) -> [ResidentScript]? {
+        guard let top = try openTop() else { return nil }
         var scripts: [ResidentScript] = []
         if let source = try read("init.lua", in: top) { scripts.append(ResidentScript(name: "init", file: "init.lua", source: source)) }
-        guard let more = try open("\(folder)/conf.d") else { return scripts }
+        guard let more = try open("conf.d", in: top) else { return scripts }
         let names = try atBorder("list \(more.label)") { () throws(SystemCallError) in try more.entries() }
         for name in names.sorted() where name.hasSuffix(".lua") && !name.hasPrefix(".") {
+            // What can't be told apart, or read by its name, would be left out without a word.
+            guard name.utf8.allSatisfy({ (0x21...0x7e).contains($0) && $0 != UInt8(ascii: "\\") }) else {
+                throw LunetteError(
+                    .invalidArgument, "load \(more.label)/\(displayable(name, limit: 80)): a script's name is ASCII without blanks",
+                    target: name,
+                    hint: "rename it, or give it another ending than .lua to leave it out")
+            }
             guard let source = try read(name, in: more) else { continue }
             scripts.append(ResidentScript(name: "conf.d/\(name.dropLast(4))", file: "conf.d/\(name)", source: source))
         }
@@ -27,19 +36,52 @@ struct ResidentFiles: Sendable {
     /// - Returns: nil when no such module lies in `lua/`.
     func module(_ name: String) throws(LunetteError) -> [UInt8]? {
         let candidates = try ModuleName.candidates(name)
-        guard let folder = try open("\(folder)/lua") else { return nil }
-        for candidate in candidates { if let source = try read(candidate, in: folder) { return source } }
+        guard let top = try openTop(), let folder = try open("lua", in: top) else { return nil }
+        candidates: for candidate in candidates {
+            var place = folder
+            let parts = candidate.split(separator: "/").map(String.init)
+            // Each folder on the way: whoever may write to one decides what the module is.
+            for part in parts.dropLast() {
+                guard let next = try open(part, in: place) else { continue candidates }
+                place = next
+            }
+            if let source = try read(parts[parts.count - 1], in: place) { return source }
+        }
         return nil
     }
 
-    private func open(_ path: String) throws(LunetteError) -> Directory? {
+    /// The settings' folder, which may be a link: it is named by whoever starts the engine.
+    private func openTop() throws(LunetteError) -> Directory? {
         let directory: Directory
         let status: FileStatus
         do throws(SystemCallError) {
-            directory = try Directory(path)
+            directory = try Directory(following: folder)
+            status = try fileStatus(directory.descriptor.number, "", follow: false, label: folder)
+        } catch {
+            if error.errno == ErrorNumber.noEntry { return nil }
+            var failure = error.lunette
+            failure.message = "load resident code from \(folder): \(failure.message)"
+            throw failure
+        }
+        try refuseOthers(status, folder)
+        return directory
+    }
+
+    private func open(_ name: String, in parent: Directory) throws(LunetteError) -> Directory? {
+        let path = "\(parent.label)/\(name)"
+        let directory: Directory
+        let status: FileStatus
+        do throws(SystemCallError) {
+            directory = Directory(try parent.open(name, [.directory, .noFollow]), label: path)
             status = try fileStatus(directory.descriptor.number, "", follow: false, label: path)
         } catch {
-            if error.errno == ErrorNumber.noEntry || error.errno == ErrorNumber.notDirectory { return nil }
+            if error.errno == ErrorNumber.noEntry { return nil }
+            // Left out in silence, its policies would be missing.
+            if error.errno == ErrorNumber.notDirectory || error.errno == ErrorNumber.loop || error.errno == ErrorNumber.crossDevice {
+                throw LunetteError(
+                    .invalidArgument, "load \(path): it is no folder", target: path,
+                    hint: "a link or a file stands there: put the folder itself there, or name its place by --config")
+            }
             throw error.lunette
         }
         try refuseOthers(status, path)

@@ -168,10 +168,7 @@ extension Engine {
             guard let record = try await state.findVolume(spec.name) else {
                 return try await createVolume(spec, call, requestID: call.request.id)
             }
-            for (what, differs) in [
-                ("driver", record.driver != spec.driver), ("size", record.size != spec.size), ("options", record.options != spec.options),
-            ]
-            where differs {
+            if let what = record.fixedDifferences(from: spec).first {
                 throw LunetteError(
                     .conflict, "the volume \(spec.name) exists with another \(what), which can't be changed", path: what, target: spec.name,
                     hint: "remove it first, or use another name")

@@ -58,6 +58,13 @@ package struct Directory: Sendable {
         self.init(FileDescriptor(owning: fd), label: path)
     }
 
+    /// Opens a directory by a path that the user has given: links are followed, the last part too.
+    package init(following path: String) throws(SystemCallError) {
+        let flags = OpenFlags([.directory])
+        let fd = try check(lnt_host_openat(Self.workingDirectory, path, Int32(flags.rawValue), 0), "open directory", path)
+        self.init(FileDescriptor(owning: fd), label: path)
+    }
+
     /// Makes the directory and its missing parents, then opens it.
     package init(making path: String, mode: UInt32 = 0o700) throws(SystemCallError) {
         do throws(SystemCallError) {

@@ -21,6 +21,8 @@ package final class LuaHost {
         var limits = LuaState.Limits()
         /// Permissions of a limited state (`fs:/path`); nil: everything.
         var permissions: Set<String>?
+        /// How a function that isn't among them can be granted, for errors.
+        var grantHint: (@Sendable (String) -> String)?
         /// The folder that `require` of a limited state looks in.
         var moduleDirectory: String?
         /// Where it finds modules instead.

@@ -19,7 +19,7 @@ extension LuaHost {
         if options.isReadOnly { try ReadOnly.check(function, given) }
         if let permissions = options.permissions {
             guard let wanted = function.permission ?? Optional("api:\(name)"), permissions.contains(wanted) else {
-                throw LunetteError(.denied, "\(name) is not among what this code may call")
+                throw LunetteError(.denied, "\(name) is not among what this code may call", hint: options.grantHint?(name))
             }
         }
         // An empty Lua table is both an empty list and an empty map.

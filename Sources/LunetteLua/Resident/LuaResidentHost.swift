@@ -22,7 +22,11 @@ package struct LuaResidentHost: ResidentHost {
         options.limits = .init(memory: memoryLimit, instructions: instructionLimit, wallSeconds: sliceSeconds, isLimited: true)
         options.modules = modules
         // The whole API, as whoever wrote it into the engine's settings has it anyway; no file of the host's.
-        options.permissions = Set(APIRegistry.engineFunctions.map { $0.permission ?? "api:\($0.name)" })
+        options.permissions = Self.permissions(script.grants)
+        if script.grants != nil {
+            let file = script.file
+            options.grantHint = { "grant it: lunette apply \(file) --grant \($0)" }
+        }
         options.log = { level, message, fields in
             let rest = fields.isEmpty ? "" : " " + JSON.encode(.map(fields))
             log("\(script.file): \(level): \(message)\(rest)")
@@ -33,7 +37,8 @@ package struct LuaResidentHost: ResidentHost {
                 "load_resident",
                 ["source": .text(script.source), "name": .string("@\(script.file)"), "timeout": .double(loadSeconds)])
             return LuaScript(
-                registrations: answer["handlers"]?.arrayValue ?? [], hasTimers: answer["has_timers"]?.boolValue ?? false, worker: worker)
+                registrations: answer["handlers"]?.arrayValue ?? [], desired: answer["desired"]?.arrayValue ?? [],
+                hasTimers: answer["has_timers"]?.boolValue ?? false, worker: worker)
         } catch {
             await worker.stop()
             throw error
@@ -41,9 +46,21 @@ package struct LuaResidentHost: ResidentHost {
     }
 }
 
+extension LuaResidentHost {
+    /// - Parameter grants: nil: the whole API.
+    private static func permissions(_ grants: [String]?) -> Set<String> {
+        var permissions: Set<String> = []
+        for function in APIRegistry.engineFunctions where grants.map({ Grant.covers(function.name, $0) }) ?? true {
+            permissions.insert(function.permission ?? "api:\(function.name)")
+        }
+        return permissions
+    }
+}
+
 /// One loaded script: its state lives on a thread of its own until `stop`.
 struct LuaScript: LoadedScript {
     let registrations: [Value]
+    let desired: [Value]
     let hasTimers: Bool
     let worker: StateWorker
 
@@ -53,8 +70,8 @@ struct LuaScript: LoadedScript {
         _ = try await worker.call("resident_life", ["name": "start", "timeout": 30])
     }
 
-    func stop() async {
-        await worker.drain(seconds: 10)
+    func stop(patience: Double) async {
+        await worker.drain(seconds: patience)
         // A script that can't stop is stopped all the same.
         _ = try? await worker.call("resident_life", ["name": "stop", "timeout": 10])
         await worker.stop()

@@ -3,7 +3,8 @@ import LunetteSpec
 
 struct ScriptCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "script", _superCommandName: "lunette", abstract: "Resident scripts.", subcommands: [ScriptList.self])
+        commandName: "script", _superCommandName: "lunette", abstract: "Resident scripts.",
+        subcommands: [ScriptList.self, ScriptRemove.self, ScriptSource.self])
 }
 
 struct ScriptList: LunetteCommand {
@@ -20,12 +21,15 @@ struct ScriptList: LunetteCommand {
             return Listing.Row(
                 cells: [
                     "Name": name, "Status": record["status"]?.stringValue ?? "", "Path": record["path"]?.stringValue ?? "",
-                    "Handlers": String(record["handlers"]?.intValue ?? 0),
+                    "Origin": record["origin"]?.stringValue ?? "", "Handlers": String(record["handlers"]?.intValue ?? 0),
                 ], record: record, name: name)
         }
         try Listing(
             kind: "ScriptInfo",
-            columns: [.init("NAME", "Name"), .init("STATUS", "Status"), .init("HANDLERS", "Handlers"), .init("PATH", "Path")], rows: rows
+            columns: [
+                .init("NAME", "Name"), .init("STATUS", "Status"), .init("ORIGIN", "Origin"), .init("HANDLERS", "Handlers"),
+                .init("PATH", "Path"),
+            ], rows: rows
         ).print(format: format, quiet: quiet)
         // One problem for all of them: they are loaded together.
         if !quiet, format.besideTable == nil, let problem = records.lazy.compactMap({ $0["error"]?.stringValue }).first {
@@ -50,14 +54,36 @@ struct ReloadCommand: LunetteCommand {
             try InspectPrinter.print([("ScriptChange", change)], format: format)
             return 0
         }
-        var isSame = true
-        for (key, mark) in [("added", "+"), ("changed", "~"), ("removed", "-")] {
-            for name in change[key]?.arrayValue ?? [] {
-                Output.print("\(mark) \(Text.safe(name.stringValue ?? ""))")
-                isSame = false
-            }
+        return ScriptReport.print(change: change)
+    }
+}
+
+struct ScriptRemove: LunetteCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "remove", abstract: "Take away scripts that were applied.", aliases: ["rm"])
+
+    @Flag(help: "Take away what they wanted there to be, too.") var prune = false
+    @Argument(help: "Their names.", completion: Live.scripts) var name: [String]
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        var code: Int32 = 0
+        for name in name {
+            let change = try await client.call("script.remove", ["name": .string(name), "prune": .bool(prune)])
+            code = max(code, ScriptReport.print(change: change))
         }
-        if isSame { Output.print("nothing has changed") }
+        return code
+    }
+}
+
+struct ScriptSource: LunetteCommand {
+    static let configuration = CommandConfiguration(commandName: "source", abstract: "Print a resident script as it runs.")
+
+    @Argument(help: "Its name.", completion: Live.scripts) var name: String
+    @OptionGroup var global: GlobalOptions
+
+    func perform(_ client: Client) async throws(LunetteError) -> Int32 {
+        Output.write(1, try await client.call("script.source", ["name": .string(name)]).byteString ?? [])
         return 0
     }
 }

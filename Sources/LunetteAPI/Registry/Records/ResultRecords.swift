@@ -219,10 +219,28 @@ enum ResultRecords {
             [
                 APIField("name", .string, "`init`, or `conf.d/` and its name", required: true),
                 APIField("file", .string, "as errors name it", required: true), APIField("path", .path, "where it lies", required: true),
+                APIField("origin", .string, "`settings`: a file of the settings' folder; `applied`: by `lunette apply`", required: true),
                 APIField(
                     "status", .string, "`running`; `last_good` where the file is broken and what was loaded before runs", required: true),
                 APIField("handlers", .integer, "how many it has registered", required: true),
+                APIField("lifecycles", .list(.string), "those it has registered", required: true),
+                APIField("objects", .list(.map(.any)), "what it wants there to be: `kind`, `name`, `place`", required: true),
+                APIField("grants", .list(.string), "what an applied one may call"),
                 APIField("error", .string, "what is wrong with what is on the disk"),
+            ]),
+        APIRecord(
+            "ScriptPlan", "what installing a script changes", open: true,
+            [
+                APIField("script", .string, "its name", required: true),
+                APIField("action", .string, "`create`, `update` or `same`", required: true),
+                APIField("handlers", .list(.map(.any)), "those it registers, as `hook.list` has them", required: true),
+                APIField("lifecycles", .list(.map(.any)), "`name`, `place`", required: true),
+                APIField(
+                    "objects", .list(.map(.any)),
+                    "`kind`, `name`, `action` (`create update same conflict remove leave`), the `fields` that differ, `place`, `error`",
+                    required: true),
+                APIField("grants", .list(.string), "what it may call", required: true),
+                APIField("lacking", .list(.string), "functions that its source seems to call and that it may not", required: true),
             ]),
         APIRecord(
             "ScriptChange", "what a reload changed", open: true,
@@ -230,6 +248,7 @@ enum ResultRecords {
                 APIField("added", .list(.string), "scripts that are new", required: true),
                 APIField("changed", .list(.string), "scripts that are another, or whose modules are", required: true),
                 APIField("removed", .list(.string), "scripts that are gone", required: true),
+                APIField("objects", .list(.map(.any)), "what became of what they want there to be, as in `ScriptPlan`", required: true),
             ]),
     ]
 

@@ -58,7 +58,7 @@ function functions.fail(code, message, fields)
   fail(code, message, fields)
 end
 
-for _, name in next, { "apply", "lifecycle" } do
+for _, name in next, { "apply" } do
   local operation = "lunette." .. name
   functions[name] = function() fail("unsupported", operation .. " is not in this version", { operation = operation }) end
 end

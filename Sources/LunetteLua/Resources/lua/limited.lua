@@ -89,7 +89,7 @@ local function set_base()
   require = function(name)
     if type(name) ~= "string" then error("require: expected a module's name", 2) end
     if loaded[name] ~= nil then return loaded[name] end
-    local source = host_call("module", name)
+    local source = core.call_for("require", "module", name)
     if not source then error("module '" .. name .. "' not found beside this code", 2) end
     local f, problem = raw_load(source, "@" .. name .. ".lua", "t")
     if not f then error(problem, 0) end

@@ -58,6 +58,9 @@ local function handle(record)
 end
 nouns.handle = handle
 
+-- A handle of what isn't there yet: calls find it by its name.
+function nouns.promised(noun, name) return setmetatable({ ["$handle"] = noun, id = name, name = name }, metatable(noun)) end
+
 local function hydrate(value, kind)
   if kind == "handle" then
     return is_handle(value) and handle(value) or value
@@ -221,6 +224,8 @@ local function line_of(chunk) return chunk.data or chunk.line or chunk end
 
 local function invoke(fn, ...)
   local arguments, callbacks = collect(fn, ...)
+  -- What a resident script wants there to be is brought about when its version runs.
+  if core.is_loading and core.desire and fn.verb == "apply" then return core.desire(fn, arguments) end
   local result
   if fn.iterates then
     return nouns.iterate(open_stream(fn.name, arguments, where()), line_of)

@@ -17,7 +17,7 @@ end
 
 local function record(problem)
   local e = core.make_error(problem)
-  return { code = e.code, message = tostring(e), path = nil, operation = e.operation, hint = e.hint, errno = e.errno }
+  return { code = e.code, message = tostring(e), operation = e.operation, hint = e.hint, errno = e.errno, details = e.details }
 end
 
 -- Runs f in a task; its first result or its error goes to `reply`.

@@ -4,11 +4,12 @@ local core = ...
 local host, fail = core.host, core.fail
 local type, next, tostring = type, next, tostring
 local unpack = table.unpack
-local hooks, plugin = core.need "hooks", core.need "plugin"
+local hooks, plugin, nouns = core.need "hooks", core.need "plugin", core.need "nouns"
 local run = plugin.run
 
 local registered = {}     -- the arguments of hook.register, in order
 local names = {}
+local desired = {}        -- container.apply … made while it was loaded
 local life = {}           -- start and stop of the script's own
 
 local function register(kind, event, options, f)
@@ -138,6 +139,13 @@ end
 function core.entries.load_resident(what)
   core.register_hook = register
   core.start_lifecycles()
+  core.desire = function(fn, arguments)
+    local noun = fn.name:match("^[^.]+")
+    if noun == "script" then fail("invalid_state", "a resident script installs no other", { operation = fn.name }) end
+    local source, line = host.where()
+    desired[#desired + 1] = { ["function"] = fn.name, arguments = arguments, line = line, file = source }
+    return nouns.promised(noun, arguments.name)
+  end
   run(what.reply, what.timeout, function()
     local result = plugin.load(what, "script_failed")
     if result ~= nil and type(result) ~= "table" then
@@ -149,7 +157,7 @@ function core.entries.load_resident(what)
       end
       life[key] = value
     end
-    return { handlers = registered, has_timers = core.held ~= nil or life.start ~= nil }
+    return { handlers = registered, desired = desired, has_timers = core.held ~= nil or life.start ~= nil }
   end)
 end
 

@@ -6,46 +6,6 @@ import Testing
 /// Code that lives in the engine: `init.lua` and `conf.d/*.lua` of the settings' folder.
 @Suite(.requires(.root, .overlay, .userNamespaces))
 struct ResidentTests {
-    /// A home with settings of its own.
-    private struct Place {
-        let home: LunetteHome
-        var settings: String { "\(home.folder)/settings" }
-        private var environment: [String: String?] { ["LUNETTE_CONFIG": settings] }
-
-        init(_ home: LunetteHome) throws {
-            self.home = home
-            for folder in ["conf.d", "lua"] {
-                try FileManager.default.createDirectory(atPath: "\(home.folder)/settings/\(folder)", withIntermediateDirectories: true)
-            }
-        }
-
-        /// Puts a file there in one step, as an editor does.
-        func write(_ name: String, _ text: String) throws {
-            try Data(text.utf8).write(to: URL(fileURLWithPath: "\(settings)/.new"))
-            #expect(rename("\(settings)/.new", "\(settings)/\(name)") == 0)
-        }
-
-        @discardableResult
-        func lunette(_ arguments: String..., expecting code: Int32? = 0) async throws -> Finished {
-            try await home.command(arguments, environment: environment).run(expecting: code)
-        }
-
-        func start(_ arguments: [String]) throws -> RunningCommand { try home.command(arguments, environment: environment).start() }
-
-        var log: String { (try? String(contentsOfFile: "\(home.state)/engine.log", encoding: .utf8)) ?? "" }
-
-        /// Kills the engine where it stands.
-        func killEngine() {
-            for process in home.processes() where process.command.contains(" daemon") { kill(pid_t(process.pid), SIGKILL) }
-        }
-
-        func engineHasLeft() async throws {
-            try await eventually("the engine has left", within: .seconds(30)) {
-                home.processes().filter { $0.command.contains(" daemon") }.isEmpty
-            }
-        }
-    }
-
     private let limits = """
         local policy = require "policy"
         lunette.before("container.create", { name = "limit-default", priority = 10 }, function(ev)
@@ -60,7 +20,7 @@ struct ResidentTests {
 
     @Test func handlersOfFilesAmendAndDeny() async throws {
         try await withLunette { home in
-            let place = try Place(home)
+            let place = try ResidentPlace(home)
             try place.write("conf.d/limits.lua", limits)
             try place.write("lua/policy.lua", "return { memory = \"64MiB\" }")
             let image = try await home.load(.busybox)
@@ -88,7 +48,7 @@ struct ResidentTests {
 
     @Test func whatIsBrokenChangesNothing() async throws {
         try await withLunette { home in
-            let place = try Place(home)
+            let place = try ResidentPlace(home)
             let image = try await home.load(.busybox)
             try await place.engineHasLeft()
             try place.write("init.lua", "lunette.before(\"container.create\", { nme = \"x\" }, print)")
@@ -130,7 +90,7 @@ struct ResidentTests {
 
     @Test func aReloadSwapsAllAtOnce() async throws {
         try await withLunette { home in
-            let place = try Place(home)
+            let place = try ResidentPlace(home)
             let image = try await home.load(.busybox)
             try await place.engineHasLeft()
             func version(_ number: Int) throws {
@@ -171,7 +131,7 @@ struct ResidentTests {
     /// Ten handlers, four clients, the engine killed again and again: no container passes `before`, no event is lost to `on` or out of order.
     @Test func killingTheEngineLosesNoHandler() async throws {
         try await withLunette { home in
-            let place = try Place(home)
+            let place = try ResidentPlace(home)
             let image = try await home.load(.busybox)
             try await place.engineHasLeft()
             try place.write("conf.d/limits.lua", limits)
@@ -236,7 +196,7 @@ struct ResidentTests {
 
     @Test func anEngineStartsWithoutIt() async throws {
         try await withLunette { home in
-            let place = try Place(home)
+            let place = try ResidentPlace(home)
             try place.write("init.lua", "error(\"broken on purpose\")")
             let failed = try await place.lunette("daemon", expecting: 125)
             #expect(failed.errorText.contains("broken on purpose") && failed.errorText.contains("--skip-scripts"), "\(failed.errorText)")
@@ -251,7 +211,7 @@ struct ResidentTests {
     /// A handler has as long as it likes, and nobody waits for it longer than a moment.
     @Test func aHandlerThatHangsHoldsNeitherAReloadNorTheEnd() async throws {
         try await withLunette { home in
-            let place = try Place(home)
+            let place = try ResidentPlace(home)
             let image = try await home.load(.busybox)
             try await place.engineHasLeft()
             let hanging = "lunette.on(\"container.created\", { name = \"hang\" }, function() log.info(\"hangs\") task.sleep(\"1h\") end)"
@@ -269,7 +229,7 @@ struct ResidentTests {
 
     @Test func timersBeginWithTheScriptAndHoldTheEngine() async throws {
         try await withLunette { home in
-            let place = try Place(home)
+            let place = try ResidentPlace(home)
             try place.write(
                 "init.lua",
                 """

@@ -48,6 +48,8 @@ struct Execution {
         }
         let seccomp = try SeccompCompiler(cacheDirectory: "\(invocation.store.root)/\(ContainerStore.seccompFolder)").program(for: spec)
         let cgroup = try ExecCgroup.choose(options.list("cgroup"), container.record.cgroup.cgroup)
+        // A cgroup that was named is joined or an error.
+        let cgroupV2 = options.list("cgroup").isEmpty ? cgroup.joinPathV2(beside: initProcess.pid) : cgroup.joinPathV2
         // The shim's fd 7: whom to join.
         var passed = [initProcess.descriptor]
         let handover = try HandoverPlan(terminal, preserved, newKeyring: true, passed: &passed)
@@ -60,7 +62,7 @@ struct Execution {
         }
         let plan = try LaunchPlanner.exec(
             process, in: spec, seccompProgram: seccomp.bytes, seccompFlags: seccomp.flags, cgroupsV1: cgroup.joinPathsV1,
-            cgroupV2: cgroup.joinPathV2, grantable: grantable,
+            cgroupV2: cgroupV2, grantable: grantable,
             seccompListener: SeccompListenerPlan(
                 spec, containerID: container.id, bundle: container.record.bundle, status: .running,
                 containerPID: container.record.initProcess?.pid),

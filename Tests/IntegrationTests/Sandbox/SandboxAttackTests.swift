@@ -264,7 +264,40 @@ struct SandboxAttackTests {
             #expect(running.isRunning)
             try await place.command(["sh", "-c", change]).run()
             let ended = try await running.wait()
-            #expect(ended.code == 125 && ended.errorText.contains("was replaced or removed outside"), "\(ended)")
+            #expect(ended.code == 125 && ended.errorText.contains("was renamed, replaced or removed outside"), "\(ended)")
+            #expect(ended.lines == ["up"])
+        }
+    }
+
+    /// What an editor does that keeps a copy: the mount goes with the old file to its new name, and no table of mounts changes.
+    @Test(
+        arguments: SandboxCaller.allCases,
+        [
+            "mv .env kept; echo new > .env", "exchange", "mv sub sub.old; mkdir sub; echo new > sub/f",
+            "mv far far.old; mkdir -p far/off; echo new > far/off/f",
+        ])
+    func aRuleThatIsRenamedOutsideEndsTheSandbox(_ caller: SandboxCaller, change: String) async throws {
+        try await withSandboxPlace(caller) { place in
+            try await place.command(
+                ["sh", "-c", "echo secret > .env; echo new > other; mkdir -p sub far/off; echo all > sub/f; echo secret > far/off/f"]
+            ).run()
+            // One rule in a folder that is held in place, one below folders that are only read.
+            let rules = ["--allow-write", ".", "--hide", ".env", "--allow-read", "sub/f", "--allow-read", "far", "--hide", "far/off/f"]
+            let line = "cat .env far/off/f; echo up; while sleep 0.05; do :; done"
+            let running = try place.command(["\(place.folder)/bin/lunette", "sandbox"] + rules + ["--", "sh", "-c", line]).start()
+            try await running.says("up")
+            // Its time, its contents, another name for it, what lies beside it: the rule holds.
+            try await place.command(["sh", "-c", "touch .env far; echo more >> .env; ln .env link; mv link again; echo x > y; mv y z"])
+                .run()
+            try await Task.sleep(for: .milliseconds(200))
+            #expect(running.isRunning)
+            if change == "exchange" {
+                try await exchangeNames("\(place.tree)/.env", "\(place.tree)/other")
+            } else {
+                try await place.command(["sh", "-c", change]).run()
+            }
+            let ended = try await running.wait()
+            #expect(ended.code == 125 && ended.errorText.contains("was renamed, replaced or removed outside"), "\(ended)")
             #expect(ended.lines == ["up"])
         }
     }

@@ -235,6 +235,35 @@ struct SandboxAttackTests {
         }
     }
 
+    /// Where something of the user's own is in the way of the folders that hide them, the program could take it away: then nothing runs.
+    @Test(
+        arguments: SandboxCaller.allCases,
+        [
+            ("mkdir x; chmod 555 x", "chmod 755 x"), ("touch x", "rm x"), ("ln -s /nonexistent x", "rm x"),
+            ("mkdir x data; ln -s ../data x/share", "rm x/share"), ("mkdir data; ln -s data x", "rm x"),
+        ])
+    func whatStandsInTheWayOfTheEnginesFoldersIsNoWayIn(_ caller: SandboxCaller, _ steps: (made: String, undone: String)) async throws {
+        try await withSandboxPlace(caller) { place in
+            let root = "\(place.tree)/x/share/lunette"
+            let plant = ["sh", "-c", "\(steps.undone); mkdir -p '\(root)/plugins/evil' 2>/dev/null && echo planted; true"]
+            try await place.command(["sh", "-c", steps.made]).run()
+            let words = ["env", "LUNETTE_ROOT=\(root)", "\(place.folder)/bin/lunette", "sandbox", "--allow-write", place.tree]
+            // Root makes what it likes in a folder of mode 555, so that one is hidden.
+            let isMade = caller == .root && steps.made.hasPrefix("mkdir x; chmod")
+            let finished = try await place.command(words + ["--"] + plant).run(expecting: nil)
+            #expect(finished.text == "", "\(finished)")
+            #expect(finished.code == (isMade ? 0 : 125), "\(finished.errorText)")
+            if !isMade {
+                #expect(finished.errorText.contains("Lunette's own folder") && finished.errorText.contains("hint: "), "\(finished)")
+            }
+            #expect(access("\(root)/plugins", F_OK) != 0)
+            // Whoever means it names it, and what is only read is nobody's to plant in.
+            let reading = ["env", "LUNETTE_ROOT=\(root)", "\(place.folder)/bin/lunette", "sandbox", "--allow-read", place.tree]
+            #expect(try await place.command(reading + ["--", "echo", "ran"]).run().text == "ran")
+            undefended("its user may make it", try await place.command(plant).run().text == "planted")
+        }
+    }
+
     /// What an editor does when it saves: the new file takes the old one's name, and the kernel takes away what is mounted there elsewhere.
     @Test(arguments: SandboxCaller.allCases, ["mv new .env", "rm .env", "rm -r sub"])
     func aRuleThatIsReplacedOutsideEndsTheSandbox(_ caller: SandboxCaller, change: String) async throws {
@@ -450,6 +479,32 @@ struct SandboxAttackTests {
         }
     }
 
+    /// Root's own id is root's inside, too, and owns the machine's nodes, the stream that is one, and what is in every procfs. (Nothing is lost
+    /// where it could change them: each gets the mode that it has.)
+    @Test func rootsSandboxChangesNoNodeOfTheMachine() async throws {
+        try await withSandboxPlace(.root) { place in
+            let line = """
+                for path in /dev/null /dev/zero /dev/tty /proc/keys /proc/version /proc/self/fd/0; do
+                  [ -e $path ] || continue
+                  echo seen $path; chmod $(stat -L -c %a $path) $path && echo changed $path; chown 0:0 $path && echo changed $path
+                done 2>/dev/null
+                echo x > /dev/null && echo written; head -c 3 /dev/zero | wc -c
+                chmod 600 mine && echo own
+                """
+            try await place.command(["touch", "mine"]).run()
+            for options in [[], ["--no-landlock"], ["--seccomp", "unconfined", "--no-landlock"]] {
+                let finished = try await place.command(
+                    ["\(place.folder)/bin/lunette", "sandbox", "--allow-write", "."] + options + ["--", "sh", "-c", line]
+                ).run()
+                let lines = finished.lines
+                undefended("a file that may be written is changed", lines.contains("own"), lines)
+                for path in ["/dev/null", "/proc/version", "/proc/self/fd/0"] { #expect(lines.contains("seen \(path)"), "\(lines)") }
+                #expect(lines.contains("written") && lines.contains("3"), "\(lines)")
+                #expect(!lines.contains { $0.hasPrefix("changed") }, "\(options): \(lines)")
+            }
+        }
+    }
+
     @Test(arguments: SandboxCaller.allCases)
     func setIDProgramsAndCapabilitiesGiveNothing(_ caller: SandboxCaller) async throws {
         try await withSandboxPlace(caller) { place in
@@ -512,32 +567,6 @@ struct SandboxAttackTests {
     @Test(arguments: SandboxCaller.allCases)
     func theShimsFileIsOutOfReach(_ caller: SandboxCaller) async throws {
         try await withSandboxPlace(caller) { place in
-    /// Root's own id is root's inside, too, and owns the machine's nodes, the stream that is one, and what is in every procfs. (Nothing is lost
-    /// where it could change them: each gets the mode that it has.)
-    @Test func rootsSandboxChangesNoNodeOfTheMachine() async throws {
-        try await withSandboxPlace(.root) { place in
-            let line = """
-                for path in /dev/null /dev/zero /dev/tty /proc/keys /proc/version /proc/self/fd/0; do
-                  [ -e $path ] || continue
-                  echo seen $path; chmod $(stat -L -c %a $path) $path && echo changed $path; chown 0:0 $path && echo changed $path
-                done 2>/dev/null
-                echo x > /dev/null && echo written; head -c 3 /dev/zero | wc -c
-                chmod 600 mine && echo own
-                """
-            try await place.command(["touch", "mine"]).run()
-            for options in [[], ["--no-landlock"], ["--seccomp", "unconfined", "--no-landlock"]] {
-                let finished = try await place.command(
-                    ["\(place.folder)/bin/lunette", "sandbox", "--allow-write", "."] + options + ["--", "sh", "-c", line]
-                ).run()
-                let lines = finished.lines
-                undefended("a file that may be written is changed", lines.contains("own"), lines)
-                for path in ["/dev/null", "/proc/version", "/proc/self/fd/0"] { #expect(lines.contains("seen \(path)"), "\(lines)") }
-                #expect(lines.contains("written") && lines.contains("3"), "\(lines)")
-                #expect(!lines.contains { $0.hasPrefix("changed") }, "\(options): \(lines)")
-            }
-        }
-    }
-
             let shim = "\(place.folder)/bin/lunette-shim"
             chown(shim, caller.uid, caller.uid)
             let before = place.contents(shim)?.count

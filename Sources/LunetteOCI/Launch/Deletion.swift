@@ -7,6 +7,7 @@ struct Deletion {
     var container: Container
     var held: HeldFolder
     var store: ContainerStore
+    var log: ErrorLog
 
     /// - Returns: what failed; the folder stays then, so that the next try knows what to do.
     func takeApart() -> CleanupReport {
@@ -35,8 +36,9 @@ struct Deletion {
             }
         }
         defer { lock?.release() }
+        let hasNobodyLeft = container.hasNobodyLeft()
         report.step("processes") { () throws(LunetteError) in
-            guard isOurs else { return }
+            guard isOurs, !hasNobodyLeft else { return }
             let isEmpty = try atBorder(
                 "end the processes of container \(container.id)", { () throws(SystemCallError) in try cgroup.killAll() })
             guard isEmpty else {
@@ -59,7 +61,11 @@ struct Deletion {
             }
             guard isOurs else { return }
             // As every other OCI runtime: whoever runs one after the other from one image reads its files once.
-            if let failure = cgroup.remove(owned: record.owned, dropsCache: false).first { throw failure.lunette }
+            let failures = cgroup.remove(owned: record.owned, dropsCache: false, endsProcesses: !hasNobodyLeft)
+            for failure in failures {
+                guard hasNobodyLeft, failure.errno == EBUSY else { throw failure.lunette }
+                log.warn("container \(container.id): its cgroup \(displayable(failure.target)) stays: somebody else's processes are in it")
+            }
         }
         guard report.isClean else { return report }
         faultPoint("oci.delete.cgroup")

@@ -209,6 +209,8 @@ final class SandboxAttendance {
     private func followTerminal(_ number: Int32) -> Bool {
         switch number {
         case SIGWINCH: relay?.resize()
+        // Stopped, it would see no rule go: as without a terminal of its own, the signal changes nothing then.
+        case SIGTSTP where guarding != nil: break
         case SIGTSTP:
             // The shell gets its terminal back as it was, and the sandbox runs on.
             relay?.restore()

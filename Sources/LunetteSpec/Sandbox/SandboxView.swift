@@ -25,6 +25,7 @@ package struct SandboxView: Sendable {
 
     /// - Throws: `not_found` and `invalid_argument` with the rule's path.
     package init(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
+        try Self.refuseReplacedBytes(spec)
         var byPath = PathTable<Item>()
         // The wider access of two for one path wins: "read this, write that" says both on purpose.
         for (key, rules, access) in [
@@ -92,6 +93,21 @@ package struct SandboxView: Sendable {
         // What isn't there is kept from nobody: whoever makes it has it.
         pinFolders(around: items.map(\.path) + spec.hide.compactMap { facts.found[$0]?.path } + facts.ownFolders.filter(hidden.contains))
         try setWorkdir(spec, facts)
+    }
+
+    /// A name that isn't UTF-8 has come here as another: a rule for that one holds nothing.
+    private static func refuseReplacedBytes(_ spec: SandboxSpec) throws(LunetteError) {
+        let lists = [
+            ("allow_read", spec.allowRead), ("private", spec.privateWrite), ("allow_write", spec.allowWrite), ("hide", spec.hide),
+            ("tmpfs", spec.tmpfs.map(\.path)),
+        ]
+        for (key, rules) in lists {
+            for (index, text) in rules.enumerated() where text.unicodeScalars.contains("\u{fffd}") {
+                throw LunetteError(
+                    .invalidArgument, "\(displayable(text)) isn't UTF-8", path: "\(key)[\(index + 1)]",
+                    hint: "name the folder around it, or rename it")
+            }
+        }
     }
 
     /// A link that the program can replace would lead the same rule elsewhere in the next sandbox: to what it wants to see, away from what is hidden.

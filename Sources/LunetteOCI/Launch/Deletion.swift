@@ -24,16 +24,16 @@ struct Deletion {
         // Held to the end, so that nobody moves in before it is gone. Who has moved in already keeps it.
         var lock: FileLock?
         var isOurs = false
+        // Where somebody is in it nobody else claims it, and who has the lock may be a process of its own, which ends next.
+        let isOccupied = !cgroup.occupants().isEmpty
         report.step("claim") { () throws(LunetteError) in
             guard record.isTaken else { return }
             if cgroup.exists {
                 lock = try atBorder(
-                    "hold the cgroup of container \(container.id)", { () throws(SystemCallError) in try cgroup.lock(patience: 10) })
+                    "hold the cgroup of container \(container.id)",
+                    { () throws(SystemCallError) in try cgroup.lock(patience: isOccupied ? 0 : 10) })
             }
             isOurs = record.isOurs
-            guard lock != nil || !isOurs || !cgroup.exists else {
-                throw LunetteError(.timeout, "hold the cgroup of container \(container.id): somebody else has had it for 10 s")
-            }
         }
         defer { lock?.release() }
         let hasNobodyLeft = container.hasNobodyLeft()
@@ -43,6 +43,17 @@ struct Deletion {
                 "end the processes of container \(container.id)", { () throws(SystemCallError) in try cgroup.killAll() })
             guard isEmpty else {
                 throw LunetteError(.timeout, "end the processes of container \(container.id): some are still there after 10 s")
+            }
+        }
+        if lock == nil, isOurs, cgroup.exists {
+            report.step("claim") { () throws(LunetteError) in
+                lock = try atBorder(
+                    "hold the cgroup of container \(container.id)",
+                    { () throws(SystemCallError) in try cgroup.lock(patience: isOccupied ? 10 : 0) })
+                isOurs = record.isOurs
+                guard lock != nil || !isOurs || !cgroup.exists else {
+                    throw LunetteError(.timeout, "hold the cgroup of container \(container.id): somebody else has had it for 10 s")
+                }
             }
         }
         report.step("scope") { () throws(LunetteError) in if isOurs { try record.stopScope() } }

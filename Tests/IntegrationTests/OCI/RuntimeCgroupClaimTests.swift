@@ -120,6 +120,32 @@ struct RuntimeCgroupClaimTests {
         }
     }
 
+    /// Whoever is in a container and may write its cgroup may hold the lock, until it is ended.
+    @Test func aProcessOfItsOwnThatHoldsTheLockHoldsNoDeleteUp() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/bin/sh", "-c", "sleep 471245 & echo up; exec sleep 471246"]]])
+            bundle.withoutNamespace("pid")
+            try await bundle.create()
+            try await bundle.start()
+            try await bundle.says("up")
+            // With the descriptor that the lock belongs to: what it left behind is in its cgroup, wherever it came from.
+            let program = """
+                import fcntl, os, sys, time
+                for folder in sys.argv[1:]:
+                    for name in ["cgroup.kill", "devices.allow", "memory.force_empty"]:
+                        if os.path.exists(f"{folder}/{name}"): fcntl.flock(os.open(f"{folder}/{name}", os.O_WRONLY), fcntl.LOCK_EX)
+                for folder in sys.argv[1:]: open(f"{folder}/cgroup.procs", "w").write(str(os.getpid()))
+                print("held", flush=True); time.sleep(600)
+                """
+            let holder = try Command(["python3", "-c", program] + bundle.cgroups(), input: nil).start()
+            try await holder.says("held")
+            try await bundle.call("kill", bundle.id, "KILL")
+            try await bundle.becomes("stopped")
+            try await bundle.call("delete", bundle.id)
+            #expect(try await holder.wait().signal == SIGKILL)
+        }
+    }
+
     /// A cgroup is everybody's to open, and so to lock.
     @Test func whoLocksACgroupsFolderKeepsNobodyOut() async throws {
         try await withBundle { bundle in

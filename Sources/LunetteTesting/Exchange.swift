@@ -2,9 +2,9 @@
 /// - Throws: when the kernel refuses.
 public func exchangeNames(_ one: String, _ other: String) async throws {
     let program = """
-        import ctypes, os, sys
-        one, other = map(os.fsencode, sys.argv[1:])
-        sys.exit(ctypes.CDLL(None).renameat2(-100, one, -100, other, 2) != 0)
+        from sys import argv, exit; from os import fsencode; from ctypes import CDLL
+        one, other = map(fsencode, argv[1:])
+        exit(CDLL(None).renameat2(-100, one, -100, other, 2) != 0)
         """
     try await Command("python3", "-c", program, one, other).run()
 }

@@ -13,6 +13,9 @@ final class SandboxAttendance {
     /// Once the program runs.
     private var guarding: MountGuard?
     private let guarded: [String]
+    private let ways: [String]
+    /// When the mounts are looked at next, whatever is heard.
+    private var nextLook = 0.0
     private let hasTerminal: Bool
     /// The caller's terminal, from which the program reads by itself (`--no-tty`, or its output goes elsewhere).
     private var sharedTerminal: FileDescriptor?
@@ -32,7 +35,9 @@ final class SandboxAttendance {
     init(_ plan: [UInt8], _ streams: SandboxRun.Streams, _ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
         self.spec = spec
         self.facts = facts
-        guarded = try SandboxView(spec, facts).mountsOnTheHost(facts)
+        let view = try SandboxView(spec, facts)
+        guarded = view.mountsOnTheHost(facts)
+        ways = view.waysOnTheHost(to: guarded)
         report = spec.reportsDenied ? try AccessReport(spec, facts) : nil
         hasTerminal = facts.terminal != nil
         deadline = spec.timeout.map { SystemClock.monotonic + $0 }
@@ -71,23 +76,28 @@ final class SandboxAttendance {
                 // Asked for nothing, poll(2) tells of a hang-up: only the session's leader gets a signal, and that may be su or runuser.
                 pollfd(fd: isEnding ? -1 : hasTerminal ? 0 : sharedTerminal?.number ?? -1, events: 0, revents: 0),
                 pollfd(fd: guarding?.descriptor.number ?? -1, events: Int16(POLLPRI), revents: 0),
+                pollfd(fd: guarding?.renames?.descriptor.number ?? -1, events: Int16(POLLIN), revents: 0),
             ]
             relay?.watch(&polls)
-            let left = [deadline, patience].compactMap { $0 }.min().map { max(0, $0 - SystemClock.monotonic) }
+            let left = [deadline, patience, guarding == nil ? nil : nextLook].compactMap { $0 }.min().map {
+                max(0, $0 - SystemClock.monotonic)
+            }
             // Rounded up: waking early would turn once more for nothing.
             let milliseconds = left.map { Int32(min(($0 * 1000).rounded(.up), 1e9)) } ?? -1
             let count = poll(&polls, nfds_t(polls.count), milliseconds)
             if count < 0, errno != EINTR { throw LunetteError(.io, "wait for the sandbox: \(errnoText(errno))", errno: errno) }
             if let deadline, SystemClock.monotonic >= deadline { timeOut() }
             if let patience, SystemClock.monotonic >= patience { end() }
+            if guarding != nil, SystemClock.monotonic >= nextLook { look() }
             if count <= 0 { continue }
             if polls[3].revents != 0 { report?.serve() }
             if polls[0].revents != 0 { receive() }
             if polls[1].revents != 0 { passOn(signals) }
             if polls[2].revents != 0, !isEnding { end() }
             if polls[4].revents & Int16(POLLHUP | POLLERR) != 0, !isEnding { hangUp() }
-            if polls[5].revents != 0 { look() }
-            relay?.move(Array(polls[6...]))
+            if polls[6].revents != 0 { guarding?.renames?.drain() }
+            if polls[5].revents != 0 || polls[6].revents != 0 { look() }
+            relay?.move(Array(polls[7...]))
         }
         try finish()
         // Nobody is left who could write to it.
@@ -108,11 +118,13 @@ final class SandboxAttendance {
 
     /// Ends it where a rule doesn't hold any more.
     private func look() {
+        nextLook = SystemClock.monotonic + MountGuard.interval
         let path: String?
         do throws(SystemCallError) { path = try guarding?.lost() } catch { return unguarded(error) }
         guard let path else { return }
         lost = LunetteError(
-            .conflict, "the sandbox was ended: \(displayable(path)) was replaced or removed outside, and the rule for it went with that",
+            .conflict,
+            "the sandbox was ended: \(displayable(path)) was renamed, replaced or removed outside, and the rule for it went with that",
             target: path,
             hint:
                 "leave it alone while the sandbox runs, or name rules for what doesn't change: the folder around it, or a copy (--private)")
@@ -197,6 +209,8 @@ final class SandboxAttendance {
     private func followTerminal(_ number: Int32) -> Bool {
         switch number {
         case SIGWINCH: relay?.resize()
+        // Stopped, it would see no rule go: as without a terminal of its own, the signal changes nothing then.
+        case SIGTSTP where guarding != nil: break
         case SIGTSTP:
             // The shell gets its terminal back as it was, and the sandbox runs on.
             relay?.restore()
@@ -245,7 +259,9 @@ final class SandboxAttendance {
         case LNT_MSG_STARTED:
             isRunning = true
             if let state = unpack(lnt_state.self, message.bytes) {
-                do throws(SystemCallError) { guarding = try MountGuard(state.program_pid, guarded) } catch { return unguarded(error) }
+                do throws(SystemCallError) { guarding = try MountGuard(state.program_pid, guarded, ways: ways) } catch {
+                    return unguarded(error)
+                }
                 look()
             }
             if !early.isEmpty { patience = nil }

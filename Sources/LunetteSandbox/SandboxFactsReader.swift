@@ -142,7 +142,7 @@ package enum SandboxFactsReader {
     }
 
     /// The symbolic links that a path goes through, as the kernel walks it (path_resolution(7)).
-    private static func links(on path: String) -> [String] {
+    static func links(on path: String) -> [String] {
         var found: [String] = []
         var left = path.pathParts.map(String.init)
         var walked: [String] = []

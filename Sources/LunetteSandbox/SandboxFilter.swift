@@ -1,4 +1,5 @@
 internal import CLinux
+internal import Glibc
 internal import LunetteLinux
 internal import LunetteSpec
 
@@ -6,7 +7,9 @@ internal import LunetteSpec
 enum SandboxFilter {
     /// - Throws: `invalid_argument` for a profile that is none.
     static func program(_ spec: SandboxSpec) throws(LunetteError) -> [UInt8] {
-        let program = try profile(spec)
+        var program = try profile(spec)
+        // Unconfined, there is nothing that holds it.
+        if geteuid() == 0, !program.isEmpty { program = SeccompCompiler.withoutSetUserID(program) }
         return spec.connectPorts == nil && spec.bindPorts == nil ? program : SeccompCompiler.holdingPorts(program)
     }
 

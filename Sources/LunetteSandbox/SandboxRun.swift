@@ -84,7 +84,9 @@ package struct SandboxRun: Sendable {
         self.spec = spec
         self.directory = directory
         facts = try SandboxFactsReader.read(spec, directory: directory, isOurs: isOurs)
-        facts.ownFolders = OwnFolders.endangered(facts.ownFolders, try SandboxView(spec, facts))
+        let view = try SandboxView(spec, facts)
+        try OwnFolders.refuseMovableLinks(EnginePlaces(uid: facts.uid, home: facts.home), view)
+        facts.ownFolders = OwnFolders.endangered(facts.ownFolders, view)
         facts.terminal = terminal
         facts.seccompProgram = try SandboxFilter.program(spec)
         if spec.reportsDenied { facts.listenerProgram = SandboxFilter.listener() }
@@ -107,7 +109,7 @@ package struct SandboxRun: Sendable {
         var facts = facts
         // The plan before anything is made, so that what can be refused is; again only when what was made has changed what is known.
         var plan = try SandboxPlanner.plan(spec, facts)
-        facts.ownFolders = OwnFolders.make(facts.ownFolders)
+        facts.ownFolders = try OwnFolders.make(facts.ownFolders, try SandboxView(spec, facts))
         let cgroup = try SandboxCgroup.make(spec, &facts)
         let notEnforced = Self.notEnforced(spec, facts)
         let attendance: SandboxAttendance

@@ -178,7 +178,7 @@ final class Execs {
                 table[index].stdin = input.write
                 _ = lnt_set_nonblocking(input.write, 1)
             } else {
-                stdio.input = try openNullDevice(Int32(LNT_O_RDONLY))
+                stdio.input = try StreamDevice.guarded(try openNullDevice(Int32(LNT_O_RDONLY)))
             }
             attach(index, monitor)
         }

@@ -41,6 +41,7 @@ struct HandedOverExec {
         stdio.rows = try fields.word()
         stdio.columns = try fields.word()
         if !stdio.terminal { (stdio.input, stdio.output, stdio.error) = (0, 1, 2) }
+        try StreamDevice.guarded(&stdio)
         var ends: (Int32, Int32) = (-1, -1)
         let result = withUnsafeMutableBytes(of: &ends) {
             lnt_socketpair(Int32(LNT_SOCK_SEQPACKET), $0.assumingMemoryBound(to: Int32.self).baseAddress!)

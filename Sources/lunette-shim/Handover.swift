@@ -66,6 +66,7 @@ extension Monitor {
         stdio.rows = try fields.word()
         stdio.columns = try fields.word()
         if !stdio.terminal { (stdio.input, stdio.output, stdio.error) = (0, 1, 2) }
+        try StreamDevice.guarded(&stdio)
     }
 
     /// Blocks until the cgroups are there. Nothing that the container could notice has been done yet, so an end of whoever makes them, or

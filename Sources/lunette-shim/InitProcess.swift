@@ -21,6 +21,8 @@ struct InitProcess {
         if goesOn, drains.0 >= 0 { _ = lnt_dup2(drains.0, 5) } else { _ = lnt_close(5) }
         if goesOn, drains.1 >= 0 { _ = lnt_dup2(drains.1, 6) } else { _ = lnt_close(6) }
         _ = lnt_close_range(7, UInt32.max, 0)
+        // The shim's own streams are the host's devices, and whoever may trace could open them from here.
+        _ = lnt_close_range(0, 2, 0)
         plan.unmap()
         // The kernel counts a page of the binary as private while one process alone has it mapped: init maps all of them, so that shim and
         // init share what the page cache holds once anyway.

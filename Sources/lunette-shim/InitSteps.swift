@@ -70,6 +70,10 @@ struct InitSteps {
         nullTree = try check(
             lnt_open_tree(null, literal(""), UInt32(LNT_OPEN_TREE_CLONE) | UInt32(LNT_AT_EMPTY_PATH)), "open_tree", literal("/dev/null"))
         _ = lnt_close(null)
+        // The node is the machine's: whose ids own it may read and write what is masked, not change the node.
+        try check(
+            lnt_mount_setattr(nullTree, literal(""), UInt32(LNT_AT_EMPTY_PATH), guardedNode, 0, 0, -1), "mount_setattr",
+            literal("/dev/null"))
         root = ContainerRoot(fd: tree)
         try check(
             lnt_move_mount(root.fd, literal(""), Int32(LNT_AT_FDCWD), literal("/"), UInt32(LNT_MOVE_FROM_EMPTY)), "move_mount", literal("/")

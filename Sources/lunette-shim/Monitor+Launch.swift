@@ -58,11 +58,12 @@ extension Monitor {
         stdio.rows = try fields.word()
         stdio.columns = try fields.word()
         if stdio.terminal {
-            if settings.attended.isOn { stdio.error = try settings.attended.separateError() }
+            if settings.attended.isOn { stdio.error = try StreamDevice.guarded(try settings.attended.separateError()) }
             return (-1, -1)
         }
         if settings.attended.isOn {
             stdio = try settings.attended.streams()
+            try StreamDevice.guarded(&stdio)
             return (-1, -1)
         }
         let out = try Monitor.pipe()
@@ -76,7 +77,7 @@ extension Monitor {
             stdin = input.write
             _ = lnt_set_nonblocking(stdin, 1)
         } else {
-            stdio.input = try openNullDevice(Int32(LNT_O_RDONLY))
+            stdio.input = try StreamDevice.guarded(try openNullDevice(Int32(LNT_O_RDONLY)))
         }
         return (out.read, error.read)
     }

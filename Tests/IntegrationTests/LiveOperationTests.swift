@@ -330,6 +330,13 @@ struct LiveOperationTests {
             try await home.lunette("cp", "\(folder)/new", "c:/etc/hosts")
             #expect(try String(contentsOfFile: "\(folder)/shared", encoding: .utf8) == "new\n")
             #expect(try await home.lunette("exec", "c", "cat", "/ro", "/etc/hosts").lines == ["new", "new"])
+            // The very file, by its own name and by another: emptied first, it would be lost.
+            try await Command.shell("cd \(folder) && ln shared again").run()
+            for (from, to) in [("\(folder)/shared", "c:/rw"), ("\(folder)/again", "c:/rw"), ("c:/rw", "\(folder)/shared")] {
+                let same = try await home.lunette("cp", from, to, expecting: 125)
+                #expect(same.errorText.contains("copy a file onto itself"), "\(same.errorText)")
+                #expect(try String(contentsOfFile: "\(folder)/shared", encoding: .utf8) == "new\n")
+            }
             #expect(try await home.lunette("exec", "c", "cat", "/proc/mounts").text == mounts)
         }
     }

@@ -53,6 +53,41 @@ import Testing
         }
     }
 
+    /// By another name; through a bind mount: `aCopyOntoAMountedFileKeepsTheMount`.
+    @Test func aCopyOntoItselfIsRefusedAndNothingIsLost() async throws {
+        try await withTemporaryDirectory(in: DeepTree.fastPlace) { directory in
+            let tree = try directory.makeDirectory("tree")
+            try tree.put("file", "precious")
+            try #require(link("\(tree.label)/file", "\(tree.label)/link") == 0)
+            for name in ["file", "link"] {
+                var copy = TreeCopy(ownership: .keep, keepsAttributes: false)
+                let failure = #expect(throws: SystemCallError.self) { try copy.copy("file", of: tree, to: tree, as: name) }
+                #expect(failure?.call == "copy a file onto itself", "\(name): \(String(describing: failure))")
+                #expect(try tree.text(name) == "precious")
+            }
+        }
+    }
+
+    /// It would go on for ever: what is copied grows by what was copied.
+    @Test func aFolderIsNotCopiedIntoItself() async throws {
+        try await withTemporaryDirectory(in: DeepTree.fastPlace) { directory in
+            let tree = try directory.makeDirectory("tree")
+            let inner = try tree.makeDirectory("inner")
+            try tree.put("file", "x")
+            var copy = TreeCopy(ownership: .keep, keepsAttributes: false)
+            func refuse(_ attempt: (inout TreeCopy) throws -> Void) {
+                let failure = #expect(throws: SystemCallError.self) { try attempt(&copy) }
+                #expect(failure?.call == "copy a folder into itself", "\(String(describing: failure))")
+            }
+            refuse { try $0.copy("tree", of: directory, to: inner, as: "copy") }
+            refuse { try $0.copyContents(of: tree, to: inner) }
+            refuse { try $0.copyContents(of: tree, to: tree) }
+            // Out of itself there is an end.
+            try copy.copyContents(of: inner, to: tree)
+            try copy.copy("tree", of: directory, to: directory, as: "other")
+        }
+    }
+
     @Test func whatIsWideAndDeepIsRemovedAndTheTopKept() async throws {
         try await withTemporaryDirectory(in: DeepTree.fastPlace) { directory in
             let top = try directory.makeDirectory("top")

@@ -297,8 +297,10 @@ actor State {
     func use(stateFolder: String) throws(LunetteError) {
         let earlier = try database.stateFolder()
         guard earlier != stateFolder else { return }
+        // What the record says was so when its engine died; a shim or a pid 1 that is there says it still is.
         let running = containers.values.filter { record in
-            record.state.isAlive && record.run?["shim"]?["boot_id"]?.stringValue == bootID
+            record.state.isAlive
+                && ["shim", "init"].contains { record.run?[$0].flatMap(ProcessIdentity.init(value:))?.isAlive ?? false }
         }.map(\.name).sorted()
         if let earlier, let first = running.first, !isSameFolder(earlier, stateFolder) {
             throw LunetteError(

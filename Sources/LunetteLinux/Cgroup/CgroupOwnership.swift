@@ -22,13 +22,15 @@ extension ContainerCgroup {
     /// Directories that were there before stay, whatever is in them. Absent ones are done; a second call is harmless.
     /// - Parameters:
     ///   - seconds: for a process that is just dying.
-    ///   - dropsCache: as `remove(patience:dropsCache:)` has it.
+    ///   - dropsCache, endsProcesses: as `remove(patience:dropsCache:endsProcesses:)` has them.
     /// - Returns: failures of the container's own directories; a parent that others use is none.
-    package func remove(owned: CgroupOwnership, patience seconds: Double = 2, dropsCache: Bool = true) -> [SystemCallError] {
+    package func remove(
+        owned: CgroupOwnership, patience seconds: Double = 2, dropsCache: Bool = true, endsProcesses: Bool = true
+    ) -> [SystemCallError] {
         let made = Set(owned.made)
         var own = self
         own.directories.removeAll { !made.contains($0.path) }
-        let failures = own.remove(patience: seconds, dropsCache: dropsCache)
+        let failures = own.remove(patience: seconds, dropsCache: dropsCache, endsProcesses: endsProcesses)
         let leaves = Set(directories.map(\.path))
         for path in owned.made.reversed() where !leaves.contains(path) { CgroupFile.removeIfEmpty(path) }
         return failures

@@ -179,17 +179,27 @@ package struct CgroupSite: Sendable, Equatable {
         }
     }
 
-    /// Hands controllers of v2 down the path, one by one: what one level hasn't got can't be had below it and shows when a limit is written.
+    /// Hands controllers of v2 down the path.
     private func enable(_ wanted: [String], _ hierarchy: CgroupLayout.Hierarchy) throws(SystemCallError) {
-        let leaf = CgroupFile(path: cgroup.directories[0].path, controllers: [])
+        let levels = (0..<components.count).map {
+            CgroupFile(path: ([hierarchy.path] + components.prefix($0)).joined(separator: "/"), controllers: [])
+        }
+        try CgroupController.enable(wanted, for: CgroupFile(path: cgroup.directories[0].path, controllers: []), from: levels)
+    }
+}
+
+/// The controllers of v2.
+enum CgroupController {
+    static let usual = ["cpu", "cpuset", "memory", "pids", "io"]
+
+    /// Hands controllers down to a cgroup, one by one: what one level hasn't got can't be had below it and shows when a limit is written.
+    /// - Parameter levels: the cgroups around it, the outermost first.
+    static func enable(_ wanted: [String], for leaf: CgroupFile, from levels: [CgroupFile]) throws(SystemCallError) {
         let has = leaf.words("cgroup.controllers")
         let lacking = wanted.filter { !has.contains($0) }
         guard !lacking.isEmpty else { return }
-        for count in 0..<components.count {
-            let path = ([hierarchy.path] + components.prefix(count)).joined(separator: "/")
-            let level = CgroupFile(path: path, controllers: [])
-            // v2's "no internal processes": the kernel would take `+cpu` here, and then take no process into what is below. The true root may.
-            if level.has("cgroup.type"), !level.occupants().isEmpty { return }
+        for level in levels {
+            if !handsDown(level) { return }
             let available = level.words("cgroup.controllers")
             let enabled = level.words("cgroup.subtree_control")
             for controller in lacking where available.contains(controller) && !enabled.contains(controller) {
@@ -204,11 +214,9 @@ package struct CgroupSite: Sendable, Equatable {
             }
         }
     }
-}
 
-/// The controllers of v2.
-enum CgroupController {
-    static let usual = ["cpu", "cpuset", "memory", "pids", "io"]
+    /// v2's "no internal processes": the kernel would take `+cpu` here, and then take no process into what is below. The true root may.
+    static func handsDown(_ level: CgroupFile) -> Bool { !level.has("cgroup.type") || level.occupants().isEmpty }
 
     /// Enabled for a container: the usual ones, and those that its limits need.
     static func wanted(by resources: RuntimeSpec.Resources) -> [String] {

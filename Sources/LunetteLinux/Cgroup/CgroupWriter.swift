@@ -34,7 +34,11 @@ struct CgroupWriter {
     private func reason(_ controller: String, _ file: String) -> String {
         guard let directory = cgroup.directory(controller) else { return "no \(controller) controller in cgroup \(version) here" }
         let has = cgroup.version == .v1 || directory.words("cgroup.controllers").contains(controller)
-        return has ? "this kernel's \(controller) controller has no \(file)" : "no \(controller) controller in cgroup v2 here"
+        if has { return "this kernel's \(controller) controller has no \(file)" }
+        guard let holder = cgroup.holder(of: controller) else { return "no \(controller) controller in cgroup v2 here" }
+        let who = holder.process > 0 ? " (pid \(holder.process))" : ""
+        return
+            "processes are in the cgroup around it, \(displayable(holder.path))\(who), which can't hand the \(controller) controller down then"
     }
 
     /// Writes one file.

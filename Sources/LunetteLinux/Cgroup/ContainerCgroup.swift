@@ -161,12 +161,13 @@ package struct ContainerCgroup: Sendable, Equatable {
     ///   - seconds: how long a busy one is tried for.
     ///   - dropsCache: gives back the page cache that was charged to it, which costs half a millisecond and the next start's reads. Without, the
     ///     kernel counts the removed memory cgroup until it wants the memory.
+    ///   - endsProcesses: kills whoever is left in it; without, a cgroup with processes stays.
     /// - Returns: failures, empty when all is gone.
-    package func remove(patience seconds: Double = 2, dropsCache: Bool = true) -> [SystemCallError] {
+    package func remove(patience seconds: Double = 2, dropsCache: Bool = true, endsProcesses: Bool = true) -> [SystemCallError] {
         var failures: [SystemCallError] = []
         let deadline = SystemClock.monotonic + seconds
         for directory in directories {
-            do throws(SystemCallError) { try remove(directory, deadline: deadline, dropsCache: dropsCache) } catch {
+            do throws(SystemCallError) { try remove(directory, deadline: deadline, dropsCache, endsProcesses) } catch {
                 failures.append(error)
             }
         }
@@ -185,7 +186,9 @@ package struct ContainerCgroup: Sendable, Equatable {
         }
     }
 
-    private func remove(_ directory: CgroupFile, deadline: Double, dropsCache: Bool) throws(SystemCallError) {
+    private func remove(
+        _ directory: CgroupFile, deadline: Double, _ dropsCache: Bool, _ endsProcesses: Bool
+    ) throws(SystemCallError) {
         if dropsCache { dropPageCache(directory) }
         var pause = 0.0005
         while true {
@@ -193,7 +196,7 @@ package struct ContainerCgroup: Sendable, Equatable {
             // A file of a cgroup's in the way (`cgroupsPath` ends in "tasks"): no cgroup was made there.
             if result == 0 || -result == ErrorNumber.noEntry || -result == ErrorNumber.notDirectory { return }
             guard -result == ErrorNumber.busy else { throw SystemCallError("remove cgroup", directory.path, errno: -result) }
-            do throws(SystemCallError) { try empty(directory, dropsCache: dropsCache) } catch {
+            do throws(SystemCallError) { try empty(directory, dropsCache, endsProcesses) } catch {
                 guard SystemClock.monotonic < deadline else { throw error }
             }
             guard SystemClock.monotonic < deadline else { throw SystemCallError("remove cgroup", directory.path, errno: -result) }
@@ -205,12 +208,12 @@ package struct ContainerCgroup: Sendable, Equatable {
     private static let removeDirectory: Int32 = 0x200
 
     /// Removes what can be removed below; the rest is the next call's.
-    private func empty(_ directory: CgroupFile, dropsCache: Bool) throws(SystemCallError) {
+    private func empty(_ directory: CgroupFile, _ dropsCache: Bool, _ endsProcesses: Bool) throws(SystemCallError) {
         try CgroupTree(top: directory).visit(
             entering: { child throws(SystemCallError) in
                 if dropsCache, child != directory { dropPageCache(child) }
                 // Whoever is left here came between the killing and this: a half-made launch of a dead engine.
-                for pid in child.processes() { _ = lnt_host_kill(pid, 9) }
+                if endsProcesses { for pid in child.processes() { _ = lnt_host_kill(pid, 9) } }
             },
             leaving: { folder, name in _ = lnt_host_unlinkat(folder.number, name, Self.removeDirectory) })
     }

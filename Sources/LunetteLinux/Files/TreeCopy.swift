@@ -16,6 +16,8 @@ package struct TreeCopy {
     /// Copies of files that have more names, by device and inode, kept open to link to. Bounded: beyond, a further name is a further copy.
     private var linked: [UInt64: [UInt64: FileDescriptor]] = [:]
     private var linkedCount = 0
+    /// The folder that a copy of folders goes to. Met on the way, what it is copied to lies in what is copied: that would never end.
+    private var top: (device: UInt64, inode: UInt64)?
 
     package init(ownership: Ownership, keepsAttributes: Bool) {
         self.ownership = ownership
@@ -33,6 +35,7 @@ package struct TreeCopy {
             return try copyPlain(raw, status, source.descriptor.number, newRaw, target.descriptor.number, label)
         }
         let (from, to) = try openFolder(raw, source.descriptor.number, newRaw, target.descriptor.number, label)
+        try begin(from, to, label)
         try copyTree(from, to, label)
         try copyItself(from, to, label)
     }
@@ -41,6 +44,7 @@ package struct TreeCopy {
     package mutating func copyContents(of source: Directory, to target: Directory, includingItself: Bool = false) throws(SystemCallError) {
         // The entries are read through a descriptor of its own: the caller's may be an O_PATH one.
         let listing = try source.open(".", [.directory])
+        try begin(listing, target.descriptor, source.label)
         try copyTree(listing, target.descriptor, source.label)
         if includingItself { try copyItself(listing, target.descriptor, source.label) }
     }
@@ -56,6 +60,7 @@ package struct TreeCopy {
                 let (from, to, shown) = (walk.folder.number, targets.current.number, walk.path.shown(name))
                 guard let status = try status(name, from, shown) else { continue }
                 if FileKind(rawValue: status.mode & 0o170000) == .directory {
+                    try refuseItself(status.device, status.inode, shown)
                     let (inner, copy) = try openFolder(name, from, name, to, shown)
                     try walk.enter(name, inner)
                     try targets.enter(copy, shown)
@@ -70,6 +75,24 @@ package struct TreeCopy {
                 try targets.leave("the copy of \(shown)")
             }
         }
+    }
+
+    private mutating func begin(_ from: FileDescriptor, _ to: FileDescriptor, _ label: String) throws(SystemCallError) {
+        let (there, here) = (
+            try fileStatus(to.number, "", follow: false, label: label), try fileStatus(from.number, "", follow: false, label: label)
+        )
+        top = (there.device, there.inode)
+        try refuseItself(here.device, here.inode, label)
+    }
+
+    private func refuseItself(_ device: UInt64, _ inode: UInt64, _ label: String) throws(SystemCallError) {
+        if let top, top == (device, inode) { throw SystemCallError("copy a folder into itself", label, errno: ErrorNumber.invalid) }
+    }
+
+    /// What a name leads to may be the very file under another one, or by a mount: emptied or replaced first, it would be lost.
+    private func refuseSame(_ name: [CChar], _ folder: Int32, _ status: FileStatus, _ label: String) throws(SystemCallError) {
+        guard let there = try self.status(name, folder, label), there.device == status.device, there.inode == status.inode else { return }
+        throw SystemCallError("copy a file onto itself", label, errno: ErrorNumber.invalid)
     }
 
     /// - Returns: nil for what was removed since it was listed.
@@ -135,6 +158,7 @@ package struct TreeCopy {
         let from = FileDescriptor(owning: try check(lnt_host_openat(source, name, Int32(flags.rawValue), 0), "open", label))
         let status = try fileStatus(from.number, "", follow: false, label: label)
         guard status.kind == .regular else { return }
+        try refuseSame(newName, target, status, label)
         if status.links > 1, let first = linked[status.device]?[status.inode] {
             let followLink: Int32 = 0x400
             try replacing(newName, target, label) { lnt_host_linkat(-100, "/proc/self/fd/\(first.number)", target, newName, followLink) }

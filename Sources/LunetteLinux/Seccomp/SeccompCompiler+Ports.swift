@@ -42,7 +42,7 @@ extension SeccompCompiler {
     }
 
     /// Kills whoever calls by another ABI's numbers, as libseccomp's own beginning does: they would have to be judged once more, and socketcall(2) can't be.
-    private static var nativeOnly: [BPFInstruction] {
+    static var nativeOnly: [BPFInstruction] {
         typealias Code = BPFInstruction.Code
         let kill = BPFInstruction(code: Code.return, operand: 0x8000_0000)
         var result = [

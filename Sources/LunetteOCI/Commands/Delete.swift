@@ -125,7 +125,7 @@ extension Command {
     static func remove(
         _ container: Container, _ held: HeldFolder, _ hooks: RuntimeSpec.Hooks, _ invocation: Invocation
     ) throws(LunetteError) {
-        let report = Deletion(container: container, held: held, store: invocation.store).takeApart()
+        let report = Deletion(container: container, held: held, store: invocation.store, log: invocation.log).takeApart()
         if var failure = report.error {
             failure.message = "delete container \(container.id): \(failure.message)"
             throw failure

@@ -26,7 +26,7 @@ extension Command {
                 return 0
             }
             // As runc: with nobody left to signal this is no failure. A cgroup that isn't the container's (yet, any more) has others in it.
-            guard cgroup.exists else { return 0 }
+            guard cgroup.exists, !container.hasNobodyLeft() else { return 0 }
             if signal == Signal.kill.number {
                 _ = try atBorder("kill container \(id)", { () throws(SystemCallError) in try cgroup.killAll() })
             } else {

@@ -50,7 +50,9 @@ extension Container {
             var failure = error
             do throws(LunetteError) {
                 let held = try invocation.store.hold(folder, id)
-                if let leftover = Deletion(container: self, held: held, store: invocation.store).takeApart().error { throw leftover }
+                if let leftover = Deletion(container: self, held: held, store: invocation.store, log: invocation.log).takeApart().error {
+                    throw leftover
+                }
             } catch {
                 // `delete` was quicker, poststop hooks included.
                 if error.code == .notFound { return invocation.log.debug("removed meanwhile; \(failure.description)") }

@@ -36,6 +36,10 @@ extension Command {
         guard container.cgroup.exists else {
             throw container.lacksCgroup("update container \(container.id)", "to hold its limits")
         }
+        // Kubernetes' engines send what the container has once more.
+        if !resources.devices.isEmpty, (try? container.spec())?.linux.resources.devices != resources.devices {
+            invocation.log.warn("resources.devices is ignored: which devices a container may open is decided when it is created")
+        }
         do throws(LunetteError) {
             for line in try container.record.cgroup.update(resources) { invocation.log.warn(line) }
         } catch { throw ResourceChange.naming(error, invocation.options) }

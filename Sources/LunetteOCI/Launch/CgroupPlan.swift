@@ -111,9 +111,17 @@ struct CgroupPlan {
             // Thrown away by a failure below, it leaves the scope empty, and systemd takes that away.
             let holder = try atBorder("make a scope for container \(id)") { () throws(SystemCallError) in try ScopeHolder() }
             made.holder = holder
-            let path = try scope.start(
-                on: connection, pid: holder.pid, description: "container \(id) of lunette-oci", resources: resources,
-                version: layout.version)
+            let path: [String]
+            do throws(LunetteError) {
+                path = try scope.start(
+                    on: connection, pid: holder.pid, description: "container \(id) of lunette-oci", resources: resources,
+                    version: layout.version)
+            } catch {
+                // A unit that systemd doesn't take, it tells in its own words; what it was asked for is the field's.
+                var failure = error
+                if failure.path == nil, failure.message.contains("StartTransientUnit") { failure.path = "linux.cgroupsPath" }
+                throw failure
+            }
             let site = CgroupSite(layout: layout, components: path)
             container.record.cgroup.cgroup = site.cgroup
             // The directory is there; what is wanted besides systemd's own controllers isn't.
@@ -184,6 +192,7 @@ extension CgroupRecord {
             try scope.scope.update(
                 cgroup.completed(resources), on: try SystemdConnection(socketPath: scope.socket), version: cgroup.version)
         }
+        try cgroup.handDown(for: resources)
         return try cgroup.apply(resources)
     }
 

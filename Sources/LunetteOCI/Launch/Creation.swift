@@ -172,7 +172,7 @@ struct Creation {
     ) -> LunetteError {
         invocation.log.debug("failed, taking it apart: \(error.description)")
         var failure = error
-        let report = Deletion(container: container, held: held, store: invocation.store).takeApart()
+        let report = Deletion(container: container, held: held, store: invocation.store, log: invocation.log).takeApart()
         if let leftover = report.error { failure.causes.append(leftover) }
         container.runPoststop(hooks, invocation.log)
         return failure

@@ -7,6 +7,7 @@ struct Deletion {
     var container: Container
     var held: HeldFolder
     var store: ContainerStore
+    var log: ErrorLog
 
     /// - Returns: what failed; the folder stays then, so that the next try knows what to do.
     func takeApart() -> CleanupReport {
@@ -23,24 +24,36 @@ struct Deletion {
         // Held to the end, so that nobody moves in before it is gone. Who has moved in already keeps it.
         var lock: FileLock?
         var isOurs = false
+        // Where somebody is in it nobody else claims it, and who has the lock may be a process of its own, which ends next.
+        let isOccupied = !cgroup.occupants().isEmpty
         report.step("claim") { () throws(LunetteError) in
             guard record.isTaken else { return }
             if cgroup.exists {
                 lock = try atBorder(
-                    "hold the cgroup of container \(container.id)", { () throws(SystemCallError) in try cgroup.lock(patience: 10) })
+                    "hold the cgroup of container \(container.id)",
+                    { () throws(SystemCallError) in try cgroup.lock(patience: isOccupied ? 0 : 10) })
             }
             isOurs = record.isOurs
-            guard lock != nil || !isOurs || !cgroup.exists else {
-                throw LunetteError(.timeout, "hold the cgroup of container \(container.id): somebody else has had it for 10 s")
-            }
         }
         defer { lock?.release() }
+        let hasNobodyLeft = container.hasNobodyLeft()
         report.step("processes") { () throws(LunetteError) in
-            guard isOurs else { return }
+            guard isOurs, !hasNobodyLeft else { return }
             let isEmpty = try atBorder(
                 "end the processes of container \(container.id)", { () throws(SystemCallError) in try cgroup.killAll() })
             guard isEmpty else {
                 throw LunetteError(.timeout, "end the processes of container \(container.id): some are still there after 10 s")
+            }
+        }
+        if lock == nil, isOurs, cgroup.exists {
+            report.step("claim") { () throws(LunetteError) in
+                lock = try atBorder(
+                    "hold the cgroup of container \(container.id)",
+                    { () throws(SystemCallError) in try cgroup.lock(patience: isOccupied ? 10 : 0) })
+                isOurs = record.isOurs
+                guard lock != nil || !isOurs || !cgroup.exists else {
+                    throw LunetteError(.timeout, "hold the cgroup of container \(container.id): somebody else has had it for 10 s")
+                }
             }
         }
         report.step("scope") { () throws(LunetteError) in if isOurs { try record.stopScope() } }
@@ -59,7 +72,11 @@ struct Deletion {
             }
             guard isOurs else { return }
             // As every other OCI runtime: whoever runs one after the other from one image reads its files once.
-            if let failure = cgroup.remove(owned: record.owned, dropsCache: false).first { throw failure.lunette }
+            let failures = cgroup.remove(owned: record.owned, dropsCache: false, endsProcesses: !hasNobodyLeft)
+            for failure in failures {
+                guard hasNobodyLeft, failure.errno == EBUSY else { throw failure.lunette }
+                log.warn("container \(container.id): its cgroup \(displayable(failure.target)) stays: somebody else's processes are in it")
+            }
         }
         guard report.isClean else { return report }
         faultPoint("oci.delete.cgroup")

@@ -48,6 +48,8 @@ struct Execution {
         }
         let seccomp = try SeccompCompiler(cacheDirectory: "\(invocation.store.root)/\(ContainerStore.seccompFolder)").program(for: spec)
         let cgroup = try ExecCgroup.choose(options.list("cgroup"), container.record.cgroup.cgroup)
+        // A cgroup that was named is joined or an error.
+        let cgroupV2 = options.list("cgroup").isEmpty ? cgroupBeside(initProcess, cgroup) : cgroup.joinPathV2
         // The shim's fd 7: whom to join.
         var passed = [initProcess.descriptor]
         let handover = try HandoverPlan(terminal, preserved, newKeyring: true, passed: &passed)
@@ -60,7 +62,7 @@ struct Execution {
         }
         let plan = try LaunchPlanner.exec(
             process, in: spec, seccompProgram: seccomp.bytes, seccompFlags: seccomp.flags, cgroupsV1: cgroup.joinPathsV1,
-            cgroupV2: cgroup.joinPathV2, grantable: grantable,
+            cgroupV2: cgroupV2, grantable: grantable,
             seccompListener: SeccompListenerPlan(
                 spec, containerID: container.id, bundle: container.record.bundle, status: .running,
                 containerPID: container.record.initProcess?.pid),
@@ -83,6 +85,20 @@ struct Execution {
         let code = try foreground.wait(for: started.pid, terminal: started.terminal) { () throws(LunetteError) in }
         invocation.log.debug("the program ended with exit code \(code)")
         return code
+    }
+}
+
+extension Execution {
+    /// The v2 cgroup of the program; nil where there is none that an ordinary user may enter from here, as on runc.
+    private func cgroupBeside(_ initProcess: ProcessDescriptor, _ cgroup: ContainerCgroup) -> String? {
+        guard let path = cgroup.joinPathV2(beside: initProcess.pid) else { return nil }
+        guard Caller.current.isOrdinary, let root = CgroupLayout.detect()?.hierarchies.first?.path,
+            !ContainerCgroup.mayEnter(path, root: root, own: readSmallFile("/proc/self/cgroup") ?? "")
+        else { return path }
+        invocation.log.warn(
+            "exec in container \(container.id): its cgroup can't be entered from this process's: the program runs outside of it, where its limits don't hold"
+        )
+        return nil
     }
 }
 

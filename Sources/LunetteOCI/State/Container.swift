@@ -62,9 +62,16 @@ struct Container: Sendable {
     /// pid 1, proven to be it; nil when it has ended.
     func initProcess() -> ProcessDescriptor? { record.initProcess?.open() }
 
+    /// Whether none of its processes can be there any more: the kernel ends whoever is in a pid namespace with its pid 1. Who is in the cgroup then is
+    /// somebody else's, another runtime's container perhaps, which takes an empty cgroup without asking for our mark.
+    func hasNobodyLeft() -> Bool {
+        guard record.phase == .created, record.initProcess != nil, initProcess() == nil else { return false }
+        return ((try? spec())?.linux.namespace(.pid)).map { $0.path == nil } ?? false
+    }
+
     /// Every process of it, sorted: of its cgroup, or of its pid namespace where an ordinary user was given no cgroup.
     func processes() -> [Int32] {
-        guard record.cgroup.cgroup.directories.isEmpty else { return cgroup.processes().sorted() }
+        guard record.cgroup.cgroup.directories.isEmpty else { return hasNobodyLeft() ? [] : cgroup.processes().sorted() }
         guard let process = initProcess() else { return [] }
         let hasOwn = ((try? spec())?.linux.namespace(.pid)).map { $0.path == nil } ?? false
         return hasOwn ? PIDNamespace.processes(besides: process.pid) : [process.pid]

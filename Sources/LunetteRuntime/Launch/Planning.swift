@@ -145,6 +145,7 @@ extension Container {
     /// - Throws: as `start`.
     package func exec(_ request: ExecRequest) async throws(LunetteError) -> ExecProcess {
         let cgroup = cgroup
+        let first = record.initProcess?.pid
         let plan = try await blocking { [runtime, id] () throws(LunetteError) in
             // Only the process section counts: what the machine says about root and mounts doesn't matter to an exec.
             let range: Range<UInt32>? = request.container.security.hasUserNamespace ? 0..<65536 : nil
@@ -158,7 +159,8 @@ extension Container {
             var plan = try LaunchPlanner.exec(
                 request.spec, in: spec, seccompProgram: program.bytes, seccompFlags: program.flags,
                 cgroupsV1: cgroup.version == .v1 ? cgroup.paths : [],
-                cgroupV2: cgroup.version == .v2 ? cgroup.paths.first : nil, hasStdin: request.io.stdin != nil, rows: size?.rows ?? 0,
+                cgroupV2: first.map { cgroup.joinPathV2(beside: $0) } ?? cgroup.joinPathV2, hasStdin: request.io.stdin != nil,
+                rows: size?.rows ?? 0,
                 columns: size?.columns ?? 0)
             try ContainerRuntime.confine(&plan.process, by: request.container)
             return plan

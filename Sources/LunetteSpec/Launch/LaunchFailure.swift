@@ -22,6 +22,7 @@ package struct LaunchFailure: Sendable, Hashable {
     private static let notPermitted: Int32 = 1
     private static let noEntry: Int32 = 2
     private static let tryAgain: Int32 = 11
+    private static let busy: Int32 = 16
     private static let accessDenied: Int32 = 13
     private static let notDirectory: Int32 = 20
     private static let invalid: Int32 = 22
@@ -109,6 +110,8 @@ package struct LaunchFailure: Sendable, Hashable {
         }
         let hint: String? =
             switch (step, errno) {
+            case (.setUp, Self.busy) where call == "clone3":
+                "its cgroup hands controllers to cgroups below it and takes no process then: name one of those (lunette-oci exec --cgroup)"
             case (.execute, Self.noEntry):
                 call == "search" ? "check the command's name and PATH" : "the program's interpreter is missing in the image"
             case (.execute, Self.accessDenied): "the file must be executable for the container's user"

@@ -175,6 +175,9 @@ package struct MountAttributes: OptionSet, Sendable, Hashable {
     package static let nosymfollow = MountAttributes(rawValue: 0x20_0000)
     /// All bits that say when access times are written: cleared before one of them is set.
     package static let accessTimes = MountAttributes(rawValue: 0x70)
+    /// A node of the host's devices: it is read and written through a read-only mount as ever, but nobody changes the node itself (mode, owner,
+    /// times, attributes), which is everybody's.
+    package static let ofNode: MountAttributes = [.readonly, .nosuid, .noexec]
 }
 
 /// What mount_setattr(2) sets and clears.

@@ -56,7 +56,7 @@ extension LaunchPlanBuilder {
         hostSteps.append(
             .openTree(
                 TreePlan(
-                    slot: tree, source: .path(source), attributes: [.nosuid, .noexec], expectation: expectation, refusesSymlinks: true))
+                    slot: tree, source: .path(source), attributes: .ofNode, expectation: expectation, refusesSymlinks: true))
         )
         initSteps.append(.attach(AttachPlan(slot: tree, target: target, creation: .asSource, refusesSymlinks: true)))
     }

@@ -57,16 +57,18 @@ package struct SandboxPlanner {
 
         initSteps.append(.makeRoot(MakeRootPlan(size: 1 << 20, inodes: 8192)))
         for entry in view.system { try add(entry) }
-        initSteps.append(.mount(FilesystemPlan(type: "proc", target: "/proc", attributes: [.nosuid, .nodev, .noexec])))
+        var proc: MountAttributes = [.nosuid, .nodev, .noexec]
+        // The kernel lets root write its settings, and change modes and owners in every procfs at once, by its number alone, without asking
+        // for a capability (proc_sys_permission, proc_notify_change).
+        if facts.uid == 0 { proc.insert(.readonly) }
+        initSteps.append(.mount(FilesystemPlan(type: "proc", target: "/proc", attributes: proc)))
         try addDevices()
         for item in view.mounts { try add(item) }
         for link in view.links { initSteps.append(.makeSymlink(path: link.path, target: link.target)) }
         initSteps.append(.pivotRoot)
         for path in view.hidden { initSteps.append(.maskPath(path, goesThroughNoLink: true)) }
         if facts.uid == 0 {
-            // The kernel lets root write its settings by its number alone, without asking for a capability (proc_sys_permission).
             for path in RuntimeDefaults.maskedPaths where path.hasPrefix("/proc/") { initSteps.append(.maskPath(path)) }
-            for path in RuntimeDefaults.readonlyPaths { initSteps.append(.makeReadonly(path)) }
         }
         initSteps.append(.makeRootReadonly)
     }
@@ -135,7 +137,7 @@ package struct SandboxPlanner {
             hostSteps.append(
                 .openTree(
                     TreePlan(
-                        slot: tree, source: .path(device.path), attributes: [.nosuid, .noexec], expectation: device.expectation,
+                        slot: tree, source: .path(device.path), attributes: .ofNode, expectation: device.expectation,
                         refusesSymlinks: true)))
             initSteps.append(.attach(AttachPlan(slot: tree, target: device.path, refusesSymlinks: true)))
         }

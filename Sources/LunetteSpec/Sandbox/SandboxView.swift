@@ -25,6 +25,7 @@ package struct SandboxView: Sendable {
 
     /// - Throws: `not_found` and `invalid_argument` with the rule's path.
     package init(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
+        try Self.refuseReplacedBytes(spec)
         var byPath = PathTable<Item>()
         // The wider access of two for one path wins: "read this, write that" says both on purpose.
         for (key, rules, access) in [
@@ -94,6 +95,21 @@ package struct SandboxView: Sendable {
         try setWorkdir(spec, facts)
     }
 
+    /// A name that isn't UTF-8 has come here as another: a rule for that one holds nothing.
+    private static func refuseReplacedBytes(_ spec: SandboxSpec) throws(LunetteError) {
+        let lists = [
+            ("allow_read", spec.allowRead), ("private", spec.privateWrite), ("allow_write", spec.allowWrite), ("hide", spec.hide),
+            ("tmpfs", spec.tmpfs.map(\.path)),
+        ]
+        for (key, rules) in lists {
+            for (index, text) in rules.enumerated() where text.unicodeScalars.contains("\u{fffd}") {
+                throw LunetteError(
+                    .invalidArgument, "\(displayable(text)) isn't UTF-8", path: "\(key)[\(index + 1)]",
+                    hint: "name the folder around it, or rename it")
+            }
+        }
+    }
+
     /// A link that the program can replace would lead the same rule elsewhere in the next sandbox: to what it wants to see, away from what is hidden.
     private func refuseMovableLinks(_ spec: SandboxSpec, _ facts: SandboxFacts) throws(LunetteError) {
         let lists = [
@@ -154,22 +170,37 @@ package struct SandboxView: Sendable {
         workdir = [facts.directory, facts.home].first { sees($0) } ?? "/"
     }
 
-    /// Where mounts hold a rule inside a folder of the host's: whoever replaces or removes that outside takes them away.
+    /// Where mounts hold a rule inside a folder of the host's: whoever renames, replaces or removes that outside takes them away.
     package func mountsOnTheHost(_ facts: SandboxFacts) -> [String] {
-        func liesOnTheHost(_ path: String, besides own: String? = nil) -> Bool {
-            let around = items.last { ContainerPath.isWithin(path, $0.path) && $0.path != own }
-            switch around?.access {
-            case .read?, .write?: return true
-            case .layer?, .memory?: return false
-            case nil:
-                return system.contains {
-                    if case .tree(let tree, .directory) = $0 { ContainerPath.isWithin(path, tree) && tree != path } else { false }
-                }
+        let there = Set(facts.found.values.map(\.path) + facts.ownFolders)
+        return (items + pinned).map(\.path).filter { hostTree(around: $0, besides: $0) != nil }
+            + hidden.filter { there.contains($0) && hostTree(around: $0) != nil }
+    }
+
+    /// The folders on the way to them from the rule that shows them: a mount goes where they are moved.
+    package func waysOnTheHost(to mounts: [String]) -> [String] {
+        var ways = PathTable<String>()
+        for mount in mounts {
+            guard let tree = hostTree(around: mount, besides: mount) else { continue }
+            var folder = ""
+            for part in mount.pathParts.dropLast() {
+                folder += "/\(part)"
+                if folder != tree, ContainerPath.isWithin(folder, tree) { ways[folder] = folder }
             }
         }
-        let there = Set(facts.found.values.map(\.path) + facts.ownFolders)
-        return (items + pinned).map(\.path).filter { liesOnTheHost($0, besides: $0) }
-            + hidden.filter { there.contains($0) && liesOnTheHost($0) }
+        return ways.values.sorted()
+    }
+
+    /// The tree of the host's that a path is seen in, without the rule for the path itself; nil where that is a layer, memory or nothing.
+    private func hostTree(around path: String, besides own: String? = nil) -> String? {
+        if let around = items.last(where: { ContainerPath.isWithin(path, $0.path) && $0.path != own }) {
+            switch around.access {
+            case .read, .write: return around.path
+            case .layer, .memory: return nil
+            }
+        }
+        for case .tree(let tree, .directory) in system where ContainerPath.isWithin(path, tree) && tree != path { return tree }
+        return nil
     }
 
     /// Whether a path of the host is there inside, as far as rules say.

@@ -77,6 +77,75 @@ struct RuntimeCgroupClaimTests {
         }
     }
 
+    /// Other runtimes take an empty cgroup without asking for a mark, and an administrator moves processes about. With pid 1 of a pid namespace of its
+    /// own everybody of a container has ended: who is in its cgroup then is somebody else's.
+    @Test(arguments: ["first", "last"]) func whoeverWasMovedIntoAStoppedContainersCgroupLives(hierarchy: String) async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/probe", "pause"]]])
+            try await bundle.create()
+            try await bundle.start()
+            try await bundle.call("kill", bundle.id, "KILL")
+            try await bundle.becomes("stopped")
+            let folders = bundle.cgroups()
+            let folder = try #require(hierarchy == "first" ? folders.first : folders.last)
+            let stranger = try Command.shell("echo $$ > \(folder)/cgroup.procs && echo in && exec sleep 60").start()
+            try await stranger.says("in")
+            #expect(try await bundle.call("ps", "-f", "json", bundle.id).text == "[]")
+            try await bundle.call("kill", "--all", bundle.id, "KILL")
+            let deleted = try await bundle.call("delete", bundle.id)
+            #expect(deleted.errorText.contains("its cgroup \(folder) stays: somebody else's processes are in it"), "\(deleted.errorText)")
+            #expect(stranger.isRunning)
+            #expect(bundle.cgroups() == [folder])
+            stranger.signal(SIGKILL)
+            _ = try await stranger.wait()
+            try await eventually("it can be removed") { rmdir(folder) == 0 }
+        }
+    }
+
+    /// Where it shares a pid namespace, whoever its pid 1 has left behind is its own and ends with it.
+    @Test func whatAContainerWithoutAPidNamespaceLeftEndsWithIt() async throws {
+        try await withBundle { bundle in
+            bundle.change([
+                "process": ["args": ["/bin/sh", "-c", "sleep 471243 & echo up; exec sleep 471244"]]
+            ])
+            bundle.withoutNamespace("pid")
+            try await bundle.create()
+            try await bundle.start()
+            try await bundle.says("up")
+            try await bundle.call("kill", bundle.id, "KILL")
+            try await bundle.becomes("stopped")
+            #expect(try await bundle.call("ps", "-f", "json", bundle.id).text != "[]")
+            try await bundle.call("delete", bundle.id)
+            try await eventually("nothing is left") { bundle.leaks().isEmpty }
+        }
+    }
+
+    /// Whoever is in a container and may write its cgroup may hold the lock, until it is ended.
+    @Test func aProcessOfItsOwnThatHoldsTheLockHoldsNoDeleteUp() async throws {
+        try await withBundle { bundle in
+            bundle.change(["process": ["args": ["/bin/sh", "-c", "sleep 471245 & echo up; exec sleep 471246"]]])
+            bundle.withoutNamespace("pid")
+            try await bundle.create()
+            try await bundle.start()
+            try await bundle.says("up")
+            // With the descriptor that the lock belongs to: what it left behind is in its cgroup, wherever it came from.
+            let program = """
+                import fcntl, os, sys, time
+                for folder in sys.argv[1:]:
+                    for name in ["cgroup.kill", "devices.allow", "memory.force_empty"]:
+                        if os.path.exists(f"{folder}/{name}"): fcntl.flock(os.open(f"{folder}/{name}", os.O_WRONLY), fcntl.LOCK_EX)
+                for folder in sys.argv[1:]: open(f"{folder}/cgroup.procs", "w").write(str(os.getpid()))
+                print("held", flush=True); time.sleep(600)
+                """
+            let holder = try Command(["python3", "-c", program] + bundle.cgroups(), input: nil).start()
+            try await holder.says("held")
+            try await bundle.call("kill", bundle.id, "KILL")
+            try await bundle.becomes("stopped")
+            try await bundle.call("delete", bundle.id)
+            #expect(try await holder.wait().signal == SIGKILL)
+        }
+    }
+
     /// A cgroup is everybody's to open, and so to lock.
     @Test func whoLocksACgroupsFolderKeepsNobodyOut() async throws {
         try await withBundle { bundle in

@@ -62,6 +62,30 @@ import Testing
         }
     }
 
+    /// What systemd, Docker and Kubernetes' nodes do as a pid 1: the kernel takes no process in the container's own cgroup then.
+    @Test func anExecGoesWherePid1Went() async throws {
+        try await withBundle { bundle in
+            try FileManager.default.createSymbolicLink(atPath: "\(bundle.rootfs)/bin/mkdir", withDestinationPath: "busybox")
+            bundle.namespace(["type": "cgroup"])
+            bundle.mount(
+                ["destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]],
+                ["destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "rw"]])
+            let line = """
+                cd /sys/fs/cgroup && mkdir -p s/t other && echo 1 > s/t/cgroup.procs && echo +pids > cgroup.subtree_control && echo moved
+                exec sleep 60
+                """
+            bundle.change(["process": ["args": ["/bin/sh", "-c", .string(line)]]])
+            try await bundle.create()
+            try await bundle.start()
+            try await bundle.says("moved")
+            #expect(try await bundle.call("exec", bundle.id, "cat", "/proc/self/cgroup").text == "0::/s/t")
+            #expect(try await bundle.call("exec", "--cgroup", "other", bundle.id, "cat", "/proc/self/cgroup").text == "0::/other")
+            // One that was named is no suggestion.
+            let refused = try await bundle.call("exec", "--cgroup", "/", bundle.id, "cat", "/proc/self/cgroup", expecting: 255)
+            #expect(refused.errorText.contains("--cgroup"), "\(refused.errorText)")
+        }
+    }
+
     @Test func itSeesItsOwnCgroupAlone() async throws {
         try await withBundle { bundle in
             bundle.namespace(["type": "cgroup"])

@@ -32,6 +32,23 @@ import Testing
         }
     }
 
+    /// Kubernetes' engines send all that a container has with each update; whoever wants another device hears that it gets none.
+    @Test func anUpdateOfDevicesSaysThatItIsNone() async throws {
+        try await withBundle { bundle in
+            let own: Value = [["allow": false, "access": "rwm"], ["allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"]]
+            bundle.change(["process": ["args": ["/probe", "pause"]], "linux": ["resources": ["devices": own]]])
+            try await bundle.create()
+            for (devices, words) in [(own, ""), ([["allow": true, "access": "rwm"]], "resources.devices is ignored"), ([], "")]
+                as [(Value, String)]
+            {
+                let file = "\(bundle.folder)/resources.json"
+                try Data(JSON.encode(["devices": devices]).utf8).write(to: URL(fileURLWithPath: file))
+                let said = try await bundle.call("update", "-r", file, bundle.id).errorText
+                #expect(words.isEmpty ? said.isEmpty : said.contains(words), "\(said)")
+            }
+        }
+    }
+
     @Test(
         arguments: [
             (["process": ["cwd": "/probe"]], "process.cwd: "),

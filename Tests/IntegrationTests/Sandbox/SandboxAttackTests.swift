@@ -235,6 +235,35 @@ struct SandboxAttackTests {
         }
     }
 
+    /// Where something of the user's own is in the way of the folders that hide them, the program could take it away: then nothing runs.
+    @Test(
+        arguments: SandboxCaller.allCases,
+        [
+            ("mkdir x; chmod 555 x", "chmod 755 x"), ("touch x", "rm x"), ("ln -s /nonexistent x", "rm x"),
+            ("mkdir x data; ln -s ../data x/share", "rm x/share"), ("mkdir data; ln -s data x", "rm x"),
+        ])
+    func whatStandsInTheWayOfTheEnginesFoldersIsNoWayIn(_ caller: SandboxCaller, _ steps: (made: String, undone: String)) async throws {
+        try await withSandboxPlace(caller) { place in
+            let root = "\(place.tree)/x/share/lunette"
+            let plant = ["sh", "-c", "\(steps.undone); mkdir -p '\(root)/plugins/evil' 2>/dev/null && echo planted; true"]
+            try await place.command(["sh", "-c", steps.made]).run()
+            let words = ["env", "LUNETTE_ROOT=\(root)", "\(place.folder)/bin/lunette", "sandbox", "--allow-write", place.tree]
+            // Root makes what it likes in a folder of mode 555, so that one is hidden.
+            let isMade = caller == .root && steps.made.hasPrefix("mkdir x; chmod")
+            let finished = try await place.command(words + ["--"] + plant).run(expecting: nil)
+            #expect(finished.text == "", "\(finished)")
+            #expect(finished.code == (isMade ? 0 : 125), "\(finished.errorText)")
+            if !isMade {
+                #expect(finished.errorText.contains("Lunette's own folder") && finished.errorText.contains("hint: "), "\(finished)")
+            }
+            #expect(access("\(root)/plugins", F_OK) != 0)
+            // Whoever means it names it, and what is only read is nobody's to plant in.
+            let reading = ["env", "LUNETTE_ROOT=\(root)", "\(place.folder)/bin/lunette", "sandbox", "--allow-read", place.tree]
+            #expect(try await place.command(reading + ["--", "echo", "ran"]).run().text == "ran")
+            undefended("its user may make it", try await place.command(plant).run().text == "planted")
+        }
+    }
+
     /// What an editor does when it saves: the new file takes the old one's name, and the kernel takes away what is mounted there elsewhere.
     @Test(arguments: SandboxCaller.allCases, ["mv new .env", "rm .env", "rm -r sub"])
     func aRuleThatIsReplacedOutsideEndsTheSandbox(_ caller: SandboxCaller, change: String) async throws {
@@ -264,7 +293,40 @@ struct SandboxAttackTests {
             #expect(running.isRunning)
             try await place.command(["sh", "-c", change]).run()
             let ended = try await running.wait()
-            #expect(ended.code == 125 && ended.errorText.contains("was replaced or removed outside"), "\(ended)")
+            #expect(ended.code == 125 && ended.errorText.contains("was renamed, replaced or removed outside"), "\(ended)")
+            #expect(ended.lines == ["up"])
+        }
+    }
+
+    /// What an editor does that keeps a copy: the mount goes with the old file to its new name, and no table of mounts changes.
+    @Test(
+        arguments: SandboxCaller.allCases,
+        [
+            "mv .env kept; echo new > .env", "exchange", "mv sub sub.old; mkdir sub; echo new > sub/f",
+            "mv far far.old; mkdir -p far/off; echo new > far/off/f",
+        ])
+    func aRuleThatIsRenamedOutsideEndsTheSandbox(_ caller: SandboxCaller, change: String) async throws {
+        try await withSandboxPlace(caller) { place in
+            try await place.command(
+                ["sh", "-c", "echo secret > .env; echo new > other; mkdir -p sub far/off; echo all > sub/f; echo secret > far/off/f"]
+            ).run()
+            // One rule in a folder that is held in place, one below folders that are only read.
+            let rules = ["--allow-write", ".", "--hide", ".env", "--allow-read", "sub/f", "--allow-read", "far", "--hide", "far/off/f"]
+            let line = "cat .env far/off/f; echo up; while sleep 0.05; do :; done"
+            let running = try place.command(["\(place.folder)/bin/lunette", "sandbox"] + rules + ["--", "sh", "-c", line]).start()
+            try await running.says("up")
+            // Its time, its contents, another name for it, what lies beside it: the rule holds.
+            try await place.command(["sh", "-c", "touch .env far; echo more >> .env; ln .env link; mv link again; echo x > y; mv y z"])
+                .run()
+            try await Task.sleep(for: .milliseconds(200))
+            #expect(running.isRunning)
+            if change == "exchange" {
+                try await exchangeNames("\(place.tree)/.env", "\(place.tree)/other")
+            } else {
+                try await place.command(["sh", "-c", change]).run()
+            }
+            let ended = try await running.wait()
+            #expect(ended.code == 125 && ended.errorText.contains("was renamed, replaced or removed outside"), "\(ended)")
             #expect(ended.lines == ["up"])
         }
     }
@@ -414,6 +476,66 @@ struct SandboxAttackTests {
                 #expect(within.count == without.count && within.allSatisfy { !$0.hasSuffix("ok") }, "\(options): \(within)")
             }
             #expect(place.contents(path) == before)
+        }
+    }
+
+    /// A file of root's that runs as root for everybody with an account would outlive the sandbox that made it.
+    @Test func rootsSandboxLeavesNoSetUserIDFile() async throws {
+        try await withSandboxPlace(.root) { place in
+            let program = """
+                import os
+                os.umask(0)
+                def attempt(name, make):
+                    try:
+                        make(name); print("made", name)
+                    except OSError as error: print(name, error.errno)
+                open("plain", "w").close()
+                attempt("chmod", lambda n: os.chmod("plain", 0o4755))
+                attempt("fchmod", lambda n: os.fchmod(os.open("plain", os.O_RDONLY), 0o6755))
+                attempt("fchmodat", lambda n: os.chmod("plain", 0o4755, dir_fd=os.open(".", os.O_RDONLY)))
+                attempt("open", lambda n: os.open(n, os.O_CREAT | os.O_RDWR, 0o4755))
+                attempt("mknod", lambda n: os.mknod(n, 0o104755))
+                attempt("tmpfile", lambda n: os.link(f"/proc/self/fd/{os.open('.', os.O_TMPFILE | os.O_RDWR, 0o4755)}", n, follow_symlinks=True))
+                os.mkdir("folder"); os.chmod("folder", 0o2775); os.chmod("plain", 0o755)
+                print("rest", oct(os.stat("folder").st_mode), oct(os.stat("plain").st_mode))
+                """
+            let plain = try await place.command(["python3", "-c", program]).run()
+            undefended("root makes such files", plain.lines.filter { $0.hasPrefix("made") }.count >= 5, plain.text)
+            try await place.command(["sh", "-c", "rm -r *"]).run()
+            for report in [[], ["--report"]] {
+                let words = ["\(place.folder)/bin/lunette", "sandbox", "--allow-write", "."] + report + ["--", "python3", "-c", program]
+                let lines = try await place.command(words).run().lines
+                #expect(!lines.contains { $0.hasPrefix("made") }, "\(lines)")
+                #expect(lines.contains("rest 0o42775 0o100755"), "\(lines)")
+                #expect(try await Command("find", place.tree, "-perm", "-4000").run().text == "")
+                try await place.command(["sh", "-c", "rm -r *"]).run()
+            }
+        }
+    }
+
+    /// Root's own id is root's inside, too, and owns the machine's nodes, the stream that is one, and what is in every procfs. (Nothing is lost
+    /// where it could change them: each gets the mode that it has.)
+    @Test func rootsSandboxChangesNoNodeOfTheMachine() async throws {
+        try await withSandboxPlace(.root) { place in
+            let line = """
+                for path in /dev/null /dev/zero /dev/tty /proc/keys /proc/version /proc/self/fd/0; do
+                  [ -e $path ] || continue
+                  echo seen $path; chmod $(stat -L -c %a $path) $path && echo changed $path; chown 0:0 $path && echo changed $path
+                done 2>/dev/null
+                echo x > /dev/null && echo written; head -c 3 /dev/zero | wc -c
+                chmod 600 mine && echo own
+                """
+            try await place.command(["touch", "mine"]).run()
+            for options in [[], ["--no-landlock"], ["--seccomp", "unconfined", "--no-landlock"]] {
+                let finished = try await place.command(
+                    ["\(place.folder)/bin/lunette", "sandbox", "--allow-write", "."] + options + ["--", "sh", "-c", line]
+                ).run()
+                let lines = finished.lines
+                undefended("a file that may be written is changed", lines.contains("own"), lines)
+                for path in ["/dev/null", "/proc/version", "/proc/self/fd/0"] { #expect(lines.contains("seen \(path)"), "\(lines)") }
+                #expect(lines.contains("written") && lines.contains("3"), "\(lines)")
+                #expect(!lines.contains { $0.hasPrefix("changed") }, "\(options): \(lines)")
+            }
         }
     }
 

@@ -69,6 +69,23 @@ struct SandboxTerminalTests {
         }
     }
 
+    /// Stopped, we would see no rule go that is replaced outside.
+    @Test(.requires(.command("script")), arguments: SandboxCaller.allCases)
+    func whoGuardsARuleIsNotStopped(_ caller: SandboxCaller) async throws {
+        try await withSandboxPlace(caller) { place in
+            try await place.command(["sh", "-c", "echo secret > .env; echo new > new"]).run()
+            let lunette = "\(place.folder)/bin/lunette"
+            let line = """
+                echo $$ > pid; exec \(lunette) sandbox --allow-write . --hide .env -- sh -c 'echo up; while ! test -s line; do sleep 0.05; done; sleep 1; cat .env'
+                """
+            try Data(line.utf8).write(to: URL(fileURLWithPath: "\(place.tree)/run"))
+            let outside = "(sleep 1; kill -TSTP $(cat pid); sleep 0.3; mv new .env; echo go > line)"
+            let lines = try await atTerminal(place, "\(outside) & timeout --foreground 20 sh run; echo code $?")
+            #expect(lines.first == "up" && lines.last == "code 125", "\(lines)")
+            #expect(!lines.contains("new"), "\(lines)")
+        }
+    }
+
     /// Our terminal is as it was, however it ended.
     @Test(.requires(.command("script")), arguments: SandboxCaller.allCases)
     func theModeOfOurTerminalComesBack(_ caller: SandboxCaller) async throws {

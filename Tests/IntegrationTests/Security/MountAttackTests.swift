@@ -58,6 +58,34 @@ struct MountAttackTests {
         }
     }
 
+    /// The machine's nodes are bound, what is masked is its /dev/null, and so is the input of a program without one: whose root is the machine's
+    /// may use them and nothing else. (Nothing is lost where it may: each gets the mode that it has.)
+    @Test func aNodeOfTheMachineIsNobodysToChange() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let line = """
+                for path in /dev/null /dev/zero /dev/tty /dev/kmsg /proc/keys /proc/timer_list /proc/self/fd/0; do
+                  [ -e $path ] || continue
+                  echo seen $path; mode=$(stat -L -c %a $path)
+                  chmod $mode $path && echo changed $path; chown 0:0 $path && echo changed $path; touch $path && echo changed $path
+                done 2>/dev/null
+                echo x > /dev/null && echo x > /proc/keys && echo written; head -c 3 /dev/zero | wc -c
+                touch /dev/shm/f && chmod 600 /dev/shm/f && echo own
+                """
+            for options in [["--userns", "host"], ["--userns", "host", "--read-only"], []] {
+                let words = ["run", "--rm", "--device", "/dev/kmsg"] + options + [image, "sh", "-c", line]
+                let lines = try await home.command(words).run().lines
+                undefended("a node of the container's own is changed", lines.contains("own"), lines)
+                #expect(lines.contains("seen /dev/zero") && lines.contains("seen /proc/keys") && lines.contains("written"), "\(lines)")
+                #expect(lines.contains("3"))
+                #expect(!lines.contains { $0.hasPrefix("changed") }, "\(options): \(lines)")
+            }
+            try await home.lunette("run", "-d", "--name", "c", "--userns", "host", image, "sleep", "60")
+            let lines = try await home.lunette("exec", "c", "sh", "-c", line).lines
+            #expect(lines.contains("seen /proc/self/fd/0") && !lines.contains { $0.hasPrefix("changed") }, "\(lines)")
+        }
+    }
+
     @Test func aReadOnlyRootIsReadOnlyAllTheWay() async throws {
         try await withLunette { home in
             let image = try await home.load(.busybox)

@@ -54,6 +54,27 @@ import Testing
         try Golden.compare(try SandboxPlanner.plan(spec, facts).description, with: "sandbox-root.plan")
     }
 
+    /// A mount goes where a folder on the way to it is moved; the rule's own folder is a mount itself.
+    @Test func theWaysToAMountAreKnown() throws {
+        var facts = Self.facts()
+        for path in ["/home/ann/src/a/b/c", "/opt/tool/x/y"] { facts.found[path] = .init(path: path, kind: .file) }
+        let view = try SandboxView(
+            Self.spec {
+                $0.allowRead = ["/opt/tool"]
+                $0.hide = ["/home/ann/src/a/b/c", "/opt/tool/x/y", "/usr/share/doc"]
+            }, facts)
+        let mounts = view.mountsOnTheHost(facts)
+        #expect(Set(mounts) == ["/home/ann/src/a", "/home/ann/src/a/b", "/home/ann/src/a/b/c", "/opt/tool/x/y"])
+        #expect(view.waysOnTheHost(to: mounts) == ["/home/ann/src/a", "/home/ann/src/a/b", "/opt/tool/x"])
+    }
+
+    @Test func aRuleForANameThatIsNoUTF8IsRefused() throws {
+        for change in [{ $0.hide = ["b\u{fffd}d"] }, { $0.allowRead = ["b\u{fffd}d"] }] as [(inout SandboxSpec) -> Void] {
+            let failure = error(Self.spec(change))
+            #expect(failure?.code == .invalidArgument && failure?.message.contains("isn't UTF-8") == true, "\(String(describing: failure))")
+        }
+    }
+
     @Test func whatLiesOnAPathIsAttachedAfterIt() throws {
         let view = try SandboxView(Self.spec { $0.allowRead = ["/home/ann/src/.git"] }, Self.facts())
         let paths = view.items.map(\.path)

@@ -162,13 +162,19 @@ static int host_decode(lua_State *L) {
 }
 
 // host.clock() → monotonic seconds; host.now() → unix seconds
+static double seconds(lua_State *L, bool is_unix) {
+    const lnt_lua_options *options = &lnt_state(L)->options;
+    if (options->time) return options->time(options->context, is_unix);
+    return (double)clock_nanoseconds(is_unix ? CLOCK_REALTIME : CLOCK_MONOTONIC) / 1e9;
+}
+
 static int host_clock(lua_State *L) {
-    lua_pushnumber(L, (double)clock_nanoseconds(CLOCK_MONOTONIC) / 1e9);
+    lua_pushnumber(L, seconds(L, false));
     return 1;
 }
 
 static int host_now(lua_State *L) {
-    lua_pushnumber(L, (double)clock_nanoseconds(CLOCK_REALTIME) / 1e9);
+    lua_pushnumber(L, seconds(L, true));
     return 1;
 }
 

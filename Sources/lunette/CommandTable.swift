@@ -31,7 +31,10 @@ enum CommandTable {
             ]
         ),
         ("Sandboxes", [SandboxCommand.self]),
-        ("Lunette", [REPLCommand.self, CheckCommand.self, DaemonCommand.self, VersionCommand.self, CompletionCommand.self]),
+        (
+            "Lunette",
+            [REPLCommand.self, CheckCommand.self, TestCommand.self, DaemonCommand.self, VersionCommand.self, CompletionCommand.self]
+        ),
     ]
 
     private static var all: [any ParsableCommand.Type] { groups.flatMap(\.commands) }
@@ -42,7 +45,7 @@ enum CommandTable {
     private static let later = [
         "commit", "login", "logout", "network", "service", "job", "node", "scheduler", "secret", "config",
         "project",
-        "compose", "plan", "apply", "test",
+        "compose", "plan", "apply",
     ]
 
     static func command(_ name: String) -> (any ParsableCommand.Type)? {

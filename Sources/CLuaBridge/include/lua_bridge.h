@@ -38,10 +38,14 @@ typedef int32_t (*lnt_lua_callback)(void *context, const uint8_t *in, size_t len
 // Returns < 0 when nothing can come any more.
 typedef int32_t (*lnt_lua_pump)(void *context);
 
+// Tells the time: unix seconds, or those of a monotonic clock.
+typedef double (*lnt_lua_time)(void *context, bool is_unix);
+
 typedef struct lnt_lua_options {
     void *context;
     lnt_lua_callback call;
     lnt_lua_pump pump;
+    lnt_lua_time time;               // NULL: the system's clocks
     size_t memory_limit;             // bytes; 0: none
     uint64_t instruction_limit;      // VM instructions and pattern steps in one entry; 0: none
     uint64_t wall_limit_nanoseconds; // in one entry; 0: none

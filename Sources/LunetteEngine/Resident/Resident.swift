@@ -137,35 +137,14 @@ actor Resident {
                 let code = try await host.load(script, modules: modules, connector: connector, log: log)
                 loaded.append(Loaded(script: script, code: code, handlers: []))
             }
-            for index in loaded.indices { loaded[index].handlers = try await handlers(of: loaded[index]) }
+            for index in loaded.indices {
+                loaded[index].handlers = try await Self.handlers(of: loaded[index].code, loaded[index].script, hooks: hooks)
+            }
             return loaded
         } catch {
             for script in loaded { await script.code.stop() }
             throw error
         }
-    }
-
-    private func handlers(of loaded: Loaded) async throws(LunetteError) -> [Subscription] {
-        var made: [Subscription] = []
-        for registration in loaded.code.registrations {
-            let line = registration["line"]?.intValue
-            let place = "\(registration["file"]?.stringValue ?? loaded.script.file)\(line.map { ":\($0)" } ?? "")"
-            do throws(LunetteError) {
-                var map = registration.mapValue ?? [:]
-                for key in ["line", "file"] { map[key] = nil }
-                if let function = APIRegistry.function("hook.register") { try APIRegistry.check(.map(map), for: function) }
-                made.append(
-                    try await hooks.make(
-                        HookRequest(.map(map)), source: .resident, session: "resident/\(loaded.script.name)", place: place,
-                        receiver: loaded.code.receiver))
-            } catch {
-                var failure = error
-                failure.message = "\(place): \(failure.path.map { "\($0): " } ?? "")\(failure.message)"
-                failure.path = nil
-                throw failure
-            }
-        }
-        return made
     }
 
     /// The first version of this engine.

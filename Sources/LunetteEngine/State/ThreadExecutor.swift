@@ -1,4 +1,5 @@
 import Glibc
+import LunetteLinux
 import Synchronization
 
 /// Runs one actor's jobs on a thread of its own, so that the database's system calls never hold a thread of the cooperative pool.
@@ -28,6 +29,7 @@ final class ThreadExecutor: SerialExecutor {
 
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
+        Activity.shared.begin()
         let first = queue.withLock { queue in
             queue.jobs.append(job)
             return queue.jobs.count == 1
@@ -47,7 +49,10 @@ final class ThreadExecutor: SerialExecutor {
                 defer { queue.jobs = [] }
                 return (queue.jobs, queue.closed)
             }
-            for job in jobs { job.runSynchronously(on: asUnownedSerialExecutor()) }
+            for job in jobs {
+                job.runSynchronously(on: asUnownedSerialExecutor())
+                Activity.shared.end()
+            }
             if jobs.isEmpty {
                 if closed { return }
                 wake.wait()

@@ -1,4 +1,5 @@
 internal import CLuaBridge
+internal import LunetteLinux
 internal import LunetteSpec
 
 /// Owns one Lua state. Every function enters Lua protected; nothing here can be jumped over.
@@ -25,7 +26,8 @@ final class LuaState {
     var onCall: ((Value) -> Answer)?
     var onPump: (() -> Bool)?
 
-    init(limits: Limits) throws(LunetteError) {
+    /// - Parameter time: the clock of a test; nil: the system's.
+    init(limits: Limits, time: VirtualTime? = nil) throws(LunetteError) {
         var state: OpaquePointer?
         // The context is set below, when `self` exists; nothing calls back before the boot.
         let box = CallbackBox()
@@ -37,6 +39,13 @@ final class LuaState {
         }
         options.pump = { context in
             Unmanaged<CallbackBox>.fromOpaque(context!).takeUnretainedValue().state?.onPump?() == true ? 0 : -1
+        }
+        if let time {
+            box.time = time
+            options.time = { context, isUnix in
+                let time = Unmanaged<CallbackBox>.fromOpaque(context!).takeUnretainedValue().time!
+                return isUnix ? time.now : time.monotonic
+            }
         }
         options.memory_limit = limits.memory
         options.instruction_limit = limits.instructions
@@ -57,6 +66,7 @@ final class LuaState {
 
     private final class CallbackBox {
         weak var state: LuaState?
+        var time: VirtualTime?
 
         func answer(_ input: UnsafeRawBufferPointer, _ out: UnsafeMutablePointer<lnt_bytes>) -> Int32 {
             let answer: Answer

@@ -22,6 +22,8 @@ extension LuaHost {
         guard let verb, !functions.isEmpty else { return .array([]) }
         let isMethod = call["kind"]?.stringValue == "method"
         let candidates = functions.filter { isMethod ? $0.lua.methodOf == noun : !$0.lua.isHidden }
+        // `test.clock` is a table of functions.
+        if candidates.contains(where: { $0.verb.hasPrefix(verb + ".") }) { return .array([]) }
         guard let function = candidates.first(where: { $0.verb == verb }) else {
             let what = isMethod ? "a \(noun) has no method \"\(verb)\"" : "\(noun) has no function \"\(verb)\""
             return problem(what, nearest(to: verb, in: candidates.map(\.verb)).map { "did you mean \"\($0)\"?" })

@@ -1,4 +1,5 @@
 internal import LunetteAPI
+package import LunetteLinux
 package import LunettePlugins
 package import LunetteSpec
 
@@ -10,6 +11,9 @@ package struct LuaPluginHost: PluginHost {
     package var instructionLimit: UInt64 = 200_000_000
     package var sliceSeconds = 2.0
 
+    /// The clock of a test; nil: the system's.
+    package var time: VirtualTime?
+
     package init() {}
 
     package func load(
@@ -19,6 +23,7 @@ package struct LuaPluginHost: PluginHost {
         var options = LuaHost.Options(connector: nil, directory: environment.volumesDirectory, script: manifest.name)
         options.limits = .init(memory: memoryLimit, instructions: instructionLimit, wallSeconds: sliceSeconds, isLimited: true)
         options.moduleDirectory = directory
+        options.time = time
         var permissions = environment.permissions
         // Its own folders go with any right to files at all.
         if permissions.contains(where: { $0 == "fs" || $0.hasPrefix("fs:") || $0.hasPrefix("fs.") }) {

@@ -52,7 +52,7 @@ enum Scripts {
         return code
     }
 
-    private static func connector(_ settings: Settings) throws(LunetteError) -> any EngineConnector {
+    static func connector(_ settings: Settings) throws(LunetteError) -> any EngineConnector {
         try UserPlaces.verify(settings)
         // The usual way does nothing before the first call; an engine of our own has to be opened.
         guard settings.inProcess else { return settings.client }

@@ -162,9 +162,25 @@ function expect.diff(expected, actual)
   return lines
 end
 
+local function is_long(value) return type(value) == "string" and #value > 100 end
+
+-- A text that a message would cut, as lines of what came.
+local function lines_of_text(text)
+  local lines = {}
+  for line in (text:gsub("\n$", "") .. "\n"):gmatch("(.-)\n") do
+    lines[#lines + 1] = "+ " .. line
+    if #lines >= 100 then
+      lines[#lines + 1] = "  …"
+      break
+    end
+  end
+  return lines
+end
+
 ---- matchers ----------------------------------------------------------------------------------
 
 local function show(value)
+  if is_long(value) then return "the text" end
   local text = inspect.value(value, { width = 1000, depth = 3 })
   return #text > 120 and text:sub(1, 117):gsub("[\128-\191]*$", "") .. "…" or text
 end
@@ -284,7 +300,9 @@ function expect.value(on_failure)
       end
       local source, line = host.where()
       on_failure {
-        message = "expected " .. message, diff = not is_negated and pair and expect.diff(pair[1], pair[2]) or nil,
+        message = "expected " .. message,
+        diff = not is_negated and pair and expect.diff(pair[1], pair[2])
+          or is_long(rawget(expectation, 1)) and lines_of_text(rawget(expectation, 1)) or nil,
         place = source and source .. ":" .. line or nil,
       }
       return expectation

@@ -329,7 +329,8 @@ Script.__index = function(script, key)
   if script_methods[key] then return script_methods[key] end
   if not script_fields[key] then return nil end
   local value = describe(script)[key]
-  if key == "error" and type(value) == "table" then return make_error(value) end
+  -- Its message names the script's own line.
+  if key == "error" and type(value) == "table" then return setmetatable(value, core.Error) end
   return value
 end
 Script.__tostring = function(script) return "script " .. tostring(rawget(script, "path")) end
@@ -606,7 +607,9 @@ local function failure_of(problem, traceback)
     if problem.path then message = problem.path .. ": " .. message end
     if problem.operation and not message:find(problem.operation, 1, true) then message = problem.operation .. ": " .. message end
     failure = { message = message, hint = problem.hint, place = place_in_test(problem.traceback) or problem.where }
-    if problem.code and problem.code ~= "cancelled" and not current.stuck then failure.message = failure.message .. " (" .. problem.code .. ")" end
+    if problem.code and problem.code ~= "cancelled" and not current.stuck then
+      failure.message = failure.message .. " (" .. problem.code .. ")"
+    end
   else
     local place, message = text_of(problem):match("^(.-:%d+): (.*)$")
     failure = { message = message or text_of(problem), place = place_in_test(traceback) or place }

@@ -6,7 +6,7 @@
 #include "lua_bridge.h"
 
 #define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check) \
-    M(capture) M(testing) M(expect)
+    M(capture) M(testing) M(expect) M(lines)
 
 static const unsigned char core[] = {
 #embed "../LunetteLua/Resources/lua/core.lua"
@@ -58,6 +58,9 @@ static const unsigned char testing[] = {
 };
 static const unsigned char expect[] = {
 #embed "../LunetteLua/Resources/lua/expect.lua"
+};
+static const unsigned char lines[] = {
+#embed "../LunetteLua/Resources/lua/lines.lua"
 };
 
 #define ROW(module) {#module, module, sizeof module},

@@ -24,6 +24,8 @@ package final class LuaHost {
         package var time: VirtualTime?
         /// Asked before calls that need no engine; set in tests.
         var watch: (any CallWatch)?
+        /// Gets how often each line ran, when the state is done.
+        var coverage: Coverage?
         /// Permissions of a limited state (`fs:/path`); nil: everything.
         var permissions: Set<String>?
         /// The folder that `require` of a limited state looks in.
@@ -78,7 +80,7 @@ package final class LuaHost {
         self.options = options
         dryRun = options.isDryRun ? DryRun() : nil
         session = SessionSource(connector: options.connector, mailbox: mailbox)
-        state = try LuaState(limits: options.limits, time: options.time)
+        state = try LuaState(limits: options.limits, time: options.time, countsLines: options.coverage != nil)
         state.onCall = { [unowned self] request in answer(request) }
         state.onPump = { [unowned self] in pump() }
     }

@@ -57,6 +57,7 @@ final class StateWorker: Sendable {
                 while host.isServing { host.pump() }
                 // What was posted before the stop is answered: with an error, by `close`.
                 while let work = host.mailbox.next(until: 0) { work(host) }
+                options.coverage?.add(host.state)
                 waitFor { await host.close() }
                 host.mailbox.close()
             }

@@ -13,6 +13,10 @@ package struct LuaPluginHost: PluginHost {
 
     /// The clock of a test; nil: the system's.
     package var time: VirtualTime?
+    /// Asked before calls that need no engine; set in tests.
+    var watch: (any CallWatch)?
+    /// Gets how often each line ran; set in tests.
+    var coverage: Coverage?
 
     package init() {}
 
@@ -24,6 +28,8 @@ package struct LuaPluginHost: PluginHost {
         options.limits = .init(memory: memoryLimit, instructions: instructionLimit, wallSeconds: sliceSeconds, isLimited: true)
         options.moduleDirectory = directory
         options.time = time
+        options.coverage = coverage
+        options.watch = watch
         var permissions = environment.permissions
         // Its own folders go with any right to files at all.
         if permissions.contains(where: { $0 == "fs" || $0.hasPrefix("fs:") || $0.hasPrefix("fs.") }) {
@@ -31,12 +37,14 @@ package struct LuaPluginHost: PluginHost {
             permissions.insert("fs:\(environment.stateDirectory)")
         }
         options.permissions = permissions
+        let chunk = "@\(manifest.name)/\(manifest.entry)"
+        coverage?.know(String(chunk.dropFirst()), as: "\(directory)/\(manifest.entry)")
         let worker = try await StateWorker.start(.plugin(manifest.name), options)
         do throws(LunetteError) {
             let functions = try await worker.call(
                 "load_plugin",
                 [
-                    "source": .text(entry), "name": .string("@\(manifest.name)/\(manifest.entry)"), "config": environment.config,
+                    "source": .text(entry), "name": .string(chunk), "config": environment.config,
                     "timeout": .double(manifest.timeouts["load"] ?? 10),
                 ])
             return try LuaPlugin(manifest, functions, environment, worker)

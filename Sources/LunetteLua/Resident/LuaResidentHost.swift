@@ -15,6 +15,8 @@ package struct LuaResidentHost: ResidentHost {
 
     /// The clock of a test; nil: the system's.
     package var time: VirtualTime?
+    /// Gets how often each line ran; set in tests.
+    var coverage: Coverage?
     /// Asked before calls that need no engine; set in tests.
     var watch: (any CallWatch)?
 
@@ -29,6 +31,7 @@ package struct LuaResidentHost: ResidentHost {
         options.limits = .init(memory: memoryLimit, instructions: instructionLimit, wallSeconds: sliceSeconds, isLimited: true)
         options.modules = modules
         options.time = time
+        options.coverage = coverage
         options.watch = watch
         // The whole API, as whoever wrote it into the engine's settings has it anyway; no file of the host's.
         options.permissions = Set(APIRegistry.engineFunctions.map { $0.permission ?? "api:\($0.name)" })

@@ -51,6 +51,7 @@ final class LoadedProgram: Sendable {
         state.withLock { ($0.mailbox, $0.interrupter) = (nil, nil) }
         while let work = host.mailbox.next(until: 0) { work(host) }
         let session = host.session
+        options.coverage?.add(host.state)
         waitFor {
             await host.close()
             await session.close()

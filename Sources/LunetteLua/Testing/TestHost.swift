@@ -12,6 +12,7 @@ final class TestHost {
     private let setting: TestSetting
     /// Where simulated engines, and plugins in them, may keep files.
     private let folder: String
+    private let coverage: Coverage?
     private let conductor: Conductor?
     private let connector: TestConnector
     let asker: TestAsker
@@ -24,10 +25,11 @@ final class TestHost {
     /// - Parameter conductor: nil with a real engine.
     init(
         _ setting: TestSetting, folder: String, _ conductor: Conductor?, _ connector: TestConnector, _ asker: TestAsker,
-        _ report: any TestReport
+        _ report: any TestReport, _ coverage: Coverage?
     ) {
         self.setting = setting
         self.folder = folder
+        self.coverage = coverage
         self.conductor = conductor
         self.connector = connector
         self.asker = asker
@@ -171,12 +173,15 @@ final class TestHost {
         engines += 1
         let folder = "\(folder)/\(engines)"
         let mailbox = host.mailbox
-        return inTask(host) { [asker, connector] () async throws(LunetteError) in
+        return inTask(host) { [asker, connector, coverage] () async throws(LunetteError) in
             var residentHost = LuaResidentHost()
             residentHost.time = conductor.time
             residentHost.watch = asker
+            residentHost.coverage = coverage
             var pluginHost = LuaPluginHost()
             pluginHost.time = conductor.time
+            pluginHost.watch = asker
+            pluginHost.coverage = coverage
             let engine = try await make(
                 .init(
                     director: asker, time: conductor.time, residentHost: residentHost, pluginHosts: [pluginHost], folder: folder,
@@ -209,7 +214,7 @@ final class TestHost {
         let absolute = APIRegistry.absolutePath(path, directory: host.options.directory)
         let source = try FileTree.read(absolute, roots: nil)
         let script = ResidentScript(name: path, file: path, source: source)
-        let modules = TestModules(beside: absolute)
+        let modules = TestModules(beside: absolute, coverage)
         return try ask(host) { engine async throws(LunetteError) in try await engine.load(script, modules: modules) }
     }
 
@@ -221,6 +226,7 @@ final class TestHost {
             connector: WatchedConnector(engine: connector, watch: asker), directory: host.options.directory, script: path)
         options.time = conductor?.time
         options.watch = conductor == nil ? nil : asker
+        options.coverage = coverage
         let program = LoadedProgram(
             options, source: source, path: path, absolute: absolute,
             arguments: arguments[1].arrayValue?.compactMap(\.byteString) ?? [])
@@ -258,8 +264,10 @@ final class TestConnector: EngineConnector {
 /// Modules of a resident script under test: in `lua/` beside the file or beside its folder, as in the settings' folder; else beside the file.
 struct TestModules: ResidentModules {
     let folders: [String]
+    private let coverage: Coverage?
 
-    init(beside path: String) {
+    init(beside path: String, _ coverage: Coverage?) {
+        self.coverage = coverage
         let parts = path.pathParts.dropLast()
         let folder = "/" + parts.joined(separator: "/")
         let parent = "/" + parts.dropLast().joined(separator: "/")
@@ -269,7 +277,13 @@ struct TestModules: ResidentModules {
     func source(of module: String) throws(LunetteError) -> [UInt8]? {
         for folder in folders {
             for candidate in try ModuleName.candidates(module) {
-                do throws(LunetteError) { return try FileTree.read("\(folder)/\(candidate)", roots: nil) } catch {
+                let path = "\(folder)/\(candidate)"
+                do throws(LunetteError) {
+                    let source = try FileTree.read(path, roots: nil)
+                    // Its chunk is named by what was required.
+                    coverage?.know("\(module).lua", as: path)
+                    return source
+                } catch {
                     guard error.code == .notFound else { throw error }
                 }
             }

@@ -28,7 +28,8 @@ package enum TestRunner {
             conductor?.begin()
         }
         let report = CountingReport(setting.makeReport())
-        for file in files { try run(file, setting, conductor, report) }
+        let coverage = setting.hasCoverage || setting.coverageFile != nil ? Coverage() : nil
+        for file in files { try run(file, setting, conductor, report, coverage) }
         conductor?.end()
         if report.count == 0, let filter = setting.filter {
             throw LunetteError(
@@ -36,11 +37,21 @@ package enum TestRunner {
                 hint: "it is a Lua pattern: - and . have meanings, %- and %. stand for themselves")
         }
         report.finish(seconds: monotonicNow() - begin)
+        if let coverage {
+            let found = try coverage.report()
+            if setting.hasCoverage { setting.tell(CoverageReport.table(found)) }
+            if let path = setting.coverageFile {
+                try FileTree.write(
+                    APIRegistry.absolutePath(path, directory: ScriptRunner.workingDirectory()), Array(CoverageReport.lcov(found).utf8),
+                    isAppending: false, mode: 0o666, roots: nil)
+            }
+        }
         return report.failed == 0 ? 0 : 1
     }
 
-    private static func run(_ file: String, _ setting: TestSetting, _ conductor: Conductor?, _ report: CountingReport) throws(LunetteError)
-    {
+    private static func run(
+        _ file: String, _ setting: TestSetting, _ conductor: Conductor?, _ report: CountingReport, _ coverage: Coverage?
+    ) throws(LunetteError) {
         let folder = try temporaryFolder()
         defer { remove(folder) }
         let connector = TestConnector(real: setting.connector)
@@ -62,7 +73,7 @@ package enum TestRunner {
         } catch {
             return report.add(TestResult(file: file, failure: TestFailure(message: error.description)))
         }
-        let testing = TestHost(setting, folder: folder, conductor, connector, asker, report)
+        let testing = TestHost(setting, folder: folder, conductor, connector, asker, report, coverage)
         host.testing = testing
         let absolute = APIRegistry.absolutePath(file, directory: directory)
         let scriptFolder = "/" + absolute.pathParts.dropLast().joined(separator: "/")

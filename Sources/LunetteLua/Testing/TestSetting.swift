@@ -25,6 +25,10 @@ package struct TestSetting: Sendable {
     package var format = Format.human
     /// A Lua pattern that the whole name of a test has to match somewhere.
     package var filter: String?
+    /// Counts which lines of the code under test ran, and tells.
+    package var hasCoverage = false
+    /// Where the counts are written in lcov's form; nil: nowhere.
+    package var coverageFile: String?
     /// Colours and marks for a terminal.
     package var hasColour = false
     /// Opens a simulated engine; nil: `connector` is used.

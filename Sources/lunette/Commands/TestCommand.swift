@@ -19,6 +19,9 @@ struct TestCommand: ParsableCommand {
     var format = "human"
     @Option(help: ArgumentHelp("Only tests whose name, with its groups', matches this Lua pattern.", valueName: "pattern"))
     var filter: String?
+    @Flag(help: "Tell which lines of the code under test ran.") var coverage = false
+    @Option(help: ArgumentHelp("Write that to a file, as lcov does.", valueName: "file"), completion: .file())
+    var coverageFile: String?
     @Argument(help: "Files, and folders with such files.", completion: .file()) var path: [String]
     @OptionGroup var global: GlobalOptions
 
@@ -42,6 +45,8 @@ struct TestCommand: ParsableCommand {
         var setting = TestSetting(paths: path) { Output.write(1, Array($0.utf8)) }
         setting.format = form
         setting.filter = filter
+        setting.hasCoverage = coverage
+        setting.coverageFile = coverageFile
         setting.hasColour = Output.hasColor(1)
         if real { return try runReal(setting, settings) }
         setting.makeEngine = { parts in

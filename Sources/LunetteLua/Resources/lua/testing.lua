@@ -351,6 +351,7 @@ function test.load(path, options, ...)
   args = options.args or args
   for index, value in ipairs(args) do args[index] = tostring(value) end
   if path:sub(1, 1) ~= "/" and folder ~= "" then path = folder .. "/" .. path end
+  path = path:gsub("/%.$", ""):gsub("/%./", "/")
   local is_plugin = options.plugin
   if is_plugin == nil and not options.resident then is_plugin = core.lunette.fs.exists(path .. "/plugin.json") end
   if is_plugin then

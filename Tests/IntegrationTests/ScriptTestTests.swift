@@ -132,4 +132,169 @@ import Testing
             #expect(broken.text.contains("broken_test.lua:1: <name> expected"), "\(broken.text)")
         }
     }
+
+    /// Each block of the page that begins with a file's name is that file.
+    @Test func theFilesOfThePageOnTestingPass() async throws {
+        try await withLunette(.root) { home in
+            let page = try String(contentsOfFile: "\(LunetteHome.package)/docs/lua/testing.md", encoding: .utf8)
+            var files: [String: String] = [:]
+            for part in page.components(separatedBy: "```lua\n-- ").dropFirst() {
+                let text = part.components(separatedBy: "```")[0]
+                files[String(text.prefix { $0 != "\n" })] = String(text.drop { $0 != "\n" })
+            }
+            #expect(files.count == 4)
+            let ran = try await test(files, ".", in: home)
+            #expect(ran.text.contains("7 passed in"), "\(ran.text)")
+        }
+    }
+
+    @Test(arguments: ["scripts", "plugins"])
+    func theTestsThatShipPassAndLeaveNothing(_ folder: String) async throws {
+        try await withLunette(.root) { home in
+            let ran = try await home.lunette("test", "\(LunetteHome.package)/\(folder)", "--coverage", environment: ["TMPDIR": home.folder])
+            #expect(ran.text.contains(" passed in ") && !ran.text.contains("failed"), "\(ran.text)")
+            let all = try #require(ran.lines.last?.split(separator: " "))
+            #expect(all.first == "all" && Int(all[2]).map { $0 >= 90 } == true, "\(ran.text)")
+            // No engine was started, no folder is left.
+            #expect(try FileManager.default.contentsOfDirectory(atPath: home.folder).isEmpty)
+        }
+    }
+
+    private static let resident = """
+        lunette.before("container.create", { name = "names" }, function(ev)
+          if ev.target.name:find "^tmp" then ev:deny "no temporary names" end
+          ev:amend { labels = { seen = "yes" } }
+        end)
+        lunette.on("container.exited", { name = "again" }, function(ev)
+          if ev.exit.code == 0 then return end
+          task.sleep("5s")
+          ev.container:start()
+        end)
+        local count = 0
+        task.every("1h", function()
+          count = count + 1
+          lunette.container.create { image = "web:1", name = "tick-" .. count }
+        end)
+
+        """
+
+    @Test func residentCodeIsLoadedAsTheEngineDoes() async throws {
+        try await withLunette(.root) { home in
+            let text =
+                Self.head + """
+                    test.before_each(function()
+                      test.image "web:1"
+                      local loaded = test.load("conf.d/names.lua", { resident = true })
+                      expect(#loaded.handlers):to_be(2)
+                      expect(loaded.has_timers):to_be_true()
+                    end)
+                    it("amends and denies", function()
+                      local c = container.run { image = "web:1", name = "web" }
+                      expect(c:inspect()):to_match { labels = { seen = "yes" } }
+                      expect(function() container.run { image = "web:1", name = "tmp-1" } end):to_raise { code = "denied" }
+                      expect(test.emit("container.create", { container = "tmp-2", spec = { image = "web:1" } }))
+                        :to_match { allowed = false, reason = "no temporary names", hook = "names" }
+                    end)
+                    it("starts again to the moment", function()
+                      local c = container.run { image = "web:1", name = "web" }
+                      test.exit(c, { code = 1 })
+                      test.clock.advance "4999ms"
+                      expect(c:inspect().status):to_be "stopped"
+                      test.clock.advance "1ms"
+                      expect(c:inspect().status):to_be "running"
+                      test.exit(c, { code = 0 })
+                      test.clock.advance "1m"
+                      expect(c:inspect().status):to_be "stopped"
+                    end)
+                    it("has timers, and hears of failures", function()
+                      test.fail("container.create", "io", { after = 1, times = 1, message = "planted" })
+                      test.clock.advance "3h"
+                      local calls = {}
+                      for _, call in ipairs(test.events "container.create") do calls[#calls + 1] = call.code or call.arguments.spec.name end
+                      expect(calls):to_equal { "tick-1", "io", "tick-3" }
+                    end)
+                    it("leaves nothing to the next test", function() expect(#lunette.hook.list()):to_be(2) end)
+                    """
+            let ran = try await test(
+                ["names_test.lua": text, "conf.d/names.lua": Self.resident], "names_test.lua", "--coverage-file", "lines", in: home)
+            #expect(ran.text.contains("4 passed in"), "\(ran.text)")
+            let lines = try String(contentsOfFile: "\(home.folder)/lines", encoding: .utf8)
+            #expect(lines.contains("SF:\(home.folder)/conf.d/names.lua\n") && lines.contains("DA:2,"), "\(lines)")
+            #expect(lines.contains("LF:14\nLH:14\n"), "\(lines)")
+        }
+    }
+
+    @Test func aScriptRunsAsAProgramOfItsOwn() async throws {
+        try await withLunette(.root) { home in
+            let script = """
+                local lunette = require "lunette"
+                print("hello", arg[1], (require "part"))
+                io.stderr:write("oops\\n")
+                lunette.task.sleep("2s")
+                io.write(os.time() - 1767225600, "\\n")
+                if arg[1] == "exit" then os.exit(3) end
+                if arg[1] == "stay" then lunette.stay() end
+                if arg[1] == "wait" then lunette.container.get("web"):wait() end
+                error "broken"
+                """
+            let text =
+                Self.head + """
+                    it("fails", function()
+                      local s = test.load("s.lua", "fail")
+                      expect(s.output):to_be "hello\\tfail\\ta part\\n2\\n"
+                      expect(s.errors):to_be "oops\\n"
+                      expect(s):to_match { ok = false, code = 1, is_running = false }
+                      expect(tostring(s.error)):to_be "s.lua:9: broken"
+                    end)
+                    it("exits", function() expect(test.load("s.lua", "exit")):to_match { code = 3, ok = false } end)
+                    it("stays and is stopped", function()
+                      local s = test.load("s.lua", "stay")
+                      expect(s.is_running):to_be_true()
+                      expect(s:stop().code):to_be(130)
+                    end)
+                    it("is ended with its test", function() test.load("s.lua", "stay") end)
+                    it("waits for ever", function()
+                      test.image "a:1"
+                      container.run { image = "a:1", name = "web" }
+                      expect(function() test.load("s.lua", "wait") end):to_raise "this wait can't end"
+                    end)
+                    it("comes after all that", function() expect(lunette.container.list()):to_equal {} end)
+                    """
+            // What can't end is told by an error that no test catches.
+            let files = ["s_test.lua": text, "s.lua": script, "part.lua": "return 'a part'"]
+            let ran = try await test(files, "s_test.lua", "--format", "json", expecting: 1, in: home)
+            #expect(ran.lines.last?.contains("\"passed\":5,\"failed\":1") == true, "\(ran.text)")
+            #expect(ran.text.contains("this wait can't end: nothing is left that could happen"), "\(ran.text)")
+        }
+    }
+
+    @Test(.requires(.root, .overlay, .userNamespaces))
+    func theSameFileRunsOnTheRealEngine() async throws {
+        try await withLunette(.root) { home in
+            let image = try await home.load(.busybox)
+            let text =
+                Self.head + """
+                    it("runs", function()
+                      test.image "\(image)"
+                      test.program("t", { code = 7 })
+                      local c = container.run { image = "\(image)", name = "t", args = { "sh", "-c", "exit 7" } }
+                      expect(c:wait().code):to_be(7)
+                      expect(test.events "container.exited"):to_have_length(1)
+                      c:remove()
+                    end)
+                    it("moves the time", function() test.clock.advance "1h" end)
+                    it("plants a failure", function() test.fail("image.pull", "io") end)
+                    it("wants an image", function() test.image "none:1" end)
+                    """
+            let simulated = try await test(["both_test.lua": text], "both_test.lua", in: home)
+            #expect(simulated.text.contains("4 passed in"), "\(simulated.text)")
+            let real = try await home.command(["test", "--real", "both_test.lua"]).run()
+            #expect(real.text.contains("1 passed, 3 skipped in"), "\(real.text)")
+            for reason in [
+                "moves the time (skipped: test.clock.advance needs the simulated engine)", "(skipped: the image none:1 is not here)",
+            ] {
+                #expect(real.text.contains(reason), "\(real.text)")
+            }
+        }
+    }
 }

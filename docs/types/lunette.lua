@@ -152,21 +152,36 @@
 
 ---What a value is held to; each has a `not_…` beside it.
 ---@class lunette.Expectation
----@field to_equal fun(value: any) equal, tables by their contents; the report shows where they differ
----@field to_be fun(value: any) the same value or object
----@field to_match fun(value: string|table<string, any>) a text with a Lua pattern, a table with these fields
----@field to_contain fun(value: any) a text with this in it, a list with this item, a table with these fields
----@field to_raise fun(value: any|nil) a function that raises: a code, a pattern, or fields of the error
----@field to_have_length fun(value: integer) `#value`
----@field to_be_nil fun(value: nil) nil
----@field to_be_true fun(value: nil) true itself
----@field to_be_false fun(value: nil) false itself
----@field to_be_a fun(value: string) of a Lua type, `integer`, `float`, or a handle (`container`)
----@field to_be_above fun(value: number) greater
----@field to_be_below fun(value: number) less
----@field to_be_at_least fun(value: number) not less
----@field to_be_at_most fun(value: number) not greater
----@field to_be_near fun(value: number) within a tolerance, the second argument (1e-6)
+---@field to_equal fun(self: lunette.Expectation, value: any): lunette.Expectation equal, tables by their contents; the report shows where they differ
+---@field not_to_equal fun(self: lunette.Expectation, value: any): lunette.Expectation not: equal, tables by their contents; the report shows where they differ
+---@field to_be fun(self: lunette.Expectation, value: any): lunette.Expectation the same value or object
+---@field not_to_be fun(self: lunette.Expectation, value: any): lunette.Expectation not: the same value or object
+---@field to_match fun(self: lunette.Expectation, value: string|table<string, any>): lunette.Expectation a text with a Lua pattern, a table with these fields
+---@field not_to_match fun(self: lunette.Expectation, value: string|table<string, any>): lunette.Expectation not: a text with a Lua pattern, a table with these fields
+---@field to_contain fun(self: lunette.Expectation, value: any): lunette.Expectation a text with this in it, a list with this item, a table with these fields
+---@field not_to_contain fun(self: lunette.Expectation, value: any): lunette.Expectation not: a text with this in it, a list with this item, a table with these fields
+---@field to_raise fun(self: lunette.Expectation, value: any|nil): lunette.Expectation a function that raises: a code, a pattern, or fields of the error
+---@field not_to_raise fun(self: lunette.Expectation, value: any|nil): lunette.Expectation not: a function that raises: a code, a pattern, or fields of the error
+---@field to_have_length fun(self: lunette.Expectation, value: integer): lunette.Expectation `#value`
+---@field not_to_have_length fun(self: lunette.Expectation, value: integer): lunette.Expectation not: `#value`
+---@field to_be_nil fun(self: lunette.Expectation): lunette.Expectation nil
+---@field not_to_be_nil fun(self: lunette.Expectation): lunette.Expectation not: nil
+---@field to_be_true fun(self: lunette.Expectation): lunette.Expectation true itself
+---@field not_to_be_true fun(self: lunette.Expectation): lunette.Expectation not: true itself
+---@field to_be_false fun(self: lunette.Expectation): lunette.Expectation false itself
+---@field not_to_be_false fun(self: lunette.Expectation): lunette.Expectation not: false itself
+---@field to_be_a fun(self: lunette.Expectation, value: string): lunette.Expectation of a Lua type, `integer`, `float`, or a handle (`container`)
+---@field not_to_be_a fun(self: lunette.Expectation, value: string): lunette.Expectation not: of a Lua type, `integer`, `float`, or a handle (`container`)
+---@field to_be_above fun(self: lunette.Expectation, value: number): lunette.Expectation greater
+---@field not_to_be_above fun(self: lunette.Expectation, value: number): lunette.Expectation not: greater
+---@field to_be_below fun(self: lunette.Expectation, value: number): lunette.Expectation less
+---@field not_to_be_below fun(self: lunette.Expectation, value: number): lunette.Expectation not: less
+---@field to_be_at_least fun(self: lunette.Expectation, value: number): lunette.Expectation not less
+---@field not_to_be_at_least fun(self: lunette.Expectation, value: number): lunette.Expectation not: not less
+---@field to_be_at_most fun(self: lunette.Expectation, value: number): lunette.Expectation not greater
+---@field not_to_be_at_most fun(self: lunette.Expectation, value: number): lunette.Expectation not: not greater
+---@field to_be_near fun(self: lunette.Expectation, value: number, tolerance?: number): lunette.Expectation within a tolerance, the second argument (1e-6)
+---@field not_to_be_near fun(self: lunette.Expectation, value: number, tolerance?: number): lunette.Expectation not: within a tolerance, the second argument (1e-6)
 
 ---A file that differs from the image's.
 ---@class lunette.FileChange
@@ -430,8 +445,8 @@
 ---@field ok? boolean whether that is 0
 ---@field error? any what it failed with
 ---@field is_running? boolean whether it hasn't ended
----@field wait? fun(value: nil) waits until it has ended
----@field stop? fun(value: nil) ends it as Ctrl-C does
+---@field wait fun(self: lunette.TestedScript): lunette.TestedScript waits until it has ended
+---@field stop fun(self: lunette.TestedScript): lunette.TestedScript ends it as Ctrl-C does
 
 ---What an update came to.
 ---@class lunette.Updated
@@ -1235,6 +1250,8 @@ function lunette.test.skip(reason) end
 ---@param options? { resident?: boolean, plugin?: boolean, args?: any[], background?: boolean }
 ---@return lunette.TestedScript
 function lunette.test.load(path, options, ...) end
+
+lunette.test.clock = {}
 
 ---Move the time on; what is due wakes in its order, and all that comes of it has happened afterwards.
 ---@param duration number|string how far

@@ -140,12 +140,15 @@ public final class Simulation: SimulatedEngine {
             var map = spec.mapValue ?? [:]
             if map["name"] == nil { map["name"] = .string(target.name) }
             spec = try engine.decodeSpec(.map(map)).value
-        } else if spec.mapValue?.isEmpty ?? true, let record = await engine.state.containers[target.id] {
-            spec = record.spec
         }
-        let question = Hooks.Question(
+        var question = Hooks.Question(
             event: event, target: target, spec: spec, labels: fields["labels"]?.mapValue ?? spec["labels"]?.mapValue ?? [:],
             driver: fields["driver"]?.stringValue, isAmendable: isCreation || event == "container.update" || event == "volume.create")
+        // Of a container that is there it is what the engine would ask.
+        if !isCreation, fields["spec"] == nil, let record = await engine.state.containers[target.id] {
+            let usual = engine.question(event, record, fields: given)
+            (question.spec, question.labels) = (usual.spec, usual.labels)
+        }
         do throws(LunetteError) {
             let answer = try await engine.hooks.amended(question, for: .ownCall(event)) { value throws(LunetteError) in
                 isCreation ? try ContainerSpec(value).value : value

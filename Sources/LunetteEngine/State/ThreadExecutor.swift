@@ -7,6 +7,8 @@ final class ThreadExecutor: SerialExecutor {
     private struct Queue {
         var jobs: [UnownedJob] = []
         var closed = false
+        /// The thread has left: what comes now is never run.
+        var hasEnded = false
     }
 
     private let queue = Mutex(Queue())
@@ -29,8 +31,8 @@ final class ThreadExecutor: SerialExecutor {
 
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
-        Activity.shared.begin()
         let first = queue.withLock { queue in
+            if !queue.hasEnded { Activity.shared.begin() }
             queue.jobs.append(job)
             return queue.jobs.count == 1
         }
@@ -47,6 +49,7 @@ final class ThreadExecutor: SerialExecutor {
         while true {
             let (jobs, closed) = queue.withLock { queue in
                 defer { queue.jobs = [] }
+                queue.hasEnded = queue.closed && queue.jobs.isEmpty
                 return (queue.jobs, queue.closed)
             }
             for job in jobs {

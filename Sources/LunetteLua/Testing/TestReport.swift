@@ -105,14 +105,14 @@ final class HumanReport: TestReport {
     }
 }
 
-/// The Test Anything Protocol, version 14, with a YAML block for what failed.
+/// The Test Anything Protocol, version 13 (Perl's prove knows no later one), with a YAML block for what failed.
 final class TAPReport: TestReport {
     private let write: @Sendable (String) -> Void
     private var number = 0
 
     init(write: @escaping @Sendable (String) -> Void) {
         self.write = write
-        write("TAP version 14\n")
+        write("TAP version 13\n")
     }
 
     func add(_ result: TestResult) {

@@ -59,6 +59,7 @@ package enum TestRunner {
         let asker: TestAsker
         let source: [UInt8]
         let directory = ScriptRunner.workingDirectory()
+        let begin = monotonicNow()
         do throws(LunetteError) {
             source = try FileTree.read(file, roots: nil)
             let late = LateWatch()
@@ -94,13 +95,17 @@ package enum TestRunner {
         lnt_lua_print(nil, 0)
         waitFor { await host.close() }
         host.mailbox.close()
+        if signals.signal != 0 {
+            remove(folder)
+            report.finish(seconds: monotonicNow() - begin)
+            exit(128 + signals.signal)
+        }
         if outcome["ok"]?.boolValue != true {
             let error = outcome["error"] ?? .null
             var failure = TestFailure(message: error["message"]?.stringValue ?? "the file failed")
             failure.hint = error["hint"]?.stringValue
             report.add(TestResult(file: file, failure: failure))
         }
-        if signals.signal != 0 { exit(128 + signals.signal) }
     }
 
     private static func temporaryFolder() throws(LunetteError) -> String {

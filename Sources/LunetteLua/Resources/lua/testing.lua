@@ -703,6 +703,12 @@ local function run_test(item, is_shared)
   for _, f in ipairs(before) do ok = ok and step(f) end
   if ok then step(item.f) end
   current.stuck = nil
+  if core.current().is_cancelled then
+    -- Ctrl-C: nothing waits any more, and the process ends.
+    result.status, result.failures, result.log = "failed", { { message = "interrupted" } }, current.log
+    host_call("test.result", result)
+    return
+  end
   for _, f in ipairs(after) do step(f) end
   clean_up()
   result.failures, result.log, result.reason = current.failures, current.log, current.skipped
@@ -735,6 +741,7 @@ local run_group
 
 local function run_items(inner, filter, is_shared)
   for _, item in ipairs(inner.items) do
+    if core.current().is_cancelled then return end
     if item.items then run_group(item, filter, is_shared)
     elseif is_wanted(item, filter) then run_test(item, is_shared) end
   end
@@ -771,6 +778,7 @@ function run_group(inner, filter, is_shared)
   else
     fail_all(inner, filter, state.failures, state.log)
   end
+  if core.current().is_cancelled then return end
   current = state
   current.failures = {}
   for _, f in ipairs(inner.after_all) do step(f) end

@@ -55,9 +55,15 @@ static void check_limits(lua_State *L, lnt_lua *state, lua_Debug *activation) {
     }
     if (!state->is_exceeded) return;
     // A pcall that swallows the error gets it again at its next instruction, until the entry has unwound.
-    lua_sethook(L, lnt_hook, LUA_MASKCOUNT, 1);
+    lua_sethook(L, lnt_hook, LUA_MASKCOUNT | state->line_mask, 1);
     if (activation && is_in_stdlib(L, activation)) return;
     raise_stored(L, &lnt_limit_error_key, "the code ran longer than it may");
+}
+
+// The hook that stands while nothing is to be interrupted.
+static void set_usual_hook(lua_State *L, lnt_lua *state) {
+    int mask = (state->options.is_limited ? LUA_MASKCOUNT : 0) | state->line_mask;
+    lua_sethook(L, mask ? lnt_hook : NULL, mask, LNT_HOOK_STEP);
 }
 
 void lnt_hook(lua_State *L, lua_Debug *activation) {
@@ -65,17 +71,15 @@ void lnt_hook(lua_State *L, lua_Debug *activation) {
     if (atomic_load(&state->is_interrupted)) {
         if (is_in_stdlib(L, activation)) return;
         atomic_store(&state->is_interrupted, false);
-        lua_sethook(L, state->options.is_limited ? lnt_hook : NULL, state->options.is_limited ? LUA_MASKCOUNT : 0, LNT_HOOK_STEP);
+        set_usual_hook(L, state);
         raise_stored(L, &lnt_interrupt_error_key, "interrupted");
     }
-    if (!state->options.is_limited) {
-        lua_sethook(L, NULL, 0, 0);
-        return;
-    }
+    if (activation->event == LUA_HOOKLINE) return lnt_count_line(L, state, activation);
+    if (!state->options.is_limited) return set_usual_hook(L, state);
     bool was_stepping = lua_gethookcount(L) != LNT_HOOK_STEP;
     state->used += was_stepping ? 1 : LNT_HOOK_STEP;
     check_limits(L, state, activation);
-    if (was_stepping && !state->is_exceeded) lua_sethook(L, lnt_hook, LUA_MASKCOUNT, LNT_HOOK_STEP);
+    if (was_stepping && !state->is_exceeded) set_usual_hook(L, state);
 }
 
 void lnt_count_steps(lua_State *L, uint64_t steps) {
@@ -88,7 +92,7 @@ void lnt_lua_interrupt(lnt_lua *state) {
     pthread_mutex_lock(&state->lock);
     atomic_store(&state->is_interrupted, true);
     // As lua.c does from its signal handler: setting a hook is the one thing allowed from outside.
-    if (state->current) lua_sethook(state->current, lnt_hook, LUA_MASKCOUNT, 1);
+    if (state->current) lua_sethook(state->current, lnt_hook, LUA_MASKCOUNT | state->line_mask, 1);
     pthread_mutex_unlock(&state->lock);
 }
 
@@ -162,13 +166,19 @@ static int host_decode(lua_State *L) {
 }
 
 // host.clock() → monotonic seconds; host.now() → unix seconds
+static double seconds(lua_State *L, bool is_unix) {
+    const lnt_lua_options *options = &lnt_state(L)->options;
+    if (options->time) return options->time(options->context, is_unix);
+    return (double)clock_nanoseconds(is_unix ? CLOCK_REALTIME : CLOCK_MONOTONIC) / 1e9;
+}
+
 static int host_clock(lua_State *L) {
-    lua_pushnumber(L, (double)clock_nanoseconds(CLOCK_MONOTONIC) / 1e9);
+    lua_pushnumber(L, seconds(L, false));
     return 1;
 }
 
 static int host_now(lua_State *L) {
-    lua_pushnumber(L, (double)clock_nanoseconds(CLOCK_REALTIME) / 1e9);
+    lua_pushnumber(L, seconds(L, true));
     return 1;
 }
 
@@ -288,7 +298,8 @@ int32_t lnt_lua_open(const lnt_lua_options *options, lnt_lua **out) {
         return -ENOMEM;
     }
     // Coroutines inherit the hook of the one that makes them.
-    if (options->is_limited) lua_sethook(state->main, lnt_hook, LUA_MASKCOUNT, LNT_HOOK_STEP);
+    if (options->counts_lines) state->line_mask = LUA_MASKLINE;
+    set_usual_hook(state->main, state);
     *out = state;
     return 0;
 }
@@ -300,6 +311,7 @@ void lnt_lua_close(lnt_lua *state) {
     state->started = clock_nanoseconds(CLOCK_MONOTONIC);
     state->is_exceeded = false;
     lua_close(state->main);
+    lnt_forget_lines(state);
     pthread_mutex_destroy(&state->lock);
     free(state);
 }

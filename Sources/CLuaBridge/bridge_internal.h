@@ -14,6 +14,8 @@
 // How many instructions pass between two looks at the limits.
 #define LNT_HOOK_STEP 1000
 
+struct lnt_counted;
+
 struct lnt_lua {
     lua_State *main;
     lnt_lua_options options;
@@ -23,6 +25,8 @@ struct lnt_lua {
     int depth;               // entries within entries (pump)
     bool is_exceeded;        // a limit was passed in this entry: every further instruction raises
     bool is_closing;
+    int line_mask;           // LUA_MASKLINE while lines are counted
+    struct lnt_counted *counted;
     // The coroutine that runs now; guarded, because an interrupt comes from another thread.
     pthread_mutex_t lock;
     lua_State *current;
@@ -68,3 +72,7 @@ void lnt_register_patterns(lua_State *L);
 // Counts work done inside a C function; raises when a limit is passed.
 void lnt_count_steps(lua_State *L, uint64_t steps);
 void lnt_hook(lua_State *L, lua_Debug *activation);
+
+// Counted lines (bridge_lines.c).
+void lnt_count_line(lua_State *L, lnt_lua *state, lua_Debug *activation);
+void lnt_forget_lines(lnt_lua *state);

@@ -5,7 +5,8 @@
 
 #include "lua_bridge.h"
 
-#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check)
+#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check) \
+    M(capture) M(testing) M(expect) M(lines)
 
 static const unsigned char core[] = {
 #embed "../LunetteLua/Resources/lua/core.lua"
@@ -48,6 +49,18 @@ static const unsigned char complete[] = {
 };
 static const unsigned char check[] = {
 #embed "../LunetteLua/Resources/lua/check.lua"
+};
+static const unsigned char capture[] = {
+#embed "../LunetteLua/Resources/lua/capture.lua"
+};
+static const unsigned char testing[] = {
+#embed "../LunetteLua/Resources/lua/testing.lua"
+};
+static const unsigned char expect[] = {
+#embed "../LunetteLua/Resources/lua/expect.lua"
+};
+static const unsigned char lines[] = {
+#embed "../LunetteLua/Resources/lua/lines.lua"
 };
 
 #define ROW(module) {#module, module, sizeof module},

@@ -10,6 +10,12 @@ public enum PluginDiscovery {
         /// Absolute.
         public var directory: String
         public var manifest: Result<PluginManifest, LunetteError>
+
+        package init(name: String, directory: String, manifest: Result<PluginManifest, LunetteError>) {
+            self.name = name
+            self.directory = directory
+            self.manifest = manifest
+        }
     }
 
     /// - Parameter directories: folders of plugin folders; the first that has a name wins. A missing one has none. Blocks.

@@ -32,7 +32,10 @@ enum CommandTable {
             ]
         ),
         ("Sandboxes", [SandboxCommand.self]),
-        ("Lunette", [REPLCommand.self, CheckCommand.self, DaemonCommand.self, VersionCommand.self, CompletionCommand.self]),
+        (
+            "Lunette",
+            [REPLCommand.self, CheckCommand.self, TestCommand.self, DaemonCommand.self, VersionCommand.self, CompletionCommand.self]
+        ),
     ]
 
     private static var all: [any ParsableCommand.Type] { groups.flatMap(\.commands) }
@@ -43,7 +46,7 @@ enum CommandTable {
     private static let later = [
         "commit", "login", "logout", "network", "service", "job", "node", "scheduler", "secret", "config",
         "project",
-        "compose", "test",
+        "compose",
     ]
 
     static func command(_ name: String) -> (any ParsableCommand.Type)? {

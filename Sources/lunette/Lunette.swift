@@ -96,6 +96,7 @@ import LunetteSpec
             if merged.inProcess { try UserEngine.enter(merged) }
             return try Scripts.interactive(merged, isReadOnly: repl.readOnly)
         }
+        if let test = parsed as? TestCommand { return test.run(test.global.merged(into: settings)) }
         guard let command = parsed as? any LunetteCommand else {
             var command = parsed
             do { try command.run() } catch { return complain(error, type, words) }
@@ -134,6 +135,7 @@ import LunetteSpec
             return error.commandExitCode
         }
         ErrorPrinter.print(ParserComplaint.error(error, of: type, words), settings: Settings())
-        return 125
+        // As test runners have it: 1 says that a test failed.
+        return type is TestCommand.Type ? 2 : 125
     }
 }

@@ -24,7 +24,10 @@ import Testing
         #expect(problems.first?.message.contains(message) == true, "\(problems)")
     }
 
-    @Test(arguments: ["hello.lua", "redis.lua", "sandboxed-make.lua"])
+    @Test(arguments: [
+        "hello.lua", "redis.lua", "pod.lua", "sandboxed-make.lua", "hello_test.lua", "redis_test.lua", "pod_test.lua",
+        "sandboxed-make_test.lua",
+    ])
     func theScriptsThatShipPass(_ name: String) throws {
         let folder = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
         #expect(try ScriptChecker.problems(path: "/\(folder)/scripts/\(name)") == [])
@@ -48,5 +51,51 @@ import Testing
     func goodScriptsPass(_ source: String) throws {
         let text = source.hasPrefix("#!") ? source + "\n" + Self.head : Self.head + source
         #expect(try ScriptChecker.problems(source: Array(text.utf8), name: "x.lua") == [])
+    }
+
+    @Test(arguments: [
+        ("lunette.before('container.creat', {}, function(ev) end)", "did you mean \"container.create\"?"),
+        ("lunette.on('container.create', {}, function(ev) end)", "did you mean \"container.created\"?"),
+        ("lunette.before('container.create', { timeot = '3s' }, function(ev) end)", "did you mean \"timeout\"?"),
+        ("container.run { image = 'x', env = { A = function() end } }", nil),
+        ("lunette.sandbox.run { args = { 'x' }, netwrk = 'none' }", "did you mean \"network\"?"),
+    ])
+    func handlersAndFunctionsInDataAreLookedAt(_ source: String, _ hint: String?) throws {
+        let problems = try ScriptChecker.problems(source: Array((Self.head + source).utf8), name: "x.lua")
+        #expect(problems.count == 1 && problems.first?.line == 3 && problems.first?.hint == hint, "\(problems)")
+    }
+
+    @Test(arguments: [
+        ("lunette.container.list()", "container.list isn't called while a resident script is loaded"),
+        ("if true then fs.read('/x') end", "fs.read isn't called"), ("task.sleep '1s'", "task.sleep isn't called"),
+        ("local t = os.time()", "resident code has no os"), ("lunette.on('x.*', function() end)", "is not an event"),
+        ("lunette.sandbox.run { args = { 'x' } }", "sandbox.run isn't called"),
+    ])
+    func residentCodeIsToldWhatItMayNot(_ source: String, _ message: String) throws {
+        let problems = try ScriptChecker.report(source: Array(source.utf8), name: "x.lua", isResident: true).problems
+        #expect(problems.count == 1 && problems.first?.message.contains(message) == true, "\(problems)")
+    }
+
+    @Test(arguments: [
+        "lunette.before('container.create', { name = 'n', priority = 3 }, function(ev) lunette.image.list() end)",
+        "lunette.on('container.*', function(ev) ev.container:start() end)", "lunette.on('*', function() end)",
+        "task.every('1h', function() lunette.image.prune {} end)", "local os = { time = 1 } print(os.time)",
+        "local c = lunette.container return { start = function() c.list() end }", "log.info('x') local s = lunette.seconds '1h'",
+        "lunette.volume.apply('data', {})", "for i = 1, 3 do lunette.on('image.pulled', function() if i then fs.read '/x' end end) end",
+    ])
+    func goodResidentCodePasses(_ source: String) throws {
+        #expect(try ScriptChecker.report(source: Array(source.utf8), name: "x.lua", isResident: true).problems == [])
+    }
+
+    @Test func callsComeWithTheirPermissions() throws {
+        let source = "lunette.on('container.exited', function(ev)\n  lunette.image.prune {}\n  fs.read('/x')\nend)"
+        let report = try ScriptChecker.report(source: Array(source.utf8), name: "x.lua", isResident: true)
+        #expect(
+            report.calls == [
+                .init(line: 1, name: "lunette.on", permission: nil), .init(line: 2, name: "image.prune", permission: "api:image.prune"),
+                .init(line: 3, name: "fs.read", permission: "fs"),
+            ])
+        let value = report.value(file: "x.lua")
+        #expect(value["permissions"]?.arrayValue?.compactMap(\.stringValue) == ["api:image.prune", "fs"])
     }
 }

@@ -60,6 +60,8 @@ import Testing
     func everyExampleOfTheRegistryRuns(_ name: String) async throws {
         let function = try #require(APIRegistry.function(name))
         if name == "system.check" { return }
+        // The integration tests run these under `lunette test`.
+        if function.noun == "test" { return }
         let problems = try ScriptChecker.problems(
             source: Array(("local lunette = require \"lunette\"\n" + function.example).utf8), name: name)
         #expect(problems == [])

@@ -151,6 +151,39 @@
 ---@field reason "exited"|"signal"|"oom"|"seccomp"|"time_limit"|"start_failed"|"stopped"|"hook"|"lost" why; `lost`: its shim was killed, so nobody saw the program's own status
 ---@field finished_at number when
 
+---What a value is held to; each has a `not_…` beside it.
+---@class lunette.Expectation
+---@field to_equal fun(self: lunette.Expectation, value: any): lunette.Expectation equal, tables by their contents; the report shows where they differ
+---@field not_to_equal fun(self: lunette.Expectation, value: any): lunette.Expectation not: equal, tables by their contents; the report shows where they differ
+---@field to_be fun(self: lunette.Expectation, value: any): lunette.Expectation the same value or object
+---@field not_to_be fun(self: lunette.Expectation, value: any): lunette.Expectation not: the same value or object
+---@field to_match fun(self: lunette.Expectation, value: string|table<string, any>): lunette.Expectation a text with a Lua pattern, a table with these fields
+---@field not_to_match fun(self: lunette.Expectation, value: string|table<string, any>): lunette.Expectation not: a text with a Lua pattern, a table with these fields
+---@field to_contain fun(self: lunette.Expectation, value: any): lunette.Expectation a text with this in it, a list with this item, a table with these fields
+---@field not_to_contain fun(self: lunette.Expectation, value: any): lunette.Expectation not: a text with this in it, a list with this item, a table with these fields
+---@field to_raise fun(self: lunette.Expectation, value: any|nil): lunette.Expectation a function that raises: a code, a pattern, or fields of the error
+---@field not_to_raise fun(self: lunette.Expectation, value: any|nil): lunette.Expectation not: a function that raises: a code, a pattern, or fields of the error
+---@field to_have_length fun(self: lunette.Expectation, value: integer): lunette.Expectation `#value`
+---@field not_to_have_length fun(self: lunette.Expectation, value: integer): lunette.Expectation not: `#value`
+---@field to_be_nil fun(self: lunette.Expectation): lunette.Expectation nil
+---@field not_to_be_nil fun(self: lunette.Expectation): lunette.Expectation not: nil
+---@field to_be_true fun(self: lunette.Expectation): lunette.Expectation true itself
+---@field not_to_be_true fun(self: lunette.Expectation): lunette.Expectation not: true itself
+---@field to_be_false fun(self: lunette.Expectation): lunette.Expectation false itself
+---@field not_to_be_false fun(self: lunette.Expectation): lunette.Expectation not: false itself
+---@field to_be_a fun(self: lunette.Expectation, value: string): lunette.Expectation of a Lua type, `integer`, `float`, or a handle (`container`)
+---@field not_to_be_a fun(self: lunette.Expectation, value: string): lunette.Expectation not: of a Lua type, `integer`, `float`, or a handle (`container`)
+---@field to_be_above fun(self: lunette.Expectation, value: number): lunette.Expectation greater
+---@field not_to_be_above fun(self: lunette.Expectation, value: number): lunette.Expectation not: greater
+---@field to_be_below fun(self: lunette.Expectation, value: number): lunette.Expectation less
+---@field not_to_be_below fun(self: lunette.Expectation, value: number): lunette.Expectation not: less
+---@field to_be_at_least fun(self: lunette.Expectation, value: number): lunette.Expectation not less
+---@field not_to_be_at_least fun(self: lunette.Expectation, value: number): lunette.Expectation not: not less
+---@field to_be_at_most fun(self: lunette.Expectation, value: number): lunette.Expectation not greater
+---@field not_to_be_at_most fun(self: lunette.Expectation, value: number): lunette.Expectation not: not greater
+---@field to_be_near fun(self: lunette.Expectation, value: number, tolerance?: number): lunette.Expectation within a tolerance, the second argument (1e-6)
+---@field not_to_be_near fun(self: lunette.Expectation, value: number, tolerance?: number): lunette.Expectation not: within a tolerance, the second argument (1e-6)
+
 ---A file that differs from the image's.
 ---@class lunette.FileChange
 ---@field path string absolute, in the container
@@ -276,6 +309,17 @@
 ---@field started_at? number when it started
 ---@field memory? number|string resident bytes
 ---@field cpu? number seconds used
+
+---What a program that a test plays does.
+---@class lunette.Program
+---@field code? integer its exit code
+---@field signal? string the signal that ends it
+---@field after? number|string when it ends
+---@field stdout? string what it writes
+---@field stderr? string what it writes to stderr
+---@field ignores? string[] signals that don't end it
+---@field runs? boolean an exec: until it is killed
+---@field times? integer for how many starts this holds
 
 ---How far a step is.
 ---@class lunette.Progress
@@ -420,6 +464,26 @@
 ---@field version string the engine's
 ---@field api integer the API's
 ---@field commit? string the source's
+
+---What `before` handlers made of a question.
+---@class lunette.TestAnswer
+---@field allowed boolean whether nobody denied it
+---@field spec? table<string, any> as amended
+---@field notes? string[] who changed what
+---@field reason? string why it was denied
+---@field hook? string by whom
+---@field message? string what its caller is told
+
+---A script that a test loaded; of a resident script `handlers` and `has_timers`, of a plugin its description.
+---@class lunette.TestedScript
+---@field output? string what it wrote to stdout
+---@field errors? string to stderr, and its log
+---@field code? integer its exit code, once it has ended
+---@field ok? boolean whether that is 0
+---@field error? any what it failed with
+---@field is_running? boolean whether it hasn't ended
+---@field wait fun(self: lunette.TestedScript): lunette.TestedScript waits until it has ended
+---@field stop fun(self: lunette.TestedScript): lunette.TestedScript ends it as Ctrl-C does
 
 ---What an update came to.
 ---@class lunette.Updated
@@ -1203,5 +1267,110 @@ function lunette.fs.rename(from, to) end
 ---Make a folder that goes with the script.
 ---@return string
 function lunette.fs.temporary() end
+
+lunette.test = {}
+
+---Group tests.
+---@param name string what reports call it
+---@param f fun(value: any) defines its tests and groups
+---@param options? { shared?: boolean, timeout?: number|string, skip?: string }
+function lunette.test.describe(name, options, f) end
+
+---Define a test.
+---@param name string what reports call it
+---@param f fun(value: any) the test; it may wait
+---@param options? { timeout?: number|string, skip?: string }
+function lunette.test.it(name, options, f) end
+
+---Run a function before each test of the group and the groups in it.
+---@param f fun(value: any) what it does; it may wait
+function lunette.test.before_each(f) end
+
+---Run a function after each test of the group and the groups in it, whatever became of it.
+---@param f fun(value: any) what it does; it may wait
+function lunette.test.after_each(f) end
+
+---Run a function before the first test of a group with `shared = true`.
+---@param f fun(value: any) what it does; it may wait
+function lunette.test.before_all(f) end
+
+---Run a function after the last test of a group with `shared = true`.
+---@param f fun(value: any) what it does; it may wait
+function lunette.test.after_all(f) end
+
+---Say what a value should be; where it isn't, the test has failed.
+---@param value? any what came
+---@return lunette.Expectation
+function lunette.test.expect(value) end
+
+---End the test; it counts as skipped.
+---@param reason string why
+function lunette.test.skip(reason) end
+
+---Load what is tested: a script, which runs until it ends or stays; a resident script, whose handlers are registered; a plugin.
+---@param path string the file or folder, from the test file's folder
+---@param ... any
+---@param options? { resident?: boolean, plugin?: boolean, args?: any[], background?: boolean }
+---@return lunette.TestedScript
+function lunette.test.load(path, options, ...) end
+
+lunette.test.clock = {}
+
+---Move the time on; what is due wakes in its order, and all that comes of it has happened afterwards.
+---@param duration number|string how far
+function lunette.test.clock.advance(duration) end
+
+---Read the test's time, in unix seconds; each test begins on 2026-01-01.
+---@return number
+function lunette.test.clock.now() end
+
+---Move the time on to a moment.
+---@param moment number unix seconds, not in the past
+function lunette.test.clock.set(moment) end
+
+---Give `on` handlers an event, or ask `before` handlers; afterwards they have ended.
+---@param event string its name (`container.oom`, `container.create`)
+---@param fields? table<string, any> what is in it: `container`, `image` or `volume` (a handle or a name), `labels`, `spec` of a `before`, and its own fields
+---@return lunette.TestAnswer|nil
+function lunette.test.emit(event, fields) end
+
+---Make calls of a function fail.
+---@param function string its name; `*` stands for any part of it
+---@param code string an error code (`io`)
+---@param options? { times?: integer, after?: integer, match?: table<string, any>, message?: string, hint?: string }
+function lunette.test.fail(function, code, options) end
+
+---Answer calls of a function.
+---@param function string its name; `*` stands for any part of it
+---@param answer? any what they return, or a function of their arguments that says so
+function lunette.test.stub(function, answer) end
+
+---Make an image be there, without a pull.
+---@param reference string its reference
+---@param options? { entrypoint?: string[], cmd?: string[], env?: table<string, string>, workdir?: string, user?: string, labels?: table<string, string>, volumes?: string[], exposed_ports?: string[], stop_signal?: string }
+---@return lunette.image
+function lunette.test.image(reference, options) end
+
+---Say what the program of containers does; without a word it runs until it is stopped.
+---@param container? lunette.container|table<string, string> a name, which may hold `*`, or `{ name=, image= }`; nil: every container
+---@param answer lunette.Program|fun(value: any) what it does, or a function of its start
+function lunette.test.program(container, answer) end
+
+---Say what execs in containers answer; without a word an exec is an error.
+---@param container? lunette.container|table<string, string> a name, which may hold `*`, or `{ name=, image= }`; nil: every container
+---@param args? string[]|string which: words that may hold `*`, `"..."` for any more; a string is a shell's; nil: all
+---@param answer lunette.Program|fun(value: any) what it does, or a function of its start
+function lunette.test.exec(container, args, answer) end
+
+---End the program of a running container.
+---@param container lunette.container the container
+---@param options? { code?: integer, signal?: string, oom_killed?: boolean }
+function lunette.test.exit(container, options) end
+
+---List the calls and events so far, in their order.
+---@param name? string only of these names (`container.*`); may be given alone
+---@param options? { kind?: "call"|"event" }
+---@return table<string, any>[]
+function lunette.test.events(name, options) end
 
 return lunette

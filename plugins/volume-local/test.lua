@@ -1,41 +1,47 @@
-local test = lunette.test
+-- The driver in an engine, as `lunette test plugins` runs it; its folders are a temporary one's.
+local lunette = require "lunette"
+local test, volume, container = lunette.test, lunette.volume, lunette.container
+local describe, it, expect = test.describe, test.it, test.expect
 
-test.describe("volume-local", function()
-  local directory = fs.temporary()
-  local driver = test.load("volume-local").volume["local"]
+describe("volume-local", function()
+  test.before_each(function()
+    test.image "a:1"
+    expect(test.load "."):to_match { name = "volume-local", status = "running" }
+  end)
 
-  local function request(fields)
-    return lunette.merge({
-      operation = "test",
-      volumes_directory = directory,
-      volume = { id = "0123456789abcdef", name = "data", options = {}, labels = {} },
-    }, fields or {})
+  local function use(name)
+    return container.run { image = "a:1", mounts = { { type = "volume", source = name, target = "/data" } } }
   end
 
-  test.it("makes a folder named by the volume's id, once", function()
-    local first = driver.mount(request())
-    local again = driver.mount(request())
-    test.expect(first.path).to_equal(directory .. "/0123456789abcdef")
-    test.expect(again.path).to_equal(first.path)
+  it("makes a folder named by the volume's id, once", function()
+    volume.create "data"
+    use "data"
+    use "data"
+    expect(volume.get("data"):usage().enforced):to_be_false()
   end)
 
-  test.it("counts what is in it", function()
-    local path = driver.mount(request()).path
-    fs.write(path .. "/file", ("x"):rep(5000))
-    local usage = driver.usage(request())
-    test.expect(usage.used >= 5000).to_equal(true)
-    test.expect(usage.enforced).to_equal(false)
+  it("remembers a size and doesn't enforce it", function()
+    local data = volume.create("data", { size = "1GiB" })
+    expect(data:usage()):to_match { limit = 2 ^ 30, enforced = false }
   end)
 
-  test.it("removes it, and removing what is absent succeeds", function()
-    driver.remove(request())
-    driver.remove(request())
-    test.expect(driver.check(request())).to_equal(false)
+  it("removes the folder", function()
+    volume.create("data"):remove()
+    expect(volume.list()):to_equal {}
+    expect(function() volume.get "data" end):to_raise "not_found"
   end)
 
-  test.it("names an unknown option", function()
-    local ok, err = lunette.try(driver.create, request { volume = { id = "x", name = "data", options = { moed = "0700" } } })
-    test.expect(ok).to_equal(false)
-    test.expect(err.code).to_equal("invalid_argument")
+  it("names an unknown option", function()
+    expect(function() volume.create("data", { options = { moed = "0700" } }) end):to_raise {
+      code = "invalid_argument", hint = "known: mode",
+    }
+    expect(function() volume.create("data", { options = { mode = "rwx" } }) end):to_raise "is not a file mode"
+    expect(volume.find "data"):to_be_nil()
+  end)
+
+  it("passes on that the disk is full", function()
+    test.fail("fs.mkdir", "resource_exhausted", { message = "no space left" })
+    expect(function() volume.create "data" end):to_raise "no space left"
+    expect(volume.list()):to_equal {}
   end)
 end)

@@ -38,13 +38,18 @@ typedef int32_t (*lnt_lua_callback)(void *context, const uint8_t *in, size_t len
 // Returns < 0 when nothing can come any more.
 typedef int32_t (*lnt_lua_pump)(void *context);
 
+// Tells the time: unix seconds, or those of a monotonic clock.
+typedef double (*lnt_lua_time)(void *context, bool is_unix);
+
 typedef struct lnt_lua_options {
     void *context;
     lnt_lua_callback call;
     lnt_lua_pump pump;
+    lnt_lua_time time;               // NULL: the system's clocks
     size_t memory_limit;             // bytes; 0: none
     uint64_t instruction_limit;      // VM instructions and pattern steps in one entry; 0: none
     uint64_t wall_limit_nanoseconds; // in one entry; 0: none
+    bool counts_lines;               // how often each line of files runs, for lnt_lua_lines
     bool is_limited;                 // no io, os, debug, package; text chunks only; bounded string and table functions
 } lnt_lua_options;
 
@@ -79,6 +84,10 @@ size_t lnt_lua_memory(const lnt_lua *state);
 
 // Changes the limits of later entries.
 void lnt_lua_set_limits(lnt_lua *state, uint64_t instructions, uint64_t wall_nanoseconds);
+
+// Tells how often lines of files ran, each that did once: `source` is the file's name.
+typedef void (*lnt_lua_line)(void *context, const char *source, int32_t line, uint64_t count);
+void lnt_lua_lines(const lnt_lua *state, lnt_lua_line tell, void *context);
 
 // A module of the Lua stdlib (Sources/LunetteLua/Resources/lua/NAME.lua), or NULL. Static memory.
 const void *lnt_lua_module(const char *name, size_t *length);

@@ -6,6 +6,7 @@ public enum APIRegistry {
     /// Nouns in the order in which the reference shows them.
     public static let nouns = [
         "image", "container", "volume", "hook", "events", "script", "plugin", "system", "sandbox", "lunette", "task", "log", "json", "fs",
+        "test",
     ]
 
     /// - Returns: the functions of one noun, in the order of the reference; empty for an unknown noun. Made at the first call, per noun.
@@ -19,6 +20,7 @@ public enum APIRegistry {
         case "script": ScriptFunctions.all
         case "sandbox": SandboxFunctions.all
         case "lunette", "task", "log", "json", "fs": ClientFunctions.all.filter { $0.noun == noun }
+        case "test": TestFunctions.all
         default: []
         }
     }
@@ -27,6 +29,11 @@ public enum APIRegistry {
     public static func function(_ name: String) -> APIFunction? {
         functions(of: String(name.prefix { $0 != "." })).first { $0.name == name }
     }
+
+    /// Events that `before` handlers may be registered for.
+    package static var beforeEvents: [String] { HookFunctions.beforeEvents }
+    /// Events that `on` handlers see.
+    package static var onEvents: [String] { HookFunctions.onEvents }
 
     /// Every function, of the engine and of the Lua host.
     public static var all: [APIFunction] { nouns.flatMap { functions(of: $0) } }
@@ -41,6 +48,6 @@ public enum APIRegistry {
     public static var allRecords: [APIRecord] { records.values.sorted { $0.name < $1.name } }
 
     private static let records: [String: APIRecord] = Dictionary(
-        uniqueKeysWithValues: (SpecRecords.all + ResultRecords.all).map { ($0.name, $0) }
+        uniqueKeysWithValues: (SpecRecords.all + ResultRecords.all + TestFunctions.records).map { ($0.name, $0) }
     )
 }

@@ -22,8 +22,19 @@ protocol ContainerHost: Sendable {
     func changes(id: String, name: String, layers: [String], hidden: Set<String>) async throws(LunetteError) -> [FileChange]
     /// The launch plan in its printable form.
     func launchPlan(_ request: CreateRequest) async throws(LunetteError) -> String
+    /// Whether there is such a path on the host.
+    func hasPath(_ path: String) -> Bool
     /// Gives back what all containers share, when none is left. The engine's last call.
     func close() async
+}
+
+extension ContainerHost {
+    func hasPath(_ path: String) -> Bool {
+        do throws(SystemCallError) {
+            _ = try fileStatus(-100, path, follow: true, label: path)
+            return true
+        } catch { return false }
+    }
 }
 
 /// What is really there of a container.

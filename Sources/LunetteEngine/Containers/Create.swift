@@ -252,23 +252,16 @@ extension Engine {
 
     private func checkBinds(_ spec: ContainerSpec) throws(LunetteError) {
         for (index, mount) in spec.mounts.enumerated() where mount.kind == .bind {
-            guard pathExists(mount.source) else {
+            guard host.hasPath(mount.source) else {
                 throw LunetteError(
                     .notFound, "the host path \"\(displayable(mount.source, limit: 200))\" does not exist",
                     path: "spec.mounts[\(index + 1)].source",
                     hint: "make it first: a bind mount never makes host folders")
             }
         }
-        if case .rootfs(let path) = spec.root, !pathExists(path) {
+        if case .rootfs(let path) = spec.root, !host.hasPath(path) {
             throw LunetteError(.notFound, "the folder \"\(displayable(path, limit: 200))\" does not exist", path: "spec.rootfs")
         }
-    }
-
-    private func pathExists(_ path: String) -> Bool {
-        do throws(SystemCallError) {
-            _ = try fileStatus(-100, path, follow: true, label: path)
-            return true
-        } catch { return false }
     }
 
     private func stopSignal(_ spec: ContainerSpec, _ image: ImageRecord?) throws(LunetteError) -> Int32 {

@@ -4,10 +4,12 @@ import LunetteSpec
 extension Engine {
     /// Ties resident code and engine to each other, which both need before either begins.
     func connectResident() async {
-        await resident.connect(ResidentConnector(engine: self), objects: objectSteps) { [weak self] subscription, start, cursor in
+        await resident.connect(residentConnector, objects: objectSteps) { [weak self] subscription, start, cursor in
             await self?.deliver(to: subscription, after: start, cursor: cursor)
         }
     }
+
+    var residentConnector: any EngineConnector { ResidentConnector(engine: self) }
 }
 
 /// How resident code calls the engine that it lives in.

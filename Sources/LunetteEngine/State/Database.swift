@@ -9,11 +9,14 @@ final class Database {
     let path: String
     private var synchronous = Changes.Durability.observed
 
+    /// The path of a database in memory: gone with its engine.
+    static let inMemory = ":memory:"
+
     /// Opens or makes the database and brings it to this version.
     /// - Throws: `unsupported` when it is from a newer Lunette, `io` when it is damaged or can't be written, `resource_exhausted` when the disk is full.
     init(path: String) throws(LunetteError) {
         self.path = path
-        try Self.keepPrivate(path)
+        if path != Self.inMemory { try Self.keepPrivate(path) }
         do {
             var configuration = Configuration()
             configuration.busyMode = .timeout(5)

@@ -1,4 +1,5 @@
 import Glibc
+import LunetteLinux
 import Synchronization
 
 /// Runs one actor's jobs on a thread of its own, so that the database's system calls never hold a thread of the cooperative pool.
@@ -6,6 +7,8 @@ final class ThreadExecutor: SerialExecutor {
     private struct Queue {
         var jobs: [UnownedJob] = []
         var closed = false
+        /// The thread has left: what comes now is never run.
+        var hasEnded = false
     }
 
     private let queue = Mutex(Queue())
@@ -29,6 +32,7 @@ final class ThreadExecutor: SerialExecutor {
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         let first = queue.withLock { queue in
+            if !queue.hasEnded { Activity.shared.begin() }
             queue.jobs.append(job)
             return queue.jobs.count == 1
         }
@@ -45,9 +49,13 @@ final class ThreadExecutor: SerialExecutor {
         while true {
             let (jobs, closed) = queue.withLock { queue in
                 defer { queue.jobs = [] }
+                queue.hasEnded = queue.closed && queue.jobs.isEmpty
                 return (queue.jobs, queue.closed)
             }
-            for job in jobs { job.runSynchronously(on: asUnownedSerialExecutor()) }
+            for job in jobs {
+                job.runSynchronously(on: asUnownedSerialExecutor())
+                Activity.shared.end()
+            }
             if jobs.isEmpty {
                 if closed { return }
                 wake.wait()

@@ -166,6 +166,31 @@ actor Plugins {
         }
     }
 
+    /// Puts a plugin among the known that is loaded already.
+    func add(_ name: String, _ manifest: Result<PluginManifest, LunetteError>, _ loaded: any LoadedPlugin, directory: String) {
+        plugins[name] = Plugin(found: .init(name: name, directory: directory, manifest: manifest), status: .running, loaded: loaded)
+    }
+
+    /// Loads and starts the plugin in a folder, whose drivers come before those of the same names.
+    /// - Returns: as `inspect`.
+    /// - Throws: `not_found` when there is no manifest; `plugin_failed` for what is wrong with it.
+    func load(directory: String) async throws(LunetteError) -> Value {
+        let parts = directory.pathParts
+        let parent = "/" + parts.dropLast().joined(separator: "/")
+        let found = await blocking { PluginDiscovery.search([parent]) }.first { $0.directory.pathParts == parts }
+        guard let found else {
+            throw LunetteError(.notFound, "there is no plugin in \(directory): it has no plugin.json", target: directory)
+        }
+        let drivers = Set(try found.manifest.get().provides["volume"] ?? [])
+        plugins = plugins.filter { entry in
+            guard case .success(let manifest) = entry.value.found.manifest else { return true }
+            return drivers.isDisjoint(with: manifest.provides["volume"] ?? [])
+        }
+        plugins[found.name] = Plugin(found: found, status: .found)
+        _ = try await load(found.name)
+        return try await inspect(found.name)
+    }
+
     func shutdown() async {
         for plugin in plugins.values { await plugin.loaded?.stop() }
         plugins = [:]

@@ -123,10 +123,12 @@ package func blocking<T: Sendable, Failure: Error>(
     on executor: BlockingExecutor = .shared, _ body: @escaping @Sendable () throws(Failure) -> T
 ) async throws(Failure) -> T {
     let result: Result<T, Failure> = await withCheckedContinuation { continuation in
+        Activity.shared.begin()
         executor.submit {
             do throws(Failure) { continuation.resume(returning: .success(try body())) } catch {
                 continuation.resume(returning: .failure(error))
             }
+            Activity.shared.end()
         }
     }
     return try result.get()

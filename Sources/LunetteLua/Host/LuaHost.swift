@@ -1,5 +1,6 @@
 internal import Glibc
 package import LunetteAPI
+package import LunetteLinux
 package import LunetteSpec
 
 /// Hosts one Lua state on one thread: answers its calls, carries its API calls to the engine, its timers, its handlers.
@@ -19,6 +20,12 @@ package final class LuaHost {
         /// Prints what functions would change, and changes nothing.
         package var isDryRun = false
         var limits = LuaState.Limits()
+        /// The clock that a test moves; nil: the system's.
+        package var time: VirtualTime?
+        /// Asked before calls that need no engine; set in tests.
+        var watch: (any CallWatch)?
+        /// Gets how often each line ran, when the state is done.
+        var coverage: Coverage?
         /// Permissions of a limited state (`fs:/path`); nil: everything.
         var permissions: Set<String>?
         /// How a function that isn't among them can be granted, for errors.
@@ -60,6 +67,12 @@ package final class LuaHost {
     var onShow: ((_ isScreen: Bool, _ text: String) -> Void)?
     /// A prompt stands on the terminal: what is shown goes above it.
     var isPrompting = false
+    /// Pieces of work under way on this thread, one within another, that `Activity` counts.
+    var activities = 0
+    /// What `test.*` does.
+    var testing: TestHost?
+    /// What is kept of a script under test.
+    var program: LoadedProgram?
     /// Who waits for the names of live objects, by id.
     var completions: [Int64: ([String]) -> Void] = [:]
     /// Receives log lines; stderr without it.
@@ -69,7 +82,7 @@ package final class LuaHost {
         self.options = options
         dryRun = options.isDryRun ? DryRun() : nil
         session = SessionSource(connector: options.connector, mailbox: mailbox)
-        state = try LuaState(limits: options.limits)
+        state = try LuaState(limits: options.limits, time: options.time, countsLines: options.coverage != nil)
         state.onCall = { [unowned self] request in answer(request) }
         state.onPump = { [unowned self] in pump() }
     }
@@ -101,7 +114,12 @@ package final class LuaHost {
             return true
         }
         if inFlight.isEmpty, handlerCount == 0, !isStaying, !isServing, mailbox.isEmpty { return false }
-        mailbox.next(until: nil)?(self)
+        // Who waits within a piece of work is at rest all the same: time may be moved meanwhile.
+        let resting = activities
+        Activity.shared.end(resting)
+        let work = mailbox.next(until: nil)
+        Activity.shared.begin(resting)
+        work?(self)
         return true
     }
 
@@ -126,6 +144,12 @@ package final class LuaHost {
 
     func addTimer(_ seconds: Double) -> Int64 {
         let token = newToken()
+        if let time = options.time {
+            let mailbox = mailbox
+            let timer = time.schedule(after: seconds) { mailbox.post { host in host.deliver(token, .success(.array([]))) } }
+            inFlight[token] = VirtualTimer(time: time, id: timer)
+            return token
+        }
         let due = monotonicNow() + seconds
         let index = timers.firstIndex { $0.due > due } ?? timers.count
         timers.insert((due, token), at: index)
@@ -209,6 +233,13 @@ package final class LuaHost {
         removeTemporaryDirectories()
         await session.close()
     }
+}
+
+/// A sleep in a time that a test moves.
+struct VirtualTimer: Cancellable {
+    let time: VirtualTime
+    let id: Int
+    func cancel() { time.cancel(id) }
 }
 
 /// What can be ended before its time.

@@ -1,4 +1,5 @@
 internal import CLuaBridge
+internal import LunetteLinux
 internal import LunetteSpec
 
 /// Owns one Lua state. Every function enters Lua protected; nothing here can be jumped over.
@@ -25,7 +26,8 @@ final class LuaState {
     var onCall: ((Value) -> Answer)?
     var onPump: (() -> Bool)?
 
-    init(limits: Limits) throws(LunetteError) {
+    /// - Parameter time: the clock of a test; nil: the system's.
+    init(limits: Limits, time: VirtualTime? = nil, countsLines: Bool = false) throws(LunetteError) {
         var state: OpaquePointer?
         // The context is set below, when `self` exists; nothing calls back before the boot.
         let box = CallbackBox()
@@ -38,10 +40,18 @@ final class LuaState {
         options.pump = { context in
             Unmanaged<CallbackBox>.fromOpaque(context!).takeUnretainedValue().state?.onPump?() == true ? 0 : -1
         }
+        if let time {
+            box.time = time
+            options.time = { context, isUnix in
+                let time = Unmanaged<CallbackBox>.fromOpaque(context!).takeUnretainedValue().time!
+                return isUnix ? time.now : time.monotonic
+            }
+        }
         options.memory_limit = limits.memory
         options.instruction_limit = limits.instructions
         options.wall_limit_nanoseconds = UInt64(limits.wallSeconds * 1e9)
         options.is_limited = limits.isLimited
+        options.counts_lines = countsLines
         guard lnt_lua_open(&options, &state) == 0, let state else {
             throw LunetteError(.resourceExhausted, "open a Lua state: not enough memory")
         }
@@ -57,6 +67,7 @@ final class LuaState {
 
     private final class CallbackBox {
         weak var state: LuaState?
+        var time: VirtualTime?
 
         func answer(_ input: UnsafeRawBufferPointer, _ out: UnsafeMutablePointer<lnt_bytes>) -> Int32 {
             let answer: Answer
@@ -114,6 +125,21 @@ final class LuaState {
     }
 
     var memory: Int { lnt_lua_memory(pointer) }
+
+    /// Tells how often lines of files ran.
+    func lines(_ tell: (_ file: String, _ line: Int, _ count: Int) -> Void) {
+        withoutActuallyEscaping(tell) { tell in
+            var tell = tell
+            withUnsafeMutablePointer(to: &tell) { pointer in
+                lnt_lua_lines(
+                    self.pointer,
+                    { context, source, line, count in
+                        let tell = context!.assumingMemoryBound(to: ((String, Int, Int) -> Void).self)
+                        tell.pointee(String(cString: source!), Int(line), Int(clamping: count))
+                    }, pointer)
+            }
+        }
+    }
 
     /// Makes the code raise that runs, or that runs next; callable from any thread while the state is open.
     var interrupter: Interrupter { Interrupter(pointer: pointer) }

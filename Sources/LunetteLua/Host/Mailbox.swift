@@ -1,4 +1,5 @@
 internal import Glibc
+internal import LunetteLinux
 
 /// Carries work to the one thread that a Lua state belongs to, in the order it was posted.
 // SAFETY: `queue` is only touched under `mutex`.
@@ -9,6 +10,7 @@ final class Mailbox: @unchecked Sendable {
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var queue: [Work] = []
     private var head = 0
+    private var isClosed = false
 
     init() {
         pthread_mutex_init(mutex, nil)
@@ -28,9 +30,30 @@ final class Mailbox: @unchecked Sendable {
 
     func post(_ work: @escaping Work) {
         pthread_mutex_lock(mutex)
-        queue.append(work)
+        defer { pthread_mutex_unlock(mutex) }
+        if isClosed { return }
+        var counted = work
+        if Activity.shared.isOn {
+            Activity.shared.begin()
+            counted = { host in
+                host.activities += 1
+                work(host)
+                host.activities -= 1
+                Activity.shared.end()
+            }
+        }
+        queue.append(counted)
         pthread_cond_signal(condition)
+    }
+
+    /// Drops what comes from now on, and what nobody has taken: the state is gone.
+    func close() {
+        pthread_mutex_lock(mutex)
+        isClosed = true
+        let dropped = queue.count - head
+        (queue, head) = ([], 0)
         pthread_mutex_unlock(mutex)
+        Activity.shared.end(dropped)
     }
 
     /// Takes the next work, waiting for it.

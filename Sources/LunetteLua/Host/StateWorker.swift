@@ -1,3 +1,4 @@
+internal import LunetteLinux
 internal import LunetteSpec
 internal import Synchronization
 
@@ -21,6 +22,7 @@ final class StateWorker: Sendable {
 
     private let owner: Owner
     private let mailbox: Mailbox
+    private let time: VirtualTime?
     private struct State {
         var isStopped = false
         /// Handlers under way.
@@ -29,32 +31,38 @@ final class StateWorker: Sendable {
     }
     private let state = Mutex(State())
 
-    private init(_ owner: Owner, mailbox: Mailbox) {
+    private init(_ owner: Owner, mailbox: Mailbox, time: VirtualTime?) {
         self.owner = owner
+        self.time = time
         self.mailbox = mailbox
     }
 
     /// Opens the state.
     static func start(_ owner: Owner, _ options: LuaHost.Options) async throws(LunetteError) -> StateWorker {
         let result: Result<Mailbox, LunetteError> = await withCheckedContinuation { continuation in
+            Activity.shared.begin()
             onOwnThread {
                 let host: LuaHost
                 do throws(LunetteError) {
                     host = try LuaHost(options)
                 } catch {
                     continuation.resume(returning: .failure(error))
+                    Activity.shared.end()
                     return
                 }
                 host.isServing = true
                 host.onLog = options.log
                 continuation.resume(returning: .success(host.mailbox))
+                Activity.shared.end()
                 while host.isServing { host.pump() }
                 // What was posted before the stop is answered: with an error, by `close`.
                 while let work = host.mailbox.next(until: 0) { work(host) }
+                options.coverage?.add(host.state)
                 waitFor { await host.close() }
+                host.mailbox.close()
             }
         }
-        return StateWorker(owner, mailbox: try result.get())
+        return StateWorker(owner, mailbox: try result.get(), time: options.time)
     }
 
     /// Calls an entry of the state's stdlib and waits for its answer.
@@ -121,7 +129,7 @@ final class StateWorker: Sendable {
             }
             group.addTask {
                 // Cut short when the other is done.
-                try? await Task.sleep(for: .seconds(seconds))
+                if let time = self.time { try? await time.sleep(seconds) } else { try? await Task.sleep(for: .seconds(seconds)) }
                 let late = self.state.withLock { state in
                     defer { state.drained = [] }
                     return state.drained

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import LunetteAPI
+internal import LunetteLinux
 internal import LunetteSpec
 
 /// A call under way in a Swift task.
@@ -115,12 +116,21 @@ private func performCall(
         do throws(LunetteError) {
             result = try await session.call(request, files: streams.files, onChunk: onChunk)
         } catch {
-            _ = await streams.finish()
+            _ = await streams.finishCounted()
             throw error
         }
-        return .success(await streams.finish().merged(into: result))
+        return .success(await streams.finishCounted().merged(into: result))
     } catch {
         return .failure(error)
+    }
+}
+
+extension ProcessStreams {
+    /// As `finish`, which waits for what a process that has ended wrote: that comes by itself.
+    fileprivate func finishCounted() async -> Output {
+        Activity.shared.begin()
+        defer { Activity.shared.end() }
+        return await finish()
     }
 }
 

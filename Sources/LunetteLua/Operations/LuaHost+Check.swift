@@ -9,43 +9,122 @@ extension LuaHost {
         return .null
     }
 
-    /// `check.call`, {kind, noun, verb, arguments} → the problems of one call as it is written.
+    /// `check.call`, {kind, noun, verb, arguments, is_call, is_loading} → {problems, call}: what is wrong with one call as it is written, and
+    /// which function it is of.
     func checkCall(_ call: Value) -> Value {
         let noun = call["noun"]?.stringValue ?? ""
         let verb = call["verb"]?.stringValue
         let functions = APIRegistry.functions(of: noun)
-        guard !functions.isEmpty || APIRegistry.functions(of: "lunette").contains(where: { $0.verb == noun }) else {
+        let own = verb == nil ? APIRegistry.function("lunette.\(noun)") : nil
+        if let own { return answer(own, checkOwn(own, call), call) }
+        guard !functions.isEmpty else {
             let known = APIRegistry.nouns + APIRegistry.functions(of: "lunette").map(\.verb) + ["null", "jobs"] + Self.laterNouns
-            if known.contains(noun) { return .array([]) }
-            return problem("lunette has no \"\(noun)\"", nearest(to: noun, in: known).map { "did you mean \"lunette.\($0)\"?" })
+            if known.contains(noun) { return .map([:]) }
+            let hint = nearest(to: noun, in: known).map { "did you mean \"lunette.\($0)\"?" }
+            return ["problems": .array([Self.problem("lunette has no \"\(noun)\"", hint)])]
         }
-        guard let verb, !functions.isEmpty else { return .array([]) }
+        guard let verb else { return .map([:]) }
         let isMethod = call["kind"]?.stringValue == "method"
         let candidates = functions.filter { isMethod ? $0.lua.methodOf == noun : !$0.lua.isHidden }
+        // `test.clock` is a table of functions.
+        if candidates.contains(where: { $0.verb.hasPrefix(verb + ".") }) { return .map([:]) }
         guard let function = candidates.first(where: { $0.verb == verb }) else {
             let what = isMethod ? "a \(noun) has no method \"\(verb)\"" : "\(noun) has no function \"\(verb)\""
-            return problem(what, nearest(to: verb, in: candidates.map(\.verb)).map { "did you mean \"\($0)\"?" })
+            let hint = nearest(to: verb, in: candidates.map(\.verb)).map { "did you mean \"\($0)\"?" }
+            return ["problems": .array([Self.problem(what, hint)])]
         }
-        // No arguments at all cross as an empty table, which is neither list nor map.
-        guard function.place == .engine, let written = call["arguments"] else { return .array([]) }
-        guard var given = written.arrayValue ?? (written.mapValue?.isEmpty == true ? [] : nil) else { return .array([]) }
+        guard function.place == .engine || function.name == "sandbox.run", var given = Self.written(call) else {
+            return answer(function, [], call)
+        }
         if isMethod { given.insert(["$unknown": true], at: 0) }
-        if verb == "inspect", !isMethod { return .array([]) }
-        return check(function, given)
+        if verb == "inspect", !isMethod { return answer(function, [], call) }
+        return answer(function, check(function, given), call)
+    }
+
+    /// The arguments as they are written; nil when they can't be read.
+    private static func written(_ call: Value) -> [Value]? {
+        // No arguments at all cross as an empty table, which is neither list nor map.
+        guard let written = call["arguments"] else { return nil }
+        return written.arrayValue ?? (written.mapValue?.isEmpty == true ? [] : nil)
+    }
+
+    private func answer(_ function: APIFunction, _ problems: [Value], _ call: Value) -> Value {
+        var problems = problems
+        let isCall = call["is_call"]?.boolValue == true
+        if isCall, call["is_loading"]?.boolValue == true, Self.hasEffect(function) {
+            problems.append(
+                Self.problem(
+                    "\(function.name) isn't called while a resident script is loaded",
+                    "in a handler, a timer, or the function start that the script returns"))
+        }
+        var map: ValueMap = ["problems": .array(problems)]
+        if isCall {
+            var fields: ValueMap = ["name": .string(function.name)]
+            // As limited states ask for it.
+            fields["permission"] = (function.permission ?? (function.place == .engine ? "api:\(function.name)" : nil)).map(Value.string)
+            map["call"] = .map(fields)
+        }
+        return .map(map)
+    }
+
+    /// What only registers, or makes desired state, and is for loading.
+    private static let registering: Set<String> = [
+        "lunette.before", "lunette.on", "lunette.lifecycle", "lunette.apply", "task.every", "task.cron", "task.spawn",
+    ]
+
+    private static func hasEffect(_ function: APIFunction) -> Bool {
+        guard !registering.contains(function.name), function.verb != "apply", function.verb != "policy" else { return false }
+        return function.place == .engine || function.waits || function.mutates || function.permission != nil
+    }
+
+    /// Calls of `lunette.*`: of handlers the event's name and the options are looked at.
+    private func checkOwn(_ function: APIFunction, _ call: Value) -> [Value] {
+        guard function.name == "lunette.before" || function.name == "lunette.on", let given = Self.written(call), let first = given.first
+        else {
+            return []
+        }
+        var problems: [Value] = []
+        let isBefore = function.name == "lunette.before"
+        let known = isBefore ? APIRegistry.beforeEvents : APIRegistry.onEvents
+        if let event = first.stringValue {
+            let fits =
+                known.contains(event)
+                || !isBefore && (event == "*" || event.hasSuffix(".*") && known.contains { $0.hasPrefix(event.dropLast()) })
+            if !fits {
+                let hint = nearest(to: event, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.joined(separator: ", ")
+                problems.append(Self.problem("\(function.name): \"\(displayable(event, limit: 80))\" is not an event for it", hint))
+            }
+        } else if !Self.isUnknown(first) {
+            problems.append(Self.problem("\(function.name): expected an event's name, got \(first.kind)", nil))
+        }
+        if given.count > 1, case .map(let options) = given[1], options["$unknown"] == nil, options["$function"] == nil {
+            // As the engine takes them.
+            let own: Set = ["subscription", "kind", "event"]
+            let fields = APIRegistry.function("hook.register")?.arguments.filter { !own.contains($0.name) } ?? []
+            do throws(LunetteError) {
+                try Self.check(.map(options), fields: fields, isOpen: false, isPartial: false, path: "")
+            } catch {
+                problems.append(Self.problem("\(function.name): \(error)", error.hint))
+            }
+        }
+        if given.count > 2, given[2]["$function"] == nil, !Self.isUnknown(given[2]) {
+            problems.append(Self.problem("\(function.name): expected a handler, got \(given[2].kind)", nil))
+        }
+        return problems
     }
 
     private static let laterNouns = [
         "network", "service", "job", "node", "secret", "config", "sandbox", "scheduler", "http", "process", "store",
     ]
 
-    private func problem(_ message: String, _ hint: String?) -> Value {
+    private static func problem(_ message: String, _ hint: String?) -> Value {
         var map: ValueMap = ["message": .string(message)]
         map["hint"] = hint.map(Value.string)
-        return .array([.map(map)])
+        return .map(map)
     }
 
     /// Spreads literal arguments over names as the Lua side does, then checks what is known of them.
-    private func check(_ function: APIFunction, _ given: [Value]) -> Value {
+    private func check(_ function: APIFunction, _ given: [Value]) -> [Value] {
         var arguments = ValueMap()
         var isPartial = false
         for (index, value) in given.enumerated() {
@@ -65,15 +144,15 @@ extension LuaHost {
             } else if let parameter {
                 arguments[parameter] = value
             } else {
-                return problem("\(function.name): too many arguments", nil)
+                return [Self.problem("\(function.name): too many arguments", nil)]
             }
         }
         do throws(LunetteError) {
             try Self.check(.map(arguments), fields: function.arguments, isOpen: false, isPartial: isPartial, path: "")
         } catch {
-            return problem("\(function.name): \(error)", error.hint)
+            return [Self.problem("\(function.name): \(error)", error.hint)]
         }
-        return .array([])
+        return []
     }
 
     private static func isUnknown(_ value: Value) -> Bool { value["$unknown"] != nil }
@@ -138,6 +217,14 @@ extension LuaHost {
                     try APIRegistry.check(element, is: item, path: "\(path)[\(index + 1)]")
                 }
             }
+        case (.map(let item), .map(let map)):
+            for (key, element) in map where hasUnknown(element) { try check(element, is: item, path: "\(path).\(key)") }
+        case (.union(let types), _):
+            var failure: LunetteError?
+            for type in types {
+                do throws(LunetteError) { return try check(value, is: type, path: path) } catch { failure = failure ?? error }
+            }
+            if let failure { throw failure }
         default: return
         }
     }

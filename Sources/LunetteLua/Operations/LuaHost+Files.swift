@@ -5,7 +5,10 @@ internal import LunetteSpec
 
 extension LuaHost {
     /// `fs.*`: on a thread of its own, since a path may be a FIFO or a dead network file system.
-    func fileOperation(_ operation: String, _ arguments: [Value]) throws(LunetteError) -> LuaState.Answer {
+    /// - Parameter waiting: the token that is waited for already; nil: a new one.
+    func fileOperation(
+        _ operation: String, _ arguments: [Value], waiting: Int64? = nil
+    ) throws(LunetteError) -> LuaState.Answer {
         if options.isReadOnly, let function = APIRegistry.function(operation) { try ReadOnly.check(function, .null) }
         let call = FileCall(operation: operation, arguments: Arguments(arguments), directory: options.directory)
         if options.permissions == nil, operation == "fs.temporary" {
@@ -17,14 +20,16 @@ extension LuaHost {
         let roots = options.permissions.map { permissions in
             permissions.compactMap { $0.hasPrefix("fs:/") ? String($0.dropFirst(3)) : nil }
         }
-        let token = newToken()
+        let token = waiting ?? newToken()
         let mailbox = mailbox
         // Nothing to cancel: a file operation ends by itself or with the process.
         inFlight[token] = TaskOperation(task: Task {})
+        Activity.shared.begin()
         onOwnThread {
             let result: Result<Value, LunetteError>
             do throws(LunetteError) { result = .success(try call.perform(roots: roots)) } catch { result = .failure(error) }
             mailbox.post { host in host.deliver(token, result.map { .array([$0]) }) }
+            Activity.shared.end()
         }
         return .await(token)
     }

@@ -5,6 +5,8 @@ internal import LunetteSpec
 extension LuaHost {
     /// Performs one operation that the Lua stdlib asks for.
     func perform(_ operation: String, _ arguments: Arguments) throws(LunetteError) -> LuaState.Answer {
+        if operation.hasPrefix("test."), let testing { return try testing.perform(operation, arguments, self) }
+        if let watched = watched(operation, arguments) { return watched }
         switch operation {
         case "api": return try startCall(arguments)
         case "stream": return try startStream(arguments)
@@ -38,7 +40,11 @@ extension LuaHost {
         case "stay":
             // Its handlers were never offered to an engine: nothing would ever come.
             isStaying = dryRun == nil
+            if isStaying { program?.stays() }
             return .results([.bool(isStaying)])
+        case "program.write":
+            program?.write(arguments[0].byteString ?? [], toErrors: arguments[1].boolValue == true)
+            return .results([])
         case "reply":
             reply(arguments)
             return .results([])
@@ -114,6 +120,7 @@ extension LuaHost {
             line += " \(key)=" + (value.stringValue.map { $0.contains(" ") ? JSON.encode(value) : $0 } ?? JSON.encode(value))
         }
         if isPrompting, let onShow { return onShow(false, line) }
+        if let program { return program.write(Array("\(line)\n".utf8), toErrors: true) }
         writeError(line + "\n")
     }
 }

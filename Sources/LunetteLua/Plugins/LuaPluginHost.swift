@@ -1,4 +1,5 @@
 internal import LunetteAPI
+package import LunetteLinux
 package import LunettePlugins
 package import LunetteSpec
 
@@ -10,6 +11,13 @@ package struct LuaPluginHost: PluginHost {
     package var instructionLimit: UInt64 = 200_000_000
     package var sliceSeconds = 2.0
 
+    /// The clock of a test; nil: the system's.
+    package var time: VirtualTime?
+    /// Asked before calls that need no engine; set in tests.
+    var watch: (any CallWatch)?
+    /// Gets how often each line ran; set in tests.
+    var coverage: Coverage?
+
     package init() {}
 
     package func load(
@@ -19,6 +27,9 @@ package struct LuaPluginHost: PluginHost {
         var options = LuaHost.Options(connector: nil, directory: environment.volumesDirectory, script: manifest.name)
         options.limits = .init(memory: memoryLimit, instructions: instructionLimit, wallSeconds: sliceSeconds, isLimited: true)
         options.moduleDirectory = directory
+        options.time = time
+        options.coverage = coverage
+        options.watch = watch
         var permissions = environment.permissions
         // Its own folders go with any right to files at all.
         if permissions.contains(where: { $0 == "fs" || $0.hasPrefix("fs:") || $0.hasPrefix("fs.") }) {
@@ -26,12 +37,14 @@ package struct LuaPluginHost: PluginHost {
             permissions.insert("fs:\(environment.stateDirectory)")
         }
         options.permissions = permissions
+        let chunk = "@\(manifest.name)/\(manifest.entry)"
+        coverage?.know(String(chunk.dropFirst()), as: "\(directory)/\(manifest.entry)")
         let worker = try await StateWorker.start(.plugin(manifest.name), options)
         do throws(LunetteError) {
             let functions = try await worker.call(
                 "load_plugin",
                 [
-                    "source": .text(entry), "name": .string("@\(manifest.name)/\(manifest.entry)"), "config": environment.config,
+                    "source": .text(entry), "name": .string(chunk), "config": environment.config,
                     "timeout": .double(manifest.timeouts["load"] ?? 10),
                 ])
             return try LuaPlugin(manifest, functions, environment, worker)

@@ -1,4 +1,5 @@
 package import LunetteAPI
+package import LunetteLinux
 package import LunetteSpec
 
 /// Runs resident scripts written in Lua, each in a limited state on a thread of its own.
@@ -12,15 +13,26 @@ package struct LuaResidentHost: ResidentHost {
     /// Seconds that loading a script may take.
     package var loadSeconds = 10.0
 
+    /// The clock of a test; nil: the system's.
+    package var time: VirtualTime?
+    /// Gets how often each line ran; set in tests.
+    var coverage: Coverage?
+    /// Asked before calls that need no engine; set in tests.
+    var watch: (any CallWatch)?
+
     package init() {}
 
     package func load(
         _ script: ResidentScript, modules: any ResidentModules, connector: any EngineConnector,
         log: @escaping @Sendable (String) -> Void
     ) async throws(LunetteError) -> any LoadedScript {
-        var options = LuaHost.Options(connector: connector, directory: "/", script: script.file)
+        let watched: any EngineConnector = watch.map { WatchedConnector(engine: connector, watch: $0) } ?? connector
+        var options = LuaHost.Options(connector: watched, directory: "/", script: script.file)
         options.limits = .init(memory: memoryLimit, instructions: instructionLimit, wallSeconds: sliceSeconds, isLimited: true)
         options.modules = modules
+        options.time = time
+        options.coverage = coverage
+        options.watch = watch
         // The whole API, as whoever wrote it into the engine's settings has it anyway; no file of the host's.
         options.permissions = Self.permissions(script.grants)
         if script.grants != nil {

@@ -85,8 +85,7 @@ package enum APIDocs {
         ]
         for record in APIRegistry.allRecords where record.name != "Subscription" {
             lines += ["---\(sentence(record.summary))", "---@class lunette.\(record.name)"]
-            lines +=
-                record.fields.map { "---@field \($0.name)\($0.isRequired ? "" : "?") \(APIHelp.typeName($0.type)) \($0.summary)" } + [""]
+            lines += record.fields.flatMap { declaration($0, of: record) } + [""]
         }
         for noun in ["container", "image", "volume"] {
             lines += ["---@class lunette.\(noun)", "---@field id string", "---@field name string", "local \(noun)_handle = {}", ""]
@@ -98,9 +97,31 @@ package enum APIDocs {
         for noun in APIRegistry.nouns where !visible(noun).isEmpty {
             let prefix = noun == "lunette" ? "lunette." : "lunette.\(noun)."
             if noun != "lunette" { lines += ["lunette.\(noun) = {}", ""] }
-            for function in visible(noun) { lines += declaration(function, on: prefix, skips: 0) }
+            var tables: Set<Substring> = []
+            for function in visible(noun) {
+                // `test.clock` is a table in a table.
+                if let dot = function.verb.firstIndex(of: "."), tables.insert(function.verb[..<dot]).inserted {
+                    lines += ["\(prefix)\(function.verb[..<dot]) = {}", ""]
+                }
+                lines += declaration(function, on: prefix, skips: 0)
+            }
         }
         return (lines + ["return lunette", ""]).joined(separator: "\n")
+    }
+
+    /// Records whose functions are called with a colon, and return what they are called on.
+    private static let objects: Set<String> = ["Expectation", "TestedScript"]
+
+    private static func declaration(_ field: APIField, of record: APIRecord) -> [String] {
+        let mark = field.isRequired ? "" : "?"
+        guard objects.contains(record.name), case .callback(let argument) = field.type else {
+            return ["---@field \(field.name)\(mark) \(APIHelp.typeName(field.type)) \(field.summary)"]
+        }
+        let own = "lunette.\(record.name)"
+        let value =
+            argument == .null ? "" : ", value: \(APIHelp.typeName(argument))\(field.name == "to_be_near" ? ", tolerance?: number" : "")"
+        let names = record.name == "Expectation" ? [field.name, "not_\(field.name)"] : [field.name]
+        return names.map { "---@field \($0) fun(self: \(own)\(value)): \(own) \($0.hasPrefix("not_") ? "not: " : "")\(field.summary)" }
     }
 
     private static func declaration(_ function: APIFunction, on prefix: String, skips: Int) -> [String] {

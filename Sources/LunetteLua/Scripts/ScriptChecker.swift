@@ -1,7 +1,7 @@
 internal import LunetteAPI
 package import LunetteSpec
 
-/// Checks scripts without running them: syntax, names of API calls, literal arguments.
+/// Checks scripts without running them: syntax, names of API calls, literal arguments; as resident code also what only that may not do.
 package enum ScriptChecker {
     package struct Problem: Sendable, Equatable {
         package var line: Int
@@ -9,23 +9,70 @@ package enum ScriptChecker {
         package var hint: String?
     }
 
-    /// - Throws: `not_found` and the like when the file can't be read.
-    package static func problems(path: String) throws(LunetteError) -> [Problem] {
-        try problems(source: try FileTree.read(path, roots: nil), name: path)
+    /// One call of the API, as it is written.
+    package struct Call: Sendable, Equatable {
+        package var line: Int
+        package var name: String
+        /// What limited code needs for it; nil: nothing.
+        package var permission: String?
     }
 
+    package struct Report: Sendable, Equatable {
+        package var problems: [Problem]
+        package var calls: [Call]
+
+        /// For other programs: `{file, problems, calls, permissions}`.
+        package func value(file: String) -> Value {
+            [
+                "file": .string(file),
+                "problems": .array(
+                    problems.map { problem in
+                        var map: ValueMap = ["line": .int(Int64(problem.line)), "message": .string(problem.message)]
+                        map["hint"] = problem.hint.map(Value.string)
+                        return .map(map)
+                    }),
+                "calls": .array(
+                    calls.map { call in
+                        var map: ValueMap = ["line": .int(Int64(call.line)), "name": .string(call.name)]
+                        map["permission"] = call.permission.map(Value.string)
+                        return .map(map)
+                    }),
+                "permissions": .array(Set(calls.compactMap(\.permission)).sorted().map(Value.string)),
+            ]
+        }
+    }
+
+    /// - Throws: `not_found` and the like when the file can't be read.
+    package static func problems(path: String) throws(LunetteError) -> [Problem] { try report(path: path).problems }
+
     package static func problems(source: [UInt8], name: String) throws(LunetteError) -> [Problem] {
+        try report(source: source, name: name).problems
+    }
+
+    /// - Parameter isResident: as code that is loaded into the engine.
+    /// - Throws: `not_found` and the like when the file can't be read.
+    package static func report(path: String, isResident: Bool = false) throws(LunetteError) -> Report {
+        try report(source: try FileTree.read(path, roots: nil), name: path, isResident: isResident)
+    }
+
+    package static func report(source: [UInt8], name: String, isResident: Bool = false) throws(LunetteError) -> Report {
         let host = try LuaHost(LuaHost.Options(connector: nil, directory: "/"))
-        let found = try host.state.enter("check", ["source": .text(source), "name": .string("@\(name)")])
-        return (found.first?.arrayValue ?? []).map { item in
+        let found = try host.state.enter(
+            "check", ["source": .text(source), "name": .string("@\(name)"), "is_resident": .bool(isResident)])
+        let problems = (found.first?.arrayValue ?? []).map { item in
             Problem(line: Int(item["line"]?.intValue ?? 0), message: item["message"]?.stringValue ?? "", hint: item["hint"]?.stringValue)
         }
+        let calls = (found.dropFirst().first?.arrayValue ?? []).map { item in
+            Call(
+                line: Int(item["line"]?.intValue ?? 0), name: item["name"]?.stringValue ?? "", permission: item["permission"]?.stringValue)
+        }
+        return Report(problems: problems, calls: calls)
     }
 
     /// `lunette check FILE`: prints each problem as `lunette: FILE:LINE: …`.
     /// - Returns: the exit code, 1 when there are problems.
-    package static func check(path: String) throws(LunetteError) -> Int32 {
-        let found = try problems(path: path)
+    package static func check(path: String, isResident: Bool = false) throws(LunetteError) -> Int32 {
+        let found = try report(path: path, isResident: isResident).problems
         for problem in found {
             writeError("lunette: \(path):\(problem.line): \(problem.message)\n" + (problem.hint.map { "hint: \($0)\n" } ?? ""))
         }

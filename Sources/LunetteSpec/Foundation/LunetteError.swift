@@ -25,6 +25,14 @@ public struct ErrorCode: RawRepresentable, Hashable, Sendable, CustomStringConve
     public static let io = ErrorCode(rawValue: "io")
     /// Ours, never the user's: seeing this is a bug report.
     public static let `internal` = ErrorCode(rawValue: "internal")
+
+    /// Those of API 1.
+    public static var all: [ErrorCode] {
+        [
+            invalidArgument, notFound, alreadyExists, invalidState, denied, unauthenticated, unschedulable, timeout, cancelled, wouldBlock,
+            unsupported, resourceExhausted, exitStatus, scriptFailed, pluginFailed, conflict, io, `internal`,
+        ]
+    }
 }
 
 /// Says what was tried, on what, why it failed and how to mend it: the one error type at API borders.

@@ -37,11 +37,6 @@ enum Scripts {
         return code
     }
 
-    static func check(_ path: String, isResident: Bool) throws(LunetteError) -> Int32 {
-        if isResident { throw LunetteError(.unsupported, "check \(path) as resident code: not in this version") }
-        return try ScriptChecker.check(path: path)
-    }
-
     private static func run(_ program: ScriptProgram, _ settings: Settings) throws(LunetteError) -> Int32 {
         let connector = try connector(settings)
         var runner = ScriptRunner(connector: connector)
@@ -52,7 +47,7 @@ enum Scripts {
         return code
     }
 
-    private static func connector(_ settings: Settings) throws(LunetteError) -> any EngineConnector {
+    static func connector(_ settings: Settings) throws(LunetteError) -> any EngineConnector {
         try UserPlaces.verify(settings)
         // The usual way does nothing before the first call; an engine of our own has to be opened.
         guard settings.inProcess else { return settings.client }

@@ -182,17 +182,46 @@ end
 
 local function is_symbol(t, value) return t.kind == "symbol" and t.value == value end
 
--- Checks a source; returns a list of {line, message, hint}.
-local function check(source, name)
-  local problems = {}
+-- For each token, whether a function's body is around it: what isn't runs while the file is loaded.
+local function find_functions(tokens)
+  local inside, blocks, depth = {}, {}, 0
+  for at, t in ipairs(tokens) do
+    inside[at] = depth > 0
+    if t.kind == "name" and not (at > 1 and (is_symbol(tokens[at - 1], ".") or is_symbol(tokens[at - 1], ":"))) then
+      if t.value == "function" or t.value == "if" or t.value == "do" or t.value == "repeat" then
+        blocks[#blocks + 1] = t.value
+        if t.value == "function" then depth = depth + 1 end
+      elseif (t.value == "end" or t.value == "until") and #blocks > 0 then
+        if blocks[#blocks] == "function" then depth = depth - 1 end
+        blocks[#blocks] = nil
+      end
+    end
+  end
+  return inside
+end
+
+-- What limited states don't have.
+local unlimited = {
+  io = "io", os = "os", debug = "debug", package = "package", dofile = "dofile", loadfile = "loadfile",
+}
+
+-- Checks a source; returns a list of {line, message, hint}, and one of the calls {line, name, permission}.
+local function check(source, name, is_resident)
+  local problems, calls = {}, {}
   source = source:gsub("^#[^\n]*", "")
   local f, problem = load(source, name, "t")
   if not f then
     local line, message = tostring(problem):match(":(%d+): (.*)$")
-    return { { line = tonumber(line) or 1, message = message or problem } }
+    return { { line = tonumber(line) or 1, message = message or problem } }, calls
   end
   local tokens = tokenize(source)
-  local roots, nouns, handles = {}, {}, {}
+  local inside = find_functions(tokens)
+  local roots, nouns, handles, own = {}, {}, {}, {}
+  if is_resident then
+    -- What limited states have as globals.
+    roots.lunette = true
+    for _, noun in ipairs { "fs", "json", "log", "task" } do nouns[noun] = noun end
+  end
   local function report(line, e) problems[#problems + 1] = { line = line, message = e.message, hint = e.hint } end
 
   -- What a chain of names starting at `at` means: {kind = "root"|"noun"|"function", …}, and the token after it.
@@ -231,7 +260,7 @@ local function check(source, name)
         if not is_symbol(tokens[i], ",") then break end
         i = i + 1
       end
-      for _, word in ipairs(names) do roots[word], nouns[word], handles[word] = nil, nil, nil end
+      for _, word in ipairs(names) do roots[word], nouns[word], handles[word], own[word] = nil, nil, nil, true end
       if is_symbol(tokens[i], "=") then
         i = i + 1
         for _, word in ipairs(names) do
@@ -277,19 +306,34 @@ local function check(source, name)
       at = at + 1
     else
       local meaning, after = resolve(at)
+      if is_resident and t.kind == "name" and unlimited[t.value] and not own[t.value] and not (at > 1
+        and (is_symbol(tokens[at - 1], ".") or is_symbol(tokens[at - 1], ":"))) then
+        report(t.line, {
+          message = "resident code has no " .. t.value, hint = "it has string, table, math, utf8, coroutine, and the API",
+        })
+      end
       if meaning and meaning.kind ~= "root" then
         local values = parse_arguments(tokens, after)
-        local given = { kind = meaning.kind, noun = meaning.noun, verb = meaning.verb, arguments = values, name = name }
-        for _, e in ipairs(host_call("check.call", given) or {}) do report(meaning.line, e) end
+        local given = {
+          kind = meaning.kind, noun = meaning.noun, verb = meaning.verb, arguments = values, name = name, is_call = values ~= nil,
+          is_loading = is_resident and not inside[at] or nil,
+        }
+        local found = host_call("check.call", given) or {}
+        for _, e in ipairs(found.problems or {}) do report(meaning.line, e) end
+        if found.call then
+          found.call.line = meaning.line
+          calls[#calls + 1] = found.call
+        end
         at = after
       else
         at = at + 1
       end
     end
   end
-  return problems
+  return problems, calls
 end
 
-function core.entries.check(what) return check(what.source, what.name) end
+-- {source, name, is_resident}: problems, calls
+function core.entries.check(what) return check(what.source, what.name, what.is_resident) end
 
 return { check = check }

@@ -131,6 +131,12 @@ function core.entries.hook(what)
   core.check_end()
 end
 
+-- The session is over: nobody calls its handlers any more.
+function hooks.forget()
+  for id in next, handlers do handlers[id] = nil end
+  core.holding_handlers(0, true)
+end
+
 ---- registering -------------------------------------------------------------------------------
 
 local Subscription = { __name = "lunette.subscription" }
@@ -154,8 +160,8 @@ Subscription.__close = Subscription.__index.off
 Subscription.__tostring = function(subscription) return "handler of " .. subscription.event end
 
 local handler_count = 0
-function core.holding_handlers(change)
-  handler_count = handler_count + change
+function core.holding_handlers(change, is_all)
+  handler_count = is_all and change or handler_count + change
   host_call("handlers", handler_count)
 end
 

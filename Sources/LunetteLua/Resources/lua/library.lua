@@ -115,7 +115,7 @@ end
 local nouns = {}
 for noun in ("image container volume hook script plugin system"):gmatch("%a+") do nouns[noun] = true end
 local later = {}
-local later_nouns = "network service job node secret config scheduler project http process store test net storage"
+local later_nouns = "network service job node secret config scheduler project http process store net storage"
 for noun in later_nouns:gmatch("%a+") do later[noun] = true end
 
 -- The value of `lunette.NAME`; raises for names that are not there, so that a typo shows where it is.
@@ -126,9 +126,15 @@ function library.resolve(name)
   if name == "fs" then return fs end
   if name == "sandbox" then return sandbox end
   if name == "task" then return core.need "task" end
+  if name == "test" then
+    if core.testing then return core.testing end
+    local missing = function() fail("unsupported", "lunette.test is only there in tests", { hint = "lunette test FILE_test.lua" }) end
+    local clock = setmetatable({}, { __index = function() return missing end })
+    return setmetatable({ clock = clock }, { __index = function() return missing end })
+  end
   if nouns[name] then return core.need("nouns").table(name) end
   if later[name] then return core.need("nouns").missing(name) end
-  local words = { "log", "json", "fs", "sandbox", "task", "null" }
+  local words = { "log", "json", "fs", "sandbox", "task", "test", "null" }
   for word in next, functions do words[#words + 1] = word end
   for word in next, nouns do words[#words + 1] = word end
   local near = host_call("nearest", tostring(name), words)
@@ -139,7 +145,7 @@ end
 
 library.later = later
 library.globals = {}
-local global = "image container volume hook script plugin system log json fs sandbox task lunette"
+local global = "image container volume hook script plugin system log json fs sandbox task test lunette"
 for noun in global:gmatch("%a+") do library.globals[noun] = true end
 
 local is_open = false
@@ -167,6 +173,10 @@ function library.open(what)
   local arguments = { [0] = what.script }
   for index, value in ipairs(what.arguments or {}) do arguments[index] = value end
   _G.arg = arguments
+  if what.captures then
+    core.need("capture").output()
+    if what.has_test_time then core.need("capture").time() end
+  end
   if what.globals then
     setmetatable(_G, {
       __index = function(globals, name)

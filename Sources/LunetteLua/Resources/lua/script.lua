@@ -22,6 +22,8 @@ function core.check_end()
   local others = {}
   for index, t in ipairs(open.failed) do others[index] = core.report(t) end
   outcome.failed = others
+  -- os.exit of a script under test: it has ended as it wanted, whatever that raised.
+  if core.exit_code then outcome.ok, outcome.error, outcome.exit, outcome.failed = true, nil, core.exit_code, {} end
   open.failed = {}
   main = nil
   host_call("finished", outcome)
@@ -74,6 +76,8 @@ local function cancel_all(reason, text)
   end
   for _, t in ipairs(tasks) do cancel(t, reason, text) end
 end
+
+core.cancel_all = cancel_all
 
 -- Starts the main task of a script, a chunk or a REPL line. When it fails, what it spawned is cancelled.
 function core.start_main(f, ...)

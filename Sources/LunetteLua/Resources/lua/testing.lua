@@ -717,7 +717,7 @@ local function run_test(item, is_shared)
   if not is_shared then
     current.task = nil
     local closed, problem = pcall(end_engine)
-    if not closed then
+    if not closed and not core.current().is_cancelled then
       state.failures[#state.failures + 1] = failure_of(problem)
       result.status = "failed"
     end

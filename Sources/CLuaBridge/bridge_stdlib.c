@@ -6,7 +6,7 @@
 #include "lua_bridge.h"
 
 #define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check) \
-    M(capture) M(testing) M(expect) M(lines)
+    M(capture) M(testing) M(test_answers) M(test_run) M(expect) M(lines)
 
 static const unsigned char core[] = {
 #embed "../LunetteLua/Resources/lua/core.lua"
@@ -55,6 +55,12 @@ static const unsigned char capture[] = {
 };
 static const unsigned char testing[] = {
 #embed "../LunetteLua/Resources/lua/testing.lua"
+};
+static const unsigned char test_answers[] = {
+#embed "../LunetteLua/Resources/lua/test_answers.lua"
+};
+static const unsigned char test_run[] = {
+#embed "../LunetteLua/Resources/lua/test_run.lua"
 };
 static const unsigned char expect[] = {
 #embed "../LunetteLua/Resources/lua/expect.lua"

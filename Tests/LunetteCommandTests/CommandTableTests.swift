@@ -53,8 +53,8 @@ import Testing
         #expect(BuildCommand.own(failure).details == ["step": "run"])
     }
 
-    @Test func whatIsNotBuiltYetIsInNoHelp() {
-        #expect(!CheckCommand.helpMessage(columns: 120).contains("--resident"))
+    @Test func helpNamesWhatIsBuiltAndNothingElse() {
+        #expect(CheckCommand.helpMessage(columns: 120).contains("--resident"))
         #expect(!REPLCommand.helpMessage(columns: 120).contains("--in "))
     }
 

@@ -1335,15 +1335,15 @@ function lunette.test.clock.set(moment) end
 function lunette.test.emit(event, fields) end
 
 ---Make calls of a function fail.
----@param function string its name; `*` stands for any part of it
+---@param name string the function's name; `*` stands for any part of it
 ---@param code string an error code (`io`)
 ---@param options? { times?: integer, after?: integer, match?: table<string, any>, message?: string, hint?: string }
-function lunette.test.fail(function, code, options) end
+function lunette.test.fail(name, code, options) end
 
 ---Answer calls of a function.
----@param function string its name; `*` stands for any part of it
+---@param name string the function's name; `*` stands for any part of it
 ---@param answer? any what they return, or a function of their arguments that says so
-function lunette.test.stub(function, answer) end
+function lunette.test.stub(name, answer) end
 
 ---Make an image be there, without a pull.
 ---@param reference string its reference

@@ -23,7 +23,9 @@ extension LuaHost {
     /// Has a call that needs no engine answered by the test, or done after it was looked at.
     /// - Returns: nil when nobody looks.
     func watched(_ operation: String, _ arguments: Arguments) -> LuaState.Answer? {
-        guard let watch = options.watch, watch.looksAt(operation) else { return nil }
+        guard let watch = options.watch else { return nil }
+        if operation == "stream", watch.looksAt(arguments.text(1)) { return watchedStream(watch, arguments) }
+        guard watch.looksAt(operation) else { return nil }
         let isFile = operation.hasPrefix("fs.")
         let given = isFile ? named(operation, arguments[0].arrayValue ?? []) : arguments[0]
         let token = newToken()
@@ -43,6 +45,34 @@ extension LuaHost {
         }
         inFlight[token] = TaskOperation(task: task)
         return .await(token)
+    }
+
+    /// What a call streams that reaches out of the process: all that it is answered to write, then its end.
+    private func watchedStream(_ watch: any CallWatch, _ arguments: Arguments) -> LuaState.Answer {
+        let id = arguments[0].intValue ?? 0
+        let (name, given) = (arguments.text(1), arguments[2])
+        let mailbox = mailbox
+        let task = Task {
+            let answer: Result<CallDecision, LunetteError>
+            do throws(LunetteError) { answer = .success(try await watch.before(name, given, actor: nil)) } catch {
+                answer = .failure(error)
+            }
+            mailbox.post { host in
+                guard host.inFlight.removeValue(forKey: id) != nil else { return }
+                switch answer {
+                case .failure(let error): host.deliver(id, .failure(error))
+                case .success(.goesOn): host.deliver(id, .failure(LunetteError(.internal, "\(name) can't go on")))
+                case .success(.answer(let value)):
+                    for stream in ["stdout", "stderr"] {
+                        guard given[stream]?.boolValue == true, let text = value[stream] else { continue }
+                        host.deliver(id, .success(.array(["chunk", ["stream": .string(stream), "data": text]])))
+                    }
+                    host.deliver(id, .success(.array(["end", value])))
+                }
+            }
+        }
+        inFlight[id] = TaskOperation(task: task)
+        return .results([])
     }
 
     private func goOn(_ operation: String, _ arguments: Arguments, _ token: Int64, _ watch: any CallWatch, _ number: Int64) {

@@ -85,22 +85,22 @@ enum TestFunctions {
         test(
             "test.fail", "make calls of a function fail",
             [
-                APIField("function", .string, "its name; `*` stands for any part of it", required: true),
+                APIField("name", .string, "the function's name; `*` stands for any part of it", required: true),
                 APIField("code", .string, "an error code (`io`)", required: true),
                 APIField("times", .integer, "how often", default: "always"),
                 APIField("after", .integer, "how many calls pass before", default: "0"),
                 APIField("match", .map(.any), "only calls with these arguments"),
                 APIField("message", .string, "what the error says"), APIField("hint", .string, "its hint"),
             ],
-            ["function", "code", "options"], errors: [.invalidArgument],
+            ["name", "code", "options"], errors: [.invalidArgument],
             example: "test.fail(\"image.pull\", \"io\", { times = 1 }) test.expect(function() image.pull \"a:1\" end):to_raise \"io\""),
         test(
             "test.stub", "answer calls of a function",
             [
-                APIField("function", .string, "its name; `*` stands for any part of it", required: true),
+                APIField("name", .string, "the function's name; `*` stands for any part of it", required: true),
                 APIField("answer", .any, "what they return, or a function of their arguments that says so"),
             ],
-            ["function", "answer"], errors: [.invalidArgument],
+            ["name", "answer"], errors: [.invalidArgument],
             example:
                 "test.stub(\"sandbox.run\", { code = 0, stdout = \"ok\" }) test.expect(sandbox.run({ args = { \"make\" } }).stdout):to_be \"ok\""
         ),

@@ -390,8 +390,9 @@ host.set_error(true, setmetatable({ code = "resource_exhausted", message = "the 
 -- Entries whose module is loaded when they are first called.
 local entry_modules = { policy = "plugin", hook = "hooks", check = "check", repl_line = "repl", complete = "repl",
   repl_watch = "repl", repl_tasks = "repl", repl_events = "repl", repl_leave = "repl", repl_script = "repl",
-  repl_watched = "repl", test_file = "testing", test_call = "testing", test_answered = "testing", test_program = "testing",
-  test_stuck = "testing", test_log = "testing", lines_of = "lines" }
+  repl_watched = "repl", test_file = "test_run", test_call = "test_answers",
+  test_answered = "test_answers", test_program = "test_answers", test_stuck = "test_answers", test_log = "test_answers",
+  lines_of = "lines" }
 setmetatable(entries, {
   __index = function(_, name)
     if not entry_modules[name] then return nil end

@@ -34,6 +34,15 @@ import Testing
         return (text, WaitStatus(raw: try #require(try child.reap(block: true))))
     }
 
+    @Test func aControllerThatNobodyNeededComesWithAnUpdate() throws {
+        let update = try RuntimeSpec.Resources(["hugepageLimits": [["pageSize": "2MB", "limit": 4_194_304]]])
+        try withCgroup { cgroup, directory throws in
+            try cgroup.handDown(for: update)
+            #expect(try cgroup.apply(update) == [])
+            #expect(directory.read("hugetlb.2MB.max")?.trimmed == "4194304")
+        }
+    }
+
     @Test func everyLimitIsInItsFile() throws {
         let disk = try #require(readSmallFile("/sys/block/vda/dev")?.trimmed)
         let numbers = disk.split(separator: ":").compactMap { Int64($0) }
@@ -164,7 +173,11 @@ import Testing
         resources.memory.limit = 1 << 24
         let error = #expect(throws: LunetteError.self) { try site.cgroup.apply(resources) }
         #expect(error?.code == .unsupported && error?.path == "linux.resources.memory.limit")
-        #expect(try site.cgroup.apply(resources, missing: .report) == ["memory is not enforced: no memory controller in cgroup v2 here"])
+        let parentPath = parent.cgroup.directories[0].path
+        #expect(
+            try site.cgroup.apply(resources, missing: .report) == [
+                "memory is not enforced: processes are in the cgroup around it, \(parentPath) (pid \(child.pid)), which can't hand the memory controller down then"
+            ])
         // It can be joined all the same: handing down the threaded controllers alone would make it invalid.
         #expect(try run("echo in", in: site.cgroup.directories[0]).output == "in")
         #expect(site.cgroup.remove(owned: own).isEmpty)

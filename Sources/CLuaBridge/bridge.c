@@ -16,12 +16,23 @@ static uint64_t clock_nanoseconds(clockid_t clock) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+// Counts a block that grew from `held` bytes: making it took time in proportion. The allocator can't raise; the next look at the limits does.
+static void note_block(lnt_lua *state, size_t held, size_t size) {
+    if (size > held) state->used += size / 64;
+    int change = (size >= LNT_LARGE_BLOCK) - (held >= LNT_LARGE_BLOCK);
+    state->large_blocks += change;
+    if (change > 0 && state->large_blocks == 1 && state->current && !state->is_exceeded && !state->is_closing) {
+        lua_sethook(state->current, lnt_hook, LUA_MASKCOUNT, LNT_LARGE_HOOK_STEP);
+    }
+}
+
 static void *allocate(void *context, void *block, size_t old_size, size_t new_size) {
     lnt_lua *state = context;
     // For a new block `old_size` is a type tag, not a size.
     size_t held = block ? old_size : 0;
     if (new_size == 0) {
         state->memory -= held;
+        if (held >= LNT_LARGE_BLOCK && state->options.is_limited) state->large_blocks--;
         free(block);
         return NULL;
     }
@@ -29,11 +40,16 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     // Shrinking must not fail (Lua's manual), and closing has to get by.
     if (limit && new_size > held && !state->is_closing && state->memory - held + new_size > limit) return NULL;
     void *moved = realloc(block, new_size);
-    if (moved) state->memory = state->memory - held + new_size;
+    if (!moved) return NULL;
+    state->memory = state->memory - held + new_size;
+    if (state->options.is_limited) note_block(state, held, new_size);
     return moved;
 }
 
 // ---- limits ----
+
+// Where large blocks are, one instruction can take as long as a thousand: looks are closer together.
+int lnt_hook_step(const lnt_lua *state) { return state->large_blocks > 0 ? LNT_LARGE_HOOK_STEP : LNT_HOOK_STEP; }
 
 static void raise_stored(lua_State *L, const char *key, const char *otherwise) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, key);
@@ -46,40 +62,54 @@ static bool is_in_stdlib(lua_State *L, lua_Debug *activation) {
     return lua_getinfo(L, "S", activation) && strncmp(activation->source, "=[lunette", 9) == 0;
 }
 
+// Whether the limits are used up, counted from `used` and `started`.
+static bool is_past(const lnt_lua *state, uint64_t used, uint64_t started) {
+    uint64_t instructions = state->options.instruction_limit, wall = state->options.wall_limit_nanoseconds;
+    return (instructions && state->used - used > instructions) || (wall && clock_nanoseconds(CLOCK_MONOTONIC) - started > wall);
+}
+
 // `activation`: where the count hook stopped; NULL inside a C function.
 static void check_limits(lua_State *L, lnt_lua *state, lua_Debug *activation) {
-    uint64_t instructions = state->options.instruction_limit, wall = state->options.wall_limit_nanoseconds;
     if (!state->is_exceeded) {
-        state->is_exceeded = (instructions && state->used > instructions)
-            || (wall && clock_nanoseconds(CLOCK_MONOTONIC) - state->started > wall);
+        if (!is_past(state, 0, state->started)) return;
+        state->is_exceeded = true;
+        state->exceeded_used = state->used;
+        state->exceeded_at = clock_nanoseconds(CLOCK_MONOTONIC);
     }
-    if (!state->is_exceeded) return;
     // A pcall that swallows the error gets it again at its next instruction, until the entry has unwound.
     lua_sethook(L, lnt_hook, LUA_MASKCOUNT, 1);
-    if (activation && is_in_stdlib(L, activation)) return;
+    lua_Debug caller;
+    if (!activation && lua_getstack(L, 1, &caller)) activation = &caller;
+    if (activation && is_in_stdlib(L, activation)) {
+        // It has as much again to put its tables in order, whatever it was given to go through.
+        if (!is_past(state, state->exceeded_used, state->exceeded_at)) return;
+        if (L == state->main) state->is_broken = true;
+    }
     raise_stored(L, &lnt_limit_error_key, "the code ran longer than it may");
 }
 
 void lnt_hook(lua_State *L, lua_Debug *activation) {
     lnt_lua *state = lnt_state(L);
+    int step = lnt_hook_step(state);
     if (atomic_load(&state->is_interrupted)) {
         if (is_in_stdlib(L, activation)) return;
         atomic_store(&state->is_interrupted, false);
-        lua_sethook(L, state->options.is_limited ? lnt_hook : NULL, state->options.is_limited ? LUA_MASKCOUNT : 0, LNT_HOOK_STEP);
+        lua_sethook(L, state->options.is_limited ? lnt_hook : NULL, state->options.is_limited ? LUA_MASKCOUNT : 0, step);
         raise_stored(L, &lnt_interrupt_error_key, "interrupted");
     }
     if (!state->options.is_limited) {
         lua_sethook(L, NULL, 0, 0);
         return;
     }
-    bool was_stepping = lua_gethookcount(L) != LNT_HOOK_STEP;
-    state->used += was_stepping ? 1 : LNT_HOOK_STEP;
+    int passed = lua_gethookcount(L);
+    state->used += (uint64_t)passed;
     check_limits(L, state, activation);
-    if (was_stepping && !state->is_exceeded) lua_sethook(L, lnt_hook, LUA_MASKCOUNT, LNT_HOOK_STEP);
+    if (passed != step && !state->is_exceeded) lua_sethook(L, lnt_hook, LUA_MASKCOUNT, step);
 }
 
 void lnt_count_steps(lua_State *L, uint64_t steps) {
     lnt_lua *state = lnt_state(L);
+    if (!state->options.is_limited) return;
     state->used += steps;
     check_limits(L, state, NULL);
 }
@@ -113,6 +143,7 @@ static int host_call(lua_State *L) {
     lnt_bytes in = {0}, out = {0};
     char problem[512];
     int failed = lnt_encode_array_header(&in, (size_t)count);
+    state->call_cost = 0;
     for (int i = 1; i <= count && !failed; i++) failed = lnt_encode(L, i, &in, problem, sizeof problem);
     if (failed) {
         lnt_bytes_free(&in);
@@ -201,6 +232,13 @@ static int host_set_error(lua_State *L) {
     return 0;
 }
 
+// host.metatable(value) → its metatable, whatever __metatable says
+static int host_metatable(lua_State *L) {
+    luaL_checkany(L, 1);
+    if (!lua_getmetatable(L, 1)) lua_pushnil(L);
+    return 1;
+}
+
 static int host_memory(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)lnt_state(L)->memory);
     return 1;
@@ -234,7 +272,8 @@ static const luaL_Reg host_functions[] = {
     {"call", host_call}, {"pump", host_pump}, {"unpack", host_unpack}, {"decode", host_decode}, {"clock", host_clock},
     {"now", host_now}, {"traceback", host_traceback}, {"where", host_where}, {"set_error", host_set_error},
     {"memory", host_memory}, {"string_metatable", host_string_metatable}, {"resume", lnt_coroutine_resume}, {"resume_task", lnt_task_resume},
-    {"module", host_module}, {"is_closing", lnt_is_closing}, {"mark", host_mark}, {NULL, NULL},
+    {"module", host_module}, {"is_closing", lnt_is_closing}, {"mark", host_mark}, {"metatable", host_metatable}, {"load", lnt_load_text},
+    {NULL, NULL},
 };
 
 // ---- opening and entering ----
@@ -253,10 +292,15 @@ static int open_libraries(lua_State *L) {
             lua_pop(L, 1);
         }
         lnt_register_patterns(L);
+        lnt_register_bounded(L);
     }
     lua_newtable(L);
     lua_pushliteral(L, "lunette.list");
     lua_setfield(L, -2, "__name");
+    if (state->options.is_limited) {
+        lua_pushboolean(L, false);
+        lua_setfield(L, -2, "__metatable");
+    }
     lua_rawsetp(L, LUA_REGISTRYINDEX, &lnt_array_key);
     return 0;
 }
@@ -427,6 +471,8 @@ int32_t lnt_lua_deliver(lnt_lua *state, int64_t token, int32_t status, const voi
 }
 
 size_t lnt_lua_memory(const lnt_lua *state) { return state->memory; }
+size_t lnt_lua_call_cost(const lnt_lua *state) { return state->call_cost; }
+bool lnt_lua_is_broken(const lnt_lua *state) { return state->is_broken; }
 
 void lnt_lua_set_limits(lnt_lua *state, uint64_t instructions, uint64_t wall_nanoseconds) {
     state->options.instruction_limit = instructions;

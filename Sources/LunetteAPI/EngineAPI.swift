@@ -60,6 +60,12 @@ public protocol HookReceiver: Sendable {
     func before(subscription: String, event: Value) async throws(LunetteError) -> Value
     /// Runs one `on` handler; returning acknowledges the event.
     func on(subscription: String, event: Value) async throws(LunetteError)
+    /// Whether it answers nothing any more: what it fails with then is no failure of a handler.
+    var isStopped: Bool { get }
+}
+
+extension HookReceiver {
+    public var isStopped: Bool { false }
 }
 
 /// One client's conversation with the engine: a direct call in process, or frames on a socket. Ends release what the client held.

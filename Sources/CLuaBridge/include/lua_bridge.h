@@ -77,6 +77,12 @@ void lnt_lua_forget_interrupt(lnt_lua *state);
 // Bytes the state holds now.
 size_t lnt_lua_memory(const lnt_lua *state);
 
+// What the call that is being answered takes on the host's side: its bytes, and more for each value.
+size_t lnt_lua_call_cost(const lnt_lua *state);
+
+// Whether a limit ended the stdlib's scheduler in the middle: what it had taken up may never be answered.
+bool lnt_lua_is_broken(const lnt_lua *state);
+
 // Changes the limits of later entries.
 void lnt_lua_set_limits(lnt_lua *state, uint64_t instructions, uint64_t wall_nanoseconds);
 

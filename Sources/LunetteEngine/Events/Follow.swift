@@ -109,7 +109,8 @@ extension Engine {
                 return true
             } catch {
                 failure = error
-                if error.code == .cancelled { return false }
+                // Not by the error's code: what a handler waited for may have been cancelled, and that is the handler's failure.
+                if Task.isCancelled || subscription.receiver.isStopped { return false }
                 do { try await clock.sleep(0.05 * Double(attempt + 1)) } catch { return false }
             }
         }

@@ -54,6 +54,9 @@ package final class LuaHost {
     var line: String??
     var temporaryDirectories: [String] = []
     let dryRun: DryRun?
+    /// Of a limited state.
+    let budget: CallBudget?
+    var logAllowance: LogAllowance?
     /// Shows what the REPL's commands show: a whole screen (`:watch`), or a line above the prompt (`:events`).
     var onShow: ((_ isScreen: Bool, _ text: String) -> Void)?
     /// A prompt stands on the terminal: what is shown goes above it.
@@ -66,6 +69,8 @@ package final class LuaHost {
     package init(_ options: Options) throws(LunetteError) {
         self.options = options
         dryRun = options.isDryRun ? DryRun() : nil
+        budget = options.limits.isLimited ? CallBudget() : nil
+        logAllowance = options.limits.isLimited ? LogAllowance() : nil
         session = SessionSource(connector: options.connector, mailbox: mailbox)
         state = try LuaState(limits: options.limits)
         state.onCall = { [unowned self] request in answer(request) }

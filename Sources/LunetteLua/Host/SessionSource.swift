@@ -54,10 +54,11 @@ struct LuaHookReceiver: HookReceiver {
 
 /// Answers one hook call, once.
 struct HookReply {
-    private let continuation: CheckedContinuation<Result<Value, LunetteError>, Never>
-    init(_ continuation: CheckedContinuation<Result<Value, LunetteError>, Never>) { self.continuation = continuation }
-    func succeed(_ value: Value) { continuation.resume(returning: .success(value)) }
-    func fail(_ error: LunetteError) { continuation.resume(returning: .failure(error)) }
+    private let answer: @Sendable (Result<Value, LunetteError>) -> Void
+    init(_ continuation: CheckedContinuation<Result<Value, LunetteError>, Never>) { answer = { continuation.resume(returning: $0) } }
+    init(_ answer: @escaping @Sendable (Result<Value, LunetteError>) -> Void) { self.answer = answer }
+    func succeed(_ value: Value) { answer(.success(value)) }
+    func fail(_ error: LunetteError) { answer(.failure(error)) }
 }
 
 extension LuaHost {
@@ -70,6 +71,15 @@ extension LuaHost {
     /// `reply`, token, ok, answer or error
     func reply(_ arguments: Arguments) {
         guard let reply = replies.removeValue(forKey: arguments[0].intValue ?? 0) else { return }
-        if arguments[1].boolValue == true { reply.succeed(arguments[2]) } else { reply.fail(LunetteError(value: arguments[2])) }
+        let isOK = arguments[1].boolValue == true
+        // A text of limited code goes to somebody's terminal, and into events.
+        if budget != nil, isOK, case .map(var answer) = arguments[2], let reason = answer["deny"]?.stringValue {
+            answer["deny"] = .string(LogAllowance.shortened(reason))
+            return reply.succeed(.map(answer))
+        }
+        if isOK { return reply.succeed(arguments[2]) }
+        var error = LunetteError(value: arguments[2])
+        if budget != nil { error.message = LogAllowance.shortened(error.message) }
+        reply.fail(error)
     }
 }

@@ -27,7 +27,7 @@ extension LuaHost {
             let text = arguments[0].byteString ?? []
             return .results([.bytes(MessagePack.encode(try JSON.decode(text, source: "json.decode")))])
         case "log":
-            logLine(arguments.text(0), arguments.text(1), arguments[2].mapValue ?? [:])
+            log(arguments.text(0), arguments.text(1), arguments[2].mapValue ?? [:])
             return .results([])
         case "finished":
             finish(with: arguments[0])
@@ -98,6 +98,11 @@ extension LuaHost {
                 map["result"] = function.result.handleKind.map(Value.string)
                 return .map(map)
             })
+    }
+
+    private func log(_ level: String, _ message: String, _ fields: ValueMap) {
+        guard let lines = logAllowance?.admit(message, fields, now: monotonicNow()) else { return logLine(level, message, fields) }
+        for line in lines { logLine(level, line.message, line.fields) }
     }
 
     private func logLine(_ level: String, _ message: String, _ fields: ValueMap) {

@@ -64,6 +64,7 @@ struct LuaScript: LoadedScript {
 /// Brings the engine's hook calls to a worker's state.
 struct WorkerReceiver: HookReceiver {
     let worker: StateWorker
+    var isStopped: Bool { worker.isStopped }
 
     func before(subscription: String, event: Value) async throws(LunetteError) -> Value { try await worker.handle(subscription, event) }
     func on(subscription: String, event: Value) async throws(LunetteError) { _ = try await worker.handle(subscription, event) }

@@ -10,9 +10,24 @@ local resume, resume_task, is_closing = host.resume, host.resume_task, host.is_c
 local create, raw_yield, isyieldable = coroutine.create, coroutine.yield, coroutine.isyieldable
 local running, status, close = coroutine.running, coroutine.status, coroutine.close
 local error, pcall, xpcall, type = error, pcall, xpcall, type
-local setmetatable, rawget, rawset = setmetatable, rawget, rawset
+local rawget, rawset = rawget, rawset
 local pack, unpack, ipairs = table.pack, table.unpack, ipairs
 local load = load
+
+-- What the stdlib's modules see. Limited code changes the globals as it likes, and modules are loaded late: theirs are a copy. And it
+-- gets no metatable of ours: a __gc in one that is used again would run where no limit reaches.
+local environment = _G
+if host.is_limited then
+  local raw_setmetatable = setmetatable
+  environment = {}
+  for name, value in next, _G do environment[name] = value end
+  environment.getmetatable = host.metatable
+  function environment.setmetatable(value, meta)
+    if rawget(meta, "__metatable") == nil then meta.__metatable = false end
+    return raw_setmetatable(value, meta)
+  end
+end
+local setmetatable = environment.setmetatable
 
 local core = { host = host, lunette = {}, entries = {}, is_limited = host.is_limited, close_grace = 10 }
 local lunette, entries = core.lunette, core.entries
@@ -23,7 +38,9 @@ local modules = {}
 function core.need(name)
   local module = modules[name]
   if module == nil then
-    module = assert(load(host.module(name), "=[lunette " .. name .. "]", "t"))(core)
+    -- `limited` is the one that changes the globals.
+    local globals = name == "limited" and _G or environment
+    module = assert(load(host.module(name), "=[lunette " .. name .. "]", "t", globals))(core)
     modules[name] = module
   end
   return module

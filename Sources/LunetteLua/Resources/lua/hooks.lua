@@ -118,7 +118,7 @@ function core.entries.hook(what)
   t.on_finish = function()
     if t.state == "done" then return end
     local problem = t.error
-    if not is_error(problem) then problem = make_error { code = "script_failed", message = core.text_of(problem) } end
+    if not is_error(problem) then problem = make_error(problem) end
     host_call("reply", what.reply, false, {
       code = problem.code, message = tostring(problem), operation = problem.operation, hint = problem.hint,
     })

@@ -5,7 +5,7 @@ local host, fail, make_error = core.host, core.fail, core.make_error
 local wait, token, wake, receivers = core.wait, core.token, core.wake, core.receivers
 local host_call = host.call
 local type, setmetatable, rawget, rawset = type, setmetatable, rawget, rawset
-local select, next, ipairs, pcall, error, tostring = select, next, ipairs, pcall, error, tostring
+local next, ipairs, pcall, error, tostring = next, ipairs, pcall, error, tostring
 
 local nouns = {}
 local made = {}             -- noun → its table
@@ -153,12 +153,13 @@ end
 
 -- Splits a call as written into the wire's arguments and the caller's functions.
 local function collect(fn, ...)
-  local count = select("#", ...)
+  local given = table.pack(...)
+  local count = given.n
   local arguments, callbacks = {}, nil
   local positional = fn.positional
   local rest
   for index = 1, count do
-    local value = select(index, ...)
+    local value = given[index]
     local parameter = positional[index]
     local is_options = type(value) == "table" and not is_handle(value) and index == count
       and (not parameter or not parameter.takes_table)

@@ -24,7 +24,8 @@ local function register(kind, event, options, f)
     arguments[key] = value
   end
   local number = #registered + 1
-  local id = kind .. "/" .. tostring(arguments.name or number)
+  -- No name makes the id of one that has none.
+  local id = arguments.name and kind .. "/" .. tostring(arguments.name) or kind .. "#" .. number
   -- A name is what a handler's place in the events is kept under.
   if names[id] then
     fail("already_exists", "this script has a handler of the name \"" .. tostring(arguments.name) .. "\" already", {

@@ -7,7 +7,9 @@ extension LuaHost {
     func perform(_ operation: String, _ arguments: Arguments) throws(LunetteError) -> LuaState.Answer {
         switch operation {
         case "api": return try startCall(arguments)
-        case "stream": return try startStream(arguments)
+        case "stream":
+            if arguments.text(1) == "process.run" { return try runProcess(arguments[2], stream: arguments[0].intValue ?? 0) }
+            return try startStream(arguments)
         case "credit":
             (inFlight[arguments[0].intValue ?? 0] as? StreamControl)?.add(Int(arguments[1].intValue ?? 0))
             return .results([])
@@ -59,6 +61,9 @@ extension LuaHost {
         case "check.result": return .results([checkResult(arguments.text(0))])
         case "check.call": return .results([checkCall(arguments[0])])
         case "sandbox.run": return try runSandbox(arguments[0])
+        case "process.run": return try runProcess(arguments[0], stream: nil)
+        case "http.get", "http.request": return try requestHTTP(operation, arguments[0])
+        case "store": return .results([.string(options.store ?? "user/\(getuid())")])
         case "module": return .results([try moduleSource(arguments.text(0))])
         default:
             if operation.hasPrefix("fs.") { return try fileOperation(operation, arguments[0].arrayValue ?? []) }

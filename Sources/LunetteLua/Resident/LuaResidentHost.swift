@@ -21,6 +21,7 @@ package struct LuaResidentHost: ResidentHost {
         var options = LuaHost.Options(connector: connector, directory: "/", script: script.file)
         options.limits = .init(memory: memoryLimit, instructions: instructionLimit, wallSeconds: sliceSeconds, isLimited: true)
         options.modules = modules
+        options.store = "resident/\(script.name)"
         // The whole API, as whoever wrote it into the engine's settings has it anyway; no file of the host's.
         options.permissions = Set(APIRegistry.engineFunctions.map { $0.permission ?? "api:\($0.name)" })
         options.log = { level, message, fields in

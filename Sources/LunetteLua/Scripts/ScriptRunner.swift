@@ -37,6 +37,9 @@ package struct ScriptRunner {
             return 1
         }
         var options = LuaHost.Options(connector: connector, directory: Self.workingDirectory(), script: script)
+        if case .file(let path, _) = program {
+            options.store = "user/\(getuid())\(APIRegistry.absolutePath(path, directory: options.directory))"
+        }
         options.isReadOnly = isReadOnly
         options.isDryRun = isDryRun
         let host: LuaHost

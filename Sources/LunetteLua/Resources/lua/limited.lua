@@ -7,7 +7,7 @@ local host_call = host.call
 local raw_load, raw_setmetatable, raw_collectgarbage = load, setmetatable, collectgarbage
 local raw_rep, raw_concat, raw_move, raw_insert, raw_remove, raw_sort =
   string.rep, table.concat, table.move, table.insert, table.remove, table.sort
-local type, error, select, next, tostring, rawget = type, error, select, next, tostring, rawget
+local type, error, select, next, tostring, rawget, rawset = type, error, select, next, tostring, rawget, rawset
 local tointeger = math.tointeger
 local pcall, pack, unpack = pcall, table.pack, table.unpack
 
@@ -117,6 +117,16 @@ function limited.open()
     _G[name] = frozen(_G[name], name)
   end
   lunette = core.lunette
+  -- Made when they are first named: most code needs none of them.
+  local lazy = core.need("library").globals
+  raw_setmetatable(_G, {
+    __index = function(globals, name)
+      if not lazy[name] then return nil end
+      local value = core.lunette[name]
+      rawset(globals, name, value)
+      return value
+    end,
+  })
   for _, name in next, { "fs", "json", "log", "task" } do _G[name] = core.lunette[name] end
   getmetatable(core.lunette).__metatable = false
 end

@@ -1055,7 +1055,7 @@ function lunette.task.every(period, f) end
 ---Call a function at the times of a cron expression until `:off()`.
 ---@param expression string `minute hour day month weekday`
 ---@param f fun(value: any) what to run
----@param options? { name?: string, time_zone?: "UTC"|"local", overlap?: "skip"|"queue"|"allow" }
+---@param options? { name?: string, time_zone?: string, overlap?: "skip"|"queue"|"allow", catch_up?: boolean|number|string }
 ---@return any
 function lunette.task.cron(expression, options, f) end
 

@@ -46,6 +46,9 @@ package final class LuaHost {
     var inFlight: [Int64: any Cancellable] = [:]
     private var timers = TimerQueue()
     private var isTimersTurn = false
+    /// Cron expressions and time zones that were asked for, as they were written.
+    var schedules: [String: CronSchedule] = [:]
+    var zones: [String: TimeZoneRules] = [:]
     var replies: [Int64: HookReply] = [:]
     var handlerCount = 0
     var isStaying = false

@@ -17,6 +17,7 @@ extension LuaHost {
             cancel(arguments[0].intValue ?? 0)
             return .results([])
         case "sleep": return .await(addTimer(try seconds(arguments[0], "task.sleep")))
+        case "cron": return .results([try nextDue(arguments)])
         case "noun": return .results([describe(arguments.text(0))])
         case "nearest":
             let words = arguments[1].arrayValue?.compactMap(\.stringValue) ?? []
@@ -77,6 +78,19 @@ extension LuaHost {
         } catch {
             throw LunetteError(.invalidArgument, "\(what): \(error.message)", operation: what, hint: error.hint)
         }
+    }
+
+    /// `cron`, expression, unix seconds, zone → when it is due next, or null.
+    private func nextDue(_ arguments: Arguments) throws(LunetteError) -> Value {
+        let (text, name) = (arguments.text(0), arguments.text(2))
+        let schedule: CronSchedule
+        if let known = schedules[text] { schedule = known } else { schedule = try CronSchedule(text) }
+        let zone: TimeZoneRules
+        if let known = zones[name] { zone = known } else { zone = try TimeZoneRules.named(name) }
+        // Those of a script are few; what code makes up is not kept for ever.
+        if schedules.count < 64 { schedules[text] = schedule }
+        if zones.count < 16 { zones[name] = zone }
+        return schedule.next(after: arguments[1].doubleValue ?? 0, in: zone).map(Value.int) ?? .null
     }
 
     private func cancel(_ token: Int64) {

@@ -1,4 +1,5 @@
 import Foundation
+import LunetteAPI
 import LunetteSpec
 import Testing
 
@@ -50,16 +51,24 @@ import Testing
         ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", ["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]),
         ("*/20 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", ["2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z"]),
         ("0 3 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", ["2026-03-29T01:00:00Z", "2026-03-30T01:00:00Z"]),
-        ("30 2,3 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", ["2026-03-29T01:00:00Z", "2026-03-29T01:30:00Z", "2026-03-30T00:30:00Z"]),
+        (
+            "30 2,3 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z",
+            ["2026-03-29T01:00:00Z", "2026-03-29T01:30:00Z", "2026-03-30T00:30:00Z"]
+        ),
         ("30 1 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", ["2026-03-29T00:30:00Z", "2026-03-29T23:30:00Z"]),
         // Times that come twice are due at the first.
         ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]),
-        ("*/30 2-3 * * *", "Europe/Berlin", "2026-10-24T22:00:00Z",
-            ["2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z", "2026-10-25T02:00:00Z", "2026-10-25T02:30:00Z"]),
+        (
+            "*/30 2-3 * * *", "Europe/Berlin", "2026-10-24T22:00:00Z",
+            ["2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z", "2026-10-25T02:00:00Z", "2026-10-25T02:30:00Z"]
+        ),
         ("30 1 * * *", "America/New_York", "2026-10-31T12:00:00Z", ["2026-11-01T05:30:00Z", "2026-11-02T06:30:00Z"]),
         // What goes by passing time goes on by it.
         ("30 * * * *", "Europe/Berlin", "2026-10-24T23:45:00Z", ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25T02:30:00Z"]),
-        ("*/30 * * * *", "Europe/Berlin", "2026-03-29T00:15:00Z", ["2026-03-29T00:30:00Z", "2026-03-29T01:00:00Z", "2026-03-29T01:30:00Z"]),
+        (
+            "*/30 * * * *", "Europe/Berlin", "2026-03-29T00:15:00Z",
+            ["2026-03-29T00:30:00Z", "2026-03-29T01:00:00Z", "2026-03-29T01:30:00Z"]
+        ),
         ("0 */2 * * *", "America/New_York", "2026-03-08T05:30:00Z", ["2026-03-08T08:00:00Z", "2026-03-08T10:00:00Z"]),
         // Half an hour, a quarter, a day that was skipped, a year that the file has no entries of.
         ("15 2 * * *", "Australia/Lord_Howe", "2026-10-03T12:00:00Z", ["2026-10-03T15:30:00Z", "2026-10-04T15:15:00Z"]),
@@ -73,7 +82,9 @@ import Testing
     }
 
     /// Foundation reads the same files by code of its own.
-    @Test(arguments: ["Europe/Berlin", "America/New_York", "America/St_Johns", "Asia/Kolkata", "Pacific/Apia", "Africa/Casablanca", "Etc/GMT-14"])
+    @Test(arguments: [
+        "Europe/Berlin", "America/New_York", "America/St_Johns", "Asia/Kolkata", "Pacific/Apia", "Africa/Casablanca", "Etc/GMT-14",
+    ])
     func offsetsAreThoseOfFoundation(_ name: String) throws {
         let (rules, theirs) = (try TimeZoneRules.named(name), try #require(TimeZone(identifier: name)))
         for hour in stride(from: 0, to: 80 * 366 * 24, by: 37) {
@@ -85,8 +96,10 @@ import Testing
         }
     }
 
-    @Test(arguments: ["", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "a * * * *", "1-  * * * *",
-        "5-1 * * * *", "*/0 * * * *", "*/x * * * *", "1,,2 * * * *", "+1 * * * *", "1.5 * * * *", "@never", "* * * foo *", "-1 * * * *"])
+    @Test(arguments: [
+        "", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "a * * * *", "1-  * * * *",
+        "5-1 * * * *", "*/0 * * * *", "*/x * * * *", "1,,2 * * * *", "+1 * * * *", "1.5 * * * *", "@never", "* * * foo *", "-1 * * * *",
+    ])
     func whatIsNoExpressionIsRefused(_ text: String) {
         #expect(throws: LunetteError.self) { _ = try CronSchedule(text) }
     }
@@ -131,5 +144,23 @@ import Testing
             "local timer = task.cron('0 3 * * *', { time_zone = 'Asia/Tokyo' }, print) timer:off() return task.next_cron_time('0 3 * * *', 0, { time_zone = 'Asia/Tokyo' })",
             limits: limits, permissions: [])
         #expect(ran.text == "64800", "\(ran.text) \(ran.error)")
+    }
+
+    /// What was missed is made up for once, unless it is longer ago than it may be.
+    @Test(arguments: [
+        ("* * * * *", "true", 86_400.0, "1"), ("* * * * *", "'1h'", 86_400, "1"), ("0 0 1 1 *", "true", 60, "0"),
+        ("* * * * *", "false", 86_400, "0"),
+        ("0 0 29 2 *", "'1h'", 4e8, "0"), ("0 0 29 2 *", "true", 4e8, "1"),
+    ])
+    func catchUpMakesUpForWhatWasMissed(_ expression: String, _ catchUp: String, _ ago: Double, _ runs: String) async {
+        let engine = FakeEngine { (_, request, _, _) async throws(LunetteError) in
+            request.function == "store.fetch" ? ["version": 1, "value": .double(Date().timeIntervalSince1970 - ago)] : 1
+        }
+        // A full minute may pass meanwhile.
+        let ran = await runLua(
+            "if lunette.now() % 60 > 59 then task.sleep(1.1) end local n = 0 local timer = task.cron('\(expression)', { name = 'x', time_zone = 'UTC', "
+                + "catch_up = \(catchUp) }, function() n = n + 1 end) task.sleep(0.1) timer:off() return n", engine: engine)
+        #expect(ran.text == runs, "\(ran.text) \(ran.error)")
+        if catchUp != "false" { #expect(engine.requests.first?.arguments["key"] == "cron/x") }
     }
 }

@@ -29,7 +29,8 @@ struct RecurringRule {
                 let first = CivilTime.days(year: year, month: month, day: 1)
                 let firstWeekday = CivilTime(seconds: first * 86_400).weekday
                 var date = first + Int64((day - firstWeekday + 7) % 7 + 7 * (week - 1))
-                let next = month == 12 ? CivilTime.days(year: year + 1, month: 1, day: 1) : CivilTime.days(year: year, month: month + 1, day: 1)
+                let next =
+                    month == 12 ? CivilTime.days(year: year + 1, month: 1, day: 1) : CivilTime.days(year: year, month: month + 1, day: 1)
                 // The fifth is the last.
                 while date >= next { date -= 7 }
                 days = date

@@ -69,7 +69,9 @@ struct TimeZoneRules: Sendable, Hashable {
                 if path.hasPrefix("/") { return try read(path, name: path) }
                 if let rules = try? named(path) { return rules }
                 // A rule instead of a name: TZ=CET-1CEST,M3.5.0,M10.5.0/3.
-                if let rule = RecurringRule(Array(path.utf8)) { return TimeZoneRules(firstOffset: rule.standard, transitions: rule.transitions(from: 1970, to: lastYear)) }
+                if let rule = RecurringRule(Array(path.utf8)) {
+                    return TimeZoneRules(firstOffset: rule.standard, transitions: rule.transitions(from: 1970, to: lastYear))
+                }
                 return utc
             }
             // Without the file the machine's time is UTC, as libc has it.

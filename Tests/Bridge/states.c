@@ -90,10 +90,8 @@ static void use(unsigned number, size_t memory_limit, int closes_early)
 	lnt_lua *state = NULL;
 	if (lnt_lua_open(&options, &state) != 0)
 		return;
-	size_t length;
-	const void *core = lnt_lua_module("core", &length);
 	lnt_bytes out = {0};
-	if (lnt_lua_boot(state, "=[lunette core]", core, length, &out) == LNT_LUA_OK) {
+	if (lnt_lua_boot(state, "core", &out) == LNT_LUA_OK) {
 		lnt_bytes in = {0};
 		// Only limited states stop what runs away.
 		const char *program = programs[options.is_limited ? number % (sizeof programs / sizeof *programs) : number % 9];

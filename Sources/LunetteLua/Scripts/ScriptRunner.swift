@@ -125,7 +125,7 @@ package struct ScriptRunner {
     /// A traceback without the lines of our own stdlib.
     static func withoutInternals(_ traceback: String) -> String {
         traceback.split(separator: "\n", omittingEmptySubsequences: false).filter { line in
-            !line.contains("[lunette ") && !line.hasSuffix("[C]: in function 'xpcall'")
+            !line.contains("[lunette ") && !line.hasPrefix("\t?:") && !line.hasSuffix("[C]: in function 'xpcall'")
         }.joined(separator: "\n")
     }
 }

@@ -12,18 +12,25 @@ local running, status, close = coroutine.running, coroutine.status, coroutine.cl
 local error, pcall, xpcall, type = error, pcall, xpcall, type
 local setmetatable, rawget, rawset = setmetatable, rawget, rawset
 local pack, unpack, ipairs = table.pack, table.unpack, ipairs
-local load = load
 
 local core = { host = host, lunette = {}, entries = {}, is_limited = host.is_limited, close_grace = 10 }
 local lunette, entries = core.lunette, core.entries
 lunette.null = host.null
+
+-- Lua's own globals, for modules that are loaded when code of others has run: what that has put in their place is not theirs.
+local pristine
+if core.is_limited then
+  pristine = {}
+  for name, value in next, _G do pristine[name] = value end
+end
 
 -- Loads a module of the stdlib at its first use: opening a state must be fast.
 local modules = {}
 function core.need(name)
   local module = modules[name]
   if module == nil then
-    module = assert(load(host.module(name), "=[lunette " .. name .. "]", "t"))(core)
+    -- The one that changes what others see has to reach it.
+    module = host.module(name, name ~= "limited" and pristine or nil)(core)
     modules[name] = module
   end
   return module
@@ -388,7 +395,8 @@ host.set_error(false, setmetatable({ code = "cancelled", message = "interrupted"
 host.set_error(true, setmetatable({ code = "resource_exhausted", message = "the code ran longer than it may" }, core.Error))
 
 -- Entries whose module is loaded when they are first called.
-local entry_modules = { policy = "plugin", hook = "hooks", check = "check", repl_line = "repl", complete = "repl",
+local entry_modules = { policy = "plugin", load_plugin = "plugin", call_plugin = "plugin", cancel_plugin_call = "plugin",
+  load_resident = "resident", resident_life = "resident", hook = "hooks", check = "check", repl_line = "repl", complete = "repl",
   repl_watch = "repl", repl_tasks = "repl", repl_events = "repl", repl_leave = "repl", repl_script = "repl",
   repl_watched = "repl" }
 setmetatable(entries, {
@@ -408,11 +416,6 @@ setmetatable(lunette, {
 })
 
 if core.is_limited then
-  -- Everything the stdlib keeps of Lua's own libraries is taken before they are closed.
-  core.need "library"
-  core.need "task"
-  core.need "plugin"
-  core.need "resident"
   core.need("limited").open()
 end
 return entries

@@ -59,7 +59,7 @@ end
 local function set_base()
   for _, name in next, { "dofile", "loadfile", "warn" } do _G[name] = nil end
   load = function(chunk, name, _, ...)
-    if type(name) == "string" and name:find("[lunette", 1, true) then name = nil end
+    if type(name) == "string" and (name == "=?" or name:find("[lunette", 1, true)) then name = nil end
     if select("#", ...) > 0 then return raw_load(chunk, name, "t", (...)) end
     return raw_load(chunk, name, "t")
   end
@@ -118,16 +118,14 @@ function limited.open()
   end
   lunette = core.lunette
   -- Made when they are first named: most code needs none of them.
-  local lazy = core.need("library").globals
   raw_setmetatable(_G, {
     __index = function(globals, name)
-      if not lazy[name] then return nil end
+      if not core.need("library").globals[name] then return nil end
       local value = core.lunette[name]
       rawset(globals, name, value)
       return value
     end,
   })
-  for _, name in next, { "fs", "json", "log", "task" } do _G[name] = core.lunette[name] end
   getmetatable(core.lunette).__metatable = false
 end
 

@@ -101,7 +101,7 @@ def daemon(bench, settings):
 
 
 def case_state(bench):
-    sizes, starts = [], []
+    sizes, starts, spent = [], [], []
     for count in (0, bench.options.states):
         settings = Settings(bench, None)
         for number in range(count):
@@ -110,13 +110,17 @@ def case_state(bench):
         process, seconds = daemon(bench, settings)
         starts.append(seconds)
         sizes.append(private_kib(process.pid)[1])
+        fields = open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()
+        spent.append((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
         process.terminate()
         process.wait()
     count = bench.options.states
     each = (starts[1] - starts[0]) / count
+    cpu = (spent[1] - spent[0]) / count
     memory = (sizes[1] - sizes[0]) * 1024 / 1e6
     table(f"state: an engine with {count} resident scripts against one without", ["", "value", "aim", "ratio"], [
         ["a state with the full API and a handler, ms", f"{each * 1000:.3f}", "1.000", f"{each * 1000:.2f}"],
+        ["the same, processor time", f"{cpu * 1000:.3f}", "1.000", f"{cpu * 1000:.2f}"],
         [f"{count} states, MB (dirty private memory)", f"{memory:.1f}", f"{count / 10:.0f}", f"{memory / (count / 10):.2f}"],
     ])
 

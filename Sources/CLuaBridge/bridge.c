@@ -204,6 +204,21 @@ static int host_set_error(lua_State *L) {
     return 0;
 }
 
+// host.renew(): what runs next has the whole of its limits, as after an entry of its own
+static int host_renew(lua_State *L) {
+    lnt_lua *state = lnt_state(L);
+    if (state->is_exceeded) return 0;
+    state->used = 0;
+    state->started = clock_nanoseconds(CLOCK_MONOTONIC);
+    return 0;
+}
+
+// host.is_exceeded() → whether a limit was passed in this entry
+static int host_is_exceeded(lua_State *L) {
+    lua_pushboolean(L, lnt_state(L)->is_exceeded);
+    return 1;
+}
+
 static int host_memory(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)lnt_state(L)->memory);
     return 1;
@@ -306,7 +321,8 @@ static const luaL_Reg host_functions[] = {
     {"call", host_call}, {"pump", host_pump}, {"unpack", host_unpack}, {"decode", host_decode}, {"clock", host_clock},
     {"now", host_now}, {"traceback", host_traceback}, {"where", host_where}, {"set_error", host_set_error},
     {"memory", host_memory}, {"string_metatable", host_string_metatable}, {"resume", lnt_coroutine_resume}, {"resume_task", lnt_task_resume},
-    {"module", host_module}, {"is_closing", lnt_is_closing}, {"mark", host_mark}, {NULL, NULL},
+    {"module", host_module}, {"is_closing", lnt_is_closing}, {"mark", host_mark}, {"renew", host_renew},
+    {"is_exceeded", host_is_exceeded}, {NULL, NULL},
 };
 
 // ---- opening and entering ----

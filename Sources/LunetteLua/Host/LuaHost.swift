@@ -50,6 +50,9 @@ package final class LuaHost {
     var schedules: [String: CronSchedule] = [:]
     var zones: [String: TimeZoneRules] = [:]
     var replies: [Int64: HookReply] = [:]
+    /// Events that handlers are busy with, by token, and the tokens.
+    var batches: [Int64: HookBatch] = [:]
+    var tokens: [ObjectIdentifier: Int64] = [:]
     var handlerCount = 0
     var isStaying = false
     /// Work may be posted from outside though nothing is under way (a plugin's host).
@@ -208,6 +211,8 @@ package final class LuaHost {
         inFlight = [:]
         for reply in replies.values { reply.fail(LunetteError(.cancelled, "the script has ended")) }
         replies = [:]
+        for batch in batches.values { batch.fail() }
+        (batches, tokens) = ([:], [:])
         removeTemporaryDirectories()
         await session.close()
     }

@@ -1,3 +1,4 @@
+internal import LunetteAPI
 internal import LunetteSpec
 internal import Synchronization
 
@@ -89,18 +90,41 @@ final class StateWorker: Sendable {
         }
     }
 
+    /// Runs a handler that the code has registered, for many events.
+    func handle(_ subscription: String, _ events: [Value], _ keys: [String], _ ended: @escaping @Sendable ([HookEnding]) -> Void) {
+        let left = Mutex(events.count)
+        let batch = HookBatch(subscription: subscription, events: events, keys: keys) { [self] endings in
+            ended(endings)
+            let isOver = left.withLock { left in
+                left -= endings.count
+                return left <= 0
+            }
+            if isOver { endHandling() }
+        }
+        let isPosted = state.withLock { state in
+            guard !state.isStopped else { return false }
+            state.handling += 1
+            mailbox.post { host in host.callHandler(batch, from: 0) }
+            return true
+        }
+        // Nothing of it counts as delivered.
+        if !isPosted { ended(events.indices.map { HookEnding(index: $0, outcome: .failed) }) }
+    }
+
+    private func endHandling() {
+        let drained = state.withLock { state in
+            state.handling -= 1
+            guard state.handling == 0 else { return [CheckedContinuation<Void, Never>]() }
+            defer { state.drained = [] }
+            return state.drained
+        }
+        for waiter in drained { waiter.resume() }
+    }
+
     /// Runs a handler that the code has registered.
     func handle(_ subscription: String, _ event: Value) async throws(LunetteError) -> Value {
         state.withLock { $0.handling += 1 }
-        defer {
-            let drained = state.withLock { state in
-                state.handling -= 1
-                guard state.handling == 0 else { return [CheckedContinuation<Void, Never>]() }
-                defer { state.drained = [] }
-                return state.drained
-            }
-            for waiter in drained { waiter.resume() }
-        }
+        defer { endHandling() }
         let result: Result<Value, LunetteError> = await withCheckedContinuation { continuation in
             post(continuation) { host in host.callHandler(subscription, event, HookReply(continuation)) }
         }

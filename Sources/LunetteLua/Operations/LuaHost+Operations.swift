@@ -45,6 +45,9 @@ extension LuaHost {
         case "reply":
             reply(arguments)
             return .results([])
+        case "ended":
+            endHandlers(arguments)
+            return .results([])
         case "repl.show":
             onShow?(true, arguments.text(0))
             return .results([])

@@ -88,7 +88,7 @@ int lnt_load_text(lua_State *L) {
     else luaL_checktype(L, 1, LUA_TFUNCTION);
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : from.text ? from.text : "=(load)";
     // Sources of our own are out of the limits' reach (bridge.c).
-    if (strncmp(name, "=[lunette", 9) == 0) name = "=(load)";
+    if (strncmp(name, "=[lunette", 9) == 0 || strcmp(name, "=?") == 0) name = "=(load)";
     lua_settop(L, 5);
     if (lua_load(L, read_piece, &from, name, "t") != LUA_OK) {
         luaL_pushfail(L);

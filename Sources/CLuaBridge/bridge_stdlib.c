@@ -5,7 +5,7 @@
 
 #include "lua_bridge.h"
 
-#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check)
+#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check) M(store) M(host)
 
 static const unsigned char core[] = {
 #embed "../LunetteLua/Resources/lua/core.lua"
@@ -48,6 +48,13 @@ static const unsigned char complete[] = {
 };
 static const unsigned char check[] = {
 #embed "../LunetteLua/Resources/lua/check.lua"
+};
+
+static const unsigned char store[] = {
+#embed "../LunetteLua/Resources/lua/store.lua"
+};
+static const unsigned char host[] = {
+#embed "../LunetteLua/Resources/lua/host.lua"
 };
 
 #define ROW(module) {#module, module, sizeof module},

@@ -28,6 +28,8 @@ import Testing
         let ran = await value(
             """
             local names = {}
+            -- Made when they are first named.
+            for name in ("fs json log task store process http sandbox"):gmatch "%a+" do local _ = _G[name] end
             for name, value in pairs(_G) do
               if type(value) == "table" and name ~= "_G" and name ~= "lunette" then
                 for inner in pairs(value) do names[#names + 1] = name .. "." .. inner end
@@ -325,10 +327,11 @@ import Testing
     static let known =
         "_G _VERSION assert collectgarbage coroutine.close coroutine.create coroutine.isyieldable coroutine.resume coroutine.running "
         + "coroutine.status coroutine.wrap coroutine.yield error fs.exists fs.list fs.mkdir fs.read fs.remove fs.rename fs.stat fs.temporary "
-        + "fs.usage fs.write getmetatable ipairs json.decode json.encode json.null load log.debug log.error log.info log.warn lunette "
+        + "fs.usage fs.write getmetatable http.get http.request ipairs json.decode json.encode json.null load log.debug log.error log.info log.warn lunette "
         + "math.abs math.acos math.asin math.atan math.atan2 math.ceil math.cos math.cosh math.deg math.exp math.floor math.fmod math.frexp math.huge math.ldexp math.log math.log10 math.max "
         + "math.maxinteger math.min math.mininteger math.modf math.pi math.pow math.rad math.random math.randomseed math.sin math.sinh math.sqrt math.tan math.tanh "
-        + "math.tointeger math.type math.ult next pairs pcall print rawequal rawget rawlen rawset require select setmetatable string.byte "
+        + "math.tointeger math.type math.ult next pairs pcall print process.run rawequal rawget rawlen rawset require sandbox.run select setmetatable store.delete "
+        + "store.get store.list store.open store.set store.update string.byte "
         + "string.char string.find string.format string.gmatch string.gsub string.len string.lower string.match string.pack string.packsize "
         + "string.rep string.reverse string.sub string.unpack string.upper table.concat table.insert table.move table.pack table.remove "
         + "table.sort table.unpack task.all task.any task.await task.cancel task.cron task.every task.next_cron_time task.scope task.shield "

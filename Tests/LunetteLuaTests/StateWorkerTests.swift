@@ -1,3 +1,4 @@
+import LunetteAPI
 import LunetteSpec
 import Synchronization
 import Testing
@@ -50,6 +51,20 @@ import Testing
         let error = await #expect(throws: LunetteError.self) { _ = try await worker.handle("on#1", [:]) }
         #expect(error?.message.contains("has not come back") == true, "\(String(describing: error))")
         await worker.stop()
+    }
+
+    @Test func aBatchThatDoesNotComeBackHasFailed() async throws {
+        let worker = try await worker(longestStep: 0.3)
+        try await load("lunette.on(\"container.created\", function() \(endless) end)", in: worker)
+        let (endings, continuation) = AsyncStream.makeStream(of: [HookEnding].self)
+        worker.handle("on#1", [["cause": []], ["cause": []]], ["a", "b"]) { continuation.yield($0) }
+        var failed: Set<Int> = []
+        for await list in endings {
+            for ending in list { if case .failed = ending.outcome { failed.insert(ending.index) } }
+            if failed.count == 2 { break }
+        }
+        #expect(worker.isStopped)
+        await worker.drain(seconds: 10)
     }
 
     @Test func anAnswerThatIsLostIsNotWaitedForForEver() async throws {

@@ -4,13 +4,14 @@ import LunetteSpec
 extension Engine {
     /// Ties resident code and engine to each other, which both need before either begins.
     func connectResident() async {
+        await plugins.connect(ResidentConnector(engine: self))
         await resident.connect(ResidentConnector(engine: self)) { [weak self] subscription, start, cursor in
             await self?.deliver(to: subscription, after: start, cursor: cursor)
         }
     }
 }
 
-/// How resident code calls the engine that it lives in.
+/// How resident code and plugins call the engine that they live in.
 private struct ResidentConnector: EngineConnector {
     weak var engine: Engine?
 

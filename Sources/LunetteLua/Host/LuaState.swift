@@ -82,9 +82,7 @@ final class LuaState {
     }
 
     private func boot() throws(LunetteError) {
-        var length = 0
-        guard let source = lnt_lua_module("core", &length) else { throw LunetteError(.internal, "the Lua stdlib is missing") }
-        _ = try finish { lnt_lua_boot(pointer, "=[lunette core]", source, length, $0) }
+        _ = try finish { lnt_lua_boot(pointer, "core", $0) }
     }
 
     private func finish(_ body: (UnsafeMutablePointer<lnt_bytes>) -> Int32) throws(LunetteError) -> [Value] {

@@ -1,3 +1,4 @@
+internal import LunetteAPI
 internal import LunetteSpec
 internal import Synchronization
 
@@ -36,6 +37,8 @@ final class StateWorker: Sendable {
         /// Why the state was given up.
         var failure: LunetteError?
         var waiters: [Int: Waiter] = [:]
+        var batches: [Int: HookBatch] = [:]
+        var isWaitedFor: Bool { !waiters.isEmpty || !batches.isEmpty }
         var lastWaiter = 0
         var isWatched = false
         /// Handlers under way.
@@ -130,8 +133,8 @@ final class StateWorker: Sendable {
         let (late, isWaitedFor) = state.withLock { state in
             let late = state.waiters.filter { $0.value.deadline.map { $0 < now } ?? false }
             for id in late.keys { state.waiters[id] = nil }
-            if state.waiters.isEmpty { state.isWatched = false }
-            return (late.values.map(\.continuation), !state.waiters.isEmpty)
+            if !state.isWaitedFor { state.isWatched = false }
+            return (late.values.map(\.continuation), state.isWaitedFor)
         }
         let error = LunetteError(owner.failureCode ?? .timeout, "\(owner.label) gave no answer in its time, nor after it")
         for continuation in late { continuation.resume(returning: .failure(error)) }
@@ -146,15 +149,19 @@ final class StateWorker: Sendable {
     private func giveUp(_ why: String) {
         let error = LunetteError(
             owner.failureCode ?? .timeout, "\(why): its Lua state is given up", hint: "mend the code, then: lunette reload")
-        let waiters = state.withLock { state -> [Waiter] in
-            if state.isStopped { return [] }
+        let (waiters, batches) = state.withLock { state -> ([Waiter], [HookBatch]) in
+            if state.failure != nil { return ([], []) }
             state.isStopped = true
             state.failure = error
-            defer { state.waiters = [:] }
-            return Array(state.waiters.values)
+            defer {
+                state.waiters = [:]
+                state.batches = [:]
+            }
+            return (Array(state.waiters.values), Array(state.batches.values))
         }
         mailbox.post { host in host.isServing = false }
         for waiter in waiters { waiter.continuation.resume(returning: .failure(error)) }
+        for batch in batches { batch.fail() }
     }
 
     // MARK: calls
@@ -191,18 +198,50 @@ final class StateWorker: Sendable {
         }
     }
 
+    /// Runs a handler that the code has registered, for many events.
+    func handle(_ subscription: String, _ events: [Value], _ keys: [String], _ ended: @escaping @Sendable ([HookEnding]) -> Void) {
+        let left = Mutex(events.count)
+        let id = state.withLock { state in
+            state.lastWaiter += 1
+            return state.lastWaiter
+        }
+        let batch = HookBatch(subscription: subscription, events: events, keys: keys) { [self] endings in
+            ended(endings)
+            let isOver = left.withLock { left in
+                left -= endings.count
+                return left <= 0
+            }
+            guard isOver else { return }
+            state.withLock { $0.batches[id] = nil }
+            endHandling()
+        }
+        let (isPosted, isNew) = state.withLock { state in
+            guard !state.isStopped else { return (false, false) }
+            state.handling += 1
+            state.batches[id] = batch
+            mailbox.post { host in host.callHandler(batch, from: 0) }
+            defer { state.isWatched = true }
+            return (true, !state.isWatched)
+        }
+        if isNew { WorkerWatch.shared.add(self) }
+        // Nothing of it counts as delivered.
+        if !isPosted { ended(events.indices.map { HookEnding(index: $0, outcome: .failed) }) }
+    }
+
+    private func endHandling() {
+        let drained = state.withLock { state in
+            state.handling -= 1
+            guard state.handling == 0 else { return [CheckedContinuation<Void, Never>]() }
+            defer { state.drained = [] }
+            return state.drained
+        }
+        for waiter in drained { waiter.resume() }
+    }
+
     /// Runs a handler that the code has registered.
     func handle(_ subscription: String, _ event: Value) async throws(LunetteError) -> Value {
         state.withLock { $0.handling += 1 }
-        defer {
-            let drained = state.withLock { state in
-                state.handling -= 1
-                guard state.handling == 0 else { return [CheckedContinuation<Void, Never>]() }
-                defer { state.drained = [] }
-                return state.drained
-            }
-            for waiter in drained { waiter.resume() }
-        }
+        defer { endHandling() }
         return try await ask(within: nil) { host, reply in host.callHandler(subscription, event, reply) }.get()
     }
 

@@ -136,6 +136,8 @@ final class StreamControl: Cancellable, @unchecked Sendable {
     private var isCancelled = false
     private var waiters: [CheckedContinuation<Void, Never>] = []
     var task: Task<Void, Never>?
+    /// Cancelled with it, where no task is.
+    var ended: (any Cancellable)?
 
     init(window: Int) {
         credit = window
@@ -202,5 +204,6 @@ final class StreamControl: Cancellable, @unchecked Sendable {
         }
         for waiter in woken { waiter.resume() }
         task?.cancel()
+        ended?.cancel()
     }
 }

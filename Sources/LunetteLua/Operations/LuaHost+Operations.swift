@@ -7,7 +7,9 @@ extension LuaHost {
     func perform(_ operation: String, _ arguments: Arguments) throws(LunetteError) -> LuaState.Answer {
         switch operation {
         case "api": return try startCall(arguments)
-        case "stream": return try startStream(arguments)
+        case "stream":
+            if arguments.text(1) == "process.run" { return try runProcess(arguments[2], stream: arguments[0].intValue ?? 0) }
+            return try startStream(arguments)
         case "credit":
             (inFlight[arguments[0].intValue ?? 0] as? StreamControl)?.add(Int(arguments[1].intValue ?? 0))
             return .results([])
@@ -15,6 +17,7 @@ extension LuaHost {
             cancel(arguments[0].intValue ?? 0)
             return .results([])
         case "sleep": return .await(addTimer(try seconds(arguments[0], "task.sleep")))
+        case "cron": return .results([try nextDue(arguments)])
         case "noun": return .results([describe(arguments.text(0))])
         case "nearest":
             let words = arguments[1].arrayValue?.compactMap(\.stringValue) ?? []
@@ -42,6 +45,9 @@ extension LuaHost {
         case "reply":
             reply(arguments)
             return .results([])
+        case "ended":
+            endHandlers(arguments)
+            return .results([])
         case "repl.show":
             onShow?(true, arguments.text(0))
             return .results([])
@@ -59,6 +65,9 @@ extension LuaHost {
         case "check.result": return .results([checkResult(arguments.text(0))])
         case "check.call": return .results([checkCall(arguments[0])])
         case "sandbox.run": return try runSandbox(arguments[0])
+        case "process.run": return try runProcess(arguments[0], stream: nil)
+        case "http.get", "http.request": return try requestHTTP(operation, arguments[0])
+        case "store": return .results([.string(options.store ?? "user/\(getuid())")])
         case "module": return .results([try moduleSource(arguments.text(0))])
         default:
             if operation.hasPrefix("fs.") { return try fileOperation(operation, arguments[0].arrayValue ?? []) }
@@ -72,6 +81,19 @@ extension LuaHost {
         } catch {
             throw LunetteError(.invalidArgument, "\(what): \(error.message)", operation: what, hint: error.hint)
         }
+    }
+
+    /// `cron`, expression, unix seconds, zone → when it is due next, or null.
+    private func nextDue(_ arguments: Arguments) throws(LunetteError) -> Value {
+        let (text, name) = (arguments.text(0), arguments.text(2))
+        let schedule: CronSchedule
+        if let known = schedules[text] { schedule = known } else { schedule = try CronSchedule(text) }
+        let zone: TimeZoneRules
+        if let known = zones[name] { zone = known } else { zone = try TimeZoneRules.named(name) }
+        // Those of a script are few; what code makes up is not kept for ever.
+        if schedules.count < 64 { schedules[text] = schedule }
+        if zones.count < 16 { zones[name] = zone }
+        return schedule.next(after: arguments[1].doubleValue ?? 0, in: zone).map(Value.int) ?? .null
     }
 
     private func cancel(_ token: Int64) {

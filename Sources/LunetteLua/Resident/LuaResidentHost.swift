@@ -12,6 +12,9 @@ package struct LuaResidentHost: ResidentHost {
     /// Seconds that loading a script may take.
     package var loadSeconds = 10.0
 
+    /// Those of every script: made once for all.
+    private static let permissions = Set(APIRegistry.engineFunctions.map { $0.permission ?? "api:\($0.name)" })
+
     package init() {}
 
     package func load(
@@ -21,8 +24,9 @@ package struct LuaResidentHost: ResidentHost {
         var options = LuaHost.Options(connector: connector, directory: "/", script: script.file)
         options.limits = .init(memory: memoryLimit, instructions: instructionLimit, wallSeconds: sliceSeconds, isLimited: true)
         options.modules = modules
+        options.store = "resident/\(script.name)"
         // The whole API, as whoever wrote it into the engine's settings has it anyway; no file of the host's.
-        options.permissions = Set(APIRegistry.engineFunctions.map { $0.permission ?? "api:\($0.name)" })
+        options.permissions = Self.permissions
         options.log = { level, message, fields in
             let rest = fields.isEmpty ? "" : " " + JSON.encode(.map(fields))
             log("\(script.file): \(level): \(message)\(rest)")
@@ -68,4 +72,10 @@ struct WorkerReceiver: HookReceiver {
 
     func before(subscription: String, event: Value) async throws(LunetteError) -> Value { try await worker.handle(subscription, event) }
     func on(subscription: String, event: Value) async throws(LunetteError) { _ = try await worker.handle(subscription, event) }
+
+    var takesBatches: Bool { true }
+
+    func on(subscription: String, events: [Value], keys: [String], ended: @escaping @Sendable ([HookEnding]) -> Void) {
+        worker.handle(subscription, events, keys, ended)
+    }
 }

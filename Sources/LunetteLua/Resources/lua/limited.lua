@@ -6,7 +6,7 @@ local host = core.host
 local host_call = host.call
 local raw_load, raw_setmetatable = host.load, setmetatable
 local raw_rep, raw_concat = string.rep, table.concat
-local type, error, next, tostring, rawget = type, error, next, tostring, rawget
+local type, error, next, tostring, rawget, rawset = type, error, next, tostring, rawget, rawset
 local tointeger = math.tointeger
 local pcall, pack, unpack = pcall, table.pack, table.unpack
 
@@ -65,7 +65,7 @@ local function frozen(library, name)
   return raw_setmetatable({}, {
     __index = library,
     __newindex = function() error(name .. " can't be written here", 2) end,
-    __pairs = function() return function(_, name) return next(library, name) end end,
+    __pairs = function() return function(_, key) return next(library, key) end end,
     __metatable = false,
   })
 end
@@ -78,7 +78,16 @@ function limited.open()
     _G[name] = frozen(_G[name], name)
   end
   lunette = core.lunette
-  for _, name in next, { "fs", "json", "log", "task" } do _G[name] = core.lunette[name] end
+  -- Made when they are first named: most code needs none of them.
+  raw_setmetatable(_G, {
+    __index = function(globals, name)
+      if not core.need("library").globals[name] then return nil end
+      local value = core.lunette[name]
+      rawset(globals, name, value)
+      return value
+    end,
+    __metatable = false,
+  })
 end
 
 return limited

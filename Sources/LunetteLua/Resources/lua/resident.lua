@@ -52,6 +52,8 @@ function core.entries.load_resident(what)
       end
       life[key] = value
     end
+    -- What reading its source took is over; many scripts do nothing more for days.
+    collectgarbage()
     return { handlers = registered, has_timers = core.held ~= nil or life.start ~= nil }
   end)
 end

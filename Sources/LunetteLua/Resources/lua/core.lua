@@ -152,7 +152,9 @@ end
 
 -- What reads nothing but its arguments: loading a resident script or a plugin has no effects (contract §5.4).
 local pure = {}
-for word in ("bytes seconds unique nearest json.encode json.decode log noun fields module store cron"):gmatch("%S+") do pure[word] = true end
+for word in ("bytes seconds unique nearest json.encode json.decode log noun fields module store cron"):gmatch("%S+") do
+  pure[word] = true
+end
 
 local function refuse_effects(operation, what)
   if not core.is_loading or pure[what] then return end

@@ -135,7 +135,7 @@ end
 -- How long the events of one batch are run before others have a turn.
 local turn_seconds = 0.002
 
--- The host calls a handler for many events: {subscription, batch, first, events, keys, failed}. Those of one key run after each other; when one
+-- The host calls a handler for many events: {subscription, batch, first, events, keys, failed}. Those of one key run in turn; when one
 -- fails the rest of its key is left to the engine. Returns how many were begun or waited for: the host comes again for the others.
 function core.entries.hook_batch(what)
   local handler = handlers[what.subscription]

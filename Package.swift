@@ -89,7 +89,7 @@ let package = Package(
             ]
         ),
         swift(
-            "LunetteLua", ["LunetteSpec", "LunetteAPI", "LunettePlugins", "LunetteSandbox", "LunetteLinux", "CLuaBridge"],
+            "LunetteLua", ["LunetteSpec", "LunetteAPI", "LunettePlugins", "LunetteSandbox", "LunetteLinux", "CLuaBridge", "CCurl"],
             // The Lua stdlib is embedded by CLuaBridge (#embed): as Swift array literals it takes 16 s a change to compile.
             exclude: ["Resources"]
         ),
@@ -102,6 +102,13 @@ let package = Package(
                 "LunetteImages", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict
+        ),
+
+        // What scripts/dev/bench can't time from outside; no product of a release.
+        .executableTarget(
+            name: "lunette-bench",
+            dependencies: ["LunetteSpec", "LunetteAPI", "LunetteEngine", "LunetteLua", "LunetteServer"],
+            path: "Benchmarks/Program", swiftSettings: strict
         ),
 
         swift("LunetteTesting", ["LunetteSpec", "LunetteLinux"]),

@@ -12,6 +12,7 @@ import time
 
 import density
 import oci
+import scripting
 from measure import PRIVATE, median, ms, percentile, private_kib, shell, table
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -375,7 +376,8 @@ def case_sandbox(bench):
           ["", "runs", "median ms", "p99 ms", "× bubblewrap"], rows)
 
 
-CASES = {"start": case_start, "shim": case_shim, "unpack": case_unpack, "cli": case_cli, "oci": case_oci, "density": case_density, "sandbox": case_sandbox}
+CASES = {"start": case_start, "shim": case_shim, "unpack": case_unpack, "cli": case_cli, "oci": case_oci, "density": case_density, "sandbox": case_sandbox,
+         "hook": scripting.case_hook, "state": scripting.case_state, "call": scripting.case_call, "tasks": scripting.case_tasks}
 
 
 def main():
@@ -386,6 +388,9 @@ def main():
     parser.add_argument("--sustained", type=int, default=1000)
     parser.add_argument("--unpacks", type=int, default=3)
     parser.add_argument("--containers", type=int, default=500, help="how many run at once in density")
+    parser.add_argument("--calls", type=int, default=100_000, help="calls and events in hook and call")
+    parser.add_argument("--states", type=int, default=1000, help="resident scripts in state")
+    parser.add_argument("--tasks", type=int, default=100_000, help="sleeping tasks in tasks")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=" ".join(CASES))
     options = parser.parse_args()
     for name in options.cases:

@@ -199,7 +199,11 @@ void lnt_curl_perform(lnt_curl *self, const struct lnt_curl_request *request, st
 	lib.curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
 	lib.curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, self->error);
 	lib.curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	lib.curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	lib.curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, request->redirects > 0 ? 1L : 0L);
+	lib.curl_easy_setopt(easy, CURLOPT_MAXREDIRS, request->redirects);
+	lib.curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+	if (request->milliseconds > 0)
+		lib.curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, request->milliseconds);
 	lib.curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 	lib.curl_easy_setopt(easy, CURLOPT_USERAGENT, "lunette");
 	lib.curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L * 1024);
@@ -226,7 +230,7 @@ void lnt_curl_perform(lnt_curl *self, const struct lnt_curl_request *request, st
 	set_body(easy, self, request);
 
 	CURLcode code = transfer(self);
-	response->outcome = outcome_of(code);
+	response->outcome = code == CURLE_OPERATION_TIMEDOUT && request->milliseconds > 0 ? LNT_CURL_TIMED_OUT : outcome_of(code);
 	lib.curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &response->status);
 	if (code != CURLE_OK)
 		snprintf(response->error, sizeof response->error, "%s", self->error[0] ? self->error : lib.curl_easy_strerror(code));

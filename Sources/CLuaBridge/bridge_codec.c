@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bridge_internal.h"
 
@@ -28,10 +29,18 @@ void lnt_bytes_free(lnt_bytes *bytes) {
 
 // ---- writing ----
 
+// Of limited states: so many tables are gone through before the time is looked at, which may then be this long.
+#define TABLES_UNTIMED 16
+#define MOST_SECONDS 1
+
 typedef struct encoder {
     lua_State *L;
     lnt_bytes *out;
     size_t limit;
+    size_t values, value_cost;
+    // Tables gone through, and when the first few had been.
+    size_t tables;
+    time_t started;
     // The keys on the way down, for messages: text, or an index where text is NULL.
     struct { const char *text; lua_Integer index; } path[LNT_DEPTH];
     int depth;
@@ -126,10 +135,21 @@ static int encode_key(encoder *e, int index) {
     return fail(e, "a table's key must be text");
 }
 
+static time_t monotonic_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
 static int encode_table(encoder *e, int index) {
     lua_State *L = e->L;
     if (e->depth >= LNT_DEPTH - 1) return fail(e, "nested too deep (a table that holds itself?)");
     if (!lua_checkstack(L, 6)) return fail(e, "out of stack");
+    // Going through a large table takes its time however little is in it, and one table may be in many places.
+    if (e->value_cost && ++e->tables >= TABLES_UNTIMED) {
+        if (e->tables == TABLES_UNTIMED) e->started = monotonic_seconds();
+        else if (monotonic_seconds() - e->started > MOST_SECONDS) return fail(e, "takes too long to send");
+    }
     size_t count;
     int failed;
     if (lua_getmetatable(L, index)) {
@@ -177,7 +197,8 @@ static int encode_table(encoder *e, int index) {
 
 static int encode(encoder *e, int index) {
     lua_State *L = e->L;
-    if (e->limit && e->out->length > e->limit) return fail(e, "too large to send");
+    e->values++;
+    if (e->limit && e->out->length + e->values * e->value_cost > e->limit) return fail(e, "too large to send");
     switch (lua_type(L, index)) {
     case LUA_TNIL: return put(e->out, "\xc0", 1);
     case LUA_TBOOLEAN: return put(e->out, lua_toboolean(L, index) ? "\xc3" : "\xc2", 1);
@@ -202,11 +223,15 @@ static int encode(encoder *e, int index) {
 
 int lnt_encode(lua_State *L, int index, lnt_bytes *out, char *problem, size_t problem_size) {
     encoder e = {.L = L, .out = out, .problem = problem, .problem_size = problem_size};
-    e.limit = lnt_state(L)->options.memory_limit;
+    lnt_lua *state = lnt_state(L);
+    e.limit = state->options.is_limited ? LNT_CALL_LIMIT : state->options.memory_limit;
+    e.value_cost = state->options.is_limited ? LNT_VALUE_COST : 0;
+    size_t before = out->length;
     int top = lua_gettop(L);
     problem[0] = 0;
     int failed = encode(&e, lua_absindex(L, index));
     lua_settop(L, top);
+    state->call_cost += out->length - before + e.values * LNT_VALUE_COST;
     if (failed && !problem[0]) snprintf(problem, problem_size, "%s", failed == -ENOMEM ? "not enough memory" : "too large to send");
     return failed;
 }

@@ -2,6 +2,9 @@
 
 #include "bridge_internal.h"
 
+// What a resume counts for.
+#define STEPS_A_RESUME 100
+
 // Says which coroutine runs, so that an interrupt from another thread reaches it.
 static void set_current(lnt_lua *state, lua_State *L) {
     pthread_mutex_lock(&state->lock);
@@ -17,6 +20,14 @@ static int continue_resume(lua_State *L, int status, lua_KContext context);
 static int drive(lua_State *L, lua_State *co, int count, bool is_task) {
     lnt_lua *state = lnt_state(L);
     for (;;) {
+        if (state->options.is_limited) {
+            // Each coroutine has a count of its own: without this, many short ones would never reach a look at the limits.
+            int step = lnt_hook_step(state);
+            if (lua_gethookcount(co) > step) lua_sethook(co, lnt_hook, LUA_MASKCOUNT, step);
+            // The scheduler stays whole; what it runs is ended at its first instruction.
+            if (!is_task) lnt_count_steps(L, STEPS_A_RESUME);
+            else if (state->is_exceeded) lua_sethook(co, lnt_hook, LUA_MASKCOUNT, 1);
+        }
         if (!lua_checkstack(co, count)) {
             lua_pop(L, count);
             lua_pushboolean(L, 0);
@@ -30,6 +41,8 @@ static int drive(lua_State *L, lua_State *co, int count, bool is_task) {
         int status = lua_resume(co, L, count, &results);
         set_current(state, previous);
         if (status != LUA_OK && status != LUA_YIELD) {
+            // Raised inside its hook, the error leaves the coroutine's hooks off for good: coroutine.close asks for this.
+            if (state->options.is_limited && state->is_exceeded) lua_sethook(co, NULL, 0, 0);
             lua_pushboolean(L, 0);
             lua_xmove(co, L, 1);
             return 2;

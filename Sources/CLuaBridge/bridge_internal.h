@@ -13,6 +13,12 @@
 #define LNT_DEPTH 64
 // How many instructions pass between two looks at the limits.
 #define LNT_HOOK_STEP 1000
+// The same while there are blocks so large that one instruction may go through a megabyte.
+#define LNT_LARGE_HOOK_STEP 50
+#define LNT_LARGE_BLOCK ((size_t)1 << 20)
+// What limited code may hand the host in one call: bytes, and what each value takes on the other side.
+#define LNT_CALL_LIMIT ((size_t)24 << 20)
+#define LNT_VALUE_COST 32
 
 struct lnt_counted;
 
@@ -20,10 +26,14 @@ struct lnt_lua {
     lua_State *main;
     lnt_lua_options options;
     size_t memory;           // bytes allocated now
+    int large_blocks;        // blocks of LNT_LARGE_BLOCK and more
+    size_t call_cost;        // of the call that is being made
     uint64_t used;           // instructions and steps since the entry began
     uint64_t started;        // CLOCK_MONOTONIC nanoseconds when it began
+    uint64_t exceeded_used, exceeded_at; // of both, when a limit was found passed
     int depth;               // entries within entries (pump)
     bool is_exceeded;        // a limit was passed in this entry: every further instruction raises
+    bool is_broken;          // the stdlib's own scheduler was stopped in the middle
     bool is_closing;
     int line_mask;           // LUA_MASKLINE while lines are counted
     struct lnt_counted *counted;
@@ -69,7 +79,15 @@ int lnt_is_closing(lua_State *L);
 // Bounded find, match, gmatch, gsub (bridge_patterns.c).
 void lnt_register_patterns(lua_State *L);
 
-// Counts work done inside a C function; raises when a limit is passed.
+// The rest whose loops are in C: lists, texts, load, collectgarbage (bridge_bounded.c).
+void lnt_register_bounded(lua_State *L);
+
+// How many instructions pass between two looks now.
+int lnt_hook_step(const lnt_lua *state);
+// `load` of limited states.
+int lnt_load_text(lua_State *L);
+
+// Counts work done inside a C function of a limited state; raises when a limit is passed.
 void lnt_count_steps(lua_State *L, uint64_t steps);
 void lnt_hook(lua_State *L, lua_Debug *activation);
 

@@ -5,7 +5,7 @@
 
 #include "lua_bridge.h"
 
-#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check) \
+#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check) M(store) M(host) \
     M(capture) M(testing) M(test_answers) M(test_run) M(expect) M(lines)
 
 static const unsigned char core[] = {
@@ -67,6 +67,13 @@ static const unsigned char expect[] = {
 };
 static const unsigned char lines[] = {
 #embed "../LunetteLua/Resources/lua/lines.lua"
+};
+
+static const unsigned char store[] = {
+#embed "../LunetteLua/Resources/lua/store.lua"
+};
+static const unsigned char host[] = {
+#embed "../LunetteLua/Resources/lua/host.lua"
 };
 
 #define ROW(module) {#module, module, sizeof module},

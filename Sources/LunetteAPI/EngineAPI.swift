@@ -60,6 +60,39 @@ public protocol HookReceiver: Sendable {
     func before(subscription: String, event: Value) async throws(LunetteError) -> Value
     /// Runs one `on` handler; returning acknowledges the event.
     func on(subscription: String, event: Value) async throws(LunetteError)
+    /// Whether it answers nothing any more: what it fails with then is no failure of a handler.
+    var isStopped: Bool { get }
+    /// Whether it takes many events at once; else `on(subscription:events:…)` is never called.
+    var takesBatches: Bool { get }
+    /// Runs one `on` handler for many events; those with one key after each other, in order, until one of them fails.
+    /// - Parameters:
+    ///   - keys: of the events, in their order.
+    ///   - ended: is told what came of them, soon after it did, each once.
+    func on(subscription: String, events: [Value], keys: [String], ended: @escaping @Sendable ([HookEnding]) -> Void)
+}
+
+extension HookReceiver {
+    public var isStopped: Bool { false }
+    public var takesBatches: Bool { false }
+    public func on(subscription: String, events: [Value], keys: [String], ended: @escaping @Sendable ([HookEnding]) -> Void) {}
+}
+
+/// What came of one event of a batch.
+public struct HookEnding: Sendable {
+    public enum Outcome: Sendable {
+        case acknowledged
+        case failed
+        /// An event before it, of the same key, has failed: it was not run.
+        case skipped
+    }
+    /// Which, from zero.
+    public var index: Int
+    public var outcome: Outcome
+
+    public init(index: Int, outcome: Outcome) {
+        self.index = index
+        self.outcome = outcome
+    }
 }
 
 /// One client's conversation with the engine: a direct call in process, or frames on a socket. Ends release what the client held.

@@ -26,6 +26,8 @@ public struct PluginEnvironment: Sendable {
     public var stateDirectory: String
     /// The directory in which this plugin's volumes live: `<root>/volumes`. Absolute; the driver's `fs.*` is confined to it.
     public var volumesDirectory: String
+    /// Calls a function of the engine for the plugin; the host checks that it may. Nil: there is no engine.
+    public var call: (@Sendable (_ function: String, _ arguments: Value) async throws(LunetteError) -> Value)?
 
     public init(config: Value, permissions: Set<String>, stateDirectory: String, volumesDirectory: String) {
         self.config = config

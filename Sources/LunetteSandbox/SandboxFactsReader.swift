@@ -11,7 +11,7 @@ package enum SandboxFactsReader {
     ///   - isOurs: it is the folder that this process stands in.
     package static func read(_ spec: SandboxSpec, directory: String, isOurs: Bool) throws(LunetteError) -> SandboxFacts {
         let uid = geteuid()
-        let environment = ownEnvironment()
+        let environment = Environment.all
         let home = environment["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "/"
         var facts = SandboxFacts(
             directory: directory, home: resolved(home) ?? home,
@@ -172,25 +172,12 @@ package enum SandboxFactsReader {
         defer { free(real) }
         return String(cString: real)
     }
-
-    static func ownEnvironment() -> [String: String] {
-        var result: [String: String] = [:]
-        var entry = lnt_host_environment()
-        while let pointer = entry, let text = pointer.pointee {
-            let line = String(cString: text)
-            if let equals = line.firstIndex(of: "="), equals != line.startIndex {
-                result[String(line[..<equals])] = String(line[line.index(after: equals)...])
-            }
-            entry = pointer + 1
-        }
-        return result
-    }
 }
 
 extension SandboxFactsReader {
     /// Where `~` leads, without symbolic links; `/` for who has none.
     static func homeFolder() -> String {
-        let home = ownEnvironment()["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "/"
+        let home = Environment.all["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "/"
         return resolved(home) ?? home
     }
 

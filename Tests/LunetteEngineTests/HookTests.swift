@@ -199,10 +199,12 @@ import Testing
         }
     }
 
-    @Test func anOnHandlerThatFailsThreeTimesIsReportedOnce() async throws {
+    /// `cancelled` as well: what a handler waited for may have been.
+    @Test(arguments: [ErrorCode.scriptFailed, .cancelled])
+    func anOnHandlerThatFailsThreeTimesIsReportedOnce(_ code: ErrorCode) async throws {
         try await withEngine { fixture, session in
             let receiver = TestReceiver()
-            receiver.before("broken") { _ throws(LunetteError) in throw LunetteError(.scriptFailed, "no") }
+            receiver.before("broken") { _ throws(LunetteError) in throw LunetteError(code, "no") }
             try await register(try await fixture.session(receiver), "broken", event: "container.created", kind: "on")
             try await session.call("container.create", ["spec": ["image": "base:latest", "args": ["serve"]]])
             for _ in 0..<3 {

@@ -111,4 +111,25 @@ import Testing
                 + "b = task.spawn(function() task.shield(function() task.await(a) end) end) task.await(a)")
         #expect(!ran.ok && ran.code == "would_block", "\(ran.error)")
     }
+
+    /// Ten thousand that sleep wake in the order of their times. Exactness is `TimerQueueTests`'; here a thread may lose its processor.
+    @Test func tenThousandSleepersWakeInOrder() async {
+        let ran = await runLua(
+            """
+            local order, tasks = {}, {}
+            for n = 1, 10000 do
+              local duration = 0.5 + (n * 7919) % 10007 * 1e-4
+              tasks[n] = task.spawn(function()
+                local due = lunette.clock() + duration
+                task.sleep(duration)
+                order[#order + 1] = due
+              end)
+            end
+            task.all(tasks)
+            local late = 0
+            for n = 2, #order do if order[n] < order[n - 1] - 0.02 then late = late + 1 end end
+            return #order, late < 10
+            """)
+        #expect(ran.text == "10000\ttrue", "\(ran.text) \(ran.error)")
+    }
 }

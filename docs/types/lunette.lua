@@ -213,6 +213,11 @@
 ---A connection that tells of health.
 ---@class lunette.HealthTCP
 ---@field port integer the port
+---What a server answered.
+---@class lunette.HTTPResponse
+---@field status integer `200`, `404` …
+---@field headers table<string, string> names in lower case; repeated ones joined by a comma
+---@field body string as it came
 
 ---What containers of an image get by default.
 ---@class lunette.ImageConfig
@@ -443,6 +448,11 @@
 ---@class lunette.Stop
 ---@field signal? string|integer the polite one
 ---@field grace_period? number|string then SIGKILL
+
+---A stored value.
+---@class lunette.StoreEntry
+---@field version integer grows with each change; 0 when there is none
+---@field value? any absent when there is none
 
 ---The engine and its machine.
 ---@class lunette.SystemInfo
@@ -1171,7 +1181,7 @@ function lunette.task.every(period, f) end
 ---Call a function at the times of a cron expression until `:off()`.
 ---@param expression string `minute hour day month weekday`
 ---@param f fun(value: any) what to run
----@param options? { name?: string, time_zone?: "UTC"|"local", overlap?: "skip"|"queue"|"allow" }
+---@param options? { name?: string, time_zone?: string, overlap?: "skip"|"queue"|"allow", catch_up?: boolean|number|string }
 ---@return any
 function lunette.task.cron(expression, options, f) end
 
@@ -1179,6 +1189,60 @@ function lunette.task.cron(expression, options, f) end
 ---@param task any the task
 ---@return boolean
 function lunette.task.cancel(task) end
+
+lunette.store = {}
+
+---Read a value that this script has stored; nothing when there is none.
+---@param key string up to 512 bytes
+---@return any
+function lunette.store.get(key) end
+
+---Store a value; it outlives the script, the engine and the machine's next start.
+---@param key string up to 512 bytes
+---@param value any tables, strings, numbers, booleans; nil deletes
+function lunette.store.set(key, value) end
+
+---Read, change and store a value in one step that no other can come between.
+---@param key string up to 512 bytes
+---@param f fun(value: any) gets the value or nil, returns the new one; called again when another was quicker
+---@return any
+function lunette.store.update(key, f) end
+
+---List the keys, sorted.
+---@param prefix? string only those that begin so
+---@return string[]
+function lunette.store.list(prefix) end
+
+---Delete a value; false when there was none.
+---@param key string up to 512 bytes
+---@return boolean
+function lunette.store.delete(key) end
+
+---Open a store by name that every script of this engine may share; it has the same functions as methods.
+---@param name string letters, digits, `.`, `_`, `-`
+---@return any
+function lunette.store.open(name) end
+
+lunette.process = {}
+
+---Run a command of the host; a non-zero exit is a result, not an error.
+---@param args string[]|string program and arguments; a string is run by `/bin/sh -c`
+---@param options? { env?: table<string, string>, workdir?: string, timeout?: number|string, check?: boolean, stdin?: string|"inherit"|"null"|lunette.FileTarget, stdout?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string), stderr?: "capture"|"inherit"|"null"|lunette.FileTarget|fun(value: string) }
+---@return lunette.ExecResult
+function lunette.process.run(args, options) end
+
+lunette.http = {}
+
+---Get what an address has; whatever the server says is a result, also 404 and 500.
+---@param url string `http:` or `https:`
+---@param options? { headers?: table<string, string>, timeout?: number|string, max_size?: number|string, redirects?: integer, username?: string, password?: string, ca_file?: string, verify?: boolean }
+---@return lunette.HTTPResponse
+function lunette.http.get(url, options) end
+
+---Send a request of any method; whatever the server says is a result.
+---@param options { url: string, method?: string, body?: string, headers?: table<string, string>, timeout?: number|string, max_size?: number|string, redirects?: integer, username?: string, password?: string, ca_file?: string, verify?: boolean }
+---@return lunette.HTTPResponse
+function lunette.http.request(options) end
 
 lunette.log = {}
 

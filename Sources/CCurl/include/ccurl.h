@@ -23,6 +23,8 @@ struct lnt_curl_request {
 	int64_t body_size;              // of the request; -1 for none
 	long connect_timeout;           // seconds
 	long stall_timeout;             // seconds under 1 byte/s before the request fails
+	long milliseconds;              // that the whole request may take; 0: any time
+	long redirects;                 // how many are followed, to http and https alone; 0: none, the caller decides what goes along
 	lnt_curl_sink on_header;
 	lnt_curl_sink on_body;
 	lnt_curl_source body;
@@ -37,6 +39,7 @@ enum lnt_curl_outcome {
 	LNT_CURL_BROKEN,           // the connection ended or stalled in the middle: worth another try
 	LNT_CURL_CERTIFICATE,      // TLS failed
 	LNT_CURL_FAILED,           // anything else
+	LNT_CURL_TIMED_OUT,        // not done within `milliseconds`
 };
 
 struct lnt_curl_response {
@@ -51,7 +54,7 @@ const char *lnt_curl_load_error(void);
 
 lnt_curl *lnt_curl_new(void);
 void lnt_curl_free(lnt_curl *curl);
-/// Performs one request and blocks until it ends. Redirects are not followed: the caller decides what goes along.
+/// Performs one request and blocks until it ends.
 void lnt_curl_perform(lnt_curl *curl, const struct lnt_curl_request *request, struct lnt_curl_response *response);
 /// Ends the request under way, and every later one, from any thread.
 void lnt_curl_abort(lnt_curl *curl);

@@ -63,9 +63,9 @@ int32_t lnt_lua_open(const lnt_lua_options *options, lnt_lua **out);
 // Closes it: pending to-be-closed values and finalizers run, bounded by the limits.
 void lnt_lua_close(lnt_lua *state);
 
-// Runs the stdlib's first chunk with the host's functions as its argument; what it returns is the table of entries.
+// Runs a module of the stdlib with the host's functions as its argument; what it returns is the table of entries.
 // Returns LNT_LUA_OK or LNT_LUA_ERROR with a text in `out`.
-int32_t lnt_lua_boot(lnt_lua *state, const char *name, const void *source, size_t length, lnt_bytes *out);
+int32_t lnt_lua_boot(lnt_lua *state, const char *name, lnt_bytes *out);
 
 // Calls an entry with one value. Returns LNT_LUA_OK with an array of its results, or LNT_LUA_ERROR with what it raised.
 int32_t lnt_lua_enter(lnt_lua *state, const char *entry, const void *in, size_t length, lnt_bytes *out);
@@ -81,6 +81,12 @@ void lnt_lua_forget_interrupt(lnt_lua *state);
 
 // Bytes the state holds now.
 size_t lnt_lua_memory(const lnt_lua *state);
+
+// What the call that is being answered takes on the host's side: its bytes, and more for each value.
+size_t lnt_lua_call_cost(const lnt_lua *state);
+
+// Whether a limit ended the stdlib's scheduler in the middle: what it had taken up may never be answered.
+bool lnt_lua_is_broken(const lnt_lua *state);
 
 // Changes the limits of later entries.
 void lnt_lua_set_limits(lnt_lua *state, uint64_t instructions, uint64_t wall_nanoseconds);

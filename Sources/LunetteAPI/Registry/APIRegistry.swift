@@ -5,8 +5,9 @@ public enum APIRegistry {
 
     /// Nouns in the order in which the reference shows them.
     public static let nouns = [
-        "image", "container", "volume", "hook", "events", "script", "plugin", "system", "sandbox", "lunette", "task", "log", "json", "fs",
-        "test",
+        "image", "container", "volume", "hook", "events", "script", "plugin", "system", "sandbox", "lunette", "task", "store", "process",
+        "http",
+        "log", "json", "fs", "test",
     ]
 
     /// - Returns: the functions of one noun, in the order of the reference; empty for an unknown noun. Made at the first call, per noun.
@@ -19,6 +20,8 @@ public enum APIRegistry {
         case "plugin", "system": SystemFunctions.all.filter { $0.noun == noun }
         case "script": ScriptFunctions.all
         case "sandbox": SandboxFunctions.all
+        case "store": StoreFunctions.all
+        case "process", "http": HostFunctions.all.filter { $0.noun == noun }
         case "lunette", "task", "log", "json", "fs": ClientFunctions.all.filter { $0.noun == noun }
         case "test": TestFunctions.all
         default: []

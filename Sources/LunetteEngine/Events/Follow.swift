@@ -56,6 +56,7 @@ extension Engine {
     /// Hands one `on` subscription its events: in order per target, up to sixteen targets at a time, three tries each.
     /// - Parameter cursor: writes down what was acknowledged.
     func deliver(to subscription: Subscription, after start: Int64, cursor: EventCursor?) async {
+        if subscription.receiver.takesBatches { return await deliverBatches(to: subscription, after: start, cursor: cursor) }
         var position = start
         // What an engine before may have delivered: it died before it could write that down.
         let known = cursor == nil ? start : await state.newestEvent
@@ -98,7 +99,7 @@ extension Engine {
     }
 
     /// - Returns: false when it was cut short.
-    private func deliver(_ logged: LoggedEvent, to subscription: Subscription, isRepeated: Bool) async -> Bool {
+    func deliver(_ logged: LoggedEvent, to subscription: Subscription, isRepeated: Bool) async -> Bool {
         var failure: LunetteError?
         for attempt in 0..<3 {
             if Task.isCancelled { return false }
@@ -109,7 +110,8 @@ extension Engine {
                 return true
             } catch {
                 failure = error
-                if error.code == .cancelled { return false }
+                // Not by the error's code: what a handler waited for may have been cancelled, and that is the handler's failure.
+                if Task.isCancelled || subscription.receiver.isStopped { return false }
                 do { try await clock.sleep(0.05 * Double(attempt + 1)) } catch { return false }
             }
         }

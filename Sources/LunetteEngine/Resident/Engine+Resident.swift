@@ -4,6 +4,7 @@ import LunetteSpec
 extension Engine {
     /// Ties resident code and engine to each other, which both need before either begins.
     func connectResident() async {
+        await plugins.connect(residentConnector)
         await resident.connect(residentConnector, objects: objectSteps) { [weak self] subscription, start, cursor in
             await self?.deliver(to: subscription, after: start, cursor: cursor)
         }
@@ -12,7 +13,7 @@ extension Engine {
     var residentConnector: any EngineConnector { ResidentConnector(engine: self) }
 }
 
-/// How resident code calls the engine that it lives in.
+/// How resident code and plugins call the engine that they live in.
 private struct ResidentConnector: EngineConnector {
     weak var engine: Engine?
 

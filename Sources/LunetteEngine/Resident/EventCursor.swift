@@ -25,6 +25,17 @@ actor EventCursor {
         reached = max(reached, sequence)
     }
 
+    func began(_ sequences: [Int64]) {
+        for sequence in sequences { began(sequence) }
+    }
+
+    func done(_ sequences: [Int64]) async {
+        guard let last = sequences.last else { return }
+        open.subtract(sequences.dropLast())
+        unwritten += sequences.count - 1
+        await done(last)
+    }
+
     /// It has acknowledged an event, or was given up on.
     func done(_ sequence: Int64) async {
         open.remove(sequence)

@@ -17,10 +17,11 @@ struct Changes: Sendable {
     var resident: ResidentVersion?
     var cursors: [String: Int64] = [:]
     var removedCursors: [String] = []
+    var store: [StoreChange] = []
 
     var isEmpty: Bool {
         containers.isEmpty && removedContainers.isEmpty && volumes.isEmpty && removedVolumes.isEmpty && events.isEmpty && ledger.isEmpty
-            && closedLedger.isEmpty && outcomes.isEmpty && resident == nil && cursors.isEmpty && removedCursors.isEmpty
+            && closedLedger.isEmpty && outcomes.isEmpty && resident == nil && cursors.isEmpty && removedCursors.isEmpty && store.isEmpty
     }
 }
 

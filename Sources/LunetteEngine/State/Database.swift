@@ -169,6 +169,7 @@ extension Database {
             for name in changes.removedCursors {
                 try db.cachedStatement(sql: "DELETE FROM cursors WHERE name = ?").execute(arguments: [name])
             }
+            for change in changes.store { try write(change, db) }
             for outcome in changes.outcomes {
                 let (failed, bytes): (Bool, [UInt8]) =
                     switch outcome.result {

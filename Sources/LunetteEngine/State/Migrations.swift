@@ -28,6 +28,14 @@ enum Migrations {
                     CREATE TABLE resident (number INTEGER PRIMARY KEY, version BLOB NOT NULL) STRICT;
                     """)
         }
+        migrator.registerMigration("3 what scripts keep") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE store (
+                      store TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (store, key)
+                    ) STRICT, WITHOUT ROWID;
+                    """)
+        }
         return migrator
     }
 }

@@ -19,7 +19,7 @@ actor State {
     nonisolated let executor: ThreadExecutor
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    private let database: Database
+    let database: Database
     nonisolated let clock: any EngineClock
     nonisolated let bootID: String
 
@@ -46,6 +46,9 @@ actor State {
     private var eventWaiters: [Int: CheckedContinuation<Void, Never>] = [:]
     private var nextWaiter = 0
     private var commitsSincePrune = 0
+    /// How much each store of a script holds, from its first change on.
+    var storeSizes: [String: StoreSize] = [:]
+    var lastStoreVersion: Int64 = 0
     private let eventLimit: Int
     private let outcomeLimit: Int
     /// Commits since the engine opened, by durability: what the start path costs is counted in the tests.
@@ -78,6 +81,7 @@ actor State {
         }
         for row in try database.ledger() { ledger[row.key] = row }
         cursors = try database.cursors()
+        lastStoreVersion = try database.newestStoreVersion()
         for record in containers.values { madeBy[record.requestID] = record.id }
         for record in volumes.values { madeBy[record.requestID] = record.id }
         let known = try Set(database.outcomeIDs()).union(madeBy.keys)

@@ -1,3 +1,5 @@
+import Glibc
+import LunetteAPI
 import LunetteLinux
 import LunettePlugins
 import LunetteSpec
@@ -18,9 +20,14 @@ actor Plugins {
     private var isSearched = false
     private var loading: [String: Task<Result<any LoadedPlugin, LunetteError>, Never>] = [:]
 
+    /// How plugins reach the engine.
+    private var connector: (any EngineConnector)?
+
     init(configuration: EngineConfiguration) {
         self.configuration = configuration
     }
+
+    func connect(_ connector: any EngineConnector) { self.connector = connector }
 
     private func search() async {
         guard !isSearched else { return }
@@ -105,10 +112,12 @@ actor Plugins {
         if let running = loading[name] {
             task = running
         } else {
-            let configuration = configuration
+            let (configuration, connector) = (configuration, connector)
             task = Task {
                 do throws(LunetteError) {
-                    return .success(try await Plugins.load(manifest, directory: plugin.found.directory, configuration: configuration))
+                    return .success(
+                        try await Plugins.load(
+                            manifest, directory: plugin.found.directory, configuration: configuration, connector: connector))
                 } catch { return .failure(error) }
             }
             loading[name] = task
@@ -129,7 +138,7 @@ actor Plugins {
     }
 
     private static func load(
-        _ manifest: PluginManifest, directory: String, configuration: EngineConfiguration
+        _ manifest: PluginManifest, directory: String, configuration: EngineConfiguration, connector: (any EngineConnector)?
     ) async throws(LunetteError) -> any LoadedPlugin {
         guard manifest.isolation == .engine else {
             throw LunetteError(
@@ -140,13 +149,27 @@ actor Plugins {
                 .unsupported, "load the plugin \(manifest.name): nothing here runs plugins of transport \"\(manifest.transport.rawValue)\"",
                 target: manifest.name)
         }
-        let environment = PluginEnvironment(
+        var environment = PluginEnvironment(
             config: .map([:]), permissions: Set(manifest.permissions), stateDirectory: "\(configuration.root)/plugins/\(manifest.name)",
             volumesDirectory: "\(configuration.root)/volumes")
+        if let connector {
+            environment.call = { (function, arguments) async throws(LunetteError) in
+                let actor = Actor(uid: geteuid(), gid: getegid(), pid: getpid(), script: "plugin \(manifest.name)")
+                let request = APIRequest(
+                    id: Identifier.short() + Identifier.short(), function: function, arguments: arguments, actor: actor)
+                let session = try await connector.connect(receiver: nil)
+                let result: Result<Value, LunetteError>
+                do throws(LunetteError) { result = .success(try await session.call(request, files: [], onChunk: nil)) } catch {
+                    result = .failure(error)
+                }
+                await session.close()
+                return try result.get()
+            }
+        }
+        let folders = [environment.stateDirectory, environment.volumesDirectory]
         try await blocking { () throws(LunetteError) in
             try atBorder("make the plugin's directories") { () throws(SystemCallError) in
-                _ = try Directory(making: environment.stateDirectory)
-                _ = try Directory(making: environment.volumesDirectory)
+                for folder in folders { _ = try Directory(making: folder) }
             }
         }
         do throws(LunetteError) {

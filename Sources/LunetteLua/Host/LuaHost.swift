@@ -34,6 +34,8 @@ package final class LuaHost {
         var moduleDirectory: String?
         /// Where it finds modules instead.
         var modules: (any ResidentModules)?
+        /// Whose values `store.*` keeps (`user/0/srv/backup.lua`, `resident/init`); nil: the user's own, of all lines that are typed.
+        var store: String?
         /// Receives log lines of a state with a thread of its own; stderr without it.
         var log: (@Sendable (_ level: String, _ message: String, _ fields: ValueMap) -> Void)?
 
@@ -51,9 +53,15 @@ package final class LuaHost {
     private var lastToken: Int64 = 0
     /// What a cancel of the token ends.
     var inFlight: [Int64: any Cancellable] = [:]
-    private var timers: [(due: Double, token: Int64)] = []
+    private var timers = TimerQueue()
     private var isTimersTurn = false
+    /// Cron expressions and time zones that were asked for, as they were written.
+    var schedules: [String: CronSchedule] = [:]
+    var zones: [String: TimeZoneRules] = [:]
     var replies: [Int64: HookReply] = [:]
+    /// Events that handlers are busy with, by token, and the tokens.
+    var batches: [Int64: HookBatch] = [:]
+    var tokens: [ObjectIdentifier: Int64] = [:]
     var handlerCount = 0
     var isStaying = false
     /// Work may be posted from outside though nothing is under way (a plugin's host).
@@ -63,6 +71,9 @@ package final class LuaHost {
     var line: String??
     var temporaryDirectories: [String] = []
     let dryRun: DryRun?
+    /// Of a limited state.
+    let budget: CallBudget?
+    var logAllowance: LogAllowance?
     /// Shows what the REPL's commands show: a whole screen (`:watch`), or a line above the prompt (`:events`).
     var onShow: ((_ isScreen: Bool, _ text: String) -> Void)?
     /// A prompt stands on the terminal: what is shown goes above it.
@@ -81,6 +92,8 @@ package final class LuaHost {
     package init(_ options: Options) throws(LunetteError) {
         self.options = options
         dryRun = options.isDryRun ? DryRun() : nil
+        budget = options.limits.isLimited ? CallBudget() : nil
+        logAllowance = options.limits.isLimited ? LogAllowance() : nil
         session = SessionSource(connector: options.connector, mailbox: mailbox)
         state = try LuaState(limits: options.limits, time: options.time, countsLines: options.coverage != nil)
         state.onCall = { [unowned self] request in answer(request) }
@@ -100,16 +113,15 @@ package final class LuaHost {
     func pump() -> Bool {
         // Timers and messages take turns: a task that sleeps no time at all would keep every answer unread.
         isTimersTurn.toggle()
-        if let due = timers.first?.due, due <= monotonicNow() {
+        if let due = timers.nextDue, due <= monotonicNow() {
             if !isTimersTurn, let work = mailbox.next(until: 0) {
                 work(self)
                 return true
             }
-            let timer = timers.removeFirst()
-            deliver(timer.token, .success(.array([])))
+            if let token = timers.takeFirst() { deliverBytes(token, isError: false, Self.noResults) }
             return true
         }
-        if let due = timers.first?.due {
+        if let due = timers.nextDue {
             mailbox.next(until: due)?(self)
             return true
         }
@@ -150,13 +162,13 @@ package final class LuaHost {
             inFlight[token] = VirtualTimer(time: time, id: timer)
             return token
         }
-        let due = monotonicNow() + seconds
-        let index = timers.firstIndex { $0.due > due } ?? timers.count
-        timers.insert((due, token), at: index)
+        timers.add(token, due: monotonicNow() + seconds)
         return token
     }
 
-    func removeTimer(_ token: Int64) { timers.removeAll { $0.token == token } }
+    func removeTimer(_ token: Int64) { timers.remove(token) }
+
+    private static let noResults = MessagePack.encode(.array([]))
 
     func finish(with outcome: Value) { self.outcome = outcome }
 
@@ -230,6 +242,8 @@ package final class LuaHost {
         inFlight = [:]
         for reply in replies.values { reply.fail(LunetteError(.cancelled, "the script has ended")) }
         replies = [:]
+        for batch in batches.values { batch.fail() }
+        (batches, tokens) = ([:], [:])
         removeTemporaryDirectories()
         await session.close()
     }

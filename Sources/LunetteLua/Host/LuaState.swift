@@ -23,11 +23,16 @@ final class LuaState {
     }
 
     private var pointer: OpaquePointer
+    /// Says to other threads since when Lua runs.
+    let pulse: Pulse
     var onCall: ((Value) -> Answer)?
     var onPump: (() -> Bool)?
 
-    /// - Parameter time: the clock of a test; nil: the system's.
-    init(limits: Limits, time: VirtualTime? = nil, countsLines: Bool = false) throws(LunetteError) {
+    /// - Parameters:
+    ///   - pulse: tells other threads since when Lua runs.
+    ///   - time: the clock of a test; nil: the system's.
+    init(limits: Limits, pulse: Pulse = Pulse(), time: VirtualTime? = nil, countsLines: Bool = false) throws(LunetteError) {
+        self.pulse = pulse
         var state: OpaquePointer?
         // The context is set below, when `self` exists; nothing calls back before the boot.
         let box = CallbackBox()
@@ -90,14 +95,14 @@ final class LuaState {
     }
 
     private func boot() throws(LunetteError) {
-        var length = 0
-        guard let source = lnt_lua_module("core", &length) else { throw LunetteError(.internal, "the Lua stdlib is missing") }
-        _ = try finish { lnt_lua_boot(pointer, "=[lunette core]", source, length, $0) }
+        _ = try finish { lnt_lua_boot(pointer, "core", $0) }
     }
 
     private func finish(_ body: (UnsafeMutablePointer<lnt_bytes>) -> Int32) throws(LunetteError) -> [Value] {
         var out = lnt_bytes()
+        pulse.begin()
         let status = body(&out)
+        pulse.end()
         defer { lnt_bytes_free(&out) }
         let value = out.length == 0 ? .null : try MessagePack.decode(Array(UnsafeBufferPointer(start: out.data, count: out.length)))
         if status == LNT_LUA_OK { return value.arrayValue ?? [] }
@@ -140,6 +145,12 @@ final class LuaState {
             }
         }
     }
+
+    /// What the call that is being answered takes on this side of the border: its bytes, and more for each value.
+    var callCost: Int { lnt_lua_call_cost(pointer) }
+
+    /// A limit ended the stdlib's own scheduler in the middle: what it had taken up may never be answered.
+    var isBroken: Bool { lnt_lua_is_broken(pointer) }
 
     /// Makes the code raise that runs, or that runs next; callable from any thread while the state is open.
     var interrupter: Interrupter { Interrupter(pointer: pointer) }

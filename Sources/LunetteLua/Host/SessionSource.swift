@@ -1,5 +1,6 @@
 internal import LunetteAPI
 internal import LunetteSpec
+internal import Synchronization
 
 /// Opens the session with the engine when the first call needs it; calls at once share one.
 actor SessionSource {
@@ -54,13 +55,95 @@ struct LuaHookReceiver: HookReceiver {
 
 /// Answers one hook call, once.
 struct HookReply {
-    private let continuation: CheckedContinuation<Result<Value, LunetteError>, Never>
-    init(_ continuation: CheckedContinuation<Result<Value, LunetteError>, Never>) { self.continuation = continuation }
-    func succeed(_ value: Value) { continuation.resume(returning: .success(value)) }
-    func fail(_ error: LunetteError) { continuation.resume(returning: .failure(error)) }
+    private let answer: @Sendable (Result<Value, LunetteError>) -> Void
+    init(_ continuation: CheckedContinuation<Result<Value, LunetteError>, Never>) { answer = { continuation.resume(returning: $0) } }
+    init(_ answer: @escaping @Sendable (Result<Value, LunetteError>) -> Void) { self.answer = answer }
+    func succeed(_ value: Value) { answer(.success(value)) }
+    func fail(_ error: LunetteError) { answer(.failure(error)) }
+}
+
+/// Events for one handler, and whom to tell what came of them.
+final class HookBatch: Sendable {
+    let subscription: String
+    let events: [Value]
+    let keys: [String]
+    private let ended: @Sendable ([HookEnding]) -> Void
+    private struct State {
+        /// Of those that have not ended.
+        var open: Set<Int>
+        var failed: Set<String> = []
+    }
+    private let state: Mutex<State>
+
+    init(subscription: String, events: [Value], keys: [String], ended: @escaping @Sendable ([HookEnding]) -> Void) {
+        self.subscription = subscription
+        self.events = events
+        self.keys = keys
+        self.ended = ended
+        state = Mutex(State(open: Set(events.indices)))
+    }
+
+    func end(_ endings: [HookEnding]) {
+        let new = state.withLock { state in
+            for ending in endings where keys.indices.contains(ending.index) {
+                if case .failed = ending.outcome { state.failed.insert(keys[ending.index]) }
+            }
+            return endings.filter { state.open.remove($0.index) != nil }
+        }
+        if !new.isEmpty { ended(new) }
+    }
+
+    var isOver: Bool { state.withLock { $0.open.isEmpty } }
+    /// Whose later events are left to the engine.
+    var failedKeys: Set<String> { state.withLock { $0.failed } }
+
+    /// The state can't go on with it.
+    func fail() { end(events.indices.map { HookEnding(index: $0, outcome: .failed) }) }
 }
 
 extension LuaHost {
+    /// Runs as many events of a batch as fit into a moment, so that a question to the same script needn't wait for all of them.
+    func callHandler(_ batch: HookBatch, from first: Int) {
+        let token = tokens[ObjectIdentifier(batch)] ?? newToken()
+        tokens[ObjectIdentifier(batch)] = token
+        batches[token] = batch
+        do {
+            let results = try state.enter(
+                "hook_batch",
+                [
+                    "subscription": .string(batch.subscription), "batch": .int(token), "first": .int(Int64(first)),
+                    "failed": .array(batch.failedKeys.map(Value.string)), "events": .array(Array(batch.events[first...])),
+                    "keys": .array(batch.keys[first...].map(Value.string)),
+                ])
+            let next = first + Int(results.first?.intValue ?? 0)
+            guard next < batch.events.count, next > first else { return }
+            mailbox.post { host in host.callHandler(batch, from: next) }
+        } catch {
+            // Out of memory in the stdlib itself: told as the handler's failure.
+            endBatch(token)?.fail()
+        }
+    }
+
+    /// `ended`, token, list of index and outcome (true: acknowledged, false: failed, null: not run), whether these are the last
+    func endHandlers(_ arguments: Arguments) {
+        let token = arguments[0].intValue ?? 0
+        guard let batch = batches[token] else { return }
+        let endings = (arguments[1].arrayValue ?? []).compactMap { item -> HookEnding? in
+            guard let fields = item.arrayValue, let index = fields.first?.intValue else { return nil }
+            let isDone = fields.count > 1 ? fields[1].boolValue : nil
+            return HookEnding(index: Int(index), outcome: isDone == true ? .acknowledged : isDone == false ? .failed : .skipped)
+        }
+        batch.end(endings)
+        if batch.isOver { endBatch(token) }
+    }
+
+    @discardableResult
+    private func endBatch(_ token: Int64) -> HookBatch? {
+        guard let batch = batches.removeValue(forKey: token) else { return nil }
+        tokens[ObjectIdentifier(batch)] = nil
+        return batch
+    }
+
     func callHandler(_ subscription: String, _ event: Value, _ reply: HookReply) {
         let token = newToken()
         replies[token] = reply
@@ -70,6 +153,15 @@ extension LuaHost {
     /// `reply`, token, ok, answer or error
     func reply(_ arguments: Arguments) {
         guard let reply = replies.removeValue(forKey: arguments[0].intValue ?? 0) else { return }
-        if arguments[1].boolValue == true { reply.succeed(arguments[2]) } else { reply.fail(LunetteError(value: arguments[2])) }
+        let isOK = arguments[1].boolValue == true
+        // A text of limited code goes to somebody's terminal, and into events.
+        if budget != nil, isOK, case .map(var answer) = arguments[2], let reason = answer["deny"]?.stringValue {
+            answer["deny"] = .string(LogAllowance.shortened(reason))
+            return reply.succeed(.map(answer))
+        }
+        if isOK { return reply.succeed(arguments[2]) }
+        var error = LunetteError(value: arguments[2])
+        if budget != nil { error.message = LogAllowance.shortened(error.message) }
+        reply.fail(error)
     }
 }

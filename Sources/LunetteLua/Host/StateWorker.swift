@@ -1,3 +1,4 @@
+internal import LunetteAPI
 internal import LunetteLinux
 internal import LunetteSpec
 internal import Synchronization
@@ -20,26 +21,56 @@ final class StateWorker: Sendable {
         var failureCode: ErrorCode? { if case .plugin = self { .pluginFailed } else { nil } }
     }
 
+    /// Somebody who waits for the state's answer.
+    private struct Waiter {
+        let continuation: CheckedContinuation<Result<Value, LunetteError>, Never>
+        /// Monotonic seconds.
+        let deadline: Double?
+    }
+
     private let owner: Owner
     private let mailbox: Mailbox
     private let time: VirtualTime?
+    private let pulse: Pulse
+    /// Seconds that the state may go without coming back from one step; nil: any time.
+    private let longestStep: Double?
     private struct State {
         var isStopped = false
+        /// Why the state was given up.
+        var failure: LunetteError?
+        var waiters: [Int: Waiter] = [:]
+        var batches: [Int: HookBatch] = [:]
+        var isWaitedFor: Bool { !waiters.isEmpty || !batches.isEmpty }
+        var lastWaiter = 0
+        var isWatched = false
         /// Handlers under way.
         var handling = 0
         var drained: [CheckedContinuation<Void, Never>] = []
     }
     private let state = Mutex(State())
 
-    private init(_ owner: Owner, mailbox: Mailbox, time: VirtualTime?) {
+    /// Seconds that an answer may come after its time: what closes may take ten.
+    private let grace: Double
+
+    private init(_ owner: Owner, _ host: LuaHost, _ longestStep: Double?, _ grace: Double) {
         self.owner = owner
-        self.time = time
-        self.mailbox = mailbox
+        mailbox = host.mailbox
+        pulse = host.state.pulse
+        time = host.options.time
+        // Its own limits come first: twice what one step may take, and something for a busy machine.
+        let wall = host.options.limits.wallSeconds
+        self.longestStep = longestStep ?? (wall > 0 ? 2 * wall + 6 : nil)
+        self.grace = grace
     }
 
     /// Opens the state.
-    static func start(_ owner: Owner, _ options: LuaHost.Options) async throws(LunetteError) -> StateWorker {
-        let result: Result<Mailbox, LunetteError> = await withCheckedContinuation { continuation in
+    /// - Parameters:
+    ///   - longestStep: seconds that the state may go without coming back; nil: by its limits.
+    ///   - grace: seconds that an answer may come after its time.
+    static func start(
+        _ owner: Owner, _ options: LuaHost.Options, longestStep: Double? = nil, grace: Double = 20
+    ) async throws(LunetteError) -> StateWorker {
+        let result: Result<StateWorker, LunetteError> = await withCheckedContinuation { continuation in
             Activity.shared.begin()
             onOwnThread {
                 let host: LuaHost
@@ -52,9 +83,13 @@ final class StateWorker: Sendable {
                 }
                 host.isServing = true
                 host.onLog = options.log
-                continuation.resume(returning: .success(host.mailbox))
+                let worker = StateWorker(owner, host, longestStep, grace)
+                continuation.resume(returning: .success(worker))
                 Activity.shared.end()
-                while host.isServing { host.pump() }
+                while host.isServing {
+                    host.pump()
+                    if host.state.isBroken { worker.giveUp("\(owner.label) kept Lunette's own code busy for longer than it may") }
+                }
                 // What was posted before the stop is answered: with an error, by `close`.
                 while let work = host.mailbox.next(until: 0) { work(host) }
                 options.coverage?.add(host.state)
@@ -62,24 +97,98 @@ final class StateWorker: Sendable {
                 host.mailbox.close()
             }
         }
-        return StateWorker(owner, mailbox: try result.get(), time: options.time)
+        return try result.get()
     }
 
+    // MARK: who waits
+
+    /// Puts a question to the state's thread; the work answers it by the reply that it is given.
+    /// - Parameter seconds: how long it may take; nil: any time, as long as the state comes back from each step.
+    private func ask(
+        within seconds: Double?, _ work: @escaping @Sendable (LuaHost, HookReply) -> Void
+    ) async -> Result<Value, LunetteError> {
+        await withCheckedContinuation { continuation in
+            // Under the lock: a question is posted before the stop or not at all.
+            let (refusal, isNew) = state.withLock { state -> (LunetteError?, Bool) in
+                if state.isStopped { return (state.failure ?? stopped, false) }
+                state.lastWaiter += 1
+                let id = state.lastWaiter
+                state.waiters[id] = Waiter(continuation: continuation, deadline: seconds.map { monotonicNow() + $0 })
+                mailbox.post { host in work(host, HookReply { self.answer(id, $0) }) }
+                defer { state.isWatched = true }
+                return (nil, !state.isWatched)
+            }
+            if let refusal { continuation.resume(returning: .failure(refusal)) }
+            if isNew { WorkerWatch.shared.add(self) }
+        }
+    }
+
+    private var stopped: LunetteError { LunetteError(owner.failureCode ?? .cancelled, "\(owner.label) is stopped") }
+
+    private func answer(_ id: Int, _ result: Result<Value, LunetteError>) {
+        state.withLock { $0.waiters.removeValue(forKey: id) }?.continuation.resume(returning: result)
+    }
+
+    /// Whether the state answers nothing any more.
+    var isStopped: Bool { state.withLock { $0.isStopped } }
+
+    /// Gives up what takes too long.
+    /// - Returns: false when nobody waits.
+    func isStillWaitedFor(_ now: Double) -> Bool {
+        if let longestStep, let since = pulse.busySince, now - since > longestStep {
+            giveUp("\(owner.label) has not come back from one step of its code for \(Int(now - since)) s, \(Int(longestStep)) s at most")
+        }
+        let (late, isWaitedFor) = state.withLock { state in
+            let late = state.waiters.filter { $0.value.deadline.map { $0 < now } ?? false }
+            for id in late.keys { state.waiters[id] = nil }
+            if !state.isWaitedFor { state.isWatched = false }
+            return (late.values.map(\.continuation), state.isWaitedFor)
+        }
+        let error = LunetteError(owner.failureCode ?? .timeout, "\(owner.label) gave no answer in its time, nor after it")
+        for continuation in late { continuation.resume(returning: .failure(error)) }
+        return isWaitedFor
+    }
+
+    func watchAgainWhereNeeded() {
+        if state.withLock({ $0.isWatched }) { WorkerWatch.shared.add(self) }
+    }
+
+    /// Fails whoever waits now or later. The thread is left alone: it ends when its code comes back, if it does.
+    private func giveUp(_ why: String) {
+        let error = LunetteError(
+            owner.failureCode ?? .timeout, "\(why): its Lua state is given up", hint: "mend the code, then: lunette reload")
+        let (waiters, batches) = state.withLock { state -> ([Waiter], [HookBatch]) in
+            if state.failure != nil { return ([], []) }
+            state.isStopped = true
+            state.failure = error
+            defer {
+                state.waiters = [:]
+                state.batches = [:]
+            }
+            return (Array(state.waiters.values), Array(state.batches.values))
+        }
+        mailbox.post { host in host.isServing = false }
+        for waiter in waiters { waiter.continuation.resume(returning: .failure(error)) }
+        for batch in batches { batch.fail() }
+    }
+
+    // MARK: calls
+
     /// Calls an entry of the state's stdlib and waits for its answer.
-    /// - Throws: the code's own error objects as they are; of a plugin any other failure as `plugin_failed`.
+    /// - Throws: the code's own error objects as they are; of a plugin any other failure as `plugin_failed`; `timeout`, of a plugin
+    ///   `plugin_failed`, when the state doesn't come back.
     func call(_ entry: String, _ argument: ValueMap) async throws(LunetteError) -> Value {
         let box = Mutex<Int64?>(nil)
         let mailbox = mailbox
+        let seconds = argument["timeout"]?.doubleValue.map { $0 + grace }
         let result: Result<Value, LunetteError> = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                post(continuation) { host in
-                    let token = host.newToken()
-                    box.withLock { $0 = token }
-                    host.replies[token] = HookReply(continuation)
-                    var argument = argument
-                    argument["reply"] = .int(token)
-                    host.enterPlugin(entry, .map(argument), reply: token)
-                }
+            await ask(within: seconds) { host, reply in
+                let token = host.newToken()
+                box.withLock { $0 = token }
+                host.replies[token] = reply
+                var argument = argument
+                argument["reply"] = .int(token)
+                host.enterPlugin(entry, .map(argument), reply: token)
             }
         } onCancel: {
             mailbox.post { host in
@@ -92,27 +201,56 @@ final class StateWorker: Sendable {
             var failure = error
             if let code = owner.failureCode, failure.code == .scriptFailed || failure.code == .resourceExhausted { failure.code = code }
             // Of a script, what it raised itself names the line.
-            if !failure.message.hasPrefix("\(owner.label):") { failure.message = "\(owner.label): \(failure.message)" }
+            if !failure.message.hasPrefix("\(owner.label)") { failure.message = "\(owner.label): \(failure.message)" }
             throw failure
         }
+    }
+
+    /// Runs a handler that the code has registered, for many events.
+    func handle(_ subscription: String, _ events: [Value], _ keys: [String], _ ended: @escaping @Sendable ([HookEnding]) -> Void) {
+        let left = Mutex(events.count)
+        let id = state.withLock { state in
+            state.lastWaiter += 1
+            return state.lastWaiter
+        }
+        let batch = HookBatch(subscription: subscription, events: events, keys: keys) { [self] endings in
+            ended(endings)
+            let isOver = left.withLock { left in
+                left -= endings.count
+                return left <= 0
+            }
+            guard isOver else { return }
+            state.withLock { $0.batches[id] = nil }
+            endHandling()
+        }
+        let (isPosted, isNew) = state.withLock { state in
+            guard !state.isStopped else { return (false, false) }
+            state.handling += 1
+            state.batches[id] = batch
+            mailbox.post { host in host.callHandler(batch, from: 0) }
+            defer { state.isWatched = true }
+            return (true, !state.isWatched)
+        }
+        if isNew { WorkerWatch.shared.add(self) }
+        // Nothing of it counts as delivered.
+        if !isPosted { ended(events.indices.map { HookEnding(index: $0, outcome: .failed) }) }
+    }
+
+    private func endHandling() {
+        let drained = state.withLock { state in
+            state.handling -= 1
+            guard state.handling == 0 else { return [CheckedContinuation<Void, Never>]() }
+            defer { state.drained = [] }
+            return state.drained
+        }
+        for waiter in drained { waiter.resume() }
     }
 
     /// Runs a handler that the code has registered.
     func handle(_ subscription: String, _ event: Value) async throws(LunetteError) -> Value {
         state.withLock { $0.handling += 1 }
-        defer {
-            let drained = state.withLock { state in
-                state.handling -= 1
-                guard state.handling == 0 else { return [CheckedContinuation<Void, Never>]() }
-                defer { state.drained = [] }
-                return state.drained
-            }
-            for waiter in drained { waiter.resume() }
-        }
-        let result: Result<Value, LunetteError> = await withCheckedContinuation { continuation in
-            post(continuation) { host in host.callHandler(subscription, event, HookReply(continuation)) }
-        }
-        return try result.get()
+        defer { endHandling() }
+        return try await ask(within: nil) { host, reply in host.callHandler(subscription, event, reply) }.get()
     }
 
     /// Returns when no handler runs any more, or the time has passed.
@@ -139,16 +277,6 @@ final class StateWorker: Sendable {
             await group.next()
             group.cancelAll()
         }
-    }
-
-    private func post(_ continuation: CheckedContinuation<Result<Value, LunetteError>, Never>, _ work: @escaping Mailbox.Work) {
-        // Under the lock: a call is posted before the stop or not at all.
-        let isPosted = state.withLock { state in
-            if !state.isStopped { mailbox.post(work) }
-            return !state.isStopped
-        }
-        guard !isPosted else { return }
-        continuation.resume(returning: .failure(LunetteError(owner.failureCode ?? .cancelled, "\(owner.label) is stopped")))
     }
 
     /// Ends the thread; calls under way fail with `cancelled`.

@@ -40,6 +40,7 @@ extension LuaHost {
     func startCall(_ arguments: Arguments) throws(LunetteError) -> LuaState.Answer {
         let (function, request) = try request(arguments.text(0), arguments[1], arguments[2], arguments[3], arguments[4])
         if let standIn = dryRun?.answer(function, request.arguments) { return .results([standIn]) }
+        let hold = try holdCall()
         let streams = try ProcessStreams(for: function, request, directory: options.directory, onChunk: nil)
         let token = newToken()
         let session = session
@@ -57,7 +58,8 @@ extension LuaHost {
             }
             let failed = isError
             mailbox.post { host in
-                host.inFlight[token] = nil
+                // Until here, also of a call that was cancelled.
+                withExtendedLifetime(hold) { host.inFlight[token] = nil }
                 host.deliverBytes(token, isError: failed, bytes)
             }
         }
@@ -76,6 +78,7 @@ extension LuaHost {
             mailbox.post { host in host.deliver(id, .success(.array(["end", standIn]))) }
             return .results([])
         }
+        let hold = try holdCall(CallBudget.stream)
         let control = StreamControl(window: 64)
         @Sendable func send(_ chunk: Value) {
             let bytes = MessagePack.encode(.array(["chunk", chunk]))
@@ -92,7 +95,7 @@ extension LuaHost {
                 send(chunk)
             }
             mailbox.post { host in
-                let isOurs = host.inFlight.removeValue(forKey: id) != nil
+                let isOurs = withExtendedLifetime(hold) { host.inFlight.removeValue(forKey: id) != nil }
                 guard isOurs else { return }
                 host.deliver(id, result.map { .array(["end", $0]) })
             }
@@ -143,6 +146,8 @@ final class StreamControl: Cancellable, @unchecked Sendable {
     private var isCancelled = false
     private var waiters: [CheckedContinuation<Void, Never>] = []
     var task: Task<Void, Never>?
+    /// Cancelled with it, where no task is.
+    var ended: (any Cancellable)?
 
     init(window: Int) {
         credit = window
@@ -209,5 +214,6 @@ final class StreamControl: Cancellable, @unchecked Sendable {
         }
         for waiter in woken { waiter.resume() }
         task?.cancel()
+        ended?.cancel()
     }
 }

@@ -20,6 +20,7 @@ extension LuaHost {
         let roots = options.permissions.map { permissions in
             permissions.compactMap { $0.hasPrefix("fs:/") ? String($0.dropFirst(3)) : nil }
         }
+        let hold = try holdCall()
         let token = waiting ?? newToken()
         let mailbox = mailbox
         // Nothing to cancel: a file operation ends by itself or with the process.
@@ -28,7 +29,7 @@ extension LuaHost {
         onOwnThread {
             let result: Result<Value, LunetteError>
             do throws(LunetteError) { result = .success(try call.perform(roots: roots)) } catch { result = .failure(error) }
-            mailbox.post { host in host.deliver(token, result.map { .array([$0]) }) }
+            mailbox.post { host in withExtendedLifetime(hold) { host.deliver(token, result.map { .array([$0]) }) } }
             Activity.shared.end()
         }
         return .await(token)

@@ -9,7 +9,9 @@ extension LuaHost {
         if let watched = watched(operation, arguments) { return watched }
         switch operation {
         case "api": return try startCall(arguments)
-        case "stream": return try startStream(arguments)
+        case "stream":
+            if arguments.text(1) == "process.run" { return try runProcess(arguments[2], stream: arguments[0].intValue ?? 0) }
+            return try startStream(arguments)
         case "credit":
             (inFlight[arguments[0].intValue ?? 0] as? StreamControl)?.add(Int(arguments[1].intValue ?? 0))
             return .results([])
@@ -17,6 +19,7 @@ extension LuaHost {
             cancel(arguments[0].intValue ?? 0)
             return .results([])
         case "sleep": return .await(addTimer(try seconds(arguments[0], "task.sleep")))
+        case "cron": return .results([try nextDue(arguments)])
         case "noun": return .results([describe(arguments.text(0))])
         case "nearest":
             let words = arguments[1].arrayValue?.compactMap(\.stringValue) ?? []
@@ -29,7 +32,7 @@ extension LuaHost {
             let text = arguments[0].byteString ?? []
             return .results([.bytes(MessagePack.encode(try JSON.decode(text, source: "json.decode")))])
         case "log":
-            logLine(arguments.text(0), arguments.text(1), arguments[2].mapValue ?? [:])
+            log(arguments.text(0), arguments.text(1), arguments[2].mapValue ?? [:])
             return .results([])
         case "finished":
             finish(with: arguments[0])
@@ -48,6 +51,9 @@ extension LuaHost {
         case "reply":
             reply(arguments)
             return .results([])
+        case "ended":
+            endHandlers(arguments)
+            return .results([])
         case "repl.show":
             onShow?(true, arguments.text(0))
             return .results([])
@@ -65,6 +71,9 @@ extension LuaHost {
         case "check.result": return .results([checkResult(arguments.text(0))])
         case "check.call": return .results([checkCall(arguments[0])])
         case "sandbox.run": return try runSandbox(arguments[0])
+        case "process.run": return try runProcess(arguments[0], stream: nil)
+        case "http.get", "http.request": return try requestHTTP(operation, arguments[0])
+        case "store": return .results([.string(options.store ?? "user/\(getuid())")])
         case "module": return .results([try moduleSource(arguments.text(0))])
         default:
             if operation.hasPrefix("fs.") { return try fileOperation(operation, arguments[0].arrayValue ?? []) }
@@ -78,6 +87,19 @@ extension LuaHost {
         } catch {
             throw LunetteError(.invalidArgument, "\(what): \(error.message)", operation: what, hint: error.hint)
         }
+    }
+
+    /// `cron`, expression, unix seconds, zone → when it is due next, or null.
+    private func nextDue(_ arguments: Arguments) throws(LunetteError) -> Value {
+        let (text, name) = (arguments.text(0), arguments.text(2))
+        let schedule: CronSchedule
+        if let known = schedules[text] { schedule = known } else { schedule = try CronSchedule(text) }
+        let zone: TimeZoneRules
+        if let known = zones[name] { zone = known } else { zone = try TimeZoneRules.named(name) }
+        // Those of a script are few; what code makes up is not kept for ever.
+        if schedules.count < 64 { schedules[text] = schedule }
+        if zones.count < 16 { zones[name] = zone }
+        return schedule.next(after: arguments[1].doubleValue ?? 0, in: zone).map(Value.int) ?? .null
     }
 
     private func cancel(_ token: Int64) {
@@ -104,6 +126,11 @@ extension LuaHost {
                 map["result"] = function.result.handleKind.map(Value.string)
                 return .map(map)
             })
+    }
+
+    private func log(_ level: String, _ message: String, _ fields: ValueMap) {
+        guard let lines = logAllowance?.admit(message, fields, now: monotonicNow()) else { return logLine(level, message, fields) }
+        for line in lines { logLine(level, line.message, line.fields) }
     }
 
     private func logLine(_ level: String, _ message: String, _ fields: ValueMap) {

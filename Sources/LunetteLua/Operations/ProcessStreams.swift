@@ -22,7 +22,9 @@ final class ProcessStreams: @unchecked Sendable {
     init?(
         for function: APIFunction, _ request: APIRequest, directory: String, onChunk: (@Sendable (Value) -> Void)?
     ) throws(LunetteError) {
-        guard ["container.exec", "container.attach", "sandbox.run"].contains(function.name), case .map(var map) = request.arguments else {
+        guard ["container.exec", "container.attach", "sandbox.run", "process.run"].contains(function.name),
+            case .map(var map) = request.arguments
+        else {
             return nil
         }
         arguments = request.arguments
@@ -35,7 +37,12 @@ final class ProcessStreams: @unchecked Sendable {
                 for number in Int32(0)...2 { files.append(try duplicate(number)) }
                 names = ["stdin", "stdout", "stderr"]
             } else {
-                if let input = map["stdin"], !input.isNull {
+                // Words of `exec` and `process.run`; a sandbox's stdin is text or a file.
+                let word = function.name == "sandbox.run" ? nil : map["stdin"]?.stringValue
+                if word == "inherit" {
+                    files.append(try duplicate(0))
+                    names.append("stdin")
+                } else if let input = map["stdin"], !input.isNull, word != "null" {
                     files.append(try openInput(input, directory))
                     names.append("stdin")
                 }

@@ -24,12 +24,14 @@ package struct LuaPluginHost: PluginHost {
         _ manifest: PluginManifest, directory: String, environment: PluginEnvironment
     ) async throws(LunetteError) -> any LoadedPlugin {
         let entry = try FileTree.read("\(directory)/\(manifest.entry)", roots: [directory])
-        var options = LuaHost.Options(connector: nil, directory: environment.volumesDirectory, script: manifest.name)
+        var options = LuaHost.Options(
+            connector: environment.call.map(PluginConnector.init), directory: environment.volumesDirectory, script: manifest.name)
         options.limits = .init(memory: memoryLimit, instructions: instructionLimit, wallSeconds: sliceSeconds, isLimited: true)
         options.moduleDirectory = directory
         options.time = time
         options.coverage = coverage
         options.watch = watch
+        options.store = "plugin/\(manifest.name)"
         var permissions = environment.permissions
         // Its own folders go with any right to files at all.
         if permissions.contains(where: { $0 == "fs" || $0.hasPrefix("fs:") || $0.hasPrefix("fs.") }) {
@@ -148,4 +150,19 @@ struct LuaVolumeDriver: VolumeDriver {
             used: used, limit: answer["limit"]?.intValue, inodes: answer["inodes"]?.intValue ?? 0,
             enforced: answer["enforced"]?.boolValue ?? false)
     }
+}
+
+/// The engine as a plugin reaches it: calls alone, each of them by itself.
+private struct PluginConnector: EngineConnector, EngineSession {
+    let perform: @Sendable (String, Value) async throws(LunetteError) -> Value
+
+    func connect(receiver: (any HookReceiver)?) -> any EngineSession { self }
+
+    func call(
+        _ request: APIRequest, files: [Int32], onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)?
+    ) async throws(LunetteError) -> Value {
+        try await perform(request.function, request.arguments)
+    }
+
+    func close() {}
 }

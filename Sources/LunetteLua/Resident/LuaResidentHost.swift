@@ -34,11 +34,12 @@ package struct LuaResidentHost: ResidentHost {
         options.coverage = coverage
         options.watch = watch
         // The whole API, as whoever wrote it into the engine's settings has it anyway; no file of the host's.
-        options.permissions = Self.permissions(script.grants)
+        options.permissions = script.grants.map(Self.permissions) ?? Self.everything
         if script.grants != nil {
             let file = script.file
             options.grantHint = { "grant it: lunette apply \(file) --grant \($0)" }
         }
+        options.store = "resident/\(script.name)"
         options.log = { level, message, fields in
             let rest = fields.isEmpty ? "" : " " + JSON.encode(.map(fields))
             log("\(script.file): \(level): \(message)\(rest)")
@@ -59,10 +60,13 @@ package struct LuaResidentHost: ResidentHost {
 }
 
 extension LuaResidentHost {
-    /// - Parameter grants: nil: the whole API.
-    private static func permissions(_ grants: [String]?) -> Set<String> {
+    /// Those of a script of the settings': made once for all.
+    private static let everything = permissions(["*"])
+
+    private static func permissions(_ grants: [String]) -> Set<String> {
         var permissions: Set<String> = []
-        for function in APIRegistry.engineFunctions where grants.map({ Grant.covers(function.name, $0) }) ?? true {
+        // What it keeps for itself is its own.
+        for function in APIRegistry.engineFunctions where function.noun == "store" || Grant.covers(function.name, grants) {
             permissions.insert(function.permission ?? "api:\(function.name)")
         }
         return permissions
@@ -93,7 +97,14 @@ struct LuaScript: LoadedScript {
 /// Brings the engine's hook calls to a worker's state.
 struct WorkerReceiver: HookReceiver {
     let worker: StateWorker
+    var isStopped: Bool { worker.isStopped }
 
     func before(subscription: String, event: Value) async throws(LunetteError) -> Value { try await worker.handle(subscription, event) }
     func on(subscription: String, event: Value) async throws(LunetteError) { _ = try await worker.handle(subscription, event) }
+
+    var takesBatches: Bool { true }
+
+    func on(subscription: String, events: [Value], keys: [String], ended: @escaping @Sendable ([HookEnding]) -> Void) {
+        worker.handle(subscription, events, keys, ended)
+    }
 }

@@ -37,6 +37,9 @@ package struct ScriptRunner {
             return 1
         }
         var options = LuaHost.Options(connector: connector, directory: Self.workingDirectory(), script: script)
+        if case .file(let path, _) = program {
+            options.store = "user/\(getuid())\(APIRegistry.absolutePath(path, directory: options.directory))"
+        }
         options.isReadOnly = isReadOnly
         options.isDryRun = isDryRun
         let host: LuaHost
@@ -122,7 +125,7 @@ package struct ScriptRunner {
     /// A traceback without the lines of our own stdlib.
     static func withoutInternals(_ traceback: String) -> String {
         traceback.split(separator: "\n", omittingEmptySubsequences: false).filter { line in
-            !line.contains("[lunette ") && !line.hasSuffix("[C]: in function 'xpcall'")
+            !line.contains("[lunette ") && !line.hasPrefix("\t?:") && !line.hasSuffix("[C]: in function 'xpcall'")
         }.joined(separator: "\n")
     }
 }

@@ -61,7 +61,12 @@ struct ResidentTests {
             for (broken, word) in [
                 ("lunette.before(\"container.crate\", {}, print)", "\"container.crate\" is not an event"), ("x = = 1", "unexpected symbol"),
                 ("lunette.container.list()", "nothing is called while a resident script"), ("task.sleep(1)", "nothing is called"),
-                ("while true do end", "ran longer than it may"), ("return 5", "returns nothing or"),
+                ("while true do end", "ran longer than it may"),
+                (
+                    "table.concat(setmetatable({}, {__index = getmetatable, __metatable = \"\"}), \"\", math.mininteger, math.maxinteger)",
+                    "ran longer than it may"
+                ),
+                ("return 5", "returns nothing or"),
                 (
                     "lunette.on(\"container.exited\", { name = \"no\" }, print) lunette.on(\"container.*\", { name = \"no\" }, print)",
                     "already"

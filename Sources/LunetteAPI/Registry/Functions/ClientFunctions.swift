@@ -135,8 +135,12 @@ enum ClientFunctions {
             "task.cron", "call a function at the times of a cron expression until `:off()`",
             [
                 required("expression", .string, "`minute hour day month weekday`"), APIField("name", .string, "what errors call it"),
-                APIField("time_zone", .choice(["UTC", "local"]), "whose clock", default: "\"local\""),
+                APIField("time_zone", .string, "whose clock: an IANA name, `\"UTC\"` or `\"local\"`", default: "\"local\""),
                 APIField("overlap", .choice(["skip", "queue", "allow"]), "when the last run is not over", default: "\"skip\""),
+                APIField(
+                    "catch_up", .union([.boolean, .duration]),
+                    "make up for runs that were missed while the script or the engine was away, with one; a duration: unless they are longer ago; needs a name",
+                    default: "false"),
                 required("f", function, "what to run"),
             ], ["expression", "options", "f"], returns: .any,
             example: "local timer = task.cron(\"0 3 * * *\", { time_zone = \"UTC\" }, function() end) timer:off()"),

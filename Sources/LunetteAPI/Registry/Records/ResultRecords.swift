@@ -1,6 +1,22 @@
 /// What functions return and stream. Open: within API 1 fields are only added.
 enum ResultRecords {
-    static let all: [APIRecord] = containers + images + volumes + events + system
+    static let all: [APIRecord] = containers + images + volumes + events + system + store
+
+    private static let store: [APIRecord] = [
+        APIRecord(
+            "StoreEntry", "a stored value", open: true,
+            [
+                APIField("version", .integer, "grows with each change; 0 when there is none", required: true),
+                APIField("value", .any, "absent when there is none"),
+            ]),
+        APIRecord(
+            "HTTPResponse", "what a server answered", open: true,
+            [
+                APIField("status", .integer, "`200`, `404` …", required: true),
+                APIField("headers", .map(.string), "names in lower case; repeated ones joined by a comma", required: true),
+                APIField("body", .string, "as it came", required: true),
+            ]),
+    ]
 
     private static let containers: [APIRecord] = [
         APIRecord(

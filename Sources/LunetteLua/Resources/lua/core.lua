@@ -10,9 +10,23 @@ local resume, resume_task, is_closing = host.resume, host.resume_task, host.is_c
 local create, raw_yield, isyieldable = coroutine.create, coroutine.yield, coroutine.isyieldable
 local running, status, close = coroutine.running, coroutine.status, coroutine.close
 local error, pcall, xpcall, type = error, pcall, xpcall, type
-local setmetatable, rawget, rawset = setmetatable, rawget, rawset
+local rawget, rawset = rawget, rawset
 local pack, unpack, ipairs = table.pack, table.unpack, ipairs
-local load = load
+
+-- Lua's own globals, for modules that are loaded when code of others has run: what that has put in their place is not theirs. And it gets
+-- no metatable of ours: a __gc in one that is used again would run where no limit reaches.
+local pristine
+if host.is_limited then
+  local raw_setmetatable = setmetatable
+  pristine = {}
+  for name, value in next, _G do pristine[name] = value end
+  pristine.getmetatable = host.metatable
+  function pristine.setmetatable(value, meta)
+    if rawget(meta, "__metatable") == nil then meta.__metatable = false end
+    return raw_setmetatable(value, meta)
+  end
+end
+local setmetatable = (pristine or _G).setmetatable
 
 local core = { host = host, lunette = {}, entries = {}, is_limited = host.is_limited, close_grace = 10 }
 local lunette, entries = core.lunette, core.entries
@@ -23,7 +37,8 @@ local modules = {}
 function core.need(name)
   local module = modules[name]
   if module == nil then
-    module = assert(load(host.module(name), "=[lunette " .. name .. "]", "t"))(core)
+    -- The one that changes what others see has to reach it.
+    module = host.module(name, name ~= "limited" and pristine or nil)(core)
     modules[name] = module
   end
   return module
@@ -137,7 +152,9 @@ end
 
 -- What reads nothing but its arguments: loading a resident script or a plugin has no effects (contract §5.4).
 local pure = {}
-for word in ("bytes seconds unique nearest json.encode json.decode log noun fields module"):gmatch("%S+") do pure[word] = true end
+for word in ("bytes seconds unique nearest json.encode json.decode log noun fields module store cron"):gmatch("%S+") do
+  pure[word] = true
+end
 
 local function refuse_effects(operation, what)
   if not core.is_loading or pure[what] then return end
@@ -388,7 +405,8 @@ host.set_error(false, setmetatable({ code = "cancelled", message = "interrupted"
 host.set_error(true, setmetatable({ code = "resource_exhausted", message = "the code ran longer than it may" }, core.Error))
 
 -- Entries whose module is loaded when they are first called.
-local entry_modules = { policy = "plugin", hook = "hooks", check = "check", repl_line = "repl", complete = "repl",
+local entry_modules = { policy = "plugin", load_plugin = "plugin", call_plugin = "plugin", cancel_plugin_call = "plugin",
+  load_resident = "resident", resident_life = "resident", hook = "hooks", check = "check", repl_line = "repl", complete = "repl",
   repl_watch = "repl", repl_tasks = "repl", repl_events = "repl", repl_leave = "repl", repl_script = "repl",
   repl_watched = "repl", test_file = "test_run", test_call = "test_answers",
   test_answered = "test_answers", test_program = "test_answers", test_stuck = "test_answers", test_log = "test_answers",
@@ -410,11 +428,6 @@ setmetatable(lunette, {
 })
 
 if core.is_limited then
-  -- Everything the stdlib keeps of Lua's own libraries is taken before they are closed.
-  core.need "library"
-  core.need "task"
-  core.need "plugin"
-  core.need "resident"
   core.need("limited").open()
 end
 return entries

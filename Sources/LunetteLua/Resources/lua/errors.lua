@@ -24,8 +24,11 @@ core.Error = Error
 local function is_error(value) return type(value) == "table" and getmetatable(value) == Error end
 core.is_error = is_error
 
-local function adopt(record)
-  if type(record.cause) == "table" then adopt(record.cause) end
+local deepest_cause = 16
+
+local function adopt(record, depth)
+  local cause = record.cause
+  if type(cause) == "table" and depth < deepest_cause then adopt(cause, depth + 1) end
   return setmetatable(record, Error)
 end
 
@@ -48,7 +51,7 @@ local function make_error(what, operation)
     record = { code = "script_failed", message = core.text_of(what) }
   end
   if operation and not record.operation then record.operation = operation end
-  adopt(record)
+  adopt(record, 0)
   if not record.where then
     local source, line = host.where()
     if source then record.where = source .. ":" .. line end

@@ -4,7 +4,10 @@ local core = ...
 local host, fail, spawn, is_error, make_error = core.host, core.fail, core.spawn, core.is_error, core.make_error
 local host_call = host.call
 local type, setmetatable, next, pcall, error = type, setmetatable, next, pcall, error
-local nouns = core.need "nouns"
+-- At the first event or call: what only registers needs none of it.
+local rawget = rawget
+local function is_handle(value) return type(value) == "table" and rawget(value, "$handle") ~= nil end
+local nouns = setmetatable({}, { __index = function(_, name) return core.need("nouns")[name] end })
 
 local hooks = {}
 local handlers = {}      -- subscription → {kind, f}
@@ -12,7 +15,7 @@ local handlers = {}      -- subscription → {kind, f}
 ---- merging -----------------------------------------------------------------------------------
 
 local function is_list(value) return type(value) == "table" and (#value > 0 or getmetatable(value) == host.list_metatable) end
-local function is_map(value) return type(value) == "table" and not is_list(value) and not nouns.is_handle(value) end
+local function is_map(value) return type(value) == "table" and not is_list(value) and not is_handle(value) end
 
 -- Maps are merged, lists and scalars replaced. `keeps_null`: a null stays one (it will delete later); else it deletes now.
 local function merge(a, b, keeps_null)
@@ -35,7 +38,7 @@ hooks.merge = merge
 
 -- A view of a table that can't be written, all the way down.
 local function read_only(value, what)
-  if type(value) ~= "table" or nouns.is_handle(value) then return value end
+  if type(value) ~= "table" or is_handle(value) then return value end
   local views = {}
   local meta = {
     __index = function(_, key)
@@ -88,7 +91,7 @@ end
 
 local function make_event(record, state)
   for _, noun in next, { "container", "image", "volume" } do
-    if nouns.is_handle(record[noun]) then record[noun] = nouns.handle(record[noun]) end
+    if is_handle(record[noun]) then record[noun] = nouns.handle(record[noun]) end
   end
   if type(record.spec) == "table" then record.spec = read_only(record.spec, "ev.spec") end
   local ev = setmetatable(record, Event)
@@ -120,7 +123,7 @@ function core.entries.hook(what)
   t.on_finish = function()
     if t.state == "done" then return end
     local problem = t.error
-    if not is_error(problem) then problem = make_error { code = "script_failed", message = core.text_of(problem) } end
+    if not is_error(problem) then problem = make_error(problem) end
     host_call("reply", what.reply, false, {
       code = problem.code, message = tostring(problem), operation = problem.operation, hint = problem.hint,
     })
@@ -135,6 +138,79 @@ end
 function hooks.forget()
   for id in next, handlers do handlers[id] = nil end
   core.holding_handlers(0, true)
+end
+
+-- How long the events of one batch are run before others have a turn.
+local turn_seconds = 0.002
+
+-- The host calls a handler for many events: {subscription, batch, first, events, keys, failed}. Those of one key run in turn; when one
+-- fails the rest of its key is left to the engine. Returns how many were begun or waited for: the host comes again for the others.
+function core.entries.hook_batch(what)
+  local handler = handlers[what.subscription]
+  local batch, first, keys, events = what.batch, what.first - 1, what.keys, what.events
+  local count, ended, is_here = #events, {}, true
+  local busy = handler and handler.queues or {}
+  local failed = {}
+  for position = 1, #what.failed do failed[what.failed[position]] = true end
+  local start
+
+  local function note(index, outcome)
+    local ending = { first + index, outcome }
+    if is_here then ended[#ended + 1] = ending
+    else host_call("ended", batch, { ending }) end
+  end
+
+  local function finish(t)
+    local key = t.hook_key
+    handler.running[t] = nil
+    local ok = t.state == "done"
+    if not ok then failed[key] = true end
+    note(t.hook_index, ok)
+    local queue = busy[key]
+    busy[key] = nil
+    if not queue then return end
+    for position = 1, #queue do
+      local waiting = queue[position]
+      local rest = busy[key]
+      if not ok then waiting.note(waiting.index, host.null)
+      elseif rest then rest[#rest + 1] = waiting
+      else waiting.start(waiting.index) end
+    end
+  end
+
+  function start(index)
+    local event = events[index]
+    events[index] = false
+    local t = spawn({}, function()
+      local ev = make_event(event, { kind = handler.kind })
+      handler.f(ev)
+    end)
+    t.hook_key, t.hook_index, t.cause, t.on_finish = keys[index], index, event.cause, finish
+    handler.running[t] = true
+    busy[keys[index]] = {}
+  end
+
+  local began, index = host.clock(), 0
+  while index < count do
+    index = index + 1
+    local key = keys[index]
+    if not handler or failed[key] then
+      note(index, not handler and false or host.null)
+    elseif busy[key] then
+      local queue = busy[key]
+      queue[#queue + 1] = { start = start, note = note, index = index }
+    else
+      host.renew()
+      start(index)
+      core.run_ready()
+    end
+    -- Over a limit nothing more runs in this entry.
+    if host.is_exceeded() or host.clock() - began > turn_seconds then break end
+  end
+  is_here = false
+  if ended[1] then host_call("ended", batch, ended) end
+  core.check_end()
+  return index
 end
 
 ---- registering -------------------------------------------------------------------------------
@@ -167,7 +243,7 @@ end
 
 -- A resident script's handler, which the engine gets with all others of the script.
 function hooks.keep(id, event, name, kind, f)
-  handlers[id] = { kind = kind, f = f, running = setmetatable({}, { __mode = "k" }) }
+  handlers[id] = { kind = kind, f = f, running = setmetatable({}, { __mode = "k" }), queues = {} }
   return setmetatable({ id = id, event = event, name = name, handler = handlers[id], is_resident = true }, Subscription)
 end
 

@@ -101,21 +101,14 @@ end
 local sandbox = {}
 function sandbox.run(options)
   local result = core.call_for("sandbox.run", "sandbox.run", options or {})
-  if type(options) == "table" and options.check == true and result.code ~= 0 then
-    local program = type(options.args) == "table" and options.args[1] or options.args
-    local problem = result.stderr and result.stderr:match("([^\n]+)\n*$")
-    fail("exit_status", tostring(program) .. " ended with " .. (result.signal or "exit code " .. result.code)
-      .. (problem and ": " .. problem or ""), { operation = "sandbox.run", details = result })
-  end
-  return result
+  return core.need("nouns").checked("sandbox.run", type(options) == "table" and options or {}, result)
 end
-
 ---- names -------------------------------------------------------------------------------------
 
 local nouns = {}
 for noun in ("image container volume hook script plugin system"):gmatch("%a+") do nouns[noun] = true end
 local later = {}
-local later_nouns = "network service job node secret config scheduler project http process store net storage"
+local later_nouns = "network service job node secret config scheduler project net storage"
 for noun in later_nouns:gmatch("%a+") do later[noun] = true end
 
 -- The value of `lunette.NAME`; raises for names that are not there, so that a typo shows where it is.
@@ -132,9 +125,11 @@ function library.resolve(name)
     local clock = setmetatable({}, { __index = function() return missing end })
     return setmetatable({ clock = clock }, { __index = function() return missing end })
   end
+  if name == "store" then return core.need "store" end
+  if name == "process" or name == "http" then return core.need("host")[name] end
   if nouns[name] then return core.need("nouns").table(name) end
   if later[name] then return core.need("nouns").missing(name) end
-  local words = { "log", "json", "fs", "sandbox", "task", "test", "null" }
+  local words = { "log", "json", "fs", "sandbox", "task", "test", "store", "process", "http", "null" }
   for word in next, functions do words[#words + 1] = word end
   for word in next, nouns do words[#words + 1] = word end
   local near = host_call("nearest", tostring(name), words)
@@ -145,7 +140,7 @@ end
 
 library.later = later
 library.globals = {}
-local global = "image container volume hook script plugin system log json fs sandbox task test lunette"
+local global = "image container volume hook script plugin system log json fs sandbox task test store process http lunette"
 for noun in global:gmatch("%a+") do library.globals[noun] = true end
 
 local is_open = false

@@ -1,22 +1,17 @@
--- What code in a limited state (a plugin) sees: no io, os, debug or package, text chunks only, C functions that the count hook
--- can't interrupt bounded, library tables and shared metatables closed to writing.
+-- What code in a limited state (a plugin) sees: no io, os, debug or package, text chunks only, library tables and shared metatables
+-- closed to writing. C functions that the count hook can't interrupt count their own work (bridge_bounded.c, bridge_patterns.c).
 
 local core = ...
 local host = core.host
 local host_call = host.call
-local raw_load, raw_setmetatable, raw_collectgarbage = load, setmetatable, collectgarbage
-local raw_rep, raw_concat, raw_move, raw_insert, raw_remove, raw_sort =
-  string.rep, table.concat, table.move, table.insert, table.remove, table.sort
-local type, error, select, next, tostring, rawget = type, error, select, next, tostring, rawget
+local raw_load, raw_setmetatable = host.load, setmetatable
+local raw_rep, raw_concat = string.rep, table.concat
+local type, error, next, tostring, rawget, rawset = type, error, next, tostring, rawget, rawset
 local tointeger = math.tointeger
 local pcall, pack, unpack = pcall, table.pack, table.unpack
 
 local limited = {}
-local largest_string, largest_range = 16 * 1024 * 1024, 1000000
-
-local function bound(from, to, what)
-  if to - from > largest_range then error(what .. ": a range of more than " .. largest_range .. " items", 3) end
-end
+local largest_string = 16 * 1024 * 1024
 
 local function bound_strings()
   string.dump = nil
@@ -32,42 +27,9 @@ local function bound_strings()
   end
 end
 
-local function bound_tables()
-  table.concat = function(list, separator, from, to)
-    from, to = from or 1, to or #list
-    bound(from, to, "concat")
-    return raw_concat(list, separator, from, to)
-  end
-  table.move = function(list, from, to, at, target)
-    bound(from, to, "move")
-    return raw_move(list, from, to, at, target or list)
-  end
-  table.insert = function(list, ...)
-    if select("#", ...) > 1 then bound((...), #list, "insert") end
-    return raw_insert(list, ...)
-  end
-  table.remove = function(list, ...)
-    if select("#", ...) > 0 then bound((...), #list, "remove") end
-    return raw_remove(list, ...)
-  end
-  table.sort = function(list, less)
-    bound(1, #list, "sort")
-    return raw_sort(list, less)
-  end
-end
-
 local function set_base()
   for _, name in next, { "dofile", "loadfile", "warn" } do _G[name] = nil end
-  load = function(chunk, name, _, ...)
-    if type(name) == "string" and name:find("[lunette", 1, true) then name = nil end
-    if select("#", ...) > 0 then return raw_load(chunk, name, "t", (...)) end
-    return raw_load(chunk, name, "t")
-  end
-  collectgarbage = function(what)
-    if what == "count" then return raw_collectgarbage("count") end
-    if what == nil or what == "collect" then return raw_collectgarbage("collect") end
-    error("collectgarbage: only \"count\" and \"collect\" here", 2)
-  end
+  load = raw_load
   -- Lua runs a message handler where the error was raised; inside the count hook that is out of the limits' reach.
   xpcall = function(f, handler, ...)
     local results = pack(pcall(f, ...))
@@ -81,8 +43,8 @@ local function set_base()
     return raw_setmetatable(value, meta)
   end
   print = function(...)
-    local parts = {}
-    for index = 1, select("#", ...) do parts[index] = tostring((select(index, ...))) end
+    local parts = pack(...)
+    for index = 1, parts.n do parts[index] = tostring(parts[index]) end
     host_call("log", "info", raw_concat(parts, "\t"), {})
   end
   local loaded = { lunette = core.lunette }
@@ -103,22 +65,29 @@ local function frozen(library, name)
   return raw_setmetatable({}, {
     __index = library,
     __newindex = function() error(name .. " can't be written here", 2) end,
-    __pairs = function() return next, library, nil end,
+    __pairs = function() return function(_, key) return next(library, key) end end,
     __metatable = false,
   })
 end
 
 function limited.open()
   bound_strings()
-  bound_tables()
   set_base()
   host.string_metatable().__metatable = false
   for _, name in next, { "string", "table", "math", "utf8", "coroutine" } do
     _G[name] = frozen(_G[name], name)
   end
   lunette = core.lunette
-  for _, name in next, { "fs", "json", "log", "task" } do _G[name] = core.lunette[name] end
-  getmetatable(core.lunette).__metatable = false
+  -- Made when they are first named: most code needs none of them.
+  raw_setmetatable(_G, {
+    __index = function(globals, name)
+      if not core.need("library").globals[name] then return nil end
+      local value = core.lunette[name]
+      rawset(globals, name, value)
+      return value
+    end,
+    __metatable = false,
+  })
 end
 
 return limited

@@ -5,7 +5,7 @@ local host, fail, make_error = core.host, core.fail, core.make_error
 local wait, token, wake, receivers = core.wait, core.token, core.wake, core.receivers
 local host_call = host.call
 local type, setmetatable, rawget, rawset = type, setmetatable, rawget, rawset
-local select, next, ipairs, pcall, error, tostring = select, next, ipairs, pcall, error, tostring
+local next, ipairs, pcall, error, tostring = next, ipairs, pcall, error, tostring
 
 local nouns = {}
 local made = {}             -- noun → its table
@@ -156,12 +156,13 @@ end
 
 -- Splits a call as written into the wire's arguments and the caller's functions.
 local function collect(fn, ...)
-  local count = select("#", ...)
+  local given = table.pack(...)
+  local count = given.n
   local arguments, callbacks = {}, nil
   local positional = fn.positional
   local rest
   for index = 1, count do
-    local value = select(index, ...)
+    local value = given[index]
     local parameter = positional[index]
     local is_options = type(value) == "table" and not is_handle(value) and index == count
       and (not parameter or not parameter.takes_table)
@@ -200,6 +201,16 @@ local function collect(fn, ...)
   return arguments, callbacks
 end
 
+-- A command's result; with `check` a non-zero exit is an error.
+local function checked(operation, arguments, result)
+  if arguments.check ~= true or result.code == 0 then return result end
+  local program = type(arguments.args) == "table" and arguments.args[1] or arguments.args
+  local problem = result.stderr and result.stderr:match("([^\n]+)\n*$")
+  fail("exit_status", tostring(program) .. " ended with " .. (result.signal or "exit code " .. result.code)
+    .. (problem and ": " .. problem or ""), { operation = operation, details = result })
+end
+nouns.checked = checked
+
 -- Runs a call whose chunks go to the caller's functions: in this task, in order; a failing function cancels the call.
 local function call_with_callbacks(fn, arguments, callbacks, ...)
   local stream <close> = open_stream(fn.name, arguments, ...)
@@ -211,6 +222,7 @@ local function call_with_callbacks(fn, arguments, callbacks, ...)
   end
   return stream.result
 end
+nouns.call_with_callbacks = call_with_callbacks
 
 -- Who asks: the script's line, and what the task runs because of.
 local function where()
@@ -234,12 +246,7 @@ local function invoke(fn, ...)
   else
     result = core.call_for(fn.name, "api", fn.name, arguments, where())
   end
-  if fn.name == "container.exec" and arguments.check == true and result.code ~= 0 then
-    local program = type(arguments.args) == "table" and arguments.args[1] or arguments.args
-    local problem = result.stderr and result.stderr:match("([^\n]+)\n*$")
-    fail("exit_status", tostring(program) .. " ended with " .. (result.signal or "exit code " .. result.code)
-      .. (problem and ": " .. problem or ""), { operation = fn.name, details = result })
-  end
+  if fn.name == "container.exec" then checked(fn.name, arguments, result) end
   return hydrate(result, fn.result)
 end
 

@@ -25,7 +25,8 @@ local function register(kind, event, options, f)
     arguments[key] = value
   end
   local number = #registered + 1
-  local id = kind .. "/" .. tostring(arguments.name or number)
+  -- No name makes the id of one that has none.
+  local id = arguments.name and kind .. "/" .. tostring(arguments.name) or kind .. "#" .. number
   -- A name is what a handler's place in the events is kept under.
   if names[id] then
     fail("already_exists", "this script has a handler of the name \"" .. tostring(arguments.name) .. "\" already", {
@@ -157,6 +158,8 @@ function core.entries.load_resident(what)
       end
       life[key] = value
     end
+    -- What reading its source took is over; many scripts do nothing more for days.
+    collectgarbage()
     return { handlers = registered, desired = desired, has_timers = core.held ~= nil or life.start ~= nil }
   end)
 end

@@ -4,6 +4,7 @@ local core = ...
 local Task, spawn, cancel, join, wait, wake = core.Task, core.spawn, core.cancel, core.join, core.wait, core.wake
 local fail, call = core.fail, core.call
 local pack, unpack, type, ipairs, error, pcall = table.pack, table.unpack, type, ipairs, error, pcall
+local next, tostring, setmetatable, getmetatable, table = next, tostring, setmetatable, getmetatable, table
 
 local task = {}
 
@@ -237,114 +238,124 @@ function task.every(duration, f)
   return timer
 end
 
-local cron_fields = {
-  { "minute", 0, 59 }, { "hour", 0, 23 }, { "day", 1, 31 },
-  { "month", 1, 12, { "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec" } },
-  { "weekday", 0, 7, { [0] = "sun", "mon", "tue", "wed", "thu", "fri", "sat" } },
-}
-
-local function cron_number(text, field)
-  local number = tonumber(text)
-  for index, name in pairs(field[4] or {}) do
-    if name == text:lower() then number = index end
-  end
-  if not number or number < field[2] or number > field[3] or number % 1 ~= 0 then
-    fail("invalid_argument", "\"" .. text .. "\" is not a " .. field[1] .. " of a cron expression")
-  end
-  return number
-end
-
-local function parse_cron(text)
-  local shorts = {
-    ["@hourly"] = "0 * * * *", ["@daily"] = "0 0 * * *", ["@weekly"] = "0 0 * * 0", ["@monthly"] = "0 0 1 * *",
-    ["@yearly"] = "0 0 1 1 *",
-  }
-  local words = {}
-  for word in (shorts[text] or text):gmatch("%S+") do words[#words + 1] = word end
-  if #words ~= 5 then
-    fail("invalid_argument", "\"" .. text .. "\" is not a cron expression", {
-      hint = "five fields: minute hour day month weekday",
-    })
-  end
-  local plan = {}
-  for index, field in ipairs(cron_fields) do
-    local set = {}
-    for part in words[index]:gmatch("[^,]+") do
-      local range, step = part:match("^(.-)/(%d+)$")
-      range = range or part
-      local first, last = range:match("^(%w+)-(%w+)$")
-      if range == "*" then first, last = field[2], field[3]
-      elseif first then first, last = cron_number(first, field), cron_number(last, field)
-      else
-        first = cron_number(range, field)
-        last = step and field[3] or first
-      end
-      for number = first, last, math.max(1, tonumber(step or 1)) do set[number] = true end
-    end
-    plan[field[1]] = set
-  end
-  if plan.weekday[7] then plan.weekday[0] = true end
-  plan.any_day, plan.any_weekday = words[3] == "*", words[5] == "*"
-  return plan
-end
-
--- The next time after `from` (unix seconds) that a plan names; nothing within five years: nil.
-local function next_time(plan, from, is_utc)
-  local time = from - from % 60 + 60
-  local mark = is_utc and "!*t" or "*t"
-  for _ = 1, 5 * 366 * 24 * 60 do
-    local t = os.date(mark, time)
-    local day_fits = plan.day[t.day]
-    local weekday_fits = plan.weekday[t.wday - 1]
-    local fits_day = (plan.any_day and weekday_fits) or (plan.any_weekday and day_fits)
-      or (not plan.any_day and not plan.any_weekday and (day_fits or weekday_fits))
-    if not plan.month[t.month] or not fits_day then
-      time = time + (24 * 60 - t.hour * 60 - t.min) * 60
-    elseif not plan.hour[t.hour] then
-      time = time + (60 - t.min) * 60
-    elseif not plan.minute[t.min] then
-      time = time + 60
-    else
-      return time
-    end
-  end
+-- The next time after `from` (unix seconds) that a cron expression names; nil when there is none.
+local function next_time(text, from, zone)
+  return core.call_for("task.cron", "cron", text, from, zone)
 end
 task.next_cron_time = function(text, from, options)
-  return next_time(parse_cron(text), from, options and options.time_zone == "UTC")
+  return next_time(text, from, options and options.time_zone or "local")
+end
+
+-- How late a run may be and still count as one in time: a machine may have slept, or its clock been set.
+local punctual = 60
+-- The clock is looked at this often, since it may be set while a timer sleeps.
+local look = 30
+local most_queued = 1000
+
+-- Sleeps until the clock shows `due`. False: the clock was set back so far that another time is due first.
+local function sleep_until(due, timer)
+  local before = core.host.now()
+  while timer.task do
+    local now = core.host.now()
+    if now >= due then return true end
+    if now < before - punctual then return false end
+    before = now
+    call("sleep", due - now < look and due - now or look)
+  end
+  return true
+end
+
+local cron_options = { name = "string", time_zone = "string", overlap = "string", catch_up = "any" }
+
+local function check_cron_options(options)
+  for key, value in next, options do
+    local wanted = cron_options[key]
+    if not wanted then
+      local words = { "name", "time_zone", "overlap", "catch_up" }
+      local near = core.host.call("nearest", tostring(key), words)
+      fail("invalid_argument", "unknown option", { operation = "task.cron", path = tostring(key),
+        hint = near and "did you mean \"" .. near .. "\"?" or "known: " .. table.concat(words, ", ") })
+    end
+    if wanted ~= "any" and type(value) ~= wanted then
+      fail("invalid_argument", "expected a " .. wanted .. ", got " .. type(value), { operation = "task.cron", path = key })
+    end
+  end
+  local overlap = options.overlap or "skip"
+  if overlap ~= "skip" and overlap ~= "queue" and overlap ~= "allow" then
+    fail("invalid_argument", "\"" .. overlap .. "\" is not one of \"skip\", \"queue\", \"allow\"", {
+      operation = "task.cron", path = "overlap",
+    })
+  end
+  if options.catch_up and not options.name then
+    fail("invalid_argument", "catch_up needs a name: the last run is remembered by it", { operation = "task.cron", path = "name" })
+  end
+end
+
+-- When this timer ran last, as its script's store has it: what catch_up goes by.
+local function remembered(name) return core.need("store").get("cron/" .. name) end
+local function remember(name, due)
+  local ok, problem = pcall(core.need("store").set, "cron/" .. name, due)
+  if not ok then report_failure("task.cron " .. name, problem) end
+end
+
+-- The latest time up to now that was missed since `last`, no longer ago than `span`.
+local function missed_time(text, zone, last, now, span)
+  local from = span and now - span > last and now - span or last
+  local due = next_time(text, from, zone)
+  return due and due <= now and due or nil
 end
 
 function task.cron(text, options, f)
   if type(options) == "function" then options, f = {}, options end
   check_function(f, "task.cron")
+  if type(text) ~= "string" then fail("invalid_argument", "task.cron: expected a cron expression, got " .. type(text)) end
   options = options or {}
-  local zone = options.time_zone
-  if zone and zone ~= "UTC" and zone ~= "local" then
-    fail("unsupported", "task.cron: time_zone \"" .. tostring(zone) .. "\"", { hint = "\"UTC\" or \"local\" in this version" })
-  end
-  local overlap = options.overlap or "skip"
-  local plan = parse_cron(text)
-  local timer = setmetatable({ name = options.name }, Timer)
+  check_cron_options(options)
+  local zone, overlap, name = options.time_zone or "local", options.overlap or "skip", options.name
+  local span = options.catch_up and options.catch_up ~= true and call("seconds", options.catch_up) or nil
+  -- Here, so that what is wrong with them is an error of this line.
+  next_time(text, core.host.now(), zone)
+  local timer = setmetatable({ name = name }, Timer)
   local busy, queued = 0, 0
   local function run()
     busy = busy + 1
-    local ok, problem = pcall(f)
-    if not ok then report_failure("task.cron " .. (options.name or text), problem) end
+    repeat
+      local ok, problem = pcall(f)
+      if not ok then report_failure("task.cron " .. (name or text), problem) end
+      local again = queued > 0
+      if again then queued = queued - 1 end
+    until not again
     busy = busy - 1
-    if queued > 0 and busy == 0 then
-      queued = queued - 1
-      run()
-    end
   end
-  timer.task = spawn({ f = f, label = "cron \"" .. text .. "\"" .. (options.name and " " .. options.name or "") }, function()
-    local due = core.host.now()
+  local function begin(due)
+    if options.catch_up then remember(name, due) end
+    if busy == 0 or overlap == "allow" then spawn({}, run)
+    elseif overlap == "queue" and queued < most_queued then queued = queued + 1 end
+  end
+  timer.task = spawn({ f = f, label = "cron \"" .. text .. "\"" .. (name and " " .. name or "") }, function()
+    local from = core.host.now()
+    if options.catch_up then
+      local ok, last = pcall(remembered, name)
+      if not ok then report_failure("task.cron " .. name, last)
+      elseif last then
+        local due = missed_time(text, zone, last, from, span)
+        if due then begin(from) end
+      else
+        remember(name, from)
+      end
+    end
     while timer.task do
-      due = next_time(plan, due, zone == "UTC")
+      local due = next_time(text, from, zone)
       if not due then return end
-      local now = core.host.now()
-      if due > now then call("sleep", due - now) end
-      if not timer.task then return end
-      if busy == 0 or overlap == "allow" then spawn({}, run)
-      elseif overlap == "queue" then queued = queued + 1 end
+      if sleep_until(due, timer) then
+        if not timer.task then return end
+        local now = core.host.now()
+        if now - due <= punctual or options.catch_up and (not span or now - due <= span) then begin(due) end
+        -- Times that have passed meanwhile are past.
+        from = now - due <= punctual and due or now
+      else
+        from = core.host.now()
+      end
     end
   end)
   return timer

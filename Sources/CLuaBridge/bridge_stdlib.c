@@ -5,7 +5,7 @@
 
 #include "lua_bridge.h"
 
-#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check)
+#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check) M(socket)
 
 static const unsigned char core[] = {
 #embed "../LunetteLua/Resources/lua/core.lua"
@@ -48,6 +48,10 @@ static const unsigned char complete[] = {
 };
 static const unsigned char check[] = {
 #embed "../LunetteLua/Resources/lua/check.lua"
+};
+
+static const unsigned char socket[] = {
+#embed "../LunetteLua/Resources/lua/socket.lua"
 };
 
 #define ROW(module) {#module, module, sizeof module},

@@ -42,6 +42,8 @@ public protocol ResidentModules: Sendable {
 public protocol LoadedScript: Sendable {
     /// What it registered, in order: the arguments of `hook.register`, and `line`.
     var registrations: [Value] { get }
+    /// The sockets that it declared: `name path owner group mode`, `line` and `file`. Their filters are the handlers `socket/NAME` of `receiver`.
+    var sockets: [Value] { get }
     /// Whether something in it happens by itself: an engine on demand has to stay for it.
     var hasTimers: Bool { get }
     /// Calls its handlers.

@@ -68,6 +68,12 @@ struct FakeSession: EngineSession {
         case "wait":
             do { try await Task.sleep(for: .seconds(600)) } catch { throw LunetteError(.cancelled, "wait: cancelled") }
             return nil
+        case "container.stop":
+            do { try await Task.sleep(for: .milliseconds(400)) } catch { throw LunetteError(.cancelled, "stop: cancelled") }
+            return "stopped"
+        case "container.remove":
+            do { try await Task.sleep(for: .seconds(600)) } catch { throw LunetteError(.cancelled, "remove: cancelled") }
+            return nil
         case "copy":
             // Reads the first descriptor to its end into the second.
             var buffer = [UInt8](repeating: 0, count: 4096)

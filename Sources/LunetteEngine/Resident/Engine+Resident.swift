@@ -1,4 +1,4 @@
-import LunetteAPI
+public import LunetteAPI
 import LunetteSpec
 
 extension Engine {
@@ -8,6 +8,11 @@ extension Engine {
             await self?.deliver(to: subscription, after: start, cursor: cursor)
         }
     }
+}
+
+extension Engine {
+    /// Hears of the sockets that resident scripts declare: at once, and again with each version of them.
+    public func onSockets(_ use: @escaping @Sendable ([EngineSocket]) -> Void) async { await resident.onSockets(use) }
 }
 
 /// How resident code calls the engine that it lives in.

@@ -14,6 +14,7 @@ actor Resident {
         let script: ResidentScript
         let code: any LoadedScript
         var handlers: [Subscription]
+        var sockets: [EngineSocket] = []
     }
 
     private let files: ResidentFiles
@@ -23,6 +24,7 @@ actor Resident {
     private let state: State
     private let log: @Sendable (String) -> Void
     private var connector: (any EngineConnector)?
+    private var useSockets: (@Sendable ([EngineSocket]) -> Void)?
     private var deliver: (@Sendable (Subscription, Int64, EventCursor?) async -> Void)?
 
     private var scripts: [Loaded] = []
@@ -138,6 +140,10 @@ actor Resident {
                 loaded.append(Loaded(script: script, code: code, handlers: []))
             }
             for index in loaded.indices { loaded[index].handlers = try await handlers(of: loaded[index]) }
+            var names: Set<String> = []
+            for index in loaded.indices {
+                loaded[index].sockets = try SocketDeclaration.read(loaded[index].code.sockets, file: loaded[index].script.file, &names)
+            }
             return loaded
         } catch {
             for script in loaded { await script.code.stop() }
@@ -205,6 +211,23 @@ actor Resident {
     private func subscribe(_ loaded: [Loaded]) async {
         await hooks.replaceResident(loaded.flatMap(\.handlers))
         scripts = loaded
+        useSockets?(sockets)
+    }
+
+    // MARK: Sockets
+
+    /// Those that the scripts have declared.
+    var sockets: [EngineSocket] { scripts.flatMap(\.sockets) }
+
+    /// - Parameter use: opens the sockets: those of now, and those of each version that follows.
+    func onSockets(_ use: @escaping @Sendable ([EngineSocket]) -> Void) {
+        useSockets = use
+        use(sockets)
+    }
+
+    /// Who judges the calls of a socket: nil when no script declares it any more.
+    func filter(of socket: String) -> (any HookReceiver)? {
+        scripts.first { $0.sockets.contains { $0.name == socket } }?.code.receiver
     }
 
     // MARK: Events
@@ -270,6 +293,8 @@ actor Resident {
 
     /// Whether an engine on demand has to stay: something may happen by itself.
     var isBusy: Bool { scripts.contains { $0.code.hasTimers } }
+    /// Nobody else would listen there.
+    var hasSockets: Bool { scripts.contains { !$0.sockets.isEmpty } }
 
     func shutdown() async {
         await stopPumps()

@@ -33,7 +33,8 @@ package struct LuaResidentHost: ResidentHost {
                 "load_resident",
                 ["source": .text(script.source), "name": .string("@\(script.file)"), "timeout": .double(loadSeconds)])
             return LuaScript(
-                registrations: answer["handlers"]?.arrayValue ?? [], hasTimers: answer["has_timers"]?.boolValue ?? false, worker: worker)
+                registrations: answer["handlers"]?.arrayValue ?? [], sockets: answer["sockets"]?.arrayValue ?? [],
+                hasTimers: answer["has_timers"]?.boolValue ?? false, worker: worker)
         } catch {
             await worker.stop()
             throw error
@@ -44,6 +45,7 @@ package struct LuaResidentHost: ResidentHost {
 /// One loaded script: its state lives on a thread of its own until `stop`.
 struct LuaScript: LoadedScript {
     let registrations: [Value]
+    let sockets: [Value]
     let hasTimers: Bool
     let worker: StateWorker
 

@@ -51,7 +51,7 @@ function core.entries.load_resident(what)
       end
       life[key] = value
     end
-    return { handlers = registered, has_timers = core.held ~= nil or life.start ~= nil }
+    return { handlers = registered, sockets = core.declared_sockets, has_timers = core.held ~= nil or life.start ~= nil }
   end)
 end
 

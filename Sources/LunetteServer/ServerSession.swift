@@ -8,6 +8,7 @@ final class ServerSession: Sendable {
     private let connector: any EngineConnector
     private let isDraining: @Sendable () -> Bool
     private let session = SessionBox()
+    private let lookups = Turnstile(2)
     private let box: Mutex<WirePeer?> = Mutex(nil)
 
     var peer: WirePeer { box.withLock { $0! } }
@@ -36,6 +37,10 @@ final class ServerSession: Sendable {
 
     private func answer(_ call: WirePeer.Call) async -> Result<Value, LunetteError> {
         if isDraining() { return .failure(.leaving(call.method)) }
+        // What waits for something else isn't waited for: all of a client's may do so at once.
+        let isLookup = APIRegistry.function(call.method).map { !$0.waits && !$0.mutates } ?? false
+        if isLookup { await lookups.enter() }
+        defer { if isLookup { lookups.leave() } }
         do throws(LunetteError) {
             let request = try APIRequest(method: call.method, params: call.params, peer: actor, freshID: RequestID.fresh)
             let receiver = RemoteReceiver(peer: peer)

@@ -66,6 +66,33 @@ struct ServiceTests {
         }
     }
 
+    /// Another program holds the database, and a call waits for it: the engine's thread answers nobody, so the watchdog isn't fed.
+    @Test func anEngineThatDoesNotAnswerIsNotWell() async throws {
+        try await withLunette(.root) { home in
+            let manager = try manager(home, "--watchdog", "0.6")
+            try await eventually("the socket is there") { access("\(home.state)/engine.sock", F_OK) == 0 }
+            try await home.lunette("ps")
+            try await manager.says("told WATCHDOG=1")
+            let holder = try Command([
+                "/usr/bin/python3", "-c",
+                "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN IMMEDIATE'); print('held', flush=True); time.sleep(4)",
+                "\(home.root)/state.sqlite",
+            ]).start()
+            try await holder.says("held")
+            let stuck = try home.command(["volume", "create", "data"]).start()
+            try await Task.sleep(for: .milliseconds(700))
+            let before = manager.text.components(separatedBy: "WATCHDOG=1").count
+            try await Task.sleep(for: .milliseconds(1500))
+            #expect(manager.text.components(separatedBy: "WATCHDOG=1").count <= before + 1)
+            _ = try await holder.wait()
+            #expect(try await stuck.wait().code == 0)
+            try await eventually("it is well again") { manager.text.components(separatedBy: "WATCHDOG=1").count > before + 2 }
+            try await home.lunette("volume", "rm", "data")
+            try await stop(manager)
+            unlink("\(home.state)/engine.sock")
+        }
+    }
+
     @Test func aHangUpReloadsAndSaysSo() async throws {
         try await withLunette(.root) { home in
             let settings = "\(home.folder)/settings"
@@ -97,6 +124,8 @@ struct ServiceTests {
             let follower = try home.command(["events"]).start()
             let waiter = try home.command(["wait", "stays"]).start()
             let exec = try home.command(["exec", "stays", "sh", "-c", "sleep 3; echo done; exit 4"]).start()
+            let foreground = try home.command(["run", "--rm", "--name", "front", image, "sh", "-c", "sleep 4; echo still; exit 5"]).start()
+            try await eventually("it runs") { try await home.lunette("ps", "-q").lines.count == 2 }
             let script = try home.scriptCommand(
                 """
                 local lunette = require "lunette"
@@ -115,6 +144,8 @@ struct ServiceTests {
             let ended = try await exec.wait()
             #expect(ended.code == 4 && ended.text == "done", "\(ended.code) \(ended.text) \(ended.errorText)")
             #expect(try await script.wait().text == "made\nrunning")
+            let front = try await foreground.wait()
+            #expect(front.code == 5 && front.text == "still", "\(front.code) \(front.text) \(front.errorText)")
             try await home.lunette("rename", "stays", "still")
             try await follower.says("container.renamed")
             try await home.lunette("kill", "still")

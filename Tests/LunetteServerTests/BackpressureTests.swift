@@ -120,6 +120,23 @@ import Testing
         }
     }
 
+    /// The engine's queues know no clients: what one asks for in a row must not stand in front of all others.
+    @Test func oneClientsLookupsTakeTurns() async throws {
+        try await with(ServedEngine()) { served in
+            let session = try await served.session()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<100 { group.addTask { _ = try await session.call(request("container.list"), files: [], onChunk: nil) } }
+                try await group.waitForAll()
+            }
+            #expect(served.engine.now.most == 2)
+            // Waiting is no looking up.
+            let waits = (0..<10).map { _ in Task { try await session.call(request("wait"), files: [], onChunk: nil) } }
+            try await eventually("all wait") { served.engine.now.underWay == 10 }
+            for wait in waits { wait.cancel() }
+            await session.close()
+        }
+    }
+
     // MARK: The end
 
     @Test func anEngineThatLeavesEndsWhatChangesSomethingAndSendsTheRestOn() async throws {

@@ -14,7 +14,8 @@ struct ServiceTests {
     {
         let socket = "\(home.state)/engine.sock"
         return try Command(
-            ["/usr/bin/python3", "\(LunetteHome.package)/Tests/Service/manager.py", "--socket", socket] + options
+            (home.user?.words ?? [])
+                + ["/usr/bin/python3", "\(LunetteHome.package)/Tests/Service/manager.py", "--socket", socket] + options
                 + ["--", LunetteHome.binary, "--root", home.root, "--state", home.state, "daemon"] + daemon,
             environment: home.environment.merging(environment) { $1 }, workdir: home.folder
         ).start()
@@ -59,6 +60,25 @@ struct ServiceTests {
             try await manager.says("ended 0")
             // systemd's socket is still there, and starts it again.
             #expect(access("\(home.state)/engine.sock", F_OK) == 0)
+            #expect(try await home.lunette("exec", "stays", "echo", "here").text == "here")
+            try await home.lunette("rm", "-f", "stays")
+            try await stop(manager)
+            unlink("\(home.state)/engine.sock")
+        }
+    }
+
+    /// It becomes root in a namespace of its own on the way, and stays the process that systemd has started.
+    @Test(.requires(.ordinaryUser)) func anOrdinaryUsersEngineIsAServiceToo() async throws {
+        try await withLunette(.withRange) { home in
+            let manager = try manager(home, "--watchdog", "0.9")
+            try await eventually("the socket is there") { access("\(home.state)/engine.sock", F_OK) == 0 }
+            let image = try await home.load(.busybox)
+            try await manager.says("told READY=1")
+            #expect(try await home.lunette("system", "info", "--format", "{{.pid}} {{.rootless}}").text == "\(try pid(manager)) true")
+            try await home.lunette("run", "-d", "--name", "stays", image, "sleep", "600")
+            try await manager.says("told WATCHDOG=1 STATUS=1 container running")
+            kill(try pid(manager), SIGTERM)
+            try await manager.says("ended 0")
             #expect(try await home.lunette("exec", "stays", "echo", "here").text == "here")
             try await home.lunette("rm", "-f", "stays")
             try await stop(manager)

@@ -1,4 +1,5 @@
 import LunetteAPI
+import LunetteImages
 import LunetteSpec
 
 /// Judging the calls of those who come over a resident script's socket.
@@ -46,7 +47,9 @@ extension Engine {
     /// caller says that the handler has caused it.
     private func scoped(_ request: APIRequest, _ socket: String, _ session: Session) -> APIRequest {
         var request = request
-        func own(_ id: String) -> String { "\(socket):\(request.actor.uid):\(id)" }
+        let uid = request.actor.uid
+        // 128 bits in hexadecimal, as ids are that clients of ours make: a shim keeps 16 bytes of an exec's.
+        func own(_ id: String) -> String { String(ContentHash.digest(of: Array("\(socket)\0\(uid)\0\(id)".utf8)).hex.prefix(32)) }
         if case .map(var map) = request.arguments, let exec = map["exec"]?.stringValue {
             map["exec"] = .string(own(exec))
             request.arguments = .map(map)

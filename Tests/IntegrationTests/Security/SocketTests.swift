@@ -240,6 +240,14 @@ struct SocketTests {
             #expect(first[0]["result"]?["id"] == again[0]["result"]?["id"], "\(again)")
             let other = try await place.call(4242, "own", ["container.create", ["spec": ["image": image, "name": "b"]], ["id": "same"]])
             #expect(other[0]["result"]?["name"] == "b", "\(other)")
+            // Two execs at once, whose ids begin alike.
+            let started = try await place.call(
+                4242, "own",
+                ["container.run", ["spec": ["image": image, "name": "c", "args": ["sleep", "600"]]], ["id": "run-the-container"]],
+                ["container.exec", ["container": "c", "args": ["sh", "-c", "exit 3"]], ["id": "0123456789abcdef-first"]],
+                ["container.exec", ["container": "c", "args": ["sh", "-c", "exit 4"]], ["id": "0123456789abcdef-second"]],
+                ["container.remove", ["container": "c", "force": true]])
+            #expect(started[1]["result"]?["code"] == 3 && started[2]["result"]?["code"] == 4, "\(started)")
             let passed = try await place.denial(
                 4242, "own", "container.create", ["spec": ["image": image, "name": "no"]],
                 ["cause": ["hook:resident/init/before/no", "hook:before/no"]])

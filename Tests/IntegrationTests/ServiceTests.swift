@@ -13,12 +13,15 @@ struct ServiceTests {
         -> RunningCommand
     {
         let socket = "\(home.state)/engine.sock"
-        return try Command(
+        let manager = try Command(
             (home.user?.words ?? [])
                 + ["/usr/bin/python3", "\(LunetteHome.package)/Tests/Service/manager.py", "--socket", socket] + options
                 + ["--", LunetteHome.binary, "--root", home.root, "--state", home.state, "daemon"] + daemon,
             environment: home.environment.merging(environment) { $1 }, workdir: home.folder
         ).start()
+        // It would go on for ever when a test fails before its end.
+        home.cleanUp.add("end the manager") { manager.signal(SIGKILL) }
+        return manager
     }
 
     private func pid(_ manager: RunningCommand) throws -> pid_t {
@@ -205,6 +208,9 @@ struct ServiceTests {
     @Test func monitorsAreNoProcessesOfTheService() async throws {
         try await withLunette(.root) { home in
             let cgroup = "lunette-test-\(getpid())"
+            home.cleanUp.add("remove the service's cgroup") {
+                for folder in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup"] { rmdir("\(folder)/\(cgroup)") }
+            }
             let manager = try manager(home, "--cgroup", cgroup)
             try await eventually("the socket is there") { access("\(home.state)/engine.sock", F_OK) == 0 }
             let image = try await home.load(.busybox)

@@ -93,7 +93,7 @@ let package = Package(
             // The Lua stdlib is embedded by CLuaBridge (#embed): as Swift array literals it takes 16 s a change to compile.
             exclude: ["Resources"]
         ),
-        swift("LunetteServer", ["LunetteSpec", "LunetteAPI"]),
+        swift("LunetteServer", ["LunetteSpec", "LunetteLinux", "LunetteAPI"]),
         .executableTarget(
             name: "lunette",
             dependencies: [
@@ -121,7 +121,7 @@ let package = Package(
         tests("LunettePluginsTests", ["LunettePlugins", "LunetteTesting"]),
         tests("LunetteLuaTests", ["LunetteLua", "LunetteAPI", "LunettePlugins", "LunetteTesting"]),
         tests("LunetteEngineTests", ["LunetteEngine", "LunetteTesting"]),
-        tests("LunetteServerTests", ["LunetteServer", "LunetteAPI", "LunetteSpec", "LunetteTesting"]),
+        tests("LunetteServerTests", ["LunetteServer", "LunetteLinux", "LunetteAPI", "LunetteSpec", "LunetteTesting"]),
         tests(
             "LunetteCommandTests",
             ["lunette", "LunetteSandbox", "LunetteSpec", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

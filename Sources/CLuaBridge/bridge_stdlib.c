@@ -5,7 +5,7 @@
 
 #include "lua_bridge.h"
 
-#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check) M(store) M(host) \
+#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check) M(store) M(host) M(socket) \
     M(capture) M(testing) M(test_answers) M(test_run) M(expect) M(lines)
 
 static const unsigned char core[] = {
@@ -74,6 +74,10 @@ static const unsigned char store[] = {
 };
 static const unsigned char host[] = {
 #embed "../LunetteLua/Resources/lua/host.lua"
+};
+
+static const unsigned char socket[] = {
+#embed "../LunetteLua/Resources/lua/socket.lua"
 };
 
 #define ROW(module) {#module, module, sizeof module},

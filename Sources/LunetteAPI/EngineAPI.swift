@@ -12,13 +12,16 @@ public struct Actor: Sendable, Hashable {
     public var script: String?
     /// The line of the script; nil outside scripts.
     public var line: Int?
+    /// The socket that it came over, when that is one of a resident script's: its filter judges the call.
+    public var socket: String?
 
-    public init(uid: UInt32, gid: UInt32, pid: Int32, script: String? = nil, line: Int? = nil) {
+    public init(uid: UInt32, gid: UInt32, pid: Int32, script: String? = nil, line: Int? = nil, socket: String? = nil) {
         self.uid = uid
         self.gid = gid
         self.pid = pid
         self.script = script
         self.line = line
+        self.socket = socket
     }
 }
 
@@ -115,4 +118,16 @@ public protocol EngineSession: Sendable {
 /// Opens sessions: the engine itself in process, or the socket's client.
 public protocol EngineConnector: Sendable {
     func connect(receiver: (any HookReceiver)?) async throws(LunetteError) -> any EngineSession
+}
+
+extension LunetteError {
+    /// What an engine that is about to end answers: the next one does the call, or knows what came of it.
+    public static func leaving(_ function: String) -> LunetteError {
+        LunetteError(
+            .io, "call \(displayable(function, limit: 80)): the engine is ending", operation: function,
+            hint: "connect again and send it once more with the same id", details: ["retry": true])
+    }
+
+    /// Whether it is that answer.
+    public var isOfLeavingEngine: Bool { code == .io && details?["retry"]?.boolValue == true }
 }

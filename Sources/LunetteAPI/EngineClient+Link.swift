@@ -10,6 +10,7 @@ actor EngineLink {
     private var opening: Task<Result<WirePeer, LunetteError>, Never>?
     private var loop: WireLoop?
     private var isClosed = false
+    private var wasConnected = false
     private var isLookingForNext = false
     /// The session's handlers in the order in which they came: each new engine is told of them.
     private var handlers: [(subscription: String, request: APIRequest)] = []
@@ -50,7 +51,8 @@ actor EngineLink {
     private func open() async -> Result<WirePeer, LunetteError> {
         defer { opening = nil }
         do throws(LunetteError) {
-            let fd = try await EngineStarter(socket: socket, start: start).connected()
+            let fd = try await EngineStarter(socket: socket, start: start, nextPatience: wasConnected ? 10 : 0).connected()
+            wasConnected = true
             if isClosed {
                 Glibc.close(fd)
                 throw LunetteError(.cancelled, "call the engine: the session is closed")

@@ -22,7 +22,8 @@ struct EngineClientSession: EngineSession {
                 }
             }
             let context = request.context(files: files.count, credit: onChunk == nil ? nil : WirePeer.window)
-            switch await peer.call(request.function, [arguments, context], files: files, onChunk: seen) {
+            let outcome = await peer.call(request.function, [arguments, context], files: files, onChunk: seen)
+            switch outcome.isLeaving ? .lost : outcome {
             case .answer(let result):
                 if case .success(let value) = result { await link.note(request, answered: value) }
                 return try result.get()
@@ -43,6 +44,14 @@ struct EngineClientSession: EngineSession {
     }
 
     func close() async { await link.close() }
+}
+
+extension WirePeer.Outcome {
+    /// The engine ends and asks for the call to be made once more, of the next one.
+    fileprivate var isLeaving: Bool {
+        guard case .answer(.failure(let error)) = self else { return false }
+        return error.isOfLeavingEngine
+    }
 }
 
 /// Remembers how far a stream has come, so that one that is asked for again goes on where it was.

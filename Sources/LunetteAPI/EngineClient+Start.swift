@@ -17,11 +17,14 @@ struct EngineStarter: Sendable {
     var patience = 30.0
     /// Seconds in which an engine with another state directory may leave the root.
     var rootPatience = 8.0
+    /// Seconds in which the next engine may come that somebody else starts: there was one before.
+    var nextPatience = 0.0
 
     func connected() async throws(LunetteError) -> Int32 {
         let deadline = MonotonicClock.now + patience
         // An engine that only lingers leaves the root within that; one that stays with another state directory won't.
         let rootDeadline = MonotonicClock.now + min(patience, rootPatience)
+        let nextDeadline = MonotonicClock.now + nextPatience
         var conflict: LunetteError?
         var pause = 0.002
         var mayStart = true
@@ -38,6 +41,13 @@ struct EngineStarter: Sendable {
                     hint: failure.number == EACCES ? "the engine belongs to another user; try as root" : nil)
             }
             if nobodyListens {
+                if start == nil, MonotonicClock.now < nextDeadline {
+                    do { try await Task.sleep(for: .seconds(pause)) } catch {
+                        throw LunetteError(.cancelled, "connect to the engine: cancelled")
+                    }
+                    pause = min(pause * 1.5, 0.2)
+                    continue
+                }
                 guard let start else {
                     throw LunetteError(
                         .io, "connect to the engine at \(socket): \(failure)", errno: failure.number,

@@ -26,6 +26,13 @@ public struct EngineClient: EngineConnector {
         self.start = start
     }
 
+    /// Reaches an engine at another of its sockets; none is started.
+    /// - Parameter socket: its path.
+    public init(socket: String) {
+        self.socket = socket
+        start = nil
+    }
+
     /// Opens a session. The engine is contacted, and started, at the first call and not before.
     public func connect(receiver: (any HookReceiver)?) async throws(LunetteError) -> any EngineSession {
         EngineClientSession(link: EngineLink(socket: socket, start: start, receiver: receiver))

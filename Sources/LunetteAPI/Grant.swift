@@ -2,17 +2,26 @@ public import LunetteSpec
 
 /// What code that isn't the operator's own may call, in the operator's words: a function (`container.exec`), a noun (`volume.*`), or all (`*`).
 public enum Grant {
+    /// What can be granted: what the engine answers, and what code does on the host itself.
+    public static let grantable = APIRegistry.engineFunctions + APIRegistry.nouns.flatMap(APIRegistry.functions).filter(isOfTheHost)
+
+    /// Whether it reaches past the engine: `*` doesn't give it.
+    static func isOfTheHost(_ function: APIFunction) -> Bool {
+        function.place == .client && ["process", "http", "sandbox"].contains(function.noun)
+    }
+
     /// Whether one of `grants` gives a function.
-    public static func covers(_ function: String, _ grants: [String]) -> Bool {
+    public static func covers(_ function: APIFunction, _ grants: [String]) -> Bool {
         grants.contains { grant in
-            grant == "*" || grant == function || grant.hasSuffix(".*") && function.hasPrefix(grant.dropLast())
+            grant == "*" && !isOfTheHost(function) || grant == function.name || grant.hasSuffix(".*") && grant != "*"
+                && function.name.hasPrefix(grant.dropLast())
         }
     }
 
     /// - Throws: `invalid_argument` for a grant that gives nothing, with the nearest that does.
     public static func validate(_ grants: [String], path: String) throws(LunetteError) {
-        let names = APIRegistry.engineFunctions.map(\.name)
-        for (index, grant) in grants.enumerated() where !names.contains(where: { covers($0, [grant]) }) {
+        let names = grantable.map(\.name)
+        for (index, grant) in grants.enumerated() where !grantable.contains(where: { covers($0, [grant]) }) {
             let nouns = Set(names.compactMap { $0.split(separator: ".").first.map { "\($0).*" } })
             throw LunetteError(
                 .invalidArgument, "\"\(displayable(grant, limit: 60))\" grants nothing", path: "\(path)[\(index + 1)]",
@@ -47,14 +56,12 @@ public enum Grant {
             }
             if byte == UInt8(ascii: ".") || byte == UInt8(ascii: ":") { mark = byte } else if byte > 32 { mark = 0 }
         }
-        return APIRegistry.engineFunctions.filter { function in
-            // What is applied while loading is shown as an object, and needs no grant.
-            guard let dot = function.name.firstIndex(of: "."), !function.lua.isHidden, !function.name.hasSuffix(".apply") else {
-                return false
-            }
-            let verb = String(function.name[function.name.index(after: dot)...])
+        return grantable.filter { function in
+            // What is applied while loading is shown as an object, and what it stores is its own: neither needs a grant.
+            if function.lua.isHidden || function.verb == "apply" || function.noun == "store" { return false }
             // A method is any noun's that has it, as far as the source speaks of the noun at all: a handler's "container.exited", say.
-            return calls.contains(function.name) || function.lua.methodOf.map(words.contains) ?? false && verbs.contains(verb)
+            return calls.contains(function.name)
+                || function.lua.methodOf.map(words.contains) ?? false && verbs.contains(function.verb)
         }.map(\.name).sorted()
     }
 }

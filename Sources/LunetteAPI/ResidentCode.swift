@@ -53,6 +53,8 @@ public protocol LoadedScript: Sendable {
     var registrations: [Value] { get }
     /// What it wants there to be, in order: `function` (`container.apply`), its `arguments`, and `line` and `file`.
     var desired: [Value] { get }
+    /// The sockets that it declared: `name path owner group mode`, `line` and `file`. Their filters are the handlers `socket/NAME` of `receiver`.
+    var sockets: [Value] { get }
     /// Whether something in it happens by itself: an engine on demand has to stay for it.
     var hasTimers: Bool { get }
     /// Calls its handlers.

@@ -23,6 +23,8 @@ package final class WireConnection: Sendable {
         var stalledSince: Double?
         var waiters: [CheckedContinuation<Void, Never>] = []
         var endsWhenDrained = false
+        /// The peer has asked for enough.
+        var isHeldBack = false
     }
 
     private let state: Mutex<State>
@@ -37,18 +39,23 @@ package final class WireConnection: Sendable {
         var start = 0
         var scanner: WireScanner
         var files: [Int32] = []
+        /// Whole frames may be in `bytes`: nothing more is read before they are done.
+        var hasMore = false
         /// When something last came of a frame that isn't whole.
         var waitsSince: Double?
     }
 
     package struct Handler: Sendable {
-        /// - Parameter files: takes that many of the descriptors that came; the taker closes them.
-        package var frame: @Sendable (WireFrame, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) -> Void
+        /// - Parameters:
+        ///   - bytes: the frame's length.
+        ///   - files: takes that many of the descriptors that came; the taker closes them.
+        package var frame: @Sendable (WireFrame, _ bytes: Int, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) -> Void
         /// Called once, with why when it wasn't the peer's orderly end.
         package var ended: @Sendable (LunetteError?) -> Void
 
         package init(
-            frame: @escaping @Sendable (WireFrame, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) -> Void,
+            frame:
+                @escaping @Sendable (WireFrame, _ bytes: Int, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) -> Void,
             ended: @escaping @Sendable (LunetteError?) -> Void
         ) {
             self.frame = frame
@@ -153,9 +160,7 @@ package final class WireConnection: Sendable {
             }
             if state.token != 0 {
                 // A peer that doesn't read its answers is not asked for more questions.
-                var interest: WireLoop.Ready = state.queued > limits.writeQueue || state.endsWhenDrained ? [] : .read
-                if !state.queue.isEmpty { interest.insert(.write) }
-                loop.watch(state.token, interest)
+                loop.watch(state.token, interest(state))
             }
             if state.queued <= limits.chunkQueue {
                 resumed = state.waiters
@@ -165,6 +170,22 @@ package final class WireConnection: Sendable {
         }
         for continuation in resumed { continuation.resume() }
         if broken { end(nil) }
+    }
+
+    private func interest(_ state: borrowing State) -> WireLoop.Ready {
+        let reads = state.queued <= limits.writeQueue && !state.endsWhenDrained && !state.isHeldBack
+        var interest: WireLoop.Ready = reads ? .read : []
+        if !state.queue.isEmpty { interest.insert(.write) }
+        return interest
+    }
+
+    /// Reads nothing more from the peer, or goes on: what it sends meanwhile fills its socket, and then it waits.
+    package func holdBack(_ isHeldBack: Bool) {
+        state.withLock { state in
+            guard state.fd >= 0, state.isHeldBack != isHeldBack else { return }
+            state.isHeldBack = isHeldBack
+            if state.token != 0 { loop.watch(state.token, interest(state)) }
+        }
     }
 
     /// Ends a connection whose peer has taken nothing for too long, or has begun a frame and not gone on. Called about once a second.
@@ -180,14 +201,24 @@ package final class WireConnection: Sendable {
     // MARK: Receiving
 
     private func ready(_ ready: WireLoop.Ready) {
+        if ready.contains(.again) { return goOn() }
         if ready.contains(.write) { flush() }
         if ready.contains(.read) { receive() } else if ready.contains(.broken) { end(nil) }
     }
 
+    /// Frames of one peer that are handed up in a row. Small ones cost more than their bytes: a hundred clients that pour them would keep
+    /// another's question waiting for seconds.
+    private static let turn = 32
+
+    private func goOn() {
+        do throws(LunetteError) { try handUp() } catch { refuse(error) }
+    }
+
     private func receive() {
+        if incoming.withLock({ $0.hasMore }) { return }
         do throws(LunetteError) {
-            // A few rounds, then others get their turn; the loop comes back while there is more.
-            for _ in 0..<8 {
+            // Then others get their turn, and the loop comes back while there is more: who pours holds nobody up.
+            for _ in 0..<2 {
                 let capacity = 64 << 10
                 var result = Result<WireSocket.Received, Errno>.success(.nothing)
                 let chunk = [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
@@ -202,8 +233,12 @@ package final class WireConnection: Sendable {
                 case .end: return end(nil)
                 case .filesLost: throw WireFrame.malformed("more than \(WireSocket.maximumFiles) descriptors at once")
                 case .bytes(let length, let files):
-                    try take(chunk, files)
-                    if length < capacity { return }
+                    incoming.withLock { incoming in
+                        incoming.bytes += chunk
+                        incoming.files += files
+                    }
+                    try handUp()
+                    if length < capacity || incoming.withLock({ $0.hasMore }) { return }
                 }
             }
         } catch {
@@ -211,26 +246,28 @@ package final class WireConnection: Sendable {
         }
     }
 
-    /// Finds the whole frames and hands them up.
-    private func take(_ bytes: [UInt8], _ files: [Int32]) throws(LunetteError) {
-        incoming.withLock { incoming in
-            incoming.bytes += bytes
-            incoming.files += files
-        }
-        while true {
-            let frame = try incoming.withLock { (incoming) throws(LunetteError) -> WireFrame? in
+    /// Finds the whole frames and hands them up; what is more than a turn's waits for the next.
+    private func handUp() throws(LunetteError) {
+        for count in 0... {
+            if count == WireConnection.turn {
+                incoming.withLock { $0.hasMore = true }
+                let token = state.withLock { $0.token }
+                return loop.callAgain(token)
+            }
+            let found = try incoming.withLock { (incoming) throws(LunetteError) -> (frame: WireFrame, length: Int)? in
                 guard let length = try incoming.scanner.end(in: incoming.bytes[incoming.start...]) else {
                     incoming.bytes.removeFirst(incoming.start)
                     incoming.start = 0
+                    incoming.hasMore = false
                     return nil
                 }
                 let frame = try WireFrame(decoding: Array(incoming.bytes[incoming.start..<incoming.start + length]))
                 incoming.start += length
                 incoming.scanner = WireScanner(limit: limits.receivedFrame)
-                return frame
+                return (frame, length)
             }
-            guard let frame else { break }
-            try handler.withLock { $0 }?.frame(frame, takeFiles)
+            guard let found else { break }
+            try handler.withLock { $0 }?.frame(found.frame, found.length, takeFiles)
         }
         incoming.withLock { $0.waitsSince = $0.bytes.isEmpty ? nil : MonotonicClock.now }
         let stray = incoming.withLock { $0.bytes.isEmpty && !$0.files.isEmpty || $0.files.count > limits.files }

@@ -11,6 +11,8 @@ package final class WireLoop: Sendable {
         package static let write = Ready(rawValue: 2)
         /// The peer is gone or the descriptor is broken.
         package static let broken = Ready(rawValue: 4)
+        /// What `callAgain` was asked for.
+        package static let again = Ready(rawValue: 8)
     }
 
     private struct Entry {
@@ -24,6 +26,7 @@ package final class WireLoop: Sendable {
         var entries: [UInt64: Entry] = [:]
         var changed = true
         var tick: (@Sendable () -> Void)?
+        var again: [UInt64] = []
         var stopped = false
     }
 
@@ -66,6 +69,12 @@ package final class WireLoop: Sendable {
         if changed { nudge() }
     }
 
+    /// Calls the handler once more, with `.again`, when all others have had their turn: for one that has more to do than fits into its own.
+    package func callAgain(_ token: UInt64) {
+        state.withLock { $0.again.append(token) }
+        nudge()
+    }
+
     /// Calls no handler for this token any more; the caller closes the descriptor after this.
     package func remove(_ token: UInt64) {
         state.withLock { state in
@@ -98,7 +107,7 @@ package final class WireLoop: Sendable {
         var tokens: [UInt64] = []
         var lastTick = MonotonicClock.now
         while true {
-            let (stopped, ticks) = state.withLock { state in
+            let (stopped, ticks, again) = state.withLock { state in
                 if state.changed {
                     state.changed = false
                     polled = [pollfd(fd: wakeRead, events: Int16(POLLIN), revents: 0)]
@@ -109,10 +118,11 @@ package final class WireLoop: Sendable {
                         tokens.append(token)
                     }
                 }
-                return (state.stopped, state.tick != nil)
+                defer { state.again = [] }
+                return (state.stopped, state.tick != nil, state.again)
             }
             if stopped { break }
-            _ = poll(&polled, nfds_t(polled.count), ticks ? 1000 : -1)
+            _ = poll(&polled, nfds_t(polled.count), again.isEmpty ? (ticks ? 1000 : -1) : 0)
             for index in polled.indices where polled[index].revents != 0 {
                 let events = Int32(polled[index].revents)
                 polled[index].revents = 0
@@ -127,6 +137,7 @@ package final class WireLoop: Sendable {
                 if events & (POLLERR | POLLHUP | POLLNVAL) != 0 { ready.insert(.broken) }
                 state.withLock { $0.entries[tokens[index]]?.handler }?(ready)
             }
+            for token in again { state.withLock { $0.entries[token]?.handler }?(.again) }
             let now = MonotonicClock.now
             if ticks, now - lastTick >= 1 {
                 lastTick = now

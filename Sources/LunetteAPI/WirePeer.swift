@@ -27,6 +27,8 @@ package final class WirePeer: Sendable {
     }
 
     private struct Inbound {
+        var method: String
+        var bytes: Int
         var task: Task<Void, Never>
         var credit: WireCredit
     }
@@ -35,6 +37,8 @@ package final class WirePeer: Sendable {
         var next: UInt32 = 1
         var pending: [UInt32: Pending] = [:]
         var inbound: [UInt32: Inbound] = [:]
+        /// Of the requests in `inbound`.
+        var inboundBytes = 0
         var hasEnded = false
     }
 
@@ -63,7 +67,7 @@ package final class WirePeer: Sendable {
     package func start() {
         connection.start(
             .init(
-                frame: { [weak self] (frame, files) throws(LunetteError) in try self?.receive(frame, files) },
+                frame: { [weak self] (frame, bytes, files) throws(LunetteError) in try self?.receive(frame, bytes, files) },
                 ended: { [weak self] why in self?.end(why) }))
     }
 
@@ -159,7 +163,16 @@ package final class WirePeer: Sendable {
 
     // MARK: Being called
 
-    private func receive(_ frame: WireFrame, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) {
+    /// How many requests of the other end are under way.
+    package var requestCount: Int { state.withLock { $0.inbound.count } }
+
+    /// Cancels those requests of the other end that are under way and meant; each is answered by itself.
+    package func cancelRequests(where isMeant: (_ method: String) -> Bool) {
+        let tasks = state.withLock { state in state.inbound.values.filter { isMeant($0.method) }.map(\.task) }
+        for task in tasks { task.cancel() }
+    }
+
+    private func receive(_ frame: WireFrame, _ bytes: Int, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) {
         switch frame {
         case .response(let id?, let error, let result):
             state.withLock { $0.pending[id]?.mailbox }?.post(.answer(error.map { .failure($0) } ?? .success(result)))
@@ -169,7 +182,7 @@ package final class WirePeer: Sendable {
             let all = state.withLock { $0.pending.values.map(\.mailbox) }
             for mailbox in all { mailbox.post(.answer(.failure(why))) }
         case .notification(let method, let params): notified(method, params)
-        case .request(let id, let method, let params): try begin(id, method, params, files)
+        case .request(let id, let method, let params): try begin(id, method, params, bytes, files)
         }
     }
 
@@ -187,7 +200,7 @@ package final class WirePeer: Sendable {
     }
 
     private func begin(
-        _ id: UInt32, _ method: String, _ params: [Value], _ take: (Int) throws(LunetteError) -> [Int32]
+        _ id: UInt32, _ method: String, _ params: [Value], _ bytes: Int, _ take: (Int) throws(LunetteError) -> [Int32]
     ) throws(LunetteError) {
         let context = params.count > 1 ? params[1] : .null
         let count = context["files"]?.intValue ?? 0
@@ -201,9 +214,11 @@ package final class WirePeer: Sendable {
                 return LunetteError(.resourceExhausted, "call \(method): \(limits.requests) calls of this client are under way")
             }
             let task = Task { await self.serve(id, Call(method: method, params: params, files: files, chunk: self.chunker(id, credit))) }
-            state.inbound[id] = Inbound(task: task, credit: credit)
+            state.inbound[id] = Inbound(method: method, bytes: bytes, task: task, credit: credit)
+            state.inboundBytes += bytes
             return nil
         }
+        holdBackIfFull()
         if let refusal {
             for file in files { Glibc.close(file) }
             try? connection.send(.response(id: id, error: refusal, result: .null))  // As above.
@@ -226,7 +241,10 @@ package final class WirePeer: Sendable {
     private func serve(_ id: UInt32, _ call: Call) async {
         let result = await answer(call)
         for file in call.files { Glibc.close(file) }
-        state.withLock { _ = $0.inbound.removeValue(forKey: id) }
+        state.withLock { state in
+            if let call = state.inbound.removeValue(forKey: id) { state.inboundBytes -= call.bytes }
+        }
+        holdBackIfFull()
         do throws(LunetteError) {
             switch result {
             case .success(let value): try connection.send(.response(id: id, error: nil, result: value))
@@ -237,6 +255,11 @@ package final class WirePeer: Sendable {
         } catch {
             // The caller has gone; the engine has done what it did.
         }
+    }
+
+    private func holdBackIfFull() {
+        // Under the lock: what was decided last is what holds.
+        state.withLock { connection.holdBack($0.inboundBytes > limits.requestBytes) }
     }
 
     private func end(_ why: LunetteError?) {

@@ -34,6 +34,8 @@ package struct WireLimits: Sendable {
     package var files = 16
     /// Requests of the peer under way at once; one more is answered `resource_exhausted`.
     package var requests = 256
+    /// Bytes of the peer's requests under way above which nothing more is read from it.
+    package var requestBytes = 32 << 20
     /// Bytes waiting to be written above which chunks wait.
     package var chunkQueue = 256 << 10
     /// Bytes waiting to be written above which nothing more is read from the peer.
@@ -43,6 +45,13 @@ package struct WireLimits: Sendable {
 
     /// The engine's end: arguments are small (bulk goes by descriptor), results may hold 2 × 16 MiB of captured output.
     package static let engine = WireLimits(receivedFrame: 20 << 20, sentFrame: 40 << 20)
+    /// The engine's end of a resident script's socket, whose users aren't the engine's.
+    package static let guest: WireLimits = {
+        var limits = WireLimits(receivedFrame: 1 << 20, sentFrame: 40 << 20)
+        limits.requests = 64
+        limits.requestBytes = 2 << 20
+        return limits
+    }()
     package static let client = WireLimits(receivedFrame: 40 << 20, sentFrame: 20 << 20)
 
     package init(receivedFrame: Int, sentFrame: Int) {
@@ -102,7 +111,7 @@ package enum WireFrame: Sendable, Equatable {
     }
 
     package static func malformed(_ why: String) -> LunetteError {
-        LunetteError(.invalidArgument, "read a frame from the peer: \(why)", hint: "the protocol is MessagePack-RPC; see docs/cli.md")
+        LunetteError(.invalidArgument, "read a frame from the peer: \(why)", hint: "the protocol is MessagePack-RPC; see docs/protocol.md")
     }
 }
 

@@ -1,3 +1,4 @@
+import Glibc
 public import LunetteAPI
 import LunetteLinux
 public import LunetteSpec
@@ -26,6 +27,7 @@ public final class Engine: EngineConnector {
     let volumes: Volumes
     let execWaits = ExecWaits()
     let resident: Resident
+    let auditLog: AuditLog
     let startedAt: Double
     /// Other people's id ranges, read once.
     let reservedRanges: [IDRange]
@@ -39,6 +41,7 @@ public final class Engine: EngineConnector {
         var pumps: [String: Task<Void, Never>] = [:]
         var owned: [Task<Void, Never>] = []
         var isClosing = false
+        var isLeaving = false
     }
     private let sessions = Mutex(Sessions())
 
@@ -57,6 +60,7 @@ public final class Engine: EngineConnector {
         hooks = Hooks(clock: clock) { event in await state.log(event) }
         supervisor = Supervisor(state: state, host: host, clock: clock, images: images)
         plugins = Plugins(configuration: configuration)
+        auditLog = AuditLog(root: configuration.root, log: configuration.log ?? { _ in })
         resident = Resident(configuration, hooks: hooks, state: state)
         volumes = Volumes(state: state, plugins: plugins, clock: clock, root: configuration.root)
         await supervisor.connect(
@@ -95,10 +99,14 @@ public final class Engine: EngineConnector {
         }
         for pump in pumps { pump.cancel() }
         await hooks.sessionEnded(session.id)
+        // The script goes on without this engine; the next one knows the process by itself.
+        if isLeaving { return }
         for record in await state.containers.values where record.sessionID == session.id { await removeAtScriptEnd(record.id) }
     }
 
     var isClosing: Bool { sessions.withLock { $0.isClosing } }
+    /// The engine ends and its clients don't: what ends for them now is to go on with the next engine.
+    var isLeaving: Bool { sessions.withLock { $0.isLeaving || $0.isClosing } }
     /// Those of clients; resident code is no reason to stay.
     var sessionCount: Int { sessions.withLock { $0.open.values.count { !$0.isInternal } } }
 
@@ -120,8 +128,22 @@ public final class Engine: EngineConnector {
 
     // MARK: Calls
 
-    /// Runs one call, or gives the first outcome of an earlier one with the same request id.
+    /// Runs one call as far as its socket's filter lets it, and writes it into the audit log.
     func perform(_ call: Call, in session: Session) async throws(LunetteError) -> Value {
+        let began = clock.now()
+        do throws(LunetteError) {
+            let judged = try await judged(call, in: session)
+            let result = try await performed(judged, in: session)
+            await audit(call.request, began: began, .success(result))
+            return result
+        } catch {
+            await audit(call.request, began: began, .failure(error))
+            throw error
+        }
+    }
+
+    /// Runs one call, or gives the first outcome of an earlier one with the same request id.
+    private func performed(_ call: Call, in session: Session) async throws(LunetteError) -> Value {
         let request = call.request
         guard request.version == APIRegistry.version else {
             throw LunetteError(
@@ -175,6 +197,19 @@ public final class Engine: EngineConnector {
 
     // MARK: The engine's own life
 
+    /// Says that this engine is about to end and another to follow: calls that are cancelled from now on end here only. Execs stay for
+    /// their repetition, and containers of `lifetime = "script"` as long as their script. Call it before sessions are closed, then `close`.
+    public func beginLeaving() { sessions.withLock { $0.isLeaving = true } }
+
+    /// How many containers run.
+    public var runningContainers: Int { get async { await state.containers.values.count { $0.state.isAlive } } }
+
+    /// Asks each part of the engine that calls go through for something small; returns when all have answered. For watchdogs.
+    public func answer() async {
+        _ = await (state.newestEvent, hooks.contains(""), targets.count, supervisor.pendingWork, resident.isBusy)
+        _ = await blocking { getpid() }
+    }
+
     /// Returns when no session was connected and no reason to stay was held for `linger` seconds; for `--on-demand`.
     ///
     /// The caller then stops accepting, checks `isIdle` once more, and calls `close`.
@@ -217,6 +252,7 @@ public final class Engine: EngineConnector {
         await supervisor.shutdown()
         await plugins.shutdown()
         await host.close()
+        await auditLog.close()
         do throws(LunetteError) { try await state.close() } catch {
             // Nothing is lost: the log of an unclosed database is read at the next open.
         }

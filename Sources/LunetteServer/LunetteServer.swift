@@ -1,29 +1,35 @@
 internal import Glibc
 public import LunetteAPI
+package import LunetteLinux
 public import LunetteSpec
 import Synchronization
 
-/// Listens at the engine's socket and gives every connection a session of its own.
+/// Listens at the engine's sockets and gives every connection a session of its own.
 ///
 /// One thread reads for all of them and never blocks; calls run as tasks. A client that vanishes loses its session, one that stops
 /// reading has its streams held back and, with answers waiting, is dropped after half a minute: neither holds up another.
 public final class LunetteServer: Sendable {
-    private struct State {
-        var listener: Int32 = -1
-        var token: UInt64 = 0
+    struct State {
+        var listeners: [Listener] = []
+        /// Sockets that systemd has opened and no script has declared yet, by name.
+        var passed: [String: Int32] = [:]
         var next = 1
         var sessions: [Int: ServerSession] = [:]
         /// Sessions whose connection has ended and whose calls are being undone.
         var leaving = 0
         var loop: WireLoop?
+        var isDraining = false
     }
 
-    private let path: String
+    let path: String
     private let connector: any EngineConnector
     private let maximumClients: Int
     private let limits: WireLimits
-    private let log: @Sendable (String) -> Void
-    private let state = Mutex(State())
+    let log: @Sendable (String) -> Void
+    let state = Mutex(State())
+    private let refused = Mutex<(@Sendable (Actor, LunetteError) -> Void)?>(nil)
+    /// Of one user at one of the scripts' sockets: nobody takes all places.
+    private static let maximumGuests = 64
 
     /// - Parameters:
     ///   - state: the state directory; the socket is `engine.sock` in it. The caller holds the engine's lock.
@@ -49,33 +55,80 @@ public final class LunetteServer: Sendable {
     /// How many clients are connected or still being taken leave of.
     public var clients: Int { state.withLock { $0.sessions.count + $0.leaving } }
 
+    /// Hears of those who aren't let in, for the audit log.
+    public func onRefusal(_ refused: @escaping @Sendable (Actor, LunetteError) -> Void) { self.refused.withLock { $0 = refused } }
+
     /// Binds the socket and answers from then on.
     /// - Throws: `io` when the socket can't be made, `invalid_argument` when its path is too long.
-    public func start() throws(LunetteError) {
-        let listener = try WireSocket.listen(path)
-        let loop: WireLoop
-        do throws(LunetteError) { loop = try WireLoop() } catch {
-            close(listener)
-            throw error
+    public func start() throws(LunetteError) { try start(passed: []) }
+
+    /// The same, at the sockets that systemd has opened: the one without a name of its own is the engine's, the others wait for the
+    /// script that declares them (`use`).
+    /// - Throws: `invalid_argument` for one that isn't the engine's socket and has no name.
+    package func start(passed: [ServiceManager.PassedSocket]) throws(LunetteError) {
+        var main: Int32?
+        var named: [String: Int32] = [:]
+        for socket in passed {
+            let place = ListeningSocket.path(of: socket.descriptor)
+            if let place, LunetteServer.isSameFile(place, path), main == nil {
+                main = socket.descriptor
+            } else if place != nil, named[socket.name] == nil, socket.name != "unknown", !socket.name.hasSuffix(".socket") {
+                named[socket.name] = socket.descriptor
+            } else {
+                throw LunetteError(
+                    .invalidArgument,
+                    "take the socket \(displayable(socket.name, limit: 80)) of systemd\(place.map { ": \(displayable($0))" } ?? "") is neither \(path) nor has a name of its own",
+                    hint: "ListenStream=\(path), or FileDescriptorName= with the name that a resident script gives it")
+            }
         }
+        let loop = try WireLoop()
         state.withLock { state in
-            state.listener = listener
             state.loop = loop
-            state.token = loop.add(listener, .read) { [weak self] _ in self?.accept() }
+            state.passed = named
         }
+        let descriptor: Int32
+        if let main { descriptor = main } else { descriptor = try WireSocket.listen(path) }
+        add(Listener(socket: nil, path: path, descriptor: descriptor, isPassed: main != nil))
         loop.everySecond { [weak self] in
             guard let self else { return }
             for session in self.state.withLock({ Array($0.sessions.values) }) { session.peer.tick() }
         }
     }
 
-    private func accept() {
+    private static func isSameFile(_ one: String, _ other: String) -> Bool {
+        if one == other { return true }
+        var (first, second) = (stat(), stat())
+        return stat(one, &first) == 0 && stat(other, &second) == 0 && first.st_dev == second.st_dev && first.st_ino == second.st_ino
+    }
+
+    func add(_ listener: Listener) {
+        state.withLock { state in
+            guard let loop = state.loop else { return listener.close() }
+            var listener = listener
+            let (descriptor, socket) = (listener.descriptor, listener.socket)
+            listener.token = loop.add(descriptor, .read) { [weak self] _ in self?.accept(descriptor, socket) }
+            state.listeners.append(listener)
+        }
+    }
+
+    func remove(_ listener: Listener) {
+        state.withLock { state in
+            state.loop?.remove(listener.token)
+            state.listeners.removeAll { $0.token == listener.token }
+        }
+        listener.close()
+    }
+
+    private func accept(_ descriptor: Int32, _ socket: EngineSocket?) {
         while true {
-            let listener = state.withLock { $0.listener }
-            guard listener >= 0 else { return }
+            // Under the lock: what is closed is no listener any more, and its number may be somebody else's.
+            let accepted = state.withLock { state -> Result<Int32?, LunetteError> in
+                guard state.listeners.contains(where: { $0.descriptor == descriptor }), !state.isDraining else { return .success(nil) }
+                do throws(LunetteError) { return .success(try WireSocket.accept(descriptor)) } catch { return .failure(error) }
+            }
             do throws(LunetteError) {
-                guard let fd = try WireSocket.accept(listener) else { return }
-                try admit(fd)
+                guard let fd = try accepted.get() else { return }
+                try admit(fd, socket)
             } catch {
                 // Out of descriptors: those who wait stay in the backlog until someone leaves.
                 log(error.description)
@@ -84,31 +137,42 @@ public final class LunetteServer: Sendable {
         }
     }
 
-    private func admit(_ fd: Int32) throws(LunetteError) {
+    private func admit(_ fd: Int32, _ socket: EngineSocket?) throws(LunetteError) {
         guard let loop = state.withLock({ $0.loop }) else {
             close(fd)
             return
         }
-        let actor: Actor
+        var actor: Actor
         do throws(LunetteError) { actor = try WireSocket.peer(of: fd) } catch {
             close(fd)
             throw error
         }
+        actor.socket = socket?.name
         let number = state.withLock { state in
             defer { state.next += 1 }
             return state.next
         }
+        let limits = socket == nil ? self.limits : .guest
         let connection = WireConnection(fd: fd, loop: loop, limits: limits)
         let session = ServerSession(
             connection: connection, limits: limits, actor: actor, connector: connector,
+            isDraining: { [weak self] in self?.state.withLock { $0.isDraining } ?? true },
             ended: { [weak self] why in self?.left(number, why) })
         var refusal: LunetteError?
-        if actor.uid != geteuid() && actor.uid != 0 {
+        // The file's mode says who may use a script's socket, and its filter what for.
+        if socket == nil, actor.uid != geteuid() && actor.uid != 0 {
             refusal = LunetteError(.denied, "connect to the engine: it belongs to uid \(geteuid())")
+            refused.withLock { $0 }?(actor, refusal!)
         }
         state.withLock { state in
             if state.sessions.count >= maximumClients {
                 refusal = LunetteError(.resourceExhausted, "connect to the engine: \(maximumClients) clients are connected")
+            } else if let socket {
+                let same = state.sessions.values.count { $0.actor.socket == socket.name && $0.actor.uid == actor.uid }
+                if same >= LunetteServer.maximumGuests {
+                    refusal = LunetteError(
+                        .resourceExhausted, "connect to the socket \(socket.name): \(same) clients of uid \(actor.uid) are connected")
+                }
             }
             state.sessions[number] = session
         }
@@ -127,45 +191,6 @@ public final class LunetteServer: Sendable {
         Task {
             await session.leave()
             state.withLock { $0.leaving -= 1 }
-        }
-    }
-
-    /// Stops listening if nobody is connected, for an engine on demand that has nothing left to do.
-    ///
-    /// A client that connects in the very moment finds its connection ended, and asks the next engine with the same request id.
-    /// - Returns: false when a client is there; then nothing has changed.
-    public func stopIfIdle() -> Bool {
-        accept()
-        guard clients == 0 else { return false }
-        stopListening()
-        return true
-    }
-
-    /// Takes no more clients and removes the socket; those connected stay.
-    public func stopListening() {
-        let listener = state.withLock { state in
-            if state.token != 0 { state.loop?.remove(state.token) }
-            defer { (state.listener, state.token) = (-1, 0) }
-            return state.listener
-        }
-        guard listener >= 0 else { return }
-        // The path goes first: who finds none starts a new engine, which waits for this one's lock to go.
-        unlink(path)
-        close(listener)
-    }
-
-    /// Ends every connection; calls under way are cancelled.
-    public func stop() async {
-        stopListening()
-        let sessions = state.withLock { state in
-            defer { state.sessions = [:] }
-            return Array(state.sessions.values)
-        }
-        for session in sessions { session.peer.close() }
-        for session in sessions { await session.leave() }
-        state.withLock { state in
-            state.loop?.stop()
-            state.loop = nil
         }
     }
 }

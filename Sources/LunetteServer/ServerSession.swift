@@ -6,17 +6,21 @@ import Synchronization
 final class ServerSession: Sendable {
     let actor: Actor
     private let connector: any EngineConnector
+    private let isDraining: @Sendable () -> Bool
     private let session = SessionBox()
+    private let lookups = Turnstile(2)
     private let box: Mutex<WirePeer?> = Mutex(nil)
 
     var peer: WirePeer { box.withLock { $0! } }
 
     init(
         connection: WireConnection, limits: WireLimits, actor: Actor, connector: any EngineConnector,
+        isDraining: @escaping @Sendable () -> Bool,
         ended: @escaping @Sendable (LunetteError?) -> Void
     ) {
         self.actor = actor
         self.connector = connector
+        self.isDraining = isDraining
         let answer: WirePeer.Answer = { [weak self] call in
             guard let self else { return .failure(WireConnection.gone) }
             return await self.answer(call)
@@ -32,13 +36,19 @@ final class ServerSession: Sendable {
     func leave() async { await session.close() }
 
     private func answer(_ call: WirePeer.Call) async -> Result<Value, LunetteError> {
+        if isDraining() { return .failure(.leaving(call.method)) }
+        // What waits for something else isn't waited for: all of a client's may do so at once.
+        let isLookup = APIRegistry.function(call.method).map { !$0.waits && !$0.mutates } ?? false
+        if isLookup { await lookups.enter() }
+        defer { if isLookup { lookups.leave() } }
         do throws(LunetteError) {
             let request = try APIRequest(method: call.method, params: call.params, peer: actor, freshID: RequestID.fresh)
             let receiver = RemoteReceiver(peer: peer)
             let session = try await session.get { () async throws(LunetteError) in try await self.connector.connect(receiver: receiver) }
             return .success(try await session.call(request, files: call.files, onChunk: call.chunk))
         } catch {
-            return .failure(error)
+            // It was cut short by us, not by its caller: who has cancelled it doesn't ask again.
+            return .failure(error.code == .cancelled && isDraining() ? .leaving(call.method) : error)
         }
     }
 }

@@ -10,6 +10,8 @@ struct Settings: Sendable {
     var state: String
     /// Folder of registries.json and certs.d; nil: the engine's default.
     var configuration: String?
+    /// A socket to reach an engine at, in place of its own: one that a resident script has declared for others.
+    var socket: String?
     /// By the caller, rather than by who the caller is.
     var isRootNamed: Bool
     var inProcess = false
@@ -24,6 +26,7 @@ struct Settings: Sendable {
         let isDirectory = (try? Directory(places.configuration)) != nil
         configuration = Environment["LUNETTE_CONFIG"] ?? (geteuid() != 0 && isDirectory ? places.configuration : nil)
         isVerbose = Environment["LUNETTE_VERBOSE"] == "1"
+        socket = Environment["LUNETTE_SOCKET"]
         makeAbsolute()
     }
 
@@ -33,10 +36,12 @@ struct Settings: Sendable {
         root = APIRegistry.absolutePath(root, directory: directory)
         state = APIRegistry.absolutePath(state, directory: directory)
         configuration = configuration.map { APIRegistry.absolutePath($0, directory: directory) }
+        socket = socket.map { APIRegistry.absolutePath($0, directory: directory) }
     }
 
     /// The way to the engine of these places, which is started when there is none.
     var client: any EngineConnector {
+        if let socket { return EngineClient(socket: socket) }
         let client = EngineClient(state: state, start: EngineStart(arguments: arguments))
         return isRootNamed ? RootedConnector(connector: client, settings: self) : client
     }
@@ -57,18 +62,19 @@ struct Settings: Sendable {
             case "--in-process": inProcess = true
             case "--verbose": isVerbose = true
             case "--dry-run": isDryRun = true
-            case "--root", "--state", "--config":
+            case "--root", "--state", "--config", "--socket":
                 var value = joined
                 if value == nil, rest.count > 1 {
                     rest = rest.dropFirst()
                     value = rest.first
                 }
                 guard let value, !value.isEmpty else {
-                    throw LunetteError(.invalidArgument, "read the options: \(name) needs a directory")
+                    throw LunetteError(.invalidArgument, "read the options: \(name) needs a \(name == "--socket" ? "path" : "directory")")
                 }
                 switch name {
                 case "--root": (root, isRootNamed) = (value, true)
                 case "--state": state = value
+                case "--socket": socket = value
                 default: configuration = value
                 }
             default:
@@ -95,6 +101,9 @@ struct GlobalOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Directory of lasting state (LUNETTE_ROOT).", valueName: "dir")) var root: String?
     @Option(help: ArgumentHelp("Directory of passing state (LUNETTE_STATE).", valueName: "dir")) var state: String?
     @Option(help: ArgumentHelp("Directory of registries.json and certs.d (LUNETTE_CONFIG).", valueName: "dir")) var config: String?
+    @Option(
+        help: ArgumentHelp("Reach the engine at this socket; none is started (LUNETTE_SOCKET).", valueName: "path"), completion: .file())
+    var socket: String?
     @Flag(help: "Host the engine in this process instead of talking to it.") var inProcess = false
     @Flag(help: "Print the chain of causes with an error.") var verbose = false
 
@@ -103,6 +112,7 @@ struct GlobalOptions: ParsableArguments {
         if let root { (settings.root, settings.isRootNamed) = (root, true) }
         if let state { settings.state = state }
         if let config { settings.configuration = config }
+        if let socket { settings.socket = socket }
         if inProcess { settings.inProcess = true }
         if verbose { settings.isVerbose = true }
         settings.makeAbsolute()

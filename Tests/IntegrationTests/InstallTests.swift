@@ -28,13 +28,15 @@ struct InstallTests {
 
             for file in [
                 "lib/lunette/lunette-shim", "share/doc/lunette/README.md", "share/doc/lunette/docs/cli.md",
-                "share/lunette/types/lunette.lua",
+                "share/doc/lunette/docs/examples/client.py", "lib/systemd/system/lunette.socket", "share/lunette/types/lunette.lua",
                 "share/bash-completion/completions/lunette", "share/zsh/site-functions/_lunette",
                 "share/fish/vendor_completions.d/lunette.fish",
             ] {
                 let size = try FileManager.default.attributesOfItem(atPath: "\(prefix)/\(file)")[.size] as? Int
                 #expect(size ?? 0 > 0, "\(file)")
             }
+            let unit = try String(contentsOfFile: "\(prefix)/lib/systemd/system/lunette.service", encoding: .utf8)
+            #expect(unit.contains("ExecStart=\(prefix)/bin/lunette daemon"))
             // Tests of a plugin stay in the source.
             #expect(!FileManager.default.fileExists(atPath: "\(prefix)/lib/lunette/plugins/volume-local/test.lua"))
         }

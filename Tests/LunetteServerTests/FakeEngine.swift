@@ -10,6 +10,7 @@ final class FakeEngine: EngineConnector {
         var opened = 0
         var closed = 0
         var underWay = 0
+        var most = 0
         var cancelled = 0
         var actors: [Actor] = []
         var outcomes: [String: Value] = [:]
@@ -35,6 +36,7 @@ struct FakeSession: EngineSession {
     ) async throws(LunetteError) -> Value {
         engine.state.withLock {
             $0.underWay += 1
+            $0.most = max($0.most, $0.underWay)
             $0.actors.append(request.actor)
             $0.calls.append("\(request.function) \(request.id)")
         }
@@ -67,6 +69,15 @@ struct FakeSession: EngineSession {
             throw LunetteError(.cancelled, "flood: cancelled")
         case "wait":
             do { try await Task.sleep(for: .seconds(600)) } catch { throw LunetteError(.cancelled, "wait: cancelled") }
+            return nil
+        case "container.list":
+            do { try await Task.sleep(for: .milliseconds(5)) } catch { throw LunetteError(.cancelled, "list: cancelled") }
+            return []
+        case "container.stop":
+            do { try await Task.sleep(for: .milliseconds(400)) } catch { throw LunetteError(.cancelled, "stop: cancelled") }
+            return "stopped"
+        case "container.remove":
+            do { try await Task.sleep(for: .seconds(600)) } catch { throw LunetteError(.cancelled, "remove: cancelled") }
             return nil
         case "copy":
             // Reads the first descriptor to its end into the second.

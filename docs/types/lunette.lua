@@ -24,6 +24,24 @@
 ---@field await fun(self): any
 ---@field cancel fun(self): boolean
 
+---Who did what, and what came of it.
+---@class lunette.AuditEntry
+---@field time number when it was asked for
+---@field call string what was called; `connect` of who wasn't let in
+---@field target? string the name of what it was done to
+---@field outcome string `"ok"` or an error's code
+---@field reason? string of a refusal: the words of who refused it
+---@field by? string of a refusal: the hook or the socket
+---@field left_out? integer refusals of this user at this socket before it that aren't written: 30 a minute are
+---@field uid integer who asked, by the kernel's word
+---@field pid integer the calling process, likewise; the engine's own of resident scripts
+---@field script? string the script or command, by the caller's word
+---@field line? integer the script's line, likewise
+---@field socket? string which of the resident scripts' sockets it came over
+---@field cause? string[] what it was called because of: ids of requests, events and hooks, the oldest first
+---@field request string its id
+---@field seconds number how long it took
+
 ---A growing wait.
 ---@class lunette.Backoff
 ---@field initial? number|string the first
@@ -121,7 +139,7 @@
 ---@field container? lunette.container for events of a container
 ---@field spec? table<string, any> `before`: what is asked for, normalised
 ---@field exit? lunette.Exit `container.exited`
----@field actor table<string, any> `uid`, `pid`, `script`, `line`
+---@field actor table<string, any> `uid`, `pid`, `script`, `line`, `socket`
 ---@field cause string[] what it happened because of
 ---@field redelivered boolean it may have been seen before
 
@@ -783,7 +801,7 @@ function lunette.container.get(container) end
 function lunette.container.find(container) end
 
 ---List containers.
----@param options? { all?: boolean, labels?: table<string, string|nil>, status?: string|string[], name?: string }
+---@param options? { all?: boolean, labels?: table<string, string|nil>, status?: string|string[], name?: string, owner?: integer }
 ---@return lunette.container[]
 function lunette.container.list(options) end
 
@@ -1045,6 +1063,16 @@ function lunette.system.check(options) end
 ---@return lunette.PruneResult
 function lunette.system.prune(options) end
 
+---List who did what: calls that changed something, and those that were refused; the oldest first.
+---@param options? { since?: number|number|string, limit?: integer }
+---@return lunette.AuditEntry[]
+function lunette.system.audit(options) end
+
+---Stream who does what, from now on or from a point in the past.
+---@param options? { since?: number|number|string, follow?: boolean }
+---@return fun(): lunette.AuditEntry
+function lunette.system.follow_audit(options) end
+
 ---Answer.
 ---@return lunette.Pong
 function lunette.system.ping() end
@@ -1074,6 +1102,10 @@ function lunette.on(event, options, handler) end
 ---@param name string what `lifecycle` in a container's spec names it by
 ---@param program table<string, any> functions `prepare started ready unhealthy oom stop exited removed`, `pressure`, and `states` of its own: docs/lua/lifecycles.md
 function lunette.lifecycle(name, program) end
+---Open one more socket of the engine, whose users' calls a filter judges; in resident scripts.
+---@param name string unique; what `actor.socket` says of its calls
+---@param options { path?: string, owner?: string|integer, group?: string|integer, mode?: string, filter: "all"|"own_containers"|"no_bind_mounts"|"read_only"|fun(value: any)|any[] }
+function lunette.socket(name, options) end
 
 ---Iterate over events.
 ---@param options? { since?: integer|number|string, match?: lunette.EventMatch }

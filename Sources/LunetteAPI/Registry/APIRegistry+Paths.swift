@@ -18,6 +18,40 @@ extension APIRegistry {
         return directory.hasSuffix("/") ? directory + rest : "\(directory)/\(rest)"
     }
 
+    /// Names every host path in a call's arguments, as `withAbsolutePaths` finds them: `spec.mounts[1].source: /etc`.
+    public static func hostPaths(in arguments: Value, for function: APIFunction) -> [String] {
+        var found: [String] = []
+        collect(arguments, fields: function.arguments, path: "", &found)
+        return found
+    }
+
+    private static func collect(_ value: Value, fields: [APIField], path: String, _ found: inout [String]) {
+        guard case .map(let map) = value else { return }
+        for field in fields {
+            if let item = map[field.name] { collect(item, field.type, path.isEmpty ? field.name : "\(path).\(field.name)", &found) }
+        }
+    }
+
+    private static func collect(_ value: Value, _ type: APIType, _ path: String, _ found: inout [String]) {
+        switch type {
+        case .path: if let bytes = value.byteString { found.append("\(path): \(displayable(String(decoding: bytes, as: UTF8.self)))") }
+        case .list(let item):
+            for (index, element) in (value.arrayValue ?? []).enumerated() { collect(element, item, "\(path)[\(index + 1)]", &found) }
+        case .map(let item): for (key, element) in value.mapValue ?? [:] { collect(element, item, "\(path).\(key)", &found) }
+        case .record(let name):
+            if let record = record(name) { collect(value, fields: record.fields, path: path, &found) }
+            if name == "Mount", value["type"]?.byteString == Array("bind".utf8) {
+                found.append("\(path).source: \(JSON.encode(value["source"] ?? .null))")
+            }
+        case .union(let types):
+            for type in types {
+                if case .choice(let words) = type, let text = value.stringValue, words.contains(text) { return }
+            }
+            for type in types { collect(value, type, path, &found) }
+        default: break
+        }
+    }
+
     private static func absolute(_ value: Value, fields: [APIField], _ directory: String) -> Value {
         guard case .map(var map) = value else { return value }
         for field in fields {

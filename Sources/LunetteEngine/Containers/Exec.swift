@@ -105,6 +105,11 @@ extension Engine {
             waiting.cancel()
             return nil
         }
+        if case .cancelled = outcome, isLeaving {
+            // Its caller asks the next engine, which finds it running.
+            waiting.cancel()
+            throw LunetteError(.cancelled, "\(call.request.function) was cancelled", operation: call.request.function)
+        }
         do throws(LunetteError) { try await process.kill(signal: Signal.kill.number) } catch {
             // It ended in this moment, or the shim is lost, and the process with it.
         }
@@ -174,7 +179,7 @@ extension Engine {
         } catch {
             // The caller has gone, and may have left its streams to others that wait for their end. A closing engine says nothing: the
             // caller asks the next one again, and shall miss nothing that is written between.
-            if error.code == .cancelled, !isClosing { await leave(container, attachment: call.request.id) }
+            if error.code == .cancelled, !isLeaving { await leave(container, attachment: call.request.id) }
             throw error
         }
         if let exit = await state.containers[record.id]?.state.exit { return exit.value }

@@ -1,3 +1,4 @@
+import LunetteAPI
 import LunetteSpec
 
 extension Functions {
@@ -97,6 +98,7 @@ extension Engine {
         let all = try arguments.bool("all") ?? false
         let labels = try LabelFilter(reading: &arguments)
         let name = try arguments.string("name")
+        let owner = try arguments.int("owner")
         var statuses: [String] = []
         if let value = arguments.value("status") {
             statuses = value.stringValue.map { [$0] } ?? (value.arrayValue ?? []).compactMap(\.stringValue)
@@ -112,7 +114,8 @@ extension Engine {
             // What a policy is about to start again counts as running, as with Docker.
             (statuses.isEmpty
                 ? all || record.state.isAlive || record.state.restartAt != nil : statuses.contains(record.state.status.rawValue))
-                && (name == nil || record.name.contains(name!)) && labels.matches(record.labels)
+                && (name == nil || record.name.contains(name!)) && (owner == nil || owner == Int64(record.actor.uid))
+                && labels.matches(record.labels)
         }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
     }
 

@@ -49,6 +49,20 @@ struct Call: Sendable {
 
     func arguments() throws(LunetteError) -> FieldReader { try FieldReader(request.arguments) }
 
+    /// The same call as its socket's filter lets it pass.
+    func narrowed(to request: APIRequest) -> Call { Call(request, session, files, onChunk, progress) }
+
+    private init(
+        _ request: APIRequest, _ session: String, _ files: [Int32], _ onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)?,
+        _ progress: CallProgress
+    ) {
+        self.request = request
+        self.session = session
+        self.files = files
+        self.onChunk = onChunk
+        self.progress = progress
+    }
+
     /// One of several steps of this call, with an outcome of its own that nobody asks for.
     func part() -> Call {
         var request = request

@@ -1,4 +1,4 @@
-import LunetteAPI
+public import LunetteAPI
 import LunetteSpec
 
 extension Engine {
@@ -11,6 +11,11 @@ extension Engine {
     }
 
     var residentConnector: any EngineConnector { ResidentConnector(engine: self) }
+}
+
+extension Engine {
+    /// Hears of the sockets that resident scripts declare: at once, and again with each version of them.
+    public func onSockets(_ use: @escaping @Sendable ([EngineSocket]) -> Void) async { await resident.onSockets(use) }
 }
 
 /// How resident code and plugins call the engine that they live in.

@@ -8,6 +8,7 @@ struct LoadedResident: Sendable {
     var handlers: [Subscription] = []
     var lifecycles: [Lifecycle] = []
     var desired: [DesiredObject] = []
+    var sockets: [EngineSocket] = []
 
     init(script: ResidentScript, code: any LoadedScript) { (self.script, self.code) = (script, code) }
 

@@ -20,6 +20,7 @@ actor Resident {
     private var connector: (any EngineConnector)?
     private var objects = ObjectSteps()
     private let events: ResidentEvents
+    private var useSockets: (@Sendable ([EngineSocket]) -> Void)?
 
     private var scripts: [LoadedResident] = []
     private var version = ResidentVersion()
@@ -288,6 +289,10 @@ actor Resident {
             }
             var places: [String: String] = [:]
             for index in loaded.indices { try await loaded[index].register(with: hooks, &places) }
+            var names: Set<String> = []
+            for index in loaded.indices {
+                loaded[index].sockets = try SocketDeclaration.read(loaded[index].code.sockets, file: loaded[index].script.file, &names)
+            }
             return loaded
         } catch {
             await Self.stop(loaded)
@@ -308,6 +313,23 @@ actor Resident {
         await hooks.replaceResident(loaded.flatMap(\.handlers), loaded.flatMap(\.lifecycles))
         scripts = loaded
         self.version = version
+        useSockets?(sockets)
+    }
+
+    // MARK: Sockets
+
+    /// Those that the scripts have declared.
+    var sockets: [EngineSocket] { scripts.flatMap(\.sockets) }
+
+    /// - Parameter use: opens the sockets: those of now, and those of each version that follows.
+    func onSockets(_ use: @escaping @Sendable ([EngineSocket]) -> Void) {
+        useSockets = use
+        use(sockets)
+    }
+
+    /// Who judges the calls of a socket: nil when no script declares it any more.
+    func filter(of socket: String) -> (any HookReceiver)? {
+        scripts.first { $0.sockets.contains { $0.name == socket } }?.code.receiver
     }
 
     // MARK: Objects
@@ -423,14 +445,19 @@ actor Resident {
         return [
             "script": .string(script.name), "action": old == nil ? "create" : old == script ? "same" : "update",
             "handlers": .array((mine?.handlers ?? []).map(\.value)),
+            "sockets": .array((mine?.sockets ?? []).map { .string($0.name) }),
             "lifecycles": .array((mine?.lifecycles ?? []).map { ["name": .string($0.name), "place": .string($0.place)] }),
             "objects": .array(changes.map(\.value)), "grants": .array((script.grants ?? []).map(Value.string)),
-            "lacking": .array(asked.filter { !Grant.covers($0, script.grants ?? ["*"]) }.map(Value.string)),
+            "lacking": .array(Grant.grantable.filter { asked.contains($0.name) && !Grant.covers($0, script.grants ?? ["*"]) }.map { .string($0.name) }),
         ]
     }
 
     /// Whether an engine on demand has to stay: something may happen by itself.
     var isBusy: Bool { scripts.contains { $0.code.hasTimers } }
+    /// Nobody else would listen there.
+    var hasSockets: Bool { scripts.contains { !$0.sockets.isEmpty } }
+    /// Nobody else would listen there.
+    var hasSockets: Bool { scripts.contains { !$0.sockets.isEmpty } }
 
     func shutdown() async {
         for task in beginning { task.cancel() }

@@ -147,6 +147,7 @@ extension Actor {
         var map: ValueMap = ["uid": .int(Int64(uid)), "gid": .int(Int64(gid)), "pid": .int(Int64(pid))]
         map["script"] = script.map(Value.string)
         map["line"] = line.map { .int(Int64($0)) }
+        map["socket"] = socket.map(Value.string)
         return .map(map)
     }
 
@@ -154,7 +155,7 @@ extension Actor {
         self.init(
             uid: UInt32(truncatingIfNeeded: value?["uid"]?.intValue ?? 0), gid: UInt32(truncatingIfNeeded: value?["gid"]?.intValue ?? 0),
             pid: Int32(truncatingIfNeeded: value?["pid"]?.intValue ?? 0), script: value?["script"]?.stringValue,
-            line: (value?["line"]?.intValue).map { Int($0) }
+            line: (value?["line"]?.intValue).map { Int($0) }, socket: value?["socket"]?.stringValue
         )
     }
 }

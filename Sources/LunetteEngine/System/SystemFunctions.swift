@@ -56,6 +56,7 @@ extension Engine {
             "images": .int(Int64(try await images.list().count)), "volumes": .int(Int64(await state.volumes.count)),
             "stay_reasons": .array(await stayReasons().map(Value.string)), "started_at": .double(startedAt),
             "sessions": .int(Int64(sessionCount)),
+            "sockets": .array(await resident.sockets.map { .string($0.name + ($0.path.map { " at \($0)" } ?? "")) }),
             "events": ["oldest": .int(await state.oldestEvent), "newest": .int(await state.newestEvent)],
             "commits": ["observed": .int(Int64(commits.observed)), "desired": .int(Int64(commits.desired))],
         ]
@@ -78,6 +79,7 @@ extension Engine {
         let pending = await supervisor.pendingWork
         if pending > 0 { reasons.insert("teardown of \(pending) container\(pending == 1 ? "" : "s")") }
         if await resident.isBusy { reasons.insert("timers of resident scripts") }
+        if await resident.hasSockets { reasons.insert("sockets of resident scripts") }
         if sweeping.isRunning { reasons.insert("sweep") }
         if await targets.count > 0 { reasons.insert("operations under way") }
         return reasons.sorted()

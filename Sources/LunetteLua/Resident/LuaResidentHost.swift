@@ -51,6 +51,7 @@ package struct LuaResidentHost: ResidentHost {
                 ["source": .text(script.source), "name": .string("@\(script.file)"), "timeout": .double(loadSeconds)])
             return LuaScript(
                 registrations: answer["handlers"]?.arrayValue ?? [], desired: answer["desired"]?.arrayValue ?? [],
+                sockets: answer["sockets"]?.arrayValue ?? [],
                 hasTimers: answer["has_timers"]?.boolValue ?? false, worker: worker)
         } catch {
             await worker.stop()
@@ -66,7 +67,7 @@ extension LuaResidentHost {
     private static func permissions(_ grants: [String]) -> Set<String> {
         var permissions: Set<String> = []
         // What it keeps for itself is its own.
-        for function in APIRegistry.engineFunctions where function.noun == "store" || Grant.covers(function.name, grants) {
+        for function in Grant.grantable where function.noun == "store" || Grant.covers(function, grants) {
             permissions.insert(function.permission ?? "api:\(function.name)")
         }
         return permissions
@@ -77,6 +78,7 @@ extension LuaResidentHost {
 struct LuaScript: LoadedScript {
     let registrations: [Value]
     let desired: [Value]
+    let sockets: [Value]
     let hasTimers: Bool
     let worker: StateWorker
 

@@ -131,6 +131,7 @@ enum ScriptReport {
         for lifecycle in plan["lifecycles"]?.arrayValue ?? [] {
             line("", "lifecycle", lifecycle["name"]?.stringValue ?? "", lifecycle["place"]?.stringValue ?? "")
         }
+        for socket in plan["sockets"]?.arrayValue ?? [] { line("", "socket", socket.stringValue ?? "", "") }
         objects(plan)
         let grants = (plan["grants"]?.arrayValue ?? []).compactMap(\.stringValue)
         Output.print("may call: \(grants.isEmpty ? "nothing" : Text.safe(grants.joined(separator: ", ")))")

@@ -10,7 +10,7 @@ import Synchronization
 struct DaemonCommand: LunetteCommand {
     static let configuration = CommandConfiguration(
         commandName: "daemon", _superCommandName: "lunette", abstract: "Run the engine in the foreground.",
-        discussion: "Other commands start it when it isn't there. SIGTERM ends it; containers go on.")
+        discussion: "Other commands start it when it isn't there. SIGTERM ends it, SIGHUP reloads resident code; containers go on.")
 
     @Flag(help: "Leave when no client and nothing else needs it.") var onDemand = false
     @Option(help: ArgumentHelp("Seconds to linger on demand.", valueName: "seconds")) var linger = 5.0
@@ -23,6 +23,7 @@ struct DaemonCommand: LunetteCommand {
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let settings = client.settings
         let readiness = Readiness()
+        let manager = ServiceManager()
         let log = EngineLog(settings: settings, isOnDemand: onDemand && readiness.isAsked)
         // Directories of the engine's are the owner's alone, whatever the caller's mask; and its working directory must not pin a mount.
         umask(0o077)
@@ -33,20 +34,32 @@ struct DaemonCommand: LunetteCommand {
         do throws(LunetteError) {
             engine = try await Engines.open(settings, skipsScripts: skipScripts, log: { log.write($0) })
             server = LunetteServer(state: settings.state, connector: engine, log: { log.write($0) })
-            try server.start()
+            server.onRefusal { [engine] actor, error in Task { await engine.audit(refused: actor, error) } }
+            try server.start(passed: manager.sockets)
         } catch {
             log.write(error.description)
+            manager.tell("STATUS=\(error.description)", "ERRNO=\(error.errno ?? 0)")
             readiness.report(JSON.encode(error.value))
             throw error
         }
         log.write("listening at \(settings.state)/engine.sock, root \(settings.root)")
         readiness.report("ready")
+        let service = DaemonService(engine: engine, server: server, manager: manager, settings: settings, log: log)
+        await service.begin()
 
         let leaving = Latch()
         let signal = Mutex<String?>(nil)
+        let isImpatient = Mutex(false)
         try SignalRelay.start { name, number in
+            if number == SIGHUP { return service.reload() }
             guard [SIGTERM, SIGINT, SIGQUIT].contains(number) else { return }
-            signal.withLock { $0 = name }
+            // Asked twice, nobody is waited for.
+            if signal.withLock({ signal in
+                defer { signal = name }
+                return signal != nil
+            }) {
+                isImpatient.withLock { $0 = true }
+            }
             leaving.open()
         }
         if onDemand {
@@ -61,6 +74,9 @@ struct DaemonCommand: LunetteCommand {
         }
         await leaving.opened()
         log.write(signal.withLock { $0 }.map { "leaving: \($0)" } ?? "leaving: nothing to do")
+        service.end()
+        engine.beginLeaving()
+        await server.drain(seconds: 10) { isImpatient.withLock { $0 } }
         await server.stop()
         await engine.close()
         return 0

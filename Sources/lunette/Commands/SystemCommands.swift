@@ -6,7 +6,7 @@ import LunetteSpec
 struct SystemCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "system", _superCommandName: "lunette", abstract: "The engine and its machine.",
-        subcommands: [SystemInfo.self, SystemCheck.self, SystemPrune.self, SystemFaultPoints.self])
+        subcommands: [SystemInfo.self, SystemCheck.self, SystemPrune.self, SystemAudit.self, SystemFaultPoints.self])
 }
 
 struct SystemInfo: LunetteCommand {

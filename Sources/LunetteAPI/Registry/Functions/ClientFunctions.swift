@@ -53,6 +53,24 @@ enum ClientFunctions {
             ], ["name", "program"], errors: [.invalidState],
             example: "local ok, e = lunette.try(lunette.lifecycle, \"database\", {}) assert(not ok and e.code == \"invalid_state\", e)"),
         client(
+            "lunette.socket", "open one more socket of the engine, whose users' calls a filter judges; in resident scripts",
+            [
+                required("name", .string, "unique; what `actor.socket` says of its calls"),
+                APIField("path", .path, "where it is", default: "where systemd has opened one of that name"),
+                APIField("owner", .union([.string, .integer]), "the user whose file it is", default: "the engine's"),
+                APIField("group", .union([.string, .integer]), "its group", default: "the engine's"),
+                APIField("mode", .string, "octal digits: who may connect", default: "`\"0660\"` with an owner or group, else `\"0600\"`"),
+                required(
+                    "filter",
+                    .union([
+                        .choice(["all", "own_containers", "no_bind_mounts", "read_only"]), function, .list(.any),
+                    ]),
+                    "gets `call` (`name noun arguments actor changes host_paths container`), returns true, or false and a reason; a list: all of them"
+                ),
+            ], ["name"], errors: [.invalidState],
+            example:
+                "if false then lunette.socket(\"staff\", { path = \"/run/staff.sock\", group = \"staff\", filter = \"read_only\" }) end"),
+        client(
             "lunette.events", "iterate over events",
             [
                 APIField("since", .union([.integer, .duration]), "a sequence number, or how long ago as text"),

@@ -12,6 +12,7 @@ enum ContainerFunctions {
         APIField("labels", .map(.orNull(.string)), "only containers with these labels; `lunette.null`: whatever the value"),
         APIField("status", .union([.string, .list(.string)]), "only containers in one of these states"),
         APIField("name", .string, "only containers whose name contains this"),
+        APIField("owner", .integer, "only containers that this uid has made"),
     ]
     private static let logOptions: [APIField] = [
         APIField("stdout", .boolean, "with what was written to stdout", default: "true"),

@@ -12,7 +12,7 @@ enum ScriptFunctions {
             example: "print(#lunette.script.reload().changed)"),
         APIFunction(
             "script.plan", "load a script and say what installing it would change; `lunette plan` for scripts", given,
-            returns: .record("ScriptPlan"), waits: true, errors: [.scriptFailed, .notFound, .alreadyExists],
+            returns: .record("ScriptPlan"), mutates: true, waits: true, errors: [.scriptFailed, .notFound, .alreadyExists],
             example: "local plan = lunette.script.plan { name = \"limits\", source = \"\" } print(plan.action)"),
         APIFunction(
             "script.apply",

@@ -26,6 +26,21 @@ enum SystemFunctions {
                 APIField("volumes", .boolean, "also volumes that no container uses", default: "false"),
             ],
             returns: .record("PruneResult"), mutates: true, waits: true, example: "print(lunette.system.prune().reclaimed)"),
+        APIFunction(
+            "system.audit", "list who did what: calls that changed something, and those that were refused; the oldest first",
+            [
+                APIField("since", .union([.time, .duration]), "only from this unix time on; as text, from that long ago on"),
+                APIField("limit", .integer, "only this many, the newest", default: "1000"),
+            ], returns: .list(.record("AuditEntry")), waits: true,
+            example: "for _, e in ipairs(lunette.system.audit { since = \"1h\" }) do print(e.uid, e.call, e.target, e.outcome) end"),
+        APIFunction(
+            "system.follow_audit", "stream who does what, from now on or from a point in the past",
+            [
+                APIField("since", .union([.time, .duration]), "from this unix time on; as text, from that long ago on", default: "now"),
+                APIField("follow", .boolean, "false ends after what is there now", default: "true"),
+            ], chunk: .record("AuditEntry"), waits: true,
+            example: "for entry in lunette.system.follow_audit { since = \"1h\", follow = false } do print(entry.outcome) end",
+            lua: .init(iterates: true)),
         APIFunction("system.ping", "answer", [], returns: .record("Pong"), example: "lunette.system.ping()"),
     ]
 }

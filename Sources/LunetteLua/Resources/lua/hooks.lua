@@ -108,6 +108,10 @@ function core.entries.hook(what)
   end
   local state = { kind = handler.kind }
   local t = spawn({}, function()
+    if handler.kind == "filter" then
+      host_call("reply", what.reply, true, handler.f(what.event))
+      return
+    end
     local ev = make_event(what.event, state)
     local ok, problem = pcall(handler.f, ev)
     if state.denied then

@@ -38,6 +38,7 @@ function functions.lifecycle(name, program) return core.need("hooks").lifecycle(
 function functions.events(options) return core.need("hooks").events(options) end
 function functions.on(...) return core.need("hooks").on(...) end
 function functions.before(...) return core.need("hooks").before(...) end
+function functions.socket(...) return core.need("socket").declare(...) end
 
 -- Holds the script: waits until it is interrupted.
 function functions.stay()

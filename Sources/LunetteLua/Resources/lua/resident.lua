@@ -160,7 +160,8 @@ function core.entries.load_resident(what)
     end
     -- What reading its source took is over; many scripts do nothing more for days.
     collectgarbage()
-    return { handlers = registered, desired = desired, has_timers = core.held ~= nil or life.start ~= nil }
+    return { handlers = registered, desired = desired, sockets = core.declared_sockets,
+      has_timers = core.held ~= nil or life.start ~= nil }
   end)
 end
 

@@ -1,0 +1,116 @@
+import LunetteAPI
+import LunetteImages
+import LunetteSpec
+
+/// Judging the calls of those who come over a resident script's socket.
+///
+/// ```
+/// call ─► own request id, no claimed hooks, container by id ─► filter of the script ─► deny │ arguments narrowed ─► as any call
+///                                                               │ fails, is slow, has gone: deny
+/// ```
+extension Engine {
+    /// Seconds that a filter may take.
+    static let filterSeconds = 5.0
+
+    /// - Returns: the call as its filter lets it pass; one over the engine's own socket as it is.
+    /// - Throws: `denied` with the socket's name and the filter's reason.
+    func judged(_ call: Call, in session: Session) async throws(LunetteError) -> Call {
+        guard let socket = call.request.actor.socket else { return call }
+        guard let function = APIRegistry.function(call.request.function), function.place == .engine else { return call }
+        var request = scoped(call.request, socket, session)
+        let container = try await container(of: &request)
+        var question: ValueMap = [
+            "name": .string(request.function), "noun": .string(function.noun), "arguments": request.arguments,
+            "actor": request.actor.value, "changes": .bool(function.changes(request.arguments)),
+            "host_paths": .array(APIRegistry.hostPaths(in: request.arguments, for: function).map(Value.string)),
+        ]
+        if let container {
+            question["container"] = [
+                "id": .string(container.id), "name": .string(container.name), "labels": .map(container.labels),
+                "owner": .int(Int64(container.actor.uid)),
+            ]
+        }
+        let verdict = await verdict(of: socket, .map(question))
+        // Out of time, it is that and no refusal.
+        try call.checkCancellation()
+        if let reason = verdict["deny"] {
+            let reason = displayable(reason.stringValue ?? "its filter refuses it", limit: 400)
+            throw LunetteError(
+                .denied, "\(request.function) over the socket \(socket) was denied: \(reason)", operation: request.function,
+                target: container?.name, details: ["socket": .string(socket), "reason": .string(reason)])
+        }
+        if let changes = verdict["arguments"], !changes.isNull { request.arguments = Amendment.apply(changes, to: request.arguments) }
+        return call.narrowed(to: request)
+    }
+
+    /// A request as nobody else's: its id leads to no outcome and no exec of another user's, and no handler is passed by because its
+    /// caller says that the handler has caused it.
+    private func scoped(_ request: APIRequest, _ socket: String, _ session: Session) -> APIRequest {
+        var request = request
+        let uid = request.actor.uid
+        // 128 bits in hexadecimal, as ids are that clients of ours make: a shim keeps 16 bytes of an exec's.
+        func own(_ id: String) -> String { String(ContentHash.digest(of: Array("\(socket)\0\(uid)\0\(id)".utf8)).hex.prefix(32)) }
+        if case .map(var map) = request.arguments, let exec = map["exec"]?.stringValue {
+            map["exec"] = .string(own(exec))
+            request.arguments = .map(map)
+        }
+        request.cause = request.cause.filter { !$0.hasPrefix("hook:") || $0.hasPrefix("hook:\(session.id)/") }
+        request.id = own(request.id)
+        return request
+    }
+
+    /// The container that a call is about. It goes on by its id: by the time that it is done the name may be another's.
+    private func container(of request: inout APIRequest) async throws(LunetteError) -> ContainerRecord? {
+        if request.function == "container.apply" {
+            guard let name = request.arguments["name"]?.stringValue else { return nil }
+            return await state.containers.values.first { $0.name == name }
+        }
+        guard case .map(var map) = request.arguments, let value = map["container"], let word = Handle.word(value) else { return nil }
+        let found: ContainerRecord?
+        do throws(LunetteError) { found = try await state.findContainer(word) } catch {
+            // Several begin so: for the filter it is none, and the call says so where the filter lets it.
+            return nil
+        }
+        guard let found else { return nil }
+        map["container"] = .string(found.id)
+        request.arguments = .map(map)
+        return found
+    }
+
+    private func verdict(of socket: String, _ question: Value) async -> Value {
+        var failure = "it has gone"
+        // A reload may stop the state that was asked first.
+        for _ in 0..<2 {
+            guard let receiver = await resident.filter(of: socket) else { break }
+            switch await answer(of: receiver, "socket/\(socket)", question) {
+            case .success(let verdict) where verdict.mapValue != nil || verdict.arrayValue?.isEmpty == true: return verdict
+            case .success: return ["deny": "its filter gave no verdict"]
+            case .failure(let error):
+                failure = "its filter failed: \(error.message)"
+                if error.code != .cancelled { return ["deny": .string(failure)] }
+            }
+        }
+        return ["deny": .string(failure)]
+    }
+
+    private func answer(of receiver: any HookReceiver, _ filter: String, _ question: Value) async -> Result<Value, LunetteError> {
+        let race = Race<Result<Value, LunetteError>>()
+        let asking = Task {
+            do throws(LunetteError) { race.finish(.success(try await receiver.before(subscription: filter, event: question))) } catch {
+                race.finish(.failure(error))
+            }
+        }
+        let timer = Task { [clock] in
+            guard (try? await clock.sleep(Engine.filterSeconds)) != nil else { return }  // Cancelled: the race is over.
+            race.finish(.failure(LunetteError(.timeout, "it did not answer within \(Int(Engine.filterSeconds)) s")))
+        }
+        let result = await withTaskCancellationHandler {
+            await race.value
+        } onCancel: {
+            race.finish(.failure(LunetteError(.timeout, "its caller has gone")))
+        }
+        asking.cancel()
+        timer.cancel()
+        return result
+    }
+}

@@ -1,0 +1,328 @@
+import Foundation
+import Glibc
+import LunetteSpec
+import LunetteTesting
+import Testing
+
+/// Ordinary users at sockets of resident scripts: what their filters are for holds, whatever they send.
+@Suite(.requires(.root, .overlay, .userNamespaces, .file("/usr/lib/python3/dist-packages/msgpack")))
+struct SocketTests {
+    /// A home whose engine has sockets.
+    private struct Place {
+        let home: LunetteHome
+        let image: String
+        var settings: String { "\(home.folder)/settings" }
+
+        init(_ home: LunetteHome, _ script: String) async throws {
+            self.home = home
+            image = try await home.load(.busybox)
+            try await eventually("the engine has left", within: .seconds(30)) { home.enginePID() == nil }
+            try FileManager.default.createDirectory(atPath: "\(home.folder)/settings", withIntermediateDirectories: true)
+            // The sockets' users have to get there; the state and the root are the engine's alone.
+            chmod(home.folder, 0o711)
+            try write(script)
+            try await lunette("ps")
+        }
+
+        func write(_ script: String) throws {
+            try Data(script.replacing("$DIR", with: home.folder).utf8).write(to: URL(fileURLWithPath: "\(settings)/init.lua"))
+        }
+
+        @discardableResult
+        func lunette(_ arguments: String..., expecting code: Int32? = 0) async throws -> Finished {
+            try await home.command(arguments, environment: ["LUNETTE_CONFIG": settings]).run(expecting: code)
+        }
+
+        /// Calls as this user over one connection.
+        func call(_ uid: Int, _ socket: String, _ calls: Value..., handler: String? = nil) async throws -> [Value] {
+            let lines = try await Command(
+                ["/usr/bin/python3", "\(LunetteHome.package)/Tests/Service/caller.py", "\(uid)", "\(home.folder)/\(socket).sock"]
+                    + calls.map { JSON.encode($0) }, environment: ["HANDLER": handler]
+            ).run().lines
+            return try lines.map { try JSON.decode(Array($0.utf8), source: "an answer") }
+        }
+
+        /// What a call is refused with; nil when it isn't.
+        func denial(_ uid: Int, _ socket: String, _ function: String, _ arguments: Value, _ context: Value = [:]) async throws -> String? {
+            let answer = try #require(try await call(uid, socket, [.string(function), arguments, context]).first)
+            guard let error = answer["error"] else { return nil }
+            return error["code"] == "denied" ? error["message"]?.stringValue : "not denied but \(JSON.encode(error))"
+        }
+
+        func stop() async throws {
+            if let pid = home.enginePID() { kill(pid, SIGTERM) }
+            try await eventually("the engine has left", within: .seconds(20)) { home.enginePID() == nil }
+        }
+    }
+
+    private let sockets = """
+        local world = "0666"
+        lunette.socket("looks", { path = "$DIR/looks.sock", mode = world, filter = "read_only" })
+        lunette.socket("staff", { path = "$DIR/staff.sock", group = 4242, filter = "no_bind_mounts" })
+        lunette.socket("own", { path = "$DIR/own.sock", mode = world, filter = { "own_containers", "no_bind_mounts" } })
+        lunette.socket("blue", { path = "$DIR/blue.sock", mode = world, filter = function(call)
+          if call.name == "container.list" then return true end
+          if call.name == "system.ping" then while true do end end
+          if call.name == "system.info" then error("oh") end
+          if call.name == "system.version" then return end
+          if call.name == "image.list" then task.sleep "1m" end
+          if call.container and call.container.labels.team == "blue" and call.actor.uid == 4242 then return true end
+          return false, "only the blue team's"
+        end })
+        """
+
+    @Test func theFileSaysWhoMayConnect() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(home, sockets)
+            var status = stat()
+            #expect(stat("\(home.folder)/staff.sock", &status) == 0 && status.st_gid == 4242 && status.st_mode & 0o777 == 0o660)
+            #expect(try await place.call(4242, "staff", ["system.version", [:]])[0]["result"] != nil)
+            #expect(try await place.call(4243, "staff", ["system.version", [:]])[0]["error"]?["code"] == "io")
+            // The engine's own lets nobody else in, by whatever way it is reached.
+            chmod(home.state, 0o711)
+            chmod("\(home.state)/engine.sock", 0o666)
+            symlink("\(home.state)/engine.sock", "\(home.folder)/main.sock")
+            let refused = try await place.call(4242, "main", ["system.version", [:]])
+            #expect(refused[0]["error"]?["code"] == "denied", "\(refused)")
+            #expect(try await place.lunette("system", "info", "--format", "{{json .sockets}}").text.contains("looks at"))
+            #expect(try await place.lunette("system", "audit").text.contains("uid=4242"))
+            try await place.stop()
+            #expect(access("\(home.folder)/staff.sock", F_OK) != 0)
+        }
+    }
+
+    @Test func whoMayOnlyLookChangesNothing() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(home, sockets)
+            try await place.lunette("run", "-d", "--name", "roots", place.image, "sleep", "600")
+            let seen = try await place.call(4242, "looks", ["container.inspect_all", ["all": true]], ["system.info", [:]])
+            #expect(seen[0]["result"]?.arrayValue?.count == 1 && seen[1]["result"] != nil)
+            let spec: Value = ["image": .string(place.image)]
+            for (function, arguments): (String, Value) in [
+                ("container.create", ["spec": spec]), ("container.run", ["spec": spec]), ("container.apply", ["name": "x", "spec": spec]),
+                ("container.exec", ["container": "roots", "args": ["id"]]), ("container.kill", ["container": "roots"]),
+                ("container.attach", ["container": "roots"]), ("container.remove", ["container": "roots", "force": true]),
+                ("container.copy_out", ["container": "roots", "source": "/etc/passwd", "destination": "/tmp/x"]),
+                ("container.copy_in", ["container": "roots", "source": "/etc/shadow", "destination": "/s"]),
+                ("image.save", ["references": [.string(place.image)], "path": "/tmp/x.tar"]), ("image.pull", ["reference": "x"]),
+                ("hook.register", ["subscription": "a", "kind": "before", "event": "container.create"]),
+                ("system.check", ["repair": true]), ("system.prune", [:]), ("script.reload", [:]), ("volume.create", ["name": "v"]),
+                ("hook.register", ["subscription": "a", "event": "container.create"]),
+            ] {
+                let denial = try await place.denial(4242, "looks", function, arguments)
+                #expect(
+                    denial?.contains("over the socket looks was denied: its users may only look") == true,
+                    "\(function): \(denial ?? "done")")
+            }
+            // A handler that hears of what happens is no change.
+            #expect(
+                try await place.denial(4242, "looks", "hook.register", ["subscription": "a", "kind": "on", "event": "container.*"]) == nil)
+            try await place.lunette("rm", "-f", "roots")
+            try await place.stop()
+        }
+    }
+
+    @Test func noPathOfTheHostIsReached() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(home, sockets)
+            let image = Value.string(place.image)
+            let specs: [Value] = [
+                ["image": image, "mounts": [["type": "bind", "source": "/etc", "target": "/host"]]],
+                ["image": image, "mounts": [["type": "volume", "target": "/a"], ["type": "bind", "source": "/", "target": "/host"]]],
+                ["image": image, "mounts": ["x": ["type": "bind", "source": "/", "target": "/host"]]],
+                ["image": image, "mounts": [["type": "other", "source": "/", "target": "/host"]]],
+                ["rootfs": "/"], ["image": image, "security": ["privileged": true]], ["image": image, "security": ["privileged": 1]],
+                ["image": image, "security": ["user_namespace": false]], ["image": image, "security": ["seccomp": "/etc/shadow"]],
+                ["image": image, "devices": ["/dev/sda"]], ["image": image, "network": "host"],
+                ["image": image, "oci": ["mounts": [["source": "/", "destination": "/host", "type": "bind"]]]], "text",
+            ]
+            for spec in specs {
+                for function in ["container.create", "container.run", "container.apply"] {
+                    for socket in ["staff", "own"] {
+                        let denial = try await place.denial(4242, socket, function, ["name": "x", "spec": spec])
+                        #expect(
+                            denial?.contains("over the socket \(socket) was denied") == true,
+                            "\(function) \(JSON.encode(spec)): \(denial ?? "done")")
+                    }
+                }
+            }
+            try await place.lunette("run", "-d", "--name", "roots", place.image, "sleep", "600")
+            for (function, arguments): (String, Value) in [
+                ("container.copy_in", ["container": "roots", "source": "/etc/shadow", "destination": "/s"]),
+                ("container.copy_out", ["container": "roots", "source": "/etc/passwd", "destination": "/tmp/x"]),
+                ("image.load", ["path": "/etc/shadow"]), ("image.save", ["references": [image], "path": "/tmp/x.tar"]),
+                ("image.build", ["tag": "x", "from": "scratch", "copy": [["from": "/etc/shadow", "to": "/s"]]]),
+                ("volume.create", ["name": "v", "options": ["device": "/etc"]]), ("script.reload", [:]),
+                // It could mount what it likes in what others make.
+                ("hook.register", ["subscription": "a", "kind": "before", "event": "container.create"]),
+            ] {
+                let denial = try await place.denial(4242, "staff", function, arguments)
+                #expect(denial?.contains("over the socket staff was denied") == true, "\(function): \(denial ?? "done")")
+            }
+            // What is left is theirs.
+            #expect(try await place.denial(4242, "staff", "container.exec", ["container": "roots", "args": ["true"]]) == nil)
+            #expect(try await place.denial(4242, "staff", "container.run", ["spec": ["image": image, "args": ["true"]]]) == nil)
+            #expect(try await place.denial(4242, "staff", "volume.create", ["name": "v"]) == nil)
+            try await place.lunette("rm", "-f", "roots")
+            try await place.stop()
+        }
+    }
+
+    @Test func othersContainersAreOutOfReach() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(home, sockets)
+            let image = Value.string(place.image)
+            try await place.lunette("run", "-d", "--name", "roots", "-e", "SECRET=swordfish", place.image, "sleep", "600")
+            let id = try await place.lunette("ps", "-q", "--no-trunc").text
+            let mine = try await place.call(
+                4242, "own", ["container.run", ["spec": ["image": image, "name": "mine", "args": ["sleep", "600"]]]])
+            #expect(mine[0]["result"]?["name"] == "mine", "\(mine)")
+            for word: Value in [
+                "roots", .string(id), .string(String(id.prefix(6))), ["$handle": "container", "id": .string(id), "name": "mine"],
+            ] {
+                for (function, rest): (String, ValueMap) in [
+                    ("exec", ["args": ["id"]]), ("inspect", [:]), ("logs", [:]), ("follow_logs", [:]), ("attach", [:]), ("kill", [:]),
+                    ("stop", [:]),
+                    ("remove", ["force": true]), ("rename", ["name": "x"]), ("update", ["labels": [:]]), ("processes", [:]), ("get", [:]),
+                    ("find", [:]),
+                    ("wait", [:]), ("diff", [:]), ("resize", ["rows": 1, "columns": 1]),
+                ] {
+                    var arguments = rest
+                    arguments["container"] = word
+                    let denial = try await place.denial(4242, "own", "container.\(function)", .map(arguments))
+                    #expect(denial?.contains("no such container is yours") == true, "\(function) \(JSON.encode(word)): \(denial ?? "done")")
+                }
+            }
+            for (function, arguments): (String, Value) in [
+                ("container.apply", ["name": "roots", "spec": ["image": image]]), ("container.get", ["container": "absent"]),
+                ("container.run", ["spec": ["image": image, "network": "container:roots"]]),
+                ("container.run", ["spec": ["image": image, "pid": "container:roots"]]),
+                ("container.run", ["spec": ["image": image, "ipc": "container:roots"]]),
+                ("container.run", ["spec": ["image": image, "pod": "roots"]]),
+                ("container.run", ["spec": ["image": image, "mounts": [["type": "volume", "source": "roots-data", "target": "/d"]]]]),
+                ("container.run", ["spec": ["image": image, "security": ["capabilities": ["add": ["SYS_ADMIN"]]]]]),
+                ("container.run", ["spec": ["image": image, "sysctls": ["net.ipv4.ip_forward": 1]]]),
+                ("container.run", ["spec": ["image": image, "lifecycle": "database"]]),
+                ("events.follow", ["since": 0, "until": "0s"]), ("hook.register", ["subscription": "a", "kind": "on", "event": "*"]),
+                ("hook.register", ["subscription": "a", "kind": "before", "event": "container.create"]), ("hook.list", [:]),
+                ("script.list", [:]), ("script.reload", [:]), ("system.audit", [:]), ("system.prune", [:]), ("volume.list", [:]),
+                ("image.remove", ["image": image]),
+            ] {
+                let denial = try await place.denial(4242, "own", function, arguments)
+                #expect(
+                    denial?.contains("over the socket own was denied") == true, "\(function) \(JSON.encode(arguments)): \(denial ?? "done")"
+                )
+            }
+            // A list is of one's own, whatever it asks for.
+            let lists = try await place.call(
+                4242, "own", ["container.list", ["all": true]], ["container.inspect_all", ["all": true, "owner": 0]],
+                ["container.exec", ["container": "mine", "args": ["true"]]], ["container.remove", ["container": "mine", "force": true]])
+            #expect(lists[0]["result"]?.arrayValue?.compactMap { $0["name"] } == ["mine"], "\(lists)")
+            #expect(lists[1]["result"]?.arrayValue?.compactMap { $0["name"] } == ["mine"])
+            #expect(!JSON.encode(lists[1]).contains("swordfish"))
+            #expect(lists[2]["result"]?["code"] == 0 && lists[3]["error"] == nil, "\(lists)")
+            try await place.lunette("rm", "-f", "roots")
+            try await place.stop()
+        }
+    }
+
+    /// Ids of requests are seen in events: with another's id nobody gets its outcome, reaches its exec, or passes a handler by.
+    @Test func othersRequestsAreNobodyElses() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(
+                home,
+                sockets
+                    + "\nlunette.before(\"container.create\", { name = \"no\" }, function(ev) if ev.spec.name == \"no\" then ev:deny \"no\" end end)"
+            )
+            let image = Value.string(place.image)
+            let first = try await place.call(0, "own", ["container.create", ["spec": ["image": image, "name": "a"]], ["id": "same"]])
+            let again = try await place.call(0, "own", ["container.create", ["spec": ["image": image, "name": "a"]], ["id": "same"]])
+            #expect(first[0]["result"]?["id"] == again[0]["result"]?["id"], "\(again)")
+            let other = try await place.call(4242, "own", ["container.create", ["spec": ["image": image, "name": "b"]], ["id": "same"]])
+            #expect(other[0]["result"]?["name"] == "b", "\(other)")
+            // Two execs at once, whose ids begin alike.
+            let started = try await place.call(
+                4242, "own",
+                ["container.run", ["spec": ["image": image, "name": "c", "args": ["sleep", "600"]]], ["id": "run-the-container"]],
+                ["container.exec", ["container": "c", "args": ["sh", "-c", "exit 3"]], ["id": "0123456789abcdef-first"]],
+                ["container.exec", ["container": "c", "args": ["sh", "-c", "exit 4"]], ["id": "0123456789abcdef-second"]],
+                ["container.remove", ["container": "c", "force": true]])
+            #expect(started[1]["result"]?["code"] == 3 && started[2]["result"]?["code"] == 4, "\(started)")
+            let passed = try await place.denial(
+                4242, "own", "container.create", ["spec": ["image": image, "name": "no"]],
+                ["cause": ["hook:resident/init/before/no", "hook:before/no"]])
+            #expect(passed?.contains("denied: no") == true, "\(passed ?? "done")")
+            try await place.stop()
+        }
+    }
+
+    @Test func aFunctionJudgesAndWhatFailsOrIsSlowDenies() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(home, sockets)
+            try await place.lunette("run", "-d", "--name", "blues", "--label", "team=blue", place.image, "sleep", "600")
+            try await place.lunette("run", "-d", "--name", "reds", "--label", "team=red", place.image, "sleep", "600")
+            let exec: (Value) -> Value = { ["container": $0, "args": ["true"]] }
+            #expect(try await place.denial(4242, "blue", "container.exec", exec("blues")) == nil)
+            #expect(try await place.denial(4242, "blue", "container.exec", exec("reds"))?.contains("only the blue team's") == true)
+            #expect(try await place.denial(4243, "blue", "container.exec", exec("blues"))?.contains("only the blue team's") == true)
+            for (function, why) in [
+                ("system.ping", "its filter failed: "), ("system.info", "its filter failed: "),
+                ("system.version", "its filter returned nil, neither true nor false"), ("image.list", "it did not answer within 5 s"),
+            ] {
+                let denial = try await place.denial(4242, "blue", function, [:])
+                #expect(denial?.contains(why) == true, "\(function): \(denial ?? "done")")
+            }
+            // One that hangs holds nobody up.
+            #expect(try await place.denial(4242, "blue", "container.list", [:]) == nil)
+
+            // Another version judges at once, also those who are connected; what isn't declared any more is closed.
+            try place.write("lunette.socket(\"blue\", { path = \"$DIR/blue.sock\", mode = \"0666\", filter = \"read_only\" })")
+            try await place.lunette("reload")
+            #expect(try await place.denial(4243, "blue", "system.ping", [:]) == nil)
+            #expect(try await place.denial(4242, "blue", "container.exec", exec("blues"))?.contains("may only look") == true)
+            #expect(access("\(home.folder)/looks.sock", F_OK) != 0)
+            try await place.lunette("rm", "-f", "blues", "reds")
+            try await place.stop()
+        }
+    }
+
+    @Test func aWrongDeclarationIsToldWithItsLine() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(home, "-- nothing")
+            for (line, word) in [
+                ("lunette.socket(\"a\", { path = \"/x\" })", "init.lua:1: lunette.socket: filter: is required"),
+                ("lunette.socket(\"a\", { filter = \"al\" })", "did you mean \"all\"?"),
+                ("lunette.socket(\"a\", { filter = {} })", "empty list"),
+                ("lunette.socket(\"a b\", { filter = \"all\" })", "is not 1 to 40 letters"),
+                ("lunette.socket(\"a\", { filter = \"all\", path = \"x\" })", "is not an absolute path"),
+                ("lunette.socket(\"a\", { filter = \"all\", mode = \"9\" })", "is no file mode"),
+                ("lunette.socket(\"a\", { filter = \"all\", group = \"nobody-has-this\" })", "no group is called"),
+                ("lunette.socket(\"a\", { filter = \"all\", pth = \"/x\" })", "unknown option"),
+                ("for _ = 1, 2 do lunette.socket(\"a\", { filter = \"all\" }) end", "declared already"),
+            ] {
+                try place.write(line)
+                let failed = try await place.lunette("reload", expecting: 125)
+                #expect(failed.errorText.contains(word), "\(line): \(failed.errorText)")
+            }
+            let script = try await place.lunette("-e", "lunette.socket('a', { filter = 'all' })", expecting: 1)
+            #expect(script.errorText.contains("a socket is declared by a resident script"), "\(script.errorText)")
+            try await place.stop()
+        }
+    }
+
+    @Test func theCommandLineReachesASocket() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(home, sockets)
+            let environment: [String: String?] = ["LUNETTE_SOCKET": "\(home.folder)/own.sock"]
+            let run = try await home.lunette("run", "--rm", place.image, "echo", "hello", environment: environment)
+            #expect(run.text == "hello")
+            let denied = try await home.lunette(
+                "run", "--rm", "-v", "/etc:/host", place.image, "true", environment: environment, expecting: 125)
+            #expect(denied.errorText.contains("over the socket own was denied: spec.mounts[1].source"), "\(denied.errorText)")
+            #expect(try await home.lunette("--socket", "\(home.folder)/looks.sock", "ps", "-aq").text == "")
+            let absent = try await home.lunette("--socket", "\(home.folder)/absent.sock", "ps", expecting: 125)
+            #expect(absent.errorText.contains("connect to the engine at \(home.folder)/absent.sock"), "\(absent.errorText)")
+            try await place.stop()
+        }
+    }
+}

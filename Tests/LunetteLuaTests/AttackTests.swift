@@ -365,6 +365,6 @@ import Testing
             let answer = try await script.receiver.before(subscription: "before/x", event: ["name": "container.create", "spec": [:]])
             #expect(answer["amend"]?["labels"]?["seen"] == "yes")
         }
-        await script.stop()
+        await script.stop(patience: 0)
     }
 }

@@ -456,8 +456,6 @@ actor Resident {
     var isBusy: Bool { scripts.contains { $0.code.hasTimers } }
     /// Nobody else would listen there.
     var hasSockets: Bool { scripts.contains { !$0.sockets.isEmpty } }
-    /// Nobody else would listen there.
-    var hasSockets: Bool { scripts.contains { !$0.sockets.isEmpty } }
 
     func shutdown() async {
         for task in beginning { task.cancel() }

@@ -211,6 +211,12 @@
 ---@class lunette.FileTarget
 ---@field file string its path
 
+---What a server answered.
+---@class lunette.HTTPResponse
+---@field status integer `200`, `404` …
+---@field headers table<string, string> names in lower case; repeated ones joined by a comma
+---@field body string as it came
+
 ---How a container's health is checked, while it runs; one of `exec`, `http` and `tcp`.
 ---@class lunette.Health
 ---@field exec? string[]|string a command in the container; exit code 0 is a success
@@ -231,11 +237,6 @@
 ---A connection that tells of health.
 ---@class lunette.HealthTCP
 ---@field port integer the port
----What a server answered.
----@class lunette.HTTPResponse
----@field status integer `200`, `404` …
----@field headers table<string, string> names in lower case; repeated ones joined by a comma
----@field body string as it came
 
 ---What containers of an image get by default.
 ---@class lunette.ImageConfig
@@ -431,6 +432,7 @@
 ---@field action string `create`, `update` or `same`
 ---@field handlers table<string, any>[] those it registers, as `hook.list` has them
 ---@field lifecycles table<string, any>[] `name`, `place`
+---@field sockets string[] those it opens
 ---@field objects table<string, any>[] `kind`, `name`, `action` (`create update same conflict remove leave`), the `fields` that differ, `place`, `error`
 ---@field grants string[] what it may call
 ---@field lacking string[] functions that its source seems to call and that it may not
@@ -1102,6 +1104,7 @@ function lunette.on(event, options, handler) end
 ---@param name string what `lifecycle` in a container's spec names it by
 ---@param program table<string, any> functions `prepare started ready unhealthy oom stop exited removed`, `pressure`, and `states` of its own: docs/lua/lifecycles.md
 function lunette.lifecycle(name, program) end
+
 ---Open one more socket of the engine, whose users' calls a filter judges; in resident scripts.
 ---@param name string unique; what `actor.socket` says of its calls
 ---@param options { path?: string, owner?: string|integer, group?: string|integer, mode?: string, filter: "all"|"own_containers"|"no_bind_mounts"|"read_only"|fun(value: any)|any[] }

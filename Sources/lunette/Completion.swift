@@ -5,6 +5,9 @@ enum Live {
     static let containers = CompletionKind.shellCommand("lunette ps -a --format '{{.Names}}' 2>/dev/null")
     static let images = CompletionKind.shellCommand("lunette images --format '{{.Repository}}:{{.Tag}}' 2>/dev/null")
     static let volumes = CompletionKind.shellCommand("lunette volume ls -q 2>/dev/null")
+    static let plugins = CompletionKind.shellCommand("lunette plugin list -q 2>/dev/null")
+    /// What a prompt may stand inside.
+    static let code = CompletionKind.shellCommand("{ lunette script list -q; lunette plugin list -q; } 2>/dev/null")
     static let everything = CompletionKind.shellCommand(
         "{ lunette ps -a --format '{{.Names}}'; lunette images --format '{{.Repository}}:{{.Tag}}'; lunette volume ls -q; } 2>/dev/null")
     /// Where a path in a container begins; without one that fits the shell offers files.

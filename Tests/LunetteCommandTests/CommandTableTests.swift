@@ -55,7 +55,6 @@ import Testing
 
     @Test func whatIsNotBuiltYetIsInNoHelp() {
         #expect(!CheckCommand.helpMessage(columns: 120).contains("--resident"))
-        #expect(!REPLCommand.helpMessage(columns: 120).contains("--in "))
     }
 
     @Test func aTypoIsAnsweredWithTheNearest() {

@@ -69,7 +69,9 @@ extension LuaHost {
 
     /// `reply`, token, ok, answer or error
     func reply(_ arguments: Arguments) {
-        guard let reply = replies.removeValue(forKey: arguments[0].intValue ?? 0) else { return }
+        let token = arguments[0].intValue ?? 0
+        outputs[token] = nil
+        guard let reply = replies.removeValue(forKey: token) else { return }
         if arguments[1].boolValue == true { reply.succeed(arguments[2]) } else { reply.fail(LunetteError(value: arguments[2])) }
     }
 }

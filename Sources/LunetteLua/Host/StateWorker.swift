@@ -58,8 +58,11 @@ final class StateWorker: Sendable {
     }
 
     /// Calls an entry of the state's stdlib and waits for its answer.
+    /// - Parameter onOutput: gets what the code prints meanwhile; called on the state's thread.
     /// - Throws: the code's own error objects as they are; of a plugin any other failure as `plugin_failed`.
-    func call(_ entry: String, _ argument: ValueMap) async throws(LunetteError) -> Value {
+    func call(
+        _ entry: String, _ argument: ValueMap, onOutput: (@Sendable (Value) -> Void)? = nil
+    ) async throws(LunetteError) -> Value {
         let box = Mutex<Int64?>(nil)
         let mailbox = mailbox
         let result: Result<Value, LunetteError> = await withTaskCancellationHandler {
@@ -68,6 +71,7 @@ final class StateWorker: Sendable {
                     let token = host.newToken()
                     box.withLock { $0 = token }
                     host.replies[token] = HookReply(continuation)
+                    host.outputs[token] = onOutput
                     var argument = argument
                     argument["reply"] = .int(token)
                     host.enterPlugin(entry, .map(argument), reply: token)
@@ -158,6 +162,7 @@ extension LuaHost {
         do {
             try state.enter(entry, argument)
         } catch {
+            outputs[token] = nil
             replies.removeValue(forKey: token)?.fail(error)
         }
     }

@@ -6,7 +6,7 @@ internal import LunetteSpec
 extension LuaHost {
     /// `fs.*`: on a thread of its own, since a path may be a FIFO or a dead network file system.
     func fileOperation(_ operation: String, _ arguments: [Value]) throws(LunetteError) -> LuaState.Answer {
-        if options.isReadOnly, let function = APIRegistry.function(operation) { try ReadOnly.check(function, .null) }
+        if isReadOnly, let function = APIRegistry.function(operation) { try ReadOnly.check(function, .null) }
         let call = FileCall(operation: operation, arguments: Arguments(arguments), directory: options.directory)
         if options.permissions == nil, operation == "fs.temporary" {
             let path = try call.makeTemporary()

@@ -12,7 +12,7 @@ local running, status, close = coroutine.running, coroutine.status, coroutine.cl
 local error, pcall, xpcall, type = error, pcall, xpcall, type
 local setmetatable, rawget, rawset = setmetatable, rawget, rawset
 local pack, unpack, ipairs = table.pack, table.unpack, ipairs
-local load = load
+local load, globals = load, _G
 
 local core = { host = host, lunette = {}, entries = {}, is_limited = host.is_limited, close_grace = 10 }
 local lunette, entries = core.lunette, core.entries
@@ -23,7 +23,7 @@ local modules = {}
 function core.need(name)
   local module = modules[name]
   if module == nil then
-    module = assert(load(host.module(name), "=[lunette " .. name .. "]", "t"))(core)
+    module = assert(load(host.module(name), "=[lunette " .. name .. "]", "t", core.clean or globals))(core)
     modules[name] = module
   end
   return module
@@ -147,16 +147,24 @@ local function refuse_effects(operation, what)
 end
 core.refuse_effects = refuse_effects
 
+-- Calls the host for the task that runs; for a prompt that only reads it says so.
+local function ask_host(...)
+  local prompt = current and current.line and current.line.prompt
+  if prompt and prompt.only_reads then return host_call("as_reader", ...) end
+  return host_call(...)
+end
+core.ask_host = ask_host
+
 -- Calls the host; waits when it says so.
 function core.call(operation, ...)
   refuse_effects(operation, operation)
-  return finish_call(nil, pcall(host_call, operation, ...))
+  return finish_call(nil, pcall(ask_host, operation, ...))
 end
 
 -- As `call`; errors say that they come from `operation`.
 function core.call_for(operation, what, ...)
   refuse_effects(operation, what)
-  return finish_call(operation, pcall(host_call, what, ...))
+  return finish_call(operation, pcall(ask_host, what, ...))
 end
 
 ---- tasks -----------------------------------------------------------------------------------
@@ -390,7 +398,7 @@ host.set_error(true, setmetatable({ code = "resource_exhausted", message = "the 
 -- Entries whose module is loaded when they are first called.
 local entry_modules = { policy = "plugin", hook = "hooks", check = "check", repl_line = "repl", complete = "repl",
   repl_watch = "repl", repl_tasks = "repl", repl_events = "repl", repl_leave = "repl", repl_script = "repl",
-  repl_watched = "repl" }
+  repl_watched = "repl", repl_inside = "repl", repl_globals = "repl", prompt_ask = "prompt", prompt_complete = "prompt" }
 setmetatable(entries, {
   __index = function(_, name)
     if not entry_modules[name] then return nil end
@@ -413,6 +421,10 @@ if core.is_limited then
   core.need "task"
   core.need "plugin"
   core.need "resident"
+  -- For modules that are loaded later: globals as they are before the code can have changed them.
+  local clean = {}
+  for name, value in next, globals do clean[name] = value end
   core.need("limited").open()
+  core.clean = clean
 end
 return entries

@@ -83,7 +83,8 @@ local function set_base()
   print = function(...)
     local parts = {}
     for index = 1, select("#", ...) do parts[index] = tostring((select(index, ...))) end
-    host_call("log", "info", raw_concat(parts, "\t"), {})
+    local text = raw_concat(parts, "\t")
+    if not (core.say and core.say(text)) then host_call("log", "info", text, {}) end
   end
   local loaded = { lunette = core.lunette }
   require = function(name)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 
+import completion
 import density
 import oci
 from measure import PRIVATE, median, ms, percentile, private_kib, shell, table
@@ -327,6 +328,11 @@ def case_density(bench):
     density.case(bench, rootfs(bench), IMAGE)
 
 
+def case_completion(bench):
+    bench.load(bench.layout("busybox"), IMAGE)
+    completion.case(bench, IMAGE)
+
+
 def case_sandbox(bench):
     """`lunette sandbox -- true`, as it is installed, against bubblewrap with the same namespaces and the same mounts, as an ordinary user and as root."""
     folder = tempfile.mkdtemp(prefix="l.sandbox.", dir="/var/tmp")
@@ -375,7 +381,8 @@ def case_sandbox(bench):
           ["", "runs", "median ms", "p99 ms", "× bubblewrap"], rows)
 
 
-CASES = {"start": case_start, "shim": case_shim, "unpack": case_unpack, "cli": case_cli, "oci": case_oci, "density": case_density, "sandbox": case_sandbox}
+CASES = {"start": case_start, "shim": case_shim, "unpack": case_unpack, "cli": case_cli, "oci": case_oci, "density": case_density, "sandbox": case_sandbox,
+         "completion": case_completion}
 
 
 def main():

@@ -106,13 +106,14 @@ import Testing
             "repl_watch",
             [
                 "source":
-                    "{ { name = 'web', status = 'running', pid = 12, spec = { args = { 'a', 'b' } } }, { name = 'db', status = 'stopped' } }",
+                    "{ { name = 'web', id = ('0f'):rep(32), status = 'running', pid = 12, labels = {}, spec = { args = { 'a', 'b' } } }, { name = 'db', status = 'stopped' } }",
                 "period": 0.001, "width": 80,
             ])
         host.enter("interrupt", [:])
         _ = host.runToEnd()
         #expect(
-            screens.first == "NAME   STATUS    PID   SPEC\nweb    running   12    { args = { \"a\", \"b\" } }\ndb     stopped         ",
+            screens.first
+                == "NAME   ID             STATUS    PID   SPEC\nweb    0f0f0f0f0f0f   running   12    { args = { \"a\", \"b\" } }\ndb                    stopped         ",
             "\(screens)")
         #expect(REPL.screen("a\nb\nc\nd", rows: 4) == "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n… 2 more lines\u{1b}[K\u{1b}[J")
     }

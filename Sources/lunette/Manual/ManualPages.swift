@@ -121,7 +121,7 @@ enum ManualPages {
         page.example("local lunette = require \"lunette\"\nlocal c = lunette.container.run { image = \"hello:1\" }")
         page.section("DESCRIPTION")
         page.paragraph(
-            "A function is written lunette.NOUN.VERB(target, { options }); what works on one object is a method of its handle as well. At the prompt, in -e and in resident scripts the nouns are globals. Sizes and durations are texts with units (\"256MiB\", \"500ms\") or numbers of bytes and seconds. A failure raises an object with code, message, path, operation, target, errno, hint, details and cause."
+            "A function is written lunette.NOUN.VERB(target, { options }); what works on one object is a method of its handle as well. At the prompt and in -e the nouns are globals. Sizes and durations are texts with units (\"256MiB\", \"500ms\") or numbers of bytes and seconds. A failure raises an object with code, message, path, operation, target, errno, hint, details and cause."
         )
         for noun in APIRegistry.nouns {
             let functions = APIRegistry.functions(of: noun).filter { !$0.lua.isHidden }

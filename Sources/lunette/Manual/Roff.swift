@@ -90,10 +90,11 @@ struct Roff {
 
     // MARK: words
 
-    /// "Do this." as "do this".
+    /// "Do this." as "do this"; a name keeps its capital.
     static func phrase(_ sentence: String) -> String {
         var words = sentence
         if words.hasSuffix(".") { words.removeLast() }
+        if words.hasPrefix("Lua ") { return words }
         return words.prefix(1).lowercased() + words.dropFirst()
     }
 

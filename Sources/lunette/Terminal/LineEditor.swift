@@ -27,6 +27,7 @@ enum LineEditor {
         complete(library)
         return { prompt in
             EditorInput.forget()
+            beginLine()
             guard let line = read(prompt) else {
                 // The end of input leaves the cursor behind the prompt.
                 Output.print("")
@@ -43,6 +44,13 @@ enum LineEditor {
             }
             return String(cString: line)
         }
+    }
+
+    /// Puts the cursor at the beginning of a line, as the editor expects it, whatever was written or typed ahead: a mark and blanks reach the
+    /// next line only from behind the beginning of this one.
+    private static func beginLine() {
+        guard let columns = TerminalSize.of(1)?.columns, columns > 1, Environment["TERM"] != "dumb" else { return }
+        Output.write(1, Array("\u{1b}[2m⏎\u{1b}[22m\(String(repeating: " ", count: columns - 1))\r\u{1b}[K".utf8))
     }
 
     /// `~/.local/state/lunette/history`, whose folder is made; nil without a home.

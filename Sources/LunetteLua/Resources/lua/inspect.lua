@@ -119,6 +119,8 @@ local widest_cell, most_columns = 40, 12
 
 local function cell(value)
   if value == nil then return "" end
+  -- An id is known by its beginning.
+  if type(value) == "string" and #value == 64 and not value:find "%X" then return value:sub(1, 12) end
   local text = type(value) == "string" and not value:find "[%c\128-\255]" and value or render(value, 2, 0, {}, 1000)
   if utf8.len(text) and utf8.len(text) > widest_cell then
     text = text:sub(1, utf8.offset(text, widest_cell) - 1) .. "…"
@@ -144,7 +146,8 @@ local function columns(value, width)
   local names, widths = {}, {}
   for _, record in ipairs(value) do
     for key, item in pairs(record) do
-      if type(key) == "string" then
+      -- A column of empty tables says nothing.
+      if type(key) == "string" and not (type(item) == "table" and next(item) == nil and not getmetatable(item)) then
         if not widths[key] then names[#names + 1] = key end
         widths[key] = math.max(widths[key] or #key, utf8.len(cell(item)) or 0)
       end

@@ -225,7 +225,7 @@ function session.tasks(tasks, is_meant)
     -- The stdlib's own are the innards of what the user made.
     if (t.label or source and not source:match("^%[lunette")) and (not is_meant or is_meant(t)) then
       lines[#lines + 1] = (t.label or "task") .. " (" .. (t.token and "waiting" or t.state) .. ")"
-        .. (source and line > 0 and " at " .. source .. ":" .. line or "")
+        .. (source and line > 0 and not source:match("^%[lunette") and " at " .. source .. ":" .. line or "")
     end
   end
   sort(lines)

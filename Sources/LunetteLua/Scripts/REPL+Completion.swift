@@ -8,9 +8,18 @@ extension REPL {
         /// Takes the word's place.
         package var text: String
         /// What it is, for a list; empty when there is nothing to say.
-        package var detail = ""
+        package var detail: String
         /// What follows it when it is the only one.
-        package var suffix = ""
+        package var suffix: String
+        /// What a list shows: the whole name where the word is only its end; empty: the text behind its last dot or colon.
+        package var shown: String
+
+        package init(text: String, detail: String = "", suffix: String = "", shown: String = "") {
+            self.text = text
+            self.detail = detail
+            self.suffix = suffix
+            self.shown = shown
+        }
     }
 
     /// What the word at the end of a line could become (`container.li` → `container.list`); with the session's values and the names of live
@@ -45,9 +54,8 @@ extension REPL {
         // A handler may keep the host busy, or the engine be slow: a Tab is not worth waiting for them.
         return (answer.wait(seconds: 0.5)?.arrayValue ?? []).compactMap { item in
             guard let parts = item.arrayValue, let text = parts.first?.stringValue else { return nil }
-            return Completion(
-                text: text, detail: parts.count > 1 ? parts[1].stringValue ?? "" : "",
-                suffix: parts.count > 2 ? parts[2].stringValue ?? "" : "")
+            func part(_ index: Int) -> String { index < parts.count ? parts[index].stringValue ?? "" : "" }
+            return Completion(text: text, detail: part(1), suffix: part(2), shown: part(3))
         }
     }
 

@@ -6,8 +6,12 @@ enum CompletionList {
     static func text(_ candidates: [REPL.Completion], size: TerminalSize?) -> String {
         let columns = max(20, size?.columns ?? 80)
         let rows = max(4, (size?.rows ?? 24) / 2)
-        // Behind the last dot or colon: the rest is typed already.
-        let names = candidates.map { Text.safe(String($0.text.split(separator: /[.:]/, omittingEmptySubsequences: true).last ?? "")) }
+        let names = candidates.map { candidate in
+            // Behind the last dot or colon: the rest is typed already.
+            Text.safe(
+                candidate.shown.isEmpty
+                    ? String(candidate.text.split(separator: /[.:]/, omittingEmptySubsequences: true).last ?? "") : candidate.shown)
+        }
         let widest = names.map(\.count).max() ?? 0
         let hasDetails = candidates.contains { !$0.detail.isEmpty }
         if hasDetails, candidates.count <= rows {

@@ -1,7 +1,7 @@
 -- Completion at the prompt: names of the API and of live values, options and results with their types, names of live objects in a text.
 --
--- What a word could become is an item: { word, detail, suffix }. The detail stands beside it in a list, the suffix behind it when it is
--- the only one.
+-- What a word could become is an item: { word, detail, suffix, shown }. The detail stands beside it in a list, the suffix behind it when
+-- it is the only one; what is shown in a list is the whole name where the word is only its end.
 
 local core = ...
 local nouns, library, sessions = core.need "nouns", core.need "library", core.need "session"
@@ -309,6 +309,7 @@ function complete.finder(what, session)
     local found = matching(known, part)
     for _, item in ipairs(found) do
       -- The editor's word may begin later than the text does: it breaks at dashes and slashes.
+      item[4] = item[1]
       item[1] = item[1]:sub(#part - #text + 1)
       item[3] = line:sub(quote, quote)
     end

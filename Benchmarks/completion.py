@@ -76,7 +76,7 @@ def case(bench, image):
             ("ten names of all", 'container.get("many-042', "many-0429"),
             ("all names", 'container.get("many', "more; type on"),
             ("options with types", "container.run { resources = { me", "memory_swap"),
-            ("one option", "container.run { hostn", "hostname = "),
+            ("one option", "container.run { hostn", "ame = "),
             ("functions", "container.re", "restart"),
         ):
             # Enough for a 99th percentile.

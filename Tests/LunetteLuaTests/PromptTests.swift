@@ -193,6 +193,8 @@ import Testing
                 ["target": "conf.d/a", "session": "s", "text": .string(word), "line": .string(line)])
             #expect((found.arrayValue ?? []).compactMap { $0.arrayValue?.first?.stringValue } == expected, "\(line): \(found)")
         }
+        // Of a thousand containers the engine sends those that fit.
+        #expect(engine.requests.map { $0.arguments["name"] } == ["w"])
         await script.stop()
     }
 }

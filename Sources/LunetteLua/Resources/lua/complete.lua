@@ -136,9 +136,11 @@ end
 
 ---- values that a place takes --------------------------------------------------------------------
 
-local function names_of(noun)
+-- Those that may begin with `part`: of a thousand containers the engine needn't send all.
+local function names_of(noun, part)
   local ok, list = pcall(function()
-    return noun == "container" and core.lunette.container.list { all = true } or core.lunette[noun].list()
+    if noun ~= "container" then return core.lunette[noun].list() end
+    return core.lunette.container.list { all = true, name = part ~= "" and part or nil }
   end)
   local names = {}
   for _, object in ipairs(ok and list or {}) do
@@ -177,7 +179,7 @@ local function texts(open, quote, line, session)
   end
   if not what then return nil end
   if what.noun then
-    local names = names_of(what.noun)
+    local names = names_of(what.noun, line:sub(quote + 1))
     for _, word in ipairs(what.words) do names[#names + 1] = word end
     return names
   end

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 
+import completion
 import density
 import oci
 import scripting
@@ -328,6 +329,11 @@ def case_density(bench):
     density.case(bench, rootfs(bench), IMAGE)
 
 
+def case_completion(bench):
+    bench.load(bench.layout("busybox"), IMAGE)
+    completion.case(bench, IMAGE)
+
+
 def case_sandbox(bench):
     """`lunette sandbox -- true`, as it is installed, against bubblewrap with the same namespaces and the same mounts, as an ordinary user and as root."""
     folder = tempfile.mkdtemp(prefix="l.sandbox.", dir="/var/tmp")
@@ -377,7 +383,8 @@ def case_sandbox(bench):
 
 
 CASES = {"start": case_start, "shim": case_shim, "unpack": case_unpack, "cli": case_cli, "oci": case_oci, "density": case_density, "sandbox": case_sandbox,
-         "hook": scripting.case_hook, "state": scripting.case_state, "call": scripting.case_call, "tasks": scripting.case_tasks}
+         "hook": scripting.case_hook, "state": scripting.case_state, "call": scripting.case_call, "tasks": scripting.case_tasks,
+         "completion": case_completion}
 
 
 def main():

@@ -237,6 +237,17 @@ static int host_where(lua_State *L) {
     return 0;
 }
 
+// host.place(f) → the chunk and line where a function was made; the line is below 1 for C's
+static int host_place(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_Debug activation;
+    lua_settop(L, 1);
+    lua_getinfo(L, ">S", &activation);
+    lua_pushstring(L, activation.short_src);
+    lua_pushinteger(L, activation.linedefined);
+    return 2;
+}
+
 // host.set_error(which, value): what the limits raise
 static int host_set_error(lua_State *L) {
     bool is_limit = lua_toboolean(L, 1);
@@ -369,7 +380,7 @@ static const luaL_Reg host_functions[] = {
     {"call", host_call}, {"pump", host_pump}, {"unpack", host_unpack}, {"decode", host_decode}, {"clock", host_clock},
     {"now", host_now}, {"traceback", host_traceback}, {"where", host_where}, {"set_error", host_set_error},
     {"memory", host_memory}, {"string_metatable", host_string_metatable}, {"resume", lnt_coroutine_resume}, {"resume_task", lnt_task_resume},
-    {"module", host_module}, {"is_closing", lnt_is_closing}, {"mark", host_mark}, {"renew", host_renew},
+    {"module", host_module}, {"is_closing", lnt_is_closing}, {"mark", host_mark}, {"place", host_place}, {"renew", host_renew},
     {"is_exceeded", host_is_exceeded}, {"metatable", host_metatable}, {"load", lnt_load_text}, {NULL, NULL},
 };
 

@@ -5,7 +5,7 @@
 
 #include "lua_bridge.h"
 
-#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(complete) M(check) M(store) M(host) M(socket) \
+#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(repl) M(session) M(inside) M(prompt) M(complete) M(check) M(store) M(host) M(socket) \
     M(capture) M(testing) M(test_answers) M(test_run) M(expect) M(lines)
 
 static const unsigned char core[] = {
@@ -43,6 +43,15 @@ static const unsigned char resident[] = {
 };
 static const unsigned char repl[] = {
 #embed "../LunetteLua/Resources/lua/repl.lua"
+};
+static const unsigned char session[] = {
+#embed "../LunetteLua/Resources/lua/session.lua"
+};
+static const unsigned char inside[] = {
+#embed "../LunetteLua/Resources/lua/inside.lua"
+};
+static const unsigned char prompt[] = {
+#embed "../LunetteLua/Resources/lua/prompt.lua"
 };
 static const unsigned char complete[] = {
 #embed "../LunetteLua/Resources/lua/complete.lua"

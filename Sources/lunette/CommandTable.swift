@@ -57,6 +57,7 @@ enum CommandTable {
         case "exec": return ExecCommand.self
         case "daemon": return DaemonCommand.self
         case "sandbox": return SandboxCommand.self
+        case "manual": return ManualCommand.self
         default: return all.first { $0.configuration.commandName == name || $0.configuration.aliases.contains(name) }
         }
     }

@@ -89,12 +89,9 @@ import LunetteSpec
             return 0
         }
         if let repl = parsed as? REPLCommand {
-            guard repl.inside == nil else {
-                throw LunetteError(.unsupported, "use --in: resident code is not in this version")
-            }
             let merged = repl.global.merged(into: settings)
             if merged.inProcess { try UserEngine.enter(merged) }
-            return try Scripts.interactive(merged, isReadOnly: repl.readOnly)
+            return try Scripts.interactive(merged, isReadOnly: repl.readOnly, inside: repl.inside)
         }
         if let test = parsed as? TestCommand { return test.run(test.global.merged(into: settings)) }
         guard let command = parsed as? any LunetteCommand else {

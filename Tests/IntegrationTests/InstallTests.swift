@@ -30,7 +30,8 @@ struct InstallTests {
                 "lib/lunette/lunette-shim", "share/doc/lunette/README.md", "share/doc/lunette/docs/cli.md",
                 "share/doc/lunette/docs/examples/client.py", "lib/systemd/system/lunette.socket", "share/lunette/types/lunette.lua",
                 "share/bash-completion/completions/lunette", "share/zsh/site-functions/_lunette",
-                "share/fish/vendor_completions.d/lunette.fish",
+                "share/fish/vendor_completions.d/lunette.fish", "share/man/man1/lunette.1", "share/man/man1/lunette-run.1",
+                "share/man/man3/lunette-api.3",
             ] {
                 let size = try FileManager.default.attributesOfItem(atPath: "\(prefix)/\(file)")[.size] as? Int
                 #expect(size ?? 0 > 0, "\(file)")

@@ -43,9 +43,89 @@ import Testing
         #expect(results == ["incomplete", "incomplete", "", "1", "incomplete"])
     }
 
+    @Test(arguments: [
+        // Blocks end before the chunk does; what is in texts and comments is none.
+        (["do local x = 1 end", "x"], ["", ""]),
+        (["local s, t = 'local q = 1', [[local r]] -- local u", "s, t, q, r, u"], ["", "\"local q = 1\"\t\"local r\"\tnil\tnil\tnil"]),
+        (["local function f(n) if n == 0 then return 1 end return n * f(n - 1) end", "f(5)"], ["", "120"]),
+        (["local a <const>, b = 1, 2", "a + b"], ["", "3"]), (["local a = 1 return a + 1", "a"], ["2", "1"]),
+        (["local x = 1", "local function up() x = x + 1 return x end", "up()", "up()"], ["", "", "2", "3"]),
+        (["for i = 1, 3 do local y = i end repeat local z = 1 until z", "y or z"], ["", ""]),
+        (["local n = 0 while n < 3 do n = n + 1 end", "n"], ["", "3"]), (["local x = 5 goto done ::done::", "x"], ["", "5"]),
+        (["return 1, 2", "_"], ["1\t2", "1"]), (["local t = { f = function() local w = 1 return w end }", "w, t.f()"], ["", "nil\t1"]),
+        (["-- only a comment", "1 -- and one behind"], ["", "1"]), (["local q; q = 7", "q"], ["", "7"]),
+        (["local x <close> = setmetatable({}, { __close = function() closed = true end })", "x, closed"], ["", "nil\ttrue"]),
+    ])
+    func whatIsALocalOfTheSession(_ lines: [String], _ expected: [String]) async {
+        #expect(await session(lines) == expected)
+    }
+
+    /// A hook that every call would have to pass would make this last for minutes.
+    @Test func aBusyLineRunsAtLuasOwnPace() async {
+        let results = await session(["local n = 0 for i = 1, 3000000 do n = n + math.max(i, 0) end", "n"])
+        #expect(results == ["", "4500001500000"])
+    }
+
+    @Test(arguments: [
+        ("x.y = 1", "  2 | x.y = 1\n    | ^"),
+        ("local t = {}; t.name.len = 5", "  2 | local t = {}; t.name.len = 5\n    |                 ^^^^"),
+        (
+            "container.run { image = 'x', resources = { memroy = 1 } }",
+            "  2 | container.run { image = 'x', resources = { memroy = 1 } }\n    |                                            ^^^^^^"
+        ),
+        ("x = = 1", "  2 | x = = 1\n    |   ^"), ("local ä = 1", "  2 | local ä = 1"),
+        ("one.two.three", "  2 | one.two.three\n    | ^^^"), ("nope()", "  2 | nope()\n    | ^^^^"),
+        ("if true then\n  error 'late'\nend", "  3 |   error 'late'"),
+    ])
+    func anErrorPointsAtWhatItIsAbout(_ source: String, _ expected: String) throws {
+        let host = try LuaHost(LuaHost.Options(connector: FakeEngine(), directory: "/"))
+        host.enter("repl_line", ["source": "function earlier()"])
+        host.enter("repl_line", ["source": "one = 1"])
+        _ = host.runToEnd()
+        host.enter("repl_line", ["source": .string(source), "is_last": true])
+        let error = host.runToEnd()["error"] ?? .null
+        #expect(error["point"]?.stringValue == expected, "\(error)")
+    }
+
+    @Test func anErrorInAnEarlierLinesFunctionPointsThere() throws {
+        let host = try LuaHost(LuaHost.Options(connector: nil, directory: "/"))
+        for line in ["function f(x)\n  return x.a.b\nend", "f {}"] {
+            host.enter("repl_line", ["source": .string(line)])
+            let outcome = host.runToEnd()
+            guard line == "f {}" else { continue }
+            #expect(outcome["error"]?["message"]?.stringValue?.hasPrefix("repl:2: ") == true)
+            #expect(outcome["error"]?["point"] == "  2 |   return x.a.b\n    |            ^")
+        }
+    }
+
+    @Test func aListOfRecordsIsWatchedAsATable() throws {
+        let host = try LuaHost(LuaHost.Options(connector: nil, directory: "/"))
+        var screens: [String] = []
+        host.onShow = { _, text in screens.append(text) }
+        host.enter(
+            "repl_watch",
+            [
+                "source":
+                    "{ { name = 'web', id = ('0f'):rep(32), status = 'running', pid = 12, labels = {}, spec = { args = { 'a', 'b' } } }, { name = 'db', status = 'stopped' } }",
+                "period": 0.001, "width": 80,
+            ])
+        host.enter("interrupt", [:])
+        _ = host.runToEnd()
+        #expect(
+            screens.first
+                == "NAME   ID             STATUS    PID   SPEC\nweb    0f0f0f0f0f0f   running   12    { args = { \"a\", \"b\" } }\ndb                    stopped         ",
+            "\(screens)")
+        #expect(REPL.screen("a\nb\nc\nd", rows: 4) == "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n… 2 more lines\u{1b}[K\u{1b}[J")
+    }
+
+    @Test func aChunkOfSeveralLinesIsOneEntryOfTheHistory() {
+        #expect(REPL.onOneLine("for i = 1, 2 do\n\tprint(i)\n  end") == "for i = 1, 2 do print(i) end")
+        #expect(REPL.onOneLine("x = 1 -- one\ny = 2") == nil && REPL.onOneLine("x = [[a\nb]]") == nil)
+    }
+
     @Test func errorsLeaveTheSessionUsable() async {
         let results = await session(["local a = 1", "error('boom')", "nope.x", "a"])
-        #expect(results[1] == "repl:1: boom" && results[2].contains("nil value (global 'nope')") && results[3] == "1", "\(results)")
+        #expect(results[1] == "repl:2: boom" && results[2].contains("nil value (global 'nope')") && results[3] == "1", "\(results)")
     }
 
     @Test func waitsWorkInALine() async {
@@ -61,7 +141,7 @@ import Testing
             "late = task.spawn(function() task.sleep(0.001) return 'done' end)", "late:await()",
             "t:cancel()", "pcall(t.await, t)", "task.spawn(function() task.sleep(0.001) error 'unheard' end) task.sleep(0.01)",
         ])
-        #expect(results[1] == "\"task (ready)\"" && results[2] == "repl:1: boom" && results[3] == results[1], "\(results)")
+        #expect(results[1] == "\"task (ready)\"" && results[2] == "repl:3: boom" && results[3] == results[1], "\(results)")
         #expect(results[5] == "\"done\"" && results[6] == "true" && results[7].hasPrefix("false"), "\(results)")
     }
 
@@ -173,7 +253,47 @@ import Testing
         ("nothing.x", []), (":ta", [":tasks"]),
     ])
     func namesAreCompleted(_ text: String, _ expected: [String]) {
-        #expect(REPL.completions(text) == expected)
+        #expect(REPL.completions(text).map(\.text) == expected)
+    }
+
+    @Test(arguments: [
+        ("container.run { na", "na", "name", "string?  unique; letters, digits, `_`, `.` and `-`", " = "),
+        ("container.run { resources = { memory_s", "memory_s", "memory_swap", "number|string?  memory and swap together", " = "),
+        ("container.run { reso", "reso", "resources", "Resources?  limits", " = { "),
+        ("x = json.dec", "json.dec", "json.decode", "read JSON; null becomes `json.null`", ""),
+        ("lunette.onc", "lunette.onc", "", "", ""),
+    ])
+    func whatIsOfferedSaysWhatItIs(_ line: String, _ word: String, _ text: String, _ detail: String, _ suffix: String) {
+        let found = REPL.completions(word, line: line)
+        #expect(found == (text.isEmpty ? [] : [.init(text: text, detail: detail, suffix: suffix)]), "\(found)")
+    }
+
+    @Test(arguments: [
+        // Words of a choice, in quotes and before them; words that only a description has.
+        ("image.pull('x', { policy = \"al", "al", ["always"]),
+        ("image.pull('x', { policy = ", "", ["\"always\"", "\"missing\"", "\"never\""]),
+        ("container.run { network = \"", "", ["host", "none"]), ("container.run { tty = ", "", ["false", "true"]),
+        ("container.run { tty = t", "t", ["true"]), ("container.run { mounts = { { type = 'tm", "tm", ["tmpfs"]),
+        ("container.run { restart = \"on", "on", ["on_failure"]),
+        // Events, with patterns for `on` alone.
+        ("lunette.on(\"container.ex", "container.ex", ["container.exited"]),
+        ("lunette.before(\"container.ex", "container.ex", ["container.exec"]),
+        ("lunette.on 'volume.", "volume.", ["volume.*", "volume.created", "volume.removed"]),
+        // What the table has already isn't offered again.
+        ("container.run { name = 'a', na", "na", []), ("container.run { image = 'x', labels = { a = 1 }, lab", "lab", []),
+        // Words of Lua, and the locals of the chunk that is being typed.
+        ("fun", "fun", ["function"]), ("local counter = 1 return coun", "coun", ["counter"]), ("local na", "na", []),
+        // What a call gives.
+        ("container.get('web'):inspect().restarts", ".restarts", [".restarts"]),
+        ("container.get('web'):inspect().exit.oom", ".exit.oom", [".exit.oom_killed"]),
+        ("local c = container.get 'web'\nc:pau", "c:pau", ["c:pause"]),
+        ("for _, v in ipairs(volume.list()) do v:usa", "v:usa", ["v:usage"]),
+        ("('x'):rep(2) -- contai", "contai", []), ("string.rep(\"a--b\", 2); contai", "contai", ["container"]),
+        ("x = 'it\\'s'; contai", "contai", ["container"]), ("s = [[a ' b]] contai", "contai", ["container"]),
+        ("string.for", "string.for", ["string.format"]),
+    ])
+    func whatMayStandThereIsOffered(_ line: String, _ word: String, _ expected: [String]) {
+        #expect(REPL.completions(word, line: line).map(\.text) == expected)
     }
 
     @Test(arguments: [
@@ -189,6 +309,6 @@ import Testing
         ("fs.read 'so", "so", []), ("container.get('web'):rena", ":rena", [":rename"]), ("volume.get 'v':us", ":us", [":usage", ":users"]),
     ])
     func optionsAreCompletedWhereTheyStand(_ line: String, _ word: String, _ expected: [String]) {
-        #expect(REPL.completions(word, line: line) == expected)
+        #expect(REPL.completions(word, line: line).map(\.text) == expected)
     }
 }

@@ -18,7 +18,7 @@ public enum APIRegistry {
         case "volume": VolumeFunctions.all
         case "hook", "events": HookFunctions.all.filter { $0.noun == noun }
         case "plugin", "system": SystemFunctions.all.filter { $0.noun == noun }
-        case "script": ScriptFunctions.all
+        case "script": ScriptFunctions.all + PromptFunctions.all
         case "sandbox": SandboxFunctions.all
         case "store": StoreFunctions.all
         case "process", "http": HostFunctions.all.filter { $0.noun == noun }

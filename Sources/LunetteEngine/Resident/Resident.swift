@@ -452,6 +452,9 @@ actor Resident {
         ]
     }
 
+    /// The running version of a script; nil when none has the name.
+    func code(named name: String) -> LoadedResident? { scripts.first { $0.script.name == name } }
+
     /// Whether an engine on demand has to stay: something may happen by itself.
     var isBusy: Bool { scripts.contains { $0.code.hasTimers } }
     /// Nobody else would listen there.

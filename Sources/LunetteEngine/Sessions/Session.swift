@@ -15,6 +15,8 @@ final class Session: EngineSession {
         var isClosed = false
     }
     private let calls = Mutex(Calls())
+    /// Prompts that it has open inside resident code, by their ids.
+    private let prompts = Mutex<[String: any CodePrompt]>([:])
 
     init(engine: Engine, receiver: (any HookReceiver)?, isInternal: Bool = false) {
         self.isInternal = isInternal
@@ -73,6 +75,17 @@ final class Session: EngineSession {
         guard let tasks else { return }
         for task in tasks { task.cancel() }
         for task in tasks { _ = await task.value }
+        let left = prompts.withLock { prompts in
+            defer { prompts = [:] }
+            return prompts
+        }
+        for (id, prompt) in left {
+            // Code that is stopped has forgotten them already.
+            _ = try? await prompt.answer(["ask": "close", "session": .string(id), "target": ""], onOutput: { _ in })
+        }
         await engine.sessionEnded(self)
     }
+
+    /// Has a prompt closed with this session.
+    func keep(prompt: any CodePrompt, id: String) { prompts.withLock { $0[id] = prompt } }
 }

@@ -103,6 +103,13 @@ actor Plugins {
                 : "broken plugins: \(broken.joined(separator: "; "))")
     }
 
+    /// A plugin by its name, loaded and started if this is its first use.
+    func loaded(_ name: String) async throws(LunetteError) -> any LoadedPlugin {
+        await search()
+        if let error = plugins[name]?.error, plugins[name]?.loaded == nil, case .failure = plugins[name]?.found.manifest { throw error }
+        return try await load(name)
+    }
+
     private func load(_ name: String) async throws(LunetteError) -> any LoadedPlugin {
         guard let plugin = plugins[name], case .success(let manifest) = plugin.found.manifest else {
             throw LunetteError(.notFound, "no plugin is called \"\(name)\"", target: name)

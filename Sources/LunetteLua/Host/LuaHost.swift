@@ -84,8 +84,14 @@ package final class LuaHost {
     var testing: TestHost?
     /// What is kept of a script under test.
     var program: LoadedProgram?
-    /// Who waits for the names of live objects, by id.
-    var completions: [Int64: ([String]) -> Void] = [:]
+    /// Who waits for completions, by id.
+    var completions: [Int64: (Value) -> Void] = [:]
+    /// Who gets what a chunk of a prompt prints, by the token of its reply.
+    var outputs: [Int64: @Sendable (Value) -> Void] = [:]
+    /// The call that is being made is of a session that only reads.
+    var asksAsReader = false
+    /// Whether what changes something is refused.
+    var isReadOnly: Bool { options.isReadOnly || asksAsReader }
     /// Receives log lines; stderr without it.
     var onLog: ((_ level: String, _ message: String, _ fields: ValueMap) -> Void)?
 
@@ -267,6 +273,7 @@ struct Arguments {
     init(_ values: [Value]) { self.values = values }
     subscript(_ index: Int) -> Value { index < values.count ? values[index] : .null }
     func text(_ index: Int) -> String { self[index].stringValue ?? "" }
+    func dropFirst() -> Arguments { Arguments(Array(values.dropFirst())) }
 }
 
 /// Writes to stderr as it is.

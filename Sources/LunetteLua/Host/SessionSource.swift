@@ -152,7 +152,9 @@ extension LuaHost {
 
     /// `reply`, token, ok, answer or error
     func reply(_ arguments: Arguments) {
-        guard let reply = replies.removeValue(forKey: arguments[0].intValue ?? 0) else { return }
+        let token = arguments[0].intValue ?? 0
+        outputs[token] = nil
+        guard let reply = replies.removeValue(forKey: token) else { return }
         let isOK = arguments[1].boolValue == true
         // A text of limited code goes to somebody's terminal, and into events.
         if budget != nil, isOK, case .map(var answer) = arguments[2], let reason = answer["deny"]?.stringValue {

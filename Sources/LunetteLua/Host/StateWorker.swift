@@ -175,9 +175,12 @@ final class StateWorker: Sendable {
     // MARK: calls
 
     /// Calls an entry of the state's stdlib and waits for its answer.
+    /// - Parameter onOutput: gets what the code prints meanwhile; called on the state's thread.
     /// - Throws: the code's own error objects as they are; of a plugin any other failure as `plugin_failed`; `timeout`, of a plugin
     ///   `plugin_failed`, when the state doesn't come back.
-    func call(_ entry: String, _ argument: ValueMap) async throws(LunetteError) -> Value {
+    func call(
+        _ entry: String, _ argument: ValueMap, onOutput: (@Sendable (Value) -> Void)? = nil
+    ) async throws(LunetteError) -> Value {
         let box = Mutex<Int64?>(nil)
         let mailbox = mailbox
         let seconds = argument["timeout"]?.doubleValue.map { $0 + grace }
@@ -186,6 +189,7 @@ final class StateWorker: Sendable {
                 let token = host.newToken()
                 box.withLock { $0 = token }
                 host.replies[token] = reply
+                host.outputs[token] = onOutput
                 var argument = argument
                 argument["reply"] = .int(token)
                 host.enterPlugin(entry, .map(argument), reply: token)
@@ -294,6 +298,7 @@ extension LuaHost {
         do {
             try state.enter(entry, argument)
         } catch {
+            outputs[token] = nil
             replies.removeValue(forKey: token)?.fail(error)
         }
     }

@@ -7,7 +7,7 @@ extension LuaHost {
         guard let function = APIRegistry.function(name), function.place == .client else {
             throw LunetteError(.internal, "\(name) is not the host's to answer")
         }
-        if options.isReadOnly { try ReadOnly.check(function, given) }
+        if isReadOnly { try ReadOnly.check(function, given) }
         if let wanted = function.permission, let permissions = options.permissions, !permissions.contains(wanted) {
             throw LunetteError(
                 .denied, "\(name) is not among what this code may call", operation: name, hint: "it takes the permission \"\(wanted)\"")

@@ -17,7 +17,7 @@ extension LuaHost {
         guard let function = APIRegistry.function(name), function.place == .engine else {
             throw LunetteError(.internal, "\(name) is not a function of the API")
         }
-        if options.isReadOnly { try ReadOnly.check(function, given) }
+        if isReadOnly { try ReadOnly.check(function, given) }
         if let permissions = options.permissions {
             guard let wanted = function.permission ?? Optional("api:\(name)"), permissions.contains(wanted) else {
                 throw LunetteError(.denied, "\(name) is not among what this code may call", hint: options.grantHint?(name))

@@ -9,7 +9,7 @@ extension LuaHost {
     func fileOperation(
         _ operation: String, _ arguments: [Value], waiting: Int64? = nil
     ) throws(LunetteError) -> LuaState.Answer {
-        if options.isReadOnly, let function = APIRegistry.function(operation) { try ReadOnly.check(function, .null) }
+        if isReadOnly, let function = APIRegistry.function(operation) { try ReadOnly.check(function, .null) }
         let call = FileCall(operation: operation, arguments: Arguments(arguments), directory: options.directory)
         if options.permissions == nil, operation == "fs.temporary" {
             let path = try call.makeTemporary()

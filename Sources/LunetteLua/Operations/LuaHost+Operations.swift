@@ -63,11 +63,16 @@ extension LuaHost {
             onShow(false, arguments.text(0))
             return .results([true])
         case "completed":
-            completions.removeValue(forKey: arguments[0].intValue ?? 0)?(arguments[1].arrayValue?.compactMap(\.stringValue) ?? [])
+            completions.removeValue(forKey: arguments[0].intValue ?? 0)?(arguments[1])
             return .results([])
-        case "fields":
-            let keys = arguments[1].arrayValue?.compactMap(\.stringValue) ?? []
-            return .results([.array(APIRegistry.optionNames(of: arguments.text(0), at: keys).map(Value.string))])
+        case "prompt.output":
+            outputs[arguments[0].intValue ?? 0]?(arguments[1])
+            return .results([])
+        case "as_reader":
+            // What a session that only reads asks of a state that may do more.
+            asksAsReader = true
+            defer { asksAsReader = false }
+            return try perform(arguments.text(0), arguments.dropFirst())
         case "check.result": return .results([checkResult(arguments.text(0))])
         case "check.call": return .results([checkCall(arguments[0])])
         case "sandbox.run": return try runSandbox(arguments[0])
@@ -76,6 +81,7 @@ extension LuaHost {
         case "store": return .results([.string(options.store ?? "user/\(getuid())")])
         case "module": return .results([try moduleSource(arguments.text(0))])
         default:
+            if operation.hasPrefix("complete.") { return .results([try completionAnswer(operation, arguments)]) }
             if operation.hasPrefix("fs.") { return try fileOperation(operation, arguments[0].arrayValue ?? []) }
             throw LunetteError(.internal, "the Lua host has no operation \(operation)")
         }

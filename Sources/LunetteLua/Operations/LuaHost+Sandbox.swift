@@ -10,7 +10,7 @@ extension LuaHost {
         guard let function = APIRegistry.function("sandbox.run") else {
             throw LunetteError(.internal, "sandbox.run is not in the registry")
         }
-        if options.isReadOnly { try ReadOnly.check(function, given) }
+        if isReadOnly { try ReadOnly.check(function, given) }
         if let permissions = options.permissions, !permissions.contains("process:run") {
             throw LunetteError(.denied, "sandbox.run is not among what this code may call")
         }

@@ -97,6 +97,14 @@ struct LuaPlugin: LoadedPlugin {
     }
 }
 
+extension LuaPlugin: CodePrompt {
+    func answer(
+        _ question: ValueMap, onOutput: @escaping @Sendable (Value) async throws(LunetteError) -> Void
+    ) async throws(LunetteError) -> Value { try await WorkerPrompt(worker: worker).answer(question, onOutput: onOutput) }
+
+    func complete(_ question: ValueMap) async throws(LunetteError) -> Value { try await WorkerPrompt(worker: worker).complete(question) }
+}
+
 /// A volume driver in Lua: each call is one plain table in, one out.
 struct LuaVolumeDriver: VolumeDriver {
     let name: String

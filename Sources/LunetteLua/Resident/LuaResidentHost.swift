@@ -96,6 +96,14 @@ struct LuaScript: LoadedScript {
     }
 }
 
+extension LuaScript: CodePrompt {
+    func answer(
+        _ question: ValueMap, onOutput: @escaping @Sendable (Value) async throws(LunetteError) -> Void
+    ) async throws(LunetteError) -> Value { try await WorkerPrompt(worker: worker).answer(question, onOutput: onOutput) }
+
+    func complete(_ question: ValueMap) async throws(LunetteError) -> Value { try await WorkerPrompt(worker: worker).complete(question) }
+}
+
 /// Brings the engine's hook calls to a worker's state.
 struct WorkerReceiver: HookReceiver {
     let worker: StateWorker

@@ -1,4 +1,4 @@
-internal import LunetteAPI
+package import LunetteAPI
 internal import LunetteSpec
 
 /// Writes descriptions of the registry for people: `:help`, the reference pages, LuaCATS types.
@@ -39,10 +39,10 @@ package enum APIHelp {
             .joined(separator: "\n")
     }
 
-    static func defaultText(_ field: APIField) -> String { field.defaultText.map { " (default: \($0))" } ?? "" }
+    package static func defaultText(_ field: APIField) -> String { field.defaultText.map { " (default: \($0))" } ?? "" }
 
     /// `image.pull(ref, { policy=, … })`, `c:stop { grace_period= }`.
-    static func signature(_ function: APIFunction) -> String {
+    package static func signature(_ function: APIFunction) -> String {
         let isMethod = function.lua.methodOf != nil
         var positional = function.lua.positional
         if isMethod { positional.removeFirst() }
@@ -61,7 +61,7 @@ package enum APIHelp {
     }
 
     /// The type as LuaCATS writes it.
-    static func typeName(_ type: APIType) -> String {
+    package static func typeName(_ type: APIType) -> String {
         switch type {
         case .any: "any"
         case .boolean: "boolean"

@@ -13,13 +13,23 @@ package struct REPL {
     package var connector: (any EngineConnector)?
     /// Refuses calls that change something.
     package var isReadOnly = false
+    /// The resident script or plugin whose state the lines run in; nil: a state of the prompt's own.
+    package var inside: String?
     /// Errors come with their causes and tracebacks.
     package var isVerbose = false
     package var readLine: LineReader = REPL.plainLine
+    /// Takes a chunk of several lines into the history as one.
+    package var remember: (@Sendable (String) -> Void)?
     /// Shows a line above the prompt that `readLine` shows; nil: it is printed where the cursor is.
     package var above: (@Sendable (String) -> Void)?
     /// Called when Ctrl-C comes while `readLine` reads: it drops what was typed and returns an empty line.
     package var onInterrupt: (@Sendable () -> Void)?
+    /// The terminal's columns and rows; nil: stdout is none.
+    package var terminalSize: @Sendable () -> (columns: Int, rows: Int)? = { nil }
+    /// Switches the terminal to a screen of its own and back, on whichever way the process leaves.
+    package var onOwnScreen: (@Sendable (Bool) -> Void)?
+    /// Called before a signal ends the process.
+    package var onEnd: (@Sendable () -> Void)?
 
     package init(connector: (any EngineConnector)?) { self.connector = connector }
 
@@ -38,8 +48,10 @@ package struct REPL {
     }
 
     /// Blocking, on the calling thread, until the end of input or `:quit`.
+    /// - Returns: the exit code: 125 when no session could be opened, as inside code that isn't there.
     package func run() -> Int32 {
-        var options = LuaHost.Options(connector: connector, directory: ScriptRunner.workingDirectory(), script: "repl")
+        let script = inside.map { "repl --in \($0)" } ?? "repl"
+        var options = LuaHost.Options(connector: connector, directory: ScriptRunner.workingDirectory(), script: script)
         options.isReadOnly = isReadOnly
         let host: LuaHost
         do throws(LunetteError) {
@@ -49,15 +61,41 @@ package struct REPL {
             return 1
         }
         host.isServing = true
-        let signals = SignalWatch(host, endsOnSecond: false, onInterrupt: onInterrupt)
+        let signals = SignalWatch(host, endsOnSecond: false, onInterrupt: onInterrupt, onEnd: onEnd)
         let mailbox = host.mailbox
         Self.live.withLock { $0 = mailbox }
         defer { Self.live.withLock { $0 = nil } }
         host.onShow = noteAbovePrompt(host)
-        show("Lunette REPL. :help lists what there is, :quit or Ctrl-D leaves.\n")
+        let isOpen = open(host)
+        if isOpen {
+            serve(host, signals)
+            if host.enter("repl_leave", [:]).first?.boolValue == true { finish(host.runToEnd()) }
+        }
+        signals.stop()
+        lnt_lua_print(nil, 0)
+        waitFor { await host.close() }
+        return isOpen ? 0 : 125
+    }
+
+    /// Says what this is; goes into the code that is named.
+    private func open(_ host: LuaHost) -> Bool {
+        if let inside {
+            host.enter("repl_inside", ["target": .string(inside), "only_reads": .bool(isReadOnly)])
+            guard finish(host.runToEnd()) else { return false }
+            show(":help lists what there is, :quit or Ctrl-D leaves.\n")
+        } else {
+            show("Lunette REPL\(isReadOnly ? ", only reading" : ""). :help lists what there is, :quit or Ctrl-D leaves.\n")
+        }
+        return true
+    }
+
+    /// Reads and runs lines until the end.
+    private func serve(_ host: LuaHost, _ signals: SignalWatch) {
+        let prompt = inside.map { "\($0)> " } ?? "> "
+        let more = String(repeating: " ", count: max(0, prompt.count - 3)) + ">> "
         var pending = ""
         var session = Session()
-        while let line = nextLine(host, pending.isEmpty ? "> " : ">> ") {
+        while let line = nextLine(host, pending.isEmpty ? prompt : more, pending) {
             let isInterrupted = signals.signal != 0
             signals.forget()
             if isInterrupted, line.isEmpty {
@@ -76,19 +114,23 @@ package struct REPL {
                 continue
             }
             // An empty line ends what can't be completed.
-            switch evaluate(source, isLast: !pending.isEmpty && line.isEmpty, host) {
-            case .incomplete: pending = source
-            case .failed: pending = ""
-            case .done:
-                pending = ""
-                session.lines.append(source)
+            let outcome = evaluate(source, isLast: !pending.isEmpty && line.isEmpty, host)
+            guard outcome != .incomplete else {
+                pending = source
+                continue
             }
+            if !pending.isEmpty, let whole = Self.onOneLine(source) { remember?(whole) }
+            pending = ""
+            if outcome == .done { session.lines.append(source) }
         }
-        if host.enter("repl_leave", [:]).first?.boolValue == true { finish(host.runToEnd()) }
-        signals.stop()
-        lnt_lua_print(nil, 0)
-        waitFor { await host.close() }
-        return 0
+    }
+
+    /// A chunk of several lines as one, for the history; nil where lines mean something.
+    static func onOneLine(_ source: String) -> String? {
+        guard !source.contains("--"), !source.contains("[["), !source.contains("[="), !source.contains("\\\n") else { return nil }
+        return source.split(separator: "\n").map { line in
+            String(line.drop { $0 == " " || $0 == "\t" })
+        }.joined(separator: " ")
     }
 
     /// What a session has come to.
@@ -103,9 +145,10 @@ package struct REPL {
     func show(_ text: String) { lnt_lua_print(text, text.utf8.count) }
 
     /// Waits for a line while the host's messages are handled.
-    private func nextLine(_ host: LuaHost, _ prompt: String) -> String? {
+    private func nextLine(_ host: LuaHost, _ prompt: String, _ pending: String) -> String? {
         let mailbox = host.mailbox
         let readLine = readLine
+        Self.pending.withLock { $0 = pending }
         host.line = nil
         onOwnThread {
             let line = readLine(prompt)
@@ -118,8 +161,12 @@ package struct REPL {
     }
 
     @discardableResult
-    func evaluate(_ source: String, isLast: Bool = false, asJSON: Bool = false, _ host: LuaHost) -> Evaluation {
-        let answer = host.enter("repl_line", ["source": .string(source), "is_last": .bool(isLast), "as_json": .bool(asJSON)])
+    func evaluate(_ source: String, isLast: Bool = false, asJSON: Bool = false, isOutside: Bool = false, _ host: LuaHost) -> Evaluation {
+        var argument: ValueMap = [
+            "source": .string(source), "is_last": .bool(isLast), "as_json": .bool(asJSON), "is_outside": .bool(isOutside),
+        ]
+        argument["width"] = terminalSize().map { .int(Int64($0.columns)) }
+        let answer = host.enter("repl_line", .map(argument))
         if answer.first?.stringValue == "incomplete" { return .incomplete }
         return finish(host.runToEnd()) ? .done : .failed
     }
@@ -131,52 +178,21 @@ package struct REPL {
         lnt_lua_print(nil, 0)
         for failure in outcome["failed"]?.arrayValue ?? [] { ScriptRunner.printError(failure, isVerbose: isVerbose) }
         let isDone = outcome["ok"]?.boolValue == true
-        if !isDone { ScriptRunner.printError(outcome["error"] ?? .null, isVerbose: isVerbose) }
-        return isDone
+        guard !isDone else { return true }
+        var error = outcome["error"] ?? .null
+        if error["is_cancelled"] == true, case .map(var fields) = error {
+            // Whoever pressed the keys knows where; the terminal shows ^C, and the cursor behind it.
+            fields["point"] = nil
+            error = .map(fields)
+            if terminalSize() != nil { show("\n") }
+            lnt_lua_print(nil, 0)
+        }
+        ScriptRunner.printError(error, isVerbose: isVerbose)
+        return false
     }
 
     /// The mailbox of the REPL that runs, for completion from its live values.
-    private static let live = Mutex<Mailbox?>(nil)
-
-    /// What the word at the end of a line could become (`container.li` → `container.list`); with the session's values and the names of live
-    /// objects while a REPL runs.
-    /// - Parameter line: the whole line up to the cursor; nil: the word is all there is.
-    package static func completions(_ text: String, line: String? = nil) -> [String] {
-        if text.hasPrefix(":"), line == nil || line == text { return commands.map(\.name).filter { $0.hasPrefix(text) } }
-        let argument: ValueMap = ["text": .string(text), "line": .string(line ?? text)]
-        guard let mailbox = live.withLock({ $0 }) else {
-            // Without a state there is nothing to look in: no completions, and the user goes on typing.
-            guard let host = try? LuaHost(LuaHost.Options(connector: nil, directory: "/")) else { return [] }
-            return host.enter("complete", .map(argument)).first?.arrayValue?.compactMap(\.stringValue) ?? []
-        }
-        let answer = Answer()
-        mailbox.post { host in
-            var argument = argument
-            let id = host.newToken()
-            argument["id"] = .int(id)
-            host.completions[id] = answer.give
-            if let words = host.enter("complete", .map(argument)).first?.arrayValue {
-                host.completions[id] = nil
-                answer.give(words.compactMap(\.stringValue))
-            }
-        }
-        // A handler may keep the host busy, or the engine be slow: a Tab is not worth waiting for them.
-        return answer.wait(seconds: 0.5) ?? []
-    }
-
-    /// A value that another thread gives once.
-    private final class Answer: Sendable {
-        private let value = Mutex<[String]?>(nil)
-
-        func give(_ words: [String]) { value.withLock { $0 = words } }
-
-        func wait(seconds: Double) -> [String]? {
-            let deadline = monotonicNow() + seconds
-            while monotonicNow() < deadline {
-                if let words = value.withLock({ $0 }) { return words }
-                usleep(500)
-            }
-            return nil
-        }
-    }
+    static let live = Mutex<Mailbox?>(nil)
+    /// The lines before the one that is typed, of the same chunk.
+    static let pending = Mutex("")
 }

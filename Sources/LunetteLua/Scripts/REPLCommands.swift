@@ -9,7 +9,7 @@ extension REPL {
         (":help", "[NAME]", "what there is; what a function does"),
         (":json", "EXPR", "the value as JSON"),
         (":time", "EXPR", "the value, and how long it took"),
-        (":watch", "[PERIOD] EXPR", "the value again and again (every 2s), until Ctrl-C"),
+        (":watch", "[PERIOD] EXPR", "the value again and again (every second), a list as a table, until Ctrl-C"),
         (":tasks", "", "tasks and timers that run beside the prompt"),
         (":hooks", "", "the handlers of all sessions and plugins"),
         (":events", "[on|off]", "show each event as it happens"),
@@ -44,11 +44,11 @@ extension REPL {
             evaluate(rest, isLast: true, host)
             let milliseconds = (monotonicNow() - start) * 1000
             show("\((milliseconds * 100).rounded() / 100) ms\n")
-        case ":hooks": evaluate("hook.list()", host)
+        case ":hooks": evaluate("hook.list()", isOutside: true, host)
         case ":watch" where !needs("an expression"): watch(rest, host)
         case ":tasks":
-            let lines = host.enter("repl_tasks", [:]).first?.arrayValue?.compactMap(\.stringValue) ?? []
-            show(lines.isEmpty ? "nothing runs beside the prompt\n" : lines.joined(separator: "\n") + "\n")
+            host.enter("repl_tasks", [:])
+            finish(host.runToEnd())
         case ":events": events(rest, host, &session)
         case ":save" where !needs("a file's name"): save(rest, host, session)
         case ":json", ":time", ":watch", ":save": break
@@ -60,26 +60,42 @@ extension REPL {
 
     /// `:watch [PERIOD] EXPR`
     private func watch(_ rest: String, _ host: LuaHost) {
-        var (period, source) = (2.0, rest)
+        var (period, source) = (1.0, rest)
         let first = String(rest.prefix { $0 != " " })
         if first.count < rest.count, first.first?.isNumber == true, let seconds = Self.seconds(first), seconds > 0 {
             (period, source) = (seconds, String(rest.dropFirst(first.count).drop { $0 == " " }))
         }
-        let isTerminal = isatty(1) == 1
-        host.onShow = { _, text in
-            // Home, the rest of each line and of the screen cleared: nothing flickers.
-            let lines = text.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: isTerminal ? "\u{1b}[K\n" : "\n")
-            let screen = isTerminal ? "\u{1b}[H\(lines)\u{1b}[K\n\u{1b}[J" : lines + "\n"
+        let size = terminalSize()
+        // The last screen stays when the watching ends.
+        var last = ""
+        host.onShow = { [terminalSize] _, text in
+            last = text
+            let screen = size == nil ? text + "\n" : Self.screen(text, rows: terminalSize()?.rows ?? 24)
             lnt_lua_print(screen, screen.utf8.count)
             lnt_lua_print(nil, 0)
         }
         defer { host.onShow = noteAbovePrompt(host) }
-        if isTerminal { show("\u{1b}[2J") }
-        host.enter("repl_watch", ["source": .string(source), "period": .double(period)])
-        finish(host.runToEnd())
-        // Below the ^C that ended it.
-        if isTerminal { show("\n") }
+        if size != nil { onOwnScreen?(true) }
+        var argument: ValueMap = ["source": .string(source), "period": .double(period)]
+        argument["width"] = size.map { .int(Int64($0.columns)) }
+        host.enter("repl_watch", .map(argument))
+        let outcome = host.runToEnd()
+        if size != nil {
+            onOwnScreen?(false)
+            if !last.isEmpty { show(last + "\n") }
+        }
+        finish(outcome)
         host.enter("repl_watched", [:])
+    }
+
+    /// A whole screen: home, each line with its rest cleared, then what is below: nothing flickers. What doesn't fit is counted.
+    static func screen(_ text: String, rows: Int) -> String {
+        var lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        if lines.count > rows - 1 {
+            let left = lines.count - (rows - 2)
+            lines = lines.prefix(max(0, rows - 2)) + ["… \(left) more lines"]
+        }
+        return "\u{1b}[H" + lines.map { "\($0)\u{1b}[K" }.joined(separator: "\n") + "\u{1b}[J"
     }
 
     private static func seconds(_ text: String) -> Double? {
@@ -108,12 +124,17 @@ extension REPL {
 
     /// Writes the lines that worked as a script that does the same.
     private func save(_ path: String, _ host: LuaHost, _ session: Session) {
-        let nouns = ["image", "container", "volume", "hook", "plugin", "system", "log", "json", "fs", "task"]
+        var source = "#!/usr/bin/env lunette\n"
+        if let inside {
+            source += "-- Typed inside \(inside), whose globals it needs: lunette repl --in \(inside) < \(path)\n"
+        } else {
+            source += "local lunette = require \"lunette\"\n"
+        }
         let text = session.lines.joined(separator: "\n")
         // Nouns are globals only here and in -e.
-        let used = nouns.filter { noun in text.split { !$0.isLetter && !$0.isNumber && $0 != "_" }.contains(Substring(noun)) }
-        var source = "#!/usr/bin/env lunette\nlocal lunette = require \"lunette\"\n"
-        if !used.isEmpty {
+        let words = Set(text.split { !$0.isLetter && !$0.isNumber && $0 != "_" }.map(String.init))
+        let used = (host.enter("repl_globals", [:]).first?.arrayValue ?? []).compactMap(\.stringValue).filter(words.contains)
+        if !used.isEmpty, inside == nil {
             source += "local \(used.joined(separator: ", ")) = \(used.map { "lunette.\($0)" }.joined(separator: ", "))\n"
         }
         let lines = host.enter("repl_script", ["lines": .array(session.lines.map(Value.string))]).first?.stringValue ?? ""

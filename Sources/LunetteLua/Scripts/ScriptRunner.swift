@@ -114,6 +114,7 @@ package struct ScriptRunner {
     /// `lunette: …`, then `hint: …`; with `isVerbose` causes and the traceback.
     static func printError(_ record: Value, isVerbose: Bool) {
         var text = "lunette: \(record["message"]?.stringValue ?? "failed")\n"
+        if let point = record["point"]?.stringValue { text += point + "\n" }
         if let hint = record["hint"]?.stringValue { text += "hint: \(hint)\n" }
         if isVerbose {
             if let cause = record["cause"]?.stringValue { text += "because: \(cause)\n" }

@@ -9,6 +9,7 @@ final class SignalWatch: Sendable {
     private let writeEnd: Int32
     private let endsOnSecond: Bool
     private let onInterrupt: (@Sendable () -> Void)?
+    private let onEnd: (@Sendable () -> Void)?
     private let seen = Atomic<Int32>(0)
 
     /// The signal that came, or 0.
@@ -17,9 +18,12 @@ final class SignalWatch: Sendable {
     /// Says that the signal was dealt with: the next one is a first one again.
     func forget() { seen.store(0, ordering: .relaxed) }
 
-    /// - Parameter endsOnSecond: a second SIGINT ends the process; in the REPL it is for the line that runs then.
-    init(_ host: LuaHost, endsOnSecond: Bool = true, onInterrupt: (@Sendable () -> Void)? = nil) {
+    /// - Parameters:
+    ///   - endsOnSecond: a second SIGINT ends the process; in the REPL it is for the line that runs then.
+    ///   - onEnd: called before a signal ends the process.
+    init(_ host: LuaHost, endsOnSecond: Bool = true, onInterrupt: (@Sendable () -> Void)? = nil, onEnd: (@Sendable () -> Void)? = nil) {
         self.endsOnSecond = endsOnSecond
+        self.onEnd = onEnd
         self.onInterrupt = onInterrupt
         var ends: [Int32] = [-1, -1]
         guard lnt_lua_pipe(&ends) == 0 else {
@@ -39,7 +43,10 @@ final class SignalWatch: Sendable {
             if count < 0, errno == EINTR { continue }
             guard count == 1, byte != 0 else { break }
             let isRepeated = seen.exchange(Int32(byte), ordering: .relaxed) != 0
-            if isRepeated && endsOnSecond || Int32(byte) != SIGINT && !endsOnSecond { _exit(128 + Int32(byte)) }
+            if isRepeated && endsOnSecond || Int32(byte) != SIGINT && !endsOnSecond {
+                onEnd?()
+                _exit(128 + Int32(byte))
+            }
             LuaHost.interrupt(mailbox, interrupter)
             onInterrupt?()
         }

@@ -33,9 +33,15 @@ struct CompletionCommand: ParsableCommand {
                 with: "_lunette_help() {\n    __lunette_add_completions -W $'\(names.replacing(" ", with: "\\n"))'")
             script = script.replacing("complete -o filenames -F", with: "complete -o filenames -o bashdefault -o default -F")
         case .zsh:
-            // _describe takes what stands behind a colon for a description: of `redis:7` it would offer `redis`.
-            let list = #"_describe -V "" list"#
-            script = script.replacing(list, with: #"list=("${list[@]//:/\\:}");"# + list)
+            // _describe takes what stands behind a colon for a description: of `redis:7` it would offer `redis`. In a function of its own,
+            // since a colon in an option's action begins its next argument.
+            let describe = #"_describe -V "" list"#
+            script = script.replacing(describe, with: "__lunette_names")
+            script = script.replacing(
+                "\n_lunette() {\n",
+                with: "\n__lunette_names() {\n" + #"    local -a names; names=("${list[@]//:/\\:}")"#
+                    + "\n    _describe -V '' names\n}\n\n_lunette() {\n",
+                maxReplacements: 1)
             script = script.replacing("'*:subcommands:'", with: "'1:command:(\(names))'")
             let commands = "        _describe -V subcommand subcommands && ret=0\n"
             script = script.replacing(

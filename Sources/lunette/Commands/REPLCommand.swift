@@ -7,7 +7,10 @@ struct REPLCommand: ParsableCommand {
         commandName: "repl", _superCommandName: "lunette", abstract: "Lua at a prompt; the same as lunette alone on a terminal.")
 
     @Flag(help: "Refuse what changes something.") var readOnly = false
-    // Not built yet: no help names it.
-    @Option(name: .customLong("in"), help: .hidden) var inside: String?
+    @Option(
+        name: .customLong("in"),
+        help: ArgumentHelp(
+            "Stand inside a resident script or a plugin: its globals, limits and permissions (\"lunette script list\").", valueName: "name"),
+        completion: Live.code) var inside: String?
     @OptionGroup var global: GlobalOptions
 }

@@ -225,7 +225,7 @@ struct PluginInspect: LunetteCommand {
     static let configuration = CommandConfiguration(commandName: "inspect", abstract: "Describe plugins.")
 
     @Option(name: .joined("f"), help: ArgumentHelp("json or a template.", valueName: "format")) var format: String?
-    @Argument(help: "Names.") var plugin: [String]
+    @Argument(help: "Names.", completion: Live.plugins) var plugin: [String]
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {

@@ -18,17 +18,23 @@ enum Scripts {
     }
 
     /// No arguments: the REPL on a terminal, else a script from stdin.
-    static func interactive(_ settings: Settings, isReadOnly: Bool = false) throws(LunetteError) -> Int32 {
-        guard Output.isTerminal(0) || isReadOnly else { return try standardInput(arguments: [], settings) }
+    /// - Parameter inside: the resident script or plugin whose state the lines run in.
+    static func interactive(_ settings: Settings, isReadOnly: Bool = false, inside: String? = nil) throws(LunetteError) -> Int32 {
+        guard Output.isTerminal(0) || isReadOnly || inside != nil else { return try standardInput(arguments: [], settings) }
         let connector = try connector(settings)
         var repl = REPL(connector: connector)
         repl.isVerbose = settings.isVerbose
         repl.isReadOnly = isReadOnly
+        repl.inside = inside
+        repl.terminalSize = { TerminalSize.of(1).map { ($0.columns, $0.rows) } }
+        repl.onOwnScreen = TerminalMode.useOwnScreen
+        repl.onEnd = TerminalMode.restore
         if Output.isTerminal(0), let reader = LineEditor.reader() {
             // The editor changes the terminal's mode while it reads; however the process ends, the user gets it back.
             TerminalMode.remember()
             repl.readLine = reader
             repl.above = EditorInput.note
+            repl.remember = LineEditor.remember
             repl.onInterrupt = EditorInput.interrupt
         }
         let code = repl.run()

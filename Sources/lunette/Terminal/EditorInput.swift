@@ -83,6 +83,9 @@ enum EditorInput {
         _ = redisplay?()
     }
 
+    /// Draws the prompt and the line again where the cursor is; on the editor's thread.
+    static func redraw() { _ = redisplay?() }
+
     /// One character of UTF-8; what isn't is taken byte by byte.
     private static func character() -> Int32 {
         guard let first = byte() else { return -1 }

@@ -27,6 +27,7 @@ enum LineEditor {
         complete(library)
         return { prompt in
             EditorInput.forget()
+            beginLine()
             guard let line = read(prompt) else {
                 // The end of input leaves the cursor behind the prompt.
                 Output.print("")
@@ -45,6 +46,13 @@ enum LineEditor {
         }
     }
 
+    /// Puts the cursor at the beginning of a line, as the editor expects it, whatever was written or typed ahead: a mark and blanks reach the
+    /// next line only from behind the beginning of this one.
+    private static func beginLine() {
+        guard let columns = TerminalSize.of(1)?.columns, columns > 1, Environment["TERM"] != "dumb" else { return }
+        Output.write(1, Array("\u{1b}[2m⏎\u{1b}[22m\(String(repeating: " ", count: columns - 1))\r\u{1b}[K".utf8))
+    }
+
     /// `~/.local/state/lunette/history`, whose folder is made; nil without a home.
     private static func historyPath() -> String? {
         guard let home = Environment["HOME"] else { return nil }
@@ -53,10 +61,35 @@ enum LineEditor {
         return folder + "/lunette/history"
     }
 
+    /// Takes a chunk of several lines into the history as one more entry.
+    static func remember(_ line: String) {
+        guard let library = dlopen("libedit.so.2", RTLD_NOW | RTLD_NOLOAD), let add = dlsym(library, "add_history") else { return }
+        _ = unsafeBitCast(add, to: OneText.self)(line)
+        // It is written with the next line.
+    }
+
+    // MARK: completion
+
     /// Whole words: what stands before the last dot or colon belongs to each.
-    private static func complete(_ text: String, line: String) -> [String] {
+    private static func complete(_ text: String, line: String) -> [REPL.Completion] {
         let head = text.lastIndex { $0 == "." || $0 == ":" }.map { String(text[...$0]) } ?? ""
-        return REPL.completions(text, line: line).map { $0.hasPrefix(head) ? $0 : head + $0 }
+        return REPL.completions(text, line: line).map { completion in
+            var completion = completion
+            if !completion.text.hasPrefix(head) { completion.text = head + completion.text }
+            return completion
+        }
+    }
+
+    /// What the word becomes at once: the only candidate, or what all of them begin with; several are shown.
+    private static func attempt(_ word: String, line: String) -> String? {
+        let candidates = complete(word, line: line)
+        guard let first = candidates.first else { return nil }
+        if candidates.count == 1 { return first.text + first.suffix }
+        let common = candidates.dropFirst().reduce(first.text) { $0.commonPrefix(with: $1.text) }
+        let list = CompletionList.text(candidates, size: TerminalSize.of(1))
+        Output.write(1, Array("\n\(list)\n".utf8))
+        EditorInput.redraw()
+        return common.utf8.count > word.utf8.count ? common : nil
     }
 
     private static func complete(_ library: UnsafeMutableRawPointer) {
@@ -64,29 +97,44 @@ enum LineEditor {
         else { return }
         rlMatches = unsafeBitCast(matches, to: Matches.self)
         lineBuffer = dlsym(library, "rl_line_buffer")?.assumingMemoryBound(to: UnsafePointer<CChar>?.self)
+        isOver = dlsym(library, "rl_attempted_completion_over")?.assumingMemoryBound(to: Int32.self)
         let attempt: Attempt = { text, _, end in
             let word = text.map { String(cString: $0) } ?? ""
-            // Up to the cursor: where a name stands decides what it can be.
-            let line = LineEditor.lineBuffer?.pointee.map { buffer in
-                String(decoding: UnsafeRawBufferPointer(start: buffer, count: min(Int(end), strlen(buffer))), as: UTF8.self)
+            // Up to the cursor, which the editor counts in characters: where a name stands decides what it can be.
+            let line = LineEditor.lineBuffer?.pointee.map {
+                String(String.UnicodeScalarView(String(cString: $0).unicodeScalars.prefix(Int(end))))
             }
-            LineEditor.candidates = LineEditor.complete(word, line: line ?? word)
+            LineEditor.found = LineEditor.attempt(word, line: line ?? word)
+            // Each time anew: the library would offer the names of files.
+            LineEditor.isOver?.pointee = 1
+            guard LineEditor.found != nil else { return nil }
             return LineEditor.rlMatches?(text) { _, state in
-                guard Int(state) < LineEditor.candidates.count else { return nil }
-                return strdup(LineEditor.candidates[Int(state)])
+                state == 0 ? LineEditor.found.flatMap { strdup($0) } : nil
             }
         }
         variable.assumingMemoryBound(to: Attempt?.self).pointee = attempt
         // Names of the API have dots in them: they are one word.
-        if let breaks = dlsym(library, "rl_completer_word_break_characters") {
-            breaks.assumingMemoryBound(to: UnsafePointer<CChar>?.self).pointee = UnsafePointer(strdup(" \t\n\"'(){}[]=,;<>+-*/^%#~|&"))
+        // libedit reads the basic ones, whatever the others say.
+        for name in ["rl_completer_word_break_characters", "rl_basic_word_break_characters"] {
+            guard let breaks = dlsym(library, name) else { continue }
+            breaks.assumingMemoryBound(to: UnsafePointer<CChar>?.self).pointee = wordBreaks
         }
-        if let over = dlsym(library, "rl_attempted_completion_over") { over.assumingMemoryBound(to: Int32.self).pointee = 1 }
         if let append = dlsym(library, "rl_completion_append_character") { append.assumingMemoryBound(to: Int32.self).pointee = 0 }
     }
 
-    // SAFETY: all three are touched by the one thread that reads lines; C callbacks can carry no context.
+    // SAFETY: never written, and never freed.
+    nonisolated(unsafe) private static let wordBreaks: UnsafePointer<CChar>? = UnsafePointer(strdup(" \t\n\"'(){}[]=,;<>+-*/^%#~|&"))
+
+    // SAFETY: all four are touched by the one thread that reads lines; C callbacks can carry no context.
     nonisolated(unsafe) private static var rlMatches: Matches?
-    nonisolated(unsafe) private static var candidates: [String] = []
+    nonisolated(unsafe) private static var found: String?
     nonisolated(unsafe) private static var lineBuffer: UnsafeMutablePointer<UnsafePointer<CChar>?>?
+    nonisolated(unsafe) private static var isOver: UnsafeMutablePointer<Int32>?
+}
+
+extension String {
+    /// What both begin with.
+    fileprivate func commonPrefix(with other: String) -> String {
+        String(String.UnicodeScalarView(zip(unicodeScalars, other.unicodeScalars).prefix { $0 == $1 }.map(\.0)))
+    }
 }

@@ -38,8 +38,21 @@ enum TerminalMode {
         if isNew { atexit { TerminalMode.restore() } }
     }
 
+    private static let hasOwnScreen = Mutex(false)
+
+    /// Switches to the terminal's second screen, which leaves what is on the first alone, or back.
+    static func useOwnScreen(_ isOwn: Bool) {
+        let isNew = hasOwnScreen.withLock { current in
+            defer { current = isOwn }
+            return current != isOwn
+        }
+        // The cursor would only jump about there.
+        if isNew { Output.write(1, Array((isOwn ? "\u{1b}[?1049h\u{1b}[?25l\u{1b}[2J" : "\u{1b}[?25h\u{1b}[?1049l").utf8)) }
+    }
+
     /// Safe to call more than once, and at exit.
     static func restore() {
+        useOwnScreen(false)
         saved.withLock { mode in
             guard var before = mode else { return }
             tcsetattr(0, TCSADRAIN, &before)

@@ -164,16 +164,24 @@ local function refuse_effects(operation, what)
 end
 core.refuse_effects = refuse_effects
 
+-- Calls the host for the task that runs; for a prompt that only reads it says so.
+local function ask_host(...)
+  local prompt = current and current.line and current.line.prompt
+  if prompt and prompt.only_reads then return host_call("as_reader", ...) end
+  return host_call(...)
+end
+core.ask_host = ask_host
+
 -- Calls the host; waits when it says so.
 function core.call(operation, ...)
   refuse_effects(operation, operation)
-  return finish_call(nil, pcall(host_call, operation, ...))
+  return finish_call(nil, pcall(ask_host, operation, ...))
 end
 
 -- As `call`; errors say that they come from `operation`.
 function core.call_for(operation, what, ...)
   refuse_effects(operation, what)
-  return finish_call(operation, pcall(host_call, what, ...))
+  return finish_call(operation, pcall(ask_host, what, ...))
 end
 
 ---- tasks -----------------------------------------------------------------------------------
@@ -410,7 +418,8 @@ local entry_modules = { policy = "plugin", load_plugin = "plugin", call_plugin =
   repl_watch = "repl", repl_tasks = "repl", repl_events = "repl", repl_leave = "repl", repl_script = "repl",
   repl_watched = "repl", test_file = "test_run", test_call = "test_answers",
   test_answered = "test_answers", test_program = "test_answers", test_stuck = "test_answers", test_log = "test_answers",
-  lines_of = "lines" }
+  lines_of = "lines",
+  repl_inside = "repl", repl_globals = "repl", prompt_ask = "prompt", prompt_complete = "prompt" }
 setmetatable(entries, {
   __index = function(_, name)
     if not entry_modules[name] then return nil end

@@ -106,11 +106,82 @@ function inspect.results(results)
 end
 
 -- What the REPL prints: texts quoted, nil shown only among others.
-function inspect.line(results)
+function inspect.line(results, width)
   if results.n == 0 or (results.n == 1 and results[1] == nil) then return nil end
   local parts = {}
-  for index = 1, results.n do parts[index] = inspect.value(results[index]) end
+  for index = 1, results.n do parts[index] = inspect.value(results[index], { width = width }) end
   return concat(parts, "\t")
+end
+
+---- tables ------------------------------------------------------------------------------------
+
+local widest_cell, most_columns = 40, 12
+
+local function cell(value)
+  if value == nil then return "" end
+  -- An id is known by its beginning.
+  if type(value) == "string" and #value == 64 and not value:find "%X" then return value:sub(1, 12) end
+  local text = type(value) == "string" and not value:find "[%c\128-\255]" and value or render(value, 2, 0, {}, 1000)
+  if utf8.len(text) and utf8.len(text) > widest_cell then
+    text = text:sub(1, utf8.offset(text, widest_cell) - 1) .. "…"
+  end
+  return text
+end
+
+-- Whether a value is a list of plain tables with names, as `inspect{}` and `list` of records give.
+local function is_records(value)
+  if type(value) ~= "table" or self_described(value) or #value == 0 then return false end
+  for key, item in pairs(value) do
+    if math.type(key) ~= "integer" or type(item) ~= "table" or self_described(item) or #item > 0 then return false end
+  end
+  return true
+end
+
+-- Names first, then what is short, then the rest: what doesn't fit is left out.
+local leading = { name = 1, id = 2, event = 2, status = 3, state = 4 }
+
+-- A list of records as lines of columns; nil for what is none.
+local function columns(value, width)
+  if not is_records(value) then return nil end
+  local names, widths = {}, {}
+  for _, record in ipairs(value) do
+    for key, item in pairs(record) do
+      -- A column of empty tables says nothing.
+      if type(key) == "string" and not (type(item) == "table" and next(item) == nil and not getmetatable(item)) then
+        if not widths[key] then names[#names + 1] = key end
+        widths[key] = math.max(widths[key] or #key, utf8.len(cell(item)) or 0)
+      end
+    end
+  end
+  sort(names, function(a, b)
+    local first, second = leading[a] or 9, leading[b] or 9
+    if first ~= second then return first < second end
+    local is_wide, is_other_wide = widths[a] > 20, widths[b] > 20
+    if is_wide ~= is_other_wide then return is_other_wide end
+    return a < b
+  end)
+  local lines, used, count = {}, 0, 0
+  for _, name in ipairs(names) do
+    if count == most_columns or (count > 0 and used + widths[name] > width) then break end
+    count, used = count + 1, used + widths[name] + 3
+  end
+  local function line(get)
+    local parts = {}
+    for index = 1, count do
+      local text = get(names[index])
+      parts[index] = text .. (index < count and rep(" ", widths[names[index]] - (utf8.len(text) or #text)) or "")
+    end
+    return concat(parts, "   ")
+  end
+  lines[1] = line(function(name) return name:upper() end)
+  for index, record in ipairs(value) do lines[index + 1] = line(function(name) return cell(record[name]) end) end
+  return concat(lines, "\n")
+end
+
+-- What :watch shows: a list of records in columns, all else as the REPL prints it.
+function inspect.screen(results, width)
+  local text = results.n == 1 and columns(results[1], width or default_width)
+  return text or inspect.line(results, width) or "nil"
 end
 
 return inspect

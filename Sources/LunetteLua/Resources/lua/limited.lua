@@ -45,7 +45,8 @@ local function set_base()
   print = function(...)
     local parts = pack(...)
     for index = 1, parts.n do parts[index] = tostring(parts[index]) end
-    host_call("log", "info", raw_concat(parts, "\t"), {})
+    local text = raw_concat(parts, "\t")
+    if not (core.say and core.say(text)) then host_call("log", "info", text, {}) end
   end
   local loaded = { lunette = core.lunette }
   require = function(name)

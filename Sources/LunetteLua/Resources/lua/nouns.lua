@@ -96,7 +96,7 @@ local function open_stream(...)
       wake(waiter, true)
     end
   end
-  local ok, problem = pcall(host_call, "stream", stream.id, ...)
+  local ok, problem = pcall(core.ask_host, "stream", stream.id, ...)
   if not ok then
     receivers[stream.id] = nil
     error(make_error(problem, (...)), 0)

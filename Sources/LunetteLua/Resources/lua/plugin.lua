@@ -43,6 +43,7 @@ local function run(reply, timeout, f, ...)
     end
   end
   core.run_ready()
+  return t
 end
 plugin.run = run
 

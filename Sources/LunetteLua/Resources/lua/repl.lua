@@ -2,13 +2,13 @@
 
 local core = ...
 local pcall, tostring, type = pcall, tostring, type
-local inspect = core.need "inspect"
-local pack, unpack = table.pack, table.unpack
+local inspect, sessions = core.need "inspect", core.need "session"
+local pack = table.pack
 
-local names, values = {}, {}     -- the session's locals; values by name
-local most_locals = 150          -- Lua allows 200 in a function
+local here = sessions.new("repl", _G)
 
 local is_open = false
+local inside                     -- the resident code that the prompt stands in (--in); nil: its own state
 local plain_print = print
 local held                       -- what others say while :watch draws the screen, where it would be lost
 local most_held = 1000
@@ -43,6 +43,7 @@ local function open_session()
   end
   -- What a line spawned goes on beside the prompt. When it fails after its line has ended, nobody asks for that any more.
   core.is_prompt = true
+  function core.point(record) return here:pointed(record) end
   local note_failed = core.note_failed
   function core.note_failed(t)
     if core.is_of_main(t) then return note_failed(t) end
@@ -51,83 +52,59 @@ local function open_session()
   end
 end
 
--- The locals of the session in front of a chunk; on the same line, so that line numbers stay.
-local function prefix()
-  if #names == 0 then return "" end
-  return "local " .. table.concat(names, ", ") .. " = ...; "
-end
-
-local function keep(name, value)
-  if values[name] == nil then
-    local known = false
-    for _, other in ipairs(names) do known = known or other == name end
-    if not known then
-      names[#names + 1] = name
-      if #names > most_locals then values[table.remove(names, 1)] = nil end
+-- What a line's values look like: {as_json, width}
+local function shown(what)
+  if what.as_json then
+    return function(results)
+      local value = results[1]
+      if value == nil then value = core.host.null end
+      return core.host.call("json.encode", value, true)
     end
   end
-  values[name] = value
+  return function(results) return inspect.line(results, what.width) end
 end
 
-local function compile(source)
-  local f = core.compile_expression(source, "=repl", prefix())
+-- A line's function, its place among the session's lines taken; nil when it is incomplete or told to be wrong.
+local function compiled(what)
+  local f, problem = here:compile(what.source)
+  local is_incomplete = not f and problem:sub(-5) == "<eof>" and not what.is_last
+  if is_incomplete then return nil, true end
+  here:note_lines(what.source)
   if f then return f end
-  return load(prefix() .. source, "=repl", "t")
+  core.host.call("finished", { ok = false, error = here:pointed { code = "script_failed", message = problem }, failed = {} })
+  return nil, false
 end
 
--- Runs f and keeps the locals it has when it returns.
-local function run(f)
-  local arguments = {}
-  for index, name in ipairs(names) do arguments[index] = values[name] end
-  local count = #names
-  debug.sethook(function()
-    if debug.getinfo(2, "f").func ~= f then return end
-    local index = 1
-    while true do
-      local name, value = debug.getlocal(2, index)
-      if not name then break end
-      if name:match("^[%a_][%w_]*$") and name ~= "values__" then keep(name, value) end
-      index = index + 1
-    end
-  end, "r")
-  local results = pack(f(unpack(arguments, 1, count)))
-  debug.sethook()
-  if results.n > 0 then rawset(_G, "_", results[1]) end
-  return unpack(results, 1, results.n)
-end
-
--- {source} → "incomplete", or nothing: the line runs as the main task
+-- {source, is_last, as_json, width, is_outside} → "incomplete", or nothing: the line runs as the main task
 function core.entries.repl_line(what)
   open_session()
-  local f, problem = compile(what.source)
-  if not f then
-    if problem:sub(-5) == "<eof>" and not what.is_last then return "incomplete" end
-    core.host.call("finished", { ok = false, error = { code = "script_failed", message = problem }, failed = {} })
-    return nil
-  end
-  core.result_text = what.as_json and function(results)
-    local value = results[1]
-    if value == nil then value = core.host.null end
-    return core.host.call("json.encode", value, true)
-  end or inspect.line
-  core.start_main(run, f)
+  if inside and not what.is_outside then return inside.line(what) end
+  local f, is_incomplete = compiled(what)
+  if not f then return is_incomplete and "incomplete" or nil end
+  core.result_text = shown(what)
+  core.start_main(f)
+  return nil
 end
 
 ---- commands ----------------------------------------------------------------------------------
 
--- :watch — evaluates again and again until it is cancelled: {source, period}
+-- :watch — evaluates again and again until it is cancelled: {source, period, width}
 function core.entries.repl_watch(what)
   open_session()
-  local f, problem = compile(what.source)
-  if not f then
-    core.host.call("finished", { ok = false, error = { code = "script_failed", message = problem }, failed = {} })
-    return
+  local evaluate
+  if inside then
+    evaluate = inside.watched(what)
+  else
+    what.is_last = true
+    local f = compiled(what)
+    if not f then return end
+    evaluate = function() return inspect.screen(pack(f()), what.width) end
   end
   core.result_text = nil
   held = { n = 0 }
   core.start_main(function()
     while true do
-      local ok, text = pcall(function() return inspect.line(pack(run(f))) end)
+      local ok, text = pcall(evaluate)
       local e = not ok and text
       if e and core.is_error(e) and e:is "cancelled" then return end
       core.host.call("repl.show", ok and text or tostring(e or "nil"))
@@ -139,19 +116,14 @@ end
 -- :watch has ended, its screen is the user's again.
 function core.entries.repl_watched() if held then release() end end
 
--- :tasks — what runs beside the prompt, one line each
+-- :tasks — what runs beside the prompt, one line each; the main task says it
 function core.entries.repl_tasks()
-  local lines = {}
-  for t in next, core.open.tasks do
-    local place = type(t.f) == "function" and debug.getinfo(t.f, "S")
-    -- The stdlib's own are the innards of what the user made.
-    if t.label or not (place and place.short_src:match("^%[lunette")) then
-      lines[#lines + 1] = (t.label or "task") .. " (" .. (t.token and "waiting" or t.state) .. ")"
-        .. (place and place.what ~= "C" and " at " .. place.short_src .. ":" .. place.linedefined or "")
-    end
-  end
-  table.sort(lines)
-  return lines
+  open_session()
+  core.result_text = function(results) return results[1] end
+  core.start_main(function()
+    local lines = inside and inside.tasks() or sessions.tasks(core.open.tasks)
+    return #lines > 0 and table.concat(lines, "\n") or "nothing runs beside the prompt"
+  end)
 end
 
 local followed           -- the task that shows events
@@ -181,11 +153,13 @@ end
 function core.entries.repl_leave()
   local tasks = {}
   for t in next, core.open.alive do tasks[#tasks + 1] = t end
-  if #tasks == 0 then return false end
+  if #tasks == 0 and not inside then return false end
   core.result_text = nil
   core.start_main(function()
     for _, t in ipairs(tasks) do core.cancel(t) end
     for _, t in ipairs(tasks) do pcall(core.join, t) end
+    -- An engine that is gone has forgotten the session, too.
+    if inside then pcall(inside.close) end
   end)
   return true
 end
@@ -234,10 +208,34 @@ function core.entries.repl_script(what)
   return table.concat(out, "\n")
 end
 
--- What the word at the end of a line could become: {text, line, id}; nothing is called but the engine's lists
+-- The names that a script has to have from lunette itself, sorted.
+function core.entries.repl_globals()
+  local list = {}
+  for name in next, core.need("library").globals do
+    if name ~= "lunette" then list[#list + 1] = name end
+  end
+  table.sort(list)
+  return list
+end
+
+-- What the word at the end of a line could become: {text, line, id}; the answer comes as `completed`.
 function core.entries.complete(what)
   open_session()
-  return core.need("complete").words(what, values)
+  local complete = core.need "complete"
+  local find = inside and function() return inside.complete(what) end or complete.finder(what, here)
+  core.spawn({}, function()
+    local ok, found = pcall(find)
+    core.host.call("completed", what.id, ok and found or {})
+  end)
+  core.run_ready()
+end
+
+-- Puts the prompt inside resident code: {target, only_reads}; the main task says what it is.
+function core.entries.repl_inside(what)
+  open_session()
+  inside = core.need("inside").new(what, plain_print)
+  core.result_text = function(results) return results[1] end
+  core.start_main(inside.open)
 end
 
 return {}

@@ -44,13 +44,12 @@ local function hint_for(text)
   return near and "did you mean \"" .. near .. "\"?" or nil
 end
 
--- What to print about a task that failed.
-function core.report(t)
+local function described(t)
   local e = t.error
   if is_error(e) then
     return {
       code = e.code, message = tostring(e), hint = e.hint, traceback = e.traceback, path = e.path, operation = e.operation,
-      cause = e.cause and tostring(e.cause), is_cancelled = t.is_cancelled,
+      cause = e.cause and tostring(e.cause), is_cancelled = t.is_cancelled, point = e.point,
     }
   end
   local kind = type(e)
@@ -65,6 +64,12 @@ function core.report(t)
     code = "script_failed", message = text, hint = kind == "string" and hint_for(text) or nil, traceback = t.traceback,
     is_cancelled = t.is_cancelled,
   }
+end
+
+-- What to print about a task that failed; at a prompt with the line that it points at.
+function core.report(t)
+  local record = described(t)
+  return core.point and core.point(record) or record
 end
 
 -- Cancels every task that holds the script; at the prompt the line that runs, with what it spawned.

@@ -12,15 +12,18 @@ extension Functions {
             try call.arguments().finish()
             return try await engine.resident.reload()
         },
-        "script.plan": .reading { engine, call, _ async throws(LunetteError) in
+        "script.plan": .reading { engine, call, session async throws(LunetteError) in
+            try session.refuseInstalling(call)
             let (script, prunes) = try ResidentScript.given(call)
             return try await engine.resident.plan(script, prunes: prunes)
         },
-        "script.apply": .changing { engine, call, _ async throws(LunetteError) in
+        "script.apply": .changing { engine, call, session async throws(LunetteError) in
+            try session.refuseInstalling(call)
             let (script, prunes) = try ResidentScript.given(call)
             return try await engine.resident.apply(script, prunes: prunes)
         },
-        "script.remove": .changing { engine, call, _ async throws(LunetteError) in
+        "script.remove": .changing { engine, call, session async throws(LunetteError) in
+            try session.refuseInstalling(call)
             var arguments = try call.arguments()
             let name = try arguments.required("name")
             let prunes = try arguments.bool("prune") ?? false
@@ -34,6 +37,16 @@ extension Functions {
             return try await engine.resident.source(of: name)
         },
     ]
+}
+
+extension Session {
+    /// Code that may call what it was granted shall not grant itself more.
+    fileprivate func refuseInstalling(_ call: Call) throws(LunetteError) {
+        guard isInternal else { return }
+        throw LunetteError(
+            .denied, "resident code and plugins install no resident code", operation: call.request.function,
+            hint: "lunette apply does, and scripts that a user runs")
+    }
 }
 
 extension ResidentScript {

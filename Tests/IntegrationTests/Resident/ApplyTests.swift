@@ -121,6 +121,16 @@ struct ApplyTests {
             try await place.lunette("create", "--name", "gone", image)
             try await eventually("it was done") { place.log.contains("remove: done") }
             #expect(try await place.lunette("ps", "-a", "--format", "{{.Names}}").text == "kept")
+            // Whatever was granted, it grants itself no more.
+            try """
+            lunette.on("container.created", { name = "more" }, function()
+              local ok, e = lunette.try(lunette.script.apply, { name = "more", source = "", grants = { "process.run" } })
+              log.info("more: " .. tostring(e))
+            end)
+            """.write(toFile: file, atomically: true, encoding: .utf8)
+            try await place.lunette("apply", file, "-y", "--grant", "*")
+            try await place.lunette("create", image)
+            try await eventually("that was refused") { place.log.contains("more: resident code and plugins install no resident code") }
         }
     }
 

@@ -448,7 +448,9 @@ actor Resident {
             "sockets": .array((mine?.sockets ?? []).map { .string($0.name) }),
             "lifecycles": .array((mine?.lifecycles ?? []).map { ["name": .string($0.name), "place": .string($0.place)] }),
             "objects": .array(changes.map(\.value)), "grants": .array((script.grants ?? []).map(Value.string)),
-            "lacking": .array(Grant.grantable.filter { asked.contains($0.name) && !Grant.covers($0, script.grants ?? ["*"]) }.map { .string($0.name) }),
+            "lacking": .array(
+                Grant.grantable.filter { asked.contains($0.name) && !Grant.covers($0, script.grants ?? ["*"]) }.map(\.name).sorted()
+                    .map(Value.string)),
         ]
     }
 

@@ -13,8 +13,9 @@ public enum Grant {
     /// Whether one of `grants` gives a function.
     public static func covers(_ function: APIFunction, _ grants: [String]) -> Bool {
         grants.contains { grant in
-            grant == "*" && !isOfTheHost(function) || grant == function.name || grant.hasSuffix(".*") && grant != "*"
-                && function.name.hasPrefix(grant.dropLast())
+            grant == "*" && !isOfTheHost(function) || grant == function.name
+                || grant.hasSuffix(".*") && grant != "*"
+                    && function.name.hasPrefix(grant.dropLast())
         }
     }
 
@@ -39,6 +40,7 @@ public enum Grant {
         var last = ""
         var word: [UInt8] = []
         var mark: UInt8 = 0
+        var quote: UInt8 = 0
         for byte in source + [0] {
             let isWord = byte == 95 || (97...122).contains(byte | 32) && byte != 96 || (48...57).contains(byte)
             if isWord {
@@ -49,10 +51,16 @@ public enum Grant {
                 let text = String(decoding: word, as: UTF8.self)
                 words.insert(text)
                 if mark == UInt8(ascii: ":") { verbs.insert(text) }
-                if mark == UInt8(ascii: ".") { calls.insert("\(last).\(text)") }
+                // An event's name isn't a call.
+                if mark == UInt8(ascii: "."), quote == 0 { calls.insert("\(last).\(text)") }
                 last = text
                 word = []
                 mark = 0
+            }
+            if quote != 0, byte == quote || byte == UInt8(ascii: "\n") {
+                quote = 0
+            } else if quote == 0, byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") {
+                quote = byte
             }
             if byte == UInt8(ascii: ".") || byte == UInt8(ascii: ":") { mark = byte } else if byte > 32 { mark = 0 }
         }

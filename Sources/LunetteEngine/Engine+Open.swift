@@ -94,6 +94,11 @@ extension Engine {
         return locks
     }
 
+    /// What says whose the folders are, for messages; before the locks go.
+    static func removePids(_ configuration: EngineConfiguration) {
+        for path in [configuration.state, configuration.root] { unlink("\(path)/pid") }
+    }
+
     private static func unusable(_ path: String, _ word: String, _ error: SystemCallError) -> LunetteError {
         var failure = error.lunette
         failure.message = "use \(path) as the \(word) directory: \(failure.message)"

@@ -256,6 +256,8 @@ public final class Engine: EngineConnector {
         do throws(LunetteError) { try await state.close() } catch {
             // Nothing is lost: the log of an unclosed database is read at the next open.
         }
+        // Another process may get this one's number.
+        Self.removePids(configuration)
         for lock in locks { lock.release() }
     }
 }

@@ -149,6 +149,19 @@ struct CrashTests {
         c:remove { force = true }
         assert(not container.find("walked") and not container.find("walk"))
         volume.remove("walk")
+        lunette.script.apply { name = "walk", source = [[
+          lunette.lifecycle("walk", { exited = function() return "keep" end, states = { busy = {} } })
+        ]] }
+        local l = container.run {
+          name = "life", image = "walk:1", args = { "sleep", "600" }, lifecycle = "walk", stop = { grace_period = "100ms" },
+          health = { exec = { "test", "!", "-e", "/sick" }, start_interval = "100ms", period = "100ms", failure_threshold = 1,
+                     on_unhealthy = "stop" },
+        }
+        l:transition("busy")
+        l:exec({ "touch", "/sick" })
+        l:wait()
+        l:remove { force = true }
+        lunette.script.remove("walk")
         image.tag("walk:1", "walk:2")
         image.remove("walk:1")
         image.remove("walk:2")

@@ -71,7 +71,7 @@ import Testing
         // Another session has the globals, and no local.
         #expect(try await answers(script, ["count, x, twice(4)"], session: "other") == ["7\tnil\t8"])
         #expect(log.all == [], "what a chunk prints is no log line")
-        await script.stop()
+        await script.stop(patience: 0)
     }
 
     @Test func anErrorPointsAtItsLine() async throws {
@@ -82,7 +82,7 @@ import Testing
                 ["target": "conf.d/a", "session": "s", "ask": "chunk", "source": .string(source)], onOutput: { _ in })
             #expect(answer["status"] == "failed" && answer["error"]?["point"]?.stringValue == point, "\(answer)")
         }
-        await script.stop()
+        await script.stop(patience: 0)
     }
 
     @Test func theCodesLimitsHold() async throws {
@@ -109,7 +109,7 @@ import Testing
         #expect(big["error"]?["code"] == "resource_exhausted", "\(big)")
         #expect(try await ask("count").get()["text"] == "1")
         #expect(log.all == [])
-        await script.stop()
+        await script.stop(patience: 0)
     }
 
     @Test func aCancelEndsTheChunkAndNothingElse() async throws {
@@ -133,7 +133,7 @@ import Testing
         let code = (try? ended.get())?["error"]?["code"]?.stringValue
         #expect(code == "cancelled", "\(ended)")
         #expect(try await answers(script, ["count"], session: "other") == ["2"])
-        await script.stop()
+        await script.stop(patience: 0)
     }
 
     @Test func aSessionThatOnlyReadsChangesNothing() async throws {
@@ -156,7 +156,7 @@ import Testing
         #expect(found[7].contains("only reads"), "\(found)")
         // The plumbing is no function of the noun.
         #expect(found[8].contains("script has no function \"evaluate\""), "\(found)")
-        await script.stop()
+        await script.stop(patience: 0)
     }
 
     @Test func whatASessionSpawnedEndsWithIt() async throws {
@@ -176,7 +176,7 @@ import Testing
         #expect(try await ask("chunk")["status"] == "changed", "a session that isn't there runs nothing")
         #expect(try await answers(script, ["closed, tostring(t)"], session: "other") == ["true\t\"task (cancelled)\""])
         #expect(log.all == [])
-        await script.stop()
+        await script.stop(patience: 0)
     }
 
     @Test func wordsOfTheCodeAreCompleted() async throws {
@@ -195,6 +195,6 @@ import Testing
         }
         // Of a thousand containers the engine sends those that fit.
         #expect(engine.requests.map { $0.arguments["name"] } == ["w"])
-        await script.stop()
+        await script.stop(patience: 0)
     }
 }

@@ -34,9 +34,9 @@ public enum APIRegistry {
     }
 
     /// Events that `before` handlers may be registered for.
-    package static var beforeEvents: [String] { HookFunctions.beforeEvents }
+    package static var beforeEvents: [String] { EventNames.before }
     /// Events that `on` handlers see.
-    package static var onEvents: [String] { HookFunctions.onEvents }
+    package static var onEvents: [String] { EventNames.on }
 
     /// Every function, of the engine and of the Lua host.
     public static var all: [APIFunction] { nouns.flatMap { functions(of: $0) } }

@@ -117,7 +117,7 @@ actor Resident {
                 changes = .failure(error)
             }
             await Self.stop(loaded)
-            return self.describe(script, loaded, try changes.get())
+            return self.describe(script, loaded, try changes.get(), before: self.version)
         }
     }
 
@@ -220,7 +220,7 @@ actor Resident {
             var answer = new.change(from: old.1)
             answer["objects"] = .array(changes.map(\.value))
             await self.tell("script.reloaded", answer)
-            return script.map { self.describe($0, loaded, changes) } ?? .map(answer)
+            return script.map { self.describe($0, loaded, changes, before: old.1) } ?? .map(answer)
         }
     }
 
@@ -438,9 +438,11 @@ actor Resident {
     }
 
     /// What `script.plan` and `script.apply` answer.
-    private func describe(_ script: ResidentScript, _ loaded: [LoadedResident], _ changes: [ObjectChange]) -> Value {
+    private func describe(
+        _ script: ResidentScript, _ loaded: [LoadedResident], _ changes: [ObjectChange], before: ResidentVersion
+    ) -> Value {
         let mine = loaded.first { $0.script.name == script.name }
-        let old = version.script(script.name)
+        let old = before.script(script.name)
         let asked = Grant.asked(by: script.source + (script.modules ?? [:]).values.flatMap { [10] + $0 })
         return [
             "script": .string(script.name), "action": old == nil ? "create" : old == script ? "same" : "update",

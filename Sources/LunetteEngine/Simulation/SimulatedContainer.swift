@@ -126,7 +126,8 @@ final class SimulatedContainer: LiveContainer {
     }
 
     private func check(_ args: [String]) async throws(LunetteError) -> Int32 {
-        let exec = try await run(ExecRequest(id: "check-\(Identifier.short())", spec: ExecSpec(args: args), container: request.spec, image: nil))
+        let exec = try await run(
+            ExecRequest(id: "check-\(Identifier.short())", spec: ExecSpec(args: args), container: request.spec, image: nil))
         return try await exec.exit().code
     }
 

@@ -1,19 +1,6 @@
 import LunetteSpec
 
 enum HookFunctions {
-    /// Events a `before` handler may be registered for in this version.
-    static let beforeEvents = [
-        "container.create", "container.start", "container.exec", "container.update", "container.kill", "container.stop", "container.remove",
-        "image.pull", "image.build", "image.push", "image.remove", "volume.create", "volume.mount", "volume.remove",
-    ]
-    /// Events that `on` handlers and `events.follow` see in this version.
-    static let onEvents = [
-        "container.created", "container.started", "container.exited", "container.oom", "container.paused", "container.resumed",
-        "container.removed", "container.renamed", "container.updated", "image.pulled", "image.loaded", "image.built", "image.tagged",
-        "image.pushed", "image.removed", "volume.created", "volume.removed", "hook.failed", "engine.ready", "script.reloaded",
-        "script.failed",
-    ]
-
     static let all: [APIFunction] = [
         APIFunction(
             "hook.register", "offer a session handler to the engine; it goes with the session",

@@ -37,6 +37,11 @@ actor HealthChecks {
     }
 
     private func check(_ id: String, _ spec: HealthSpec, _ container: any LiveContainer) async {
+        // A run begins with nothing known: this one was unhealthy already when an engine died, which may have been about to end it.
+        if let record = await state.containers[id], record.state.isAlive, record.state.health.status == .unhealthy {
+            let end = self.end
+            Task { await end(id, spec.onUnhealthy) }
+        }
         while true {
             guard let record = await state.containers[id], record.state.isAlive else { return }
             let wait = record.state.health.status == .starting ? spec.startInterval : spec.period

@@ -76,7 +76,7 @@ describe("collect-garbage.lua", function()
     test.image("kept:1", { labels = { keep = "yes" } })
     test.image "other:1"
     container.create { name = "fresh", image = "web:1" }
-    test.clock.advance "90d"
+    test.clock.advance "45d"
     expect(images()):to_equal { "kept:1", "web:1" }
     container.get("fresh"):remove()
     test.clock.advance "29d18h"

@@ -77,7 +77,9 @@ describe("dump-volumes.lua", function()
     expect(dump().ok):to_be_true()
     expect(seen):to_equal { db = "stopped" }
     expect(states()):to_equal { db = "running" }
-    expect(calls "^container%.[srpc]"):to_equal { "run", "run", "stop", "copy_out", "start", "remove" }
+    expect(calls "^container%.[srpc]"):to_equal {
+      "run", "run", "stop", "copy_out", "start", "remove",
+    }
   end)
 
   it("leaves them alone where the label says so", function()

@@ -107,6 +107,7 @@ local function dump_all()
   local failed = 0
   for _, v in ipairs(volume.list { labels = { dump = lunette.null } }) do
     local ok, err = lunette.try(dump, v)
+    if not ok and err.code == "cancelled" then error(err, 0) end
     if not ok then
       failed = failed + 1
       say("FAILED    %s: %s", v.name, err.message)

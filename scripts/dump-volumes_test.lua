@@ -139,6 +139,23 @@ describe("dump-volumes.lua", function()
     expect(seen):to_equal {}
   end)
 
+  it("lets all go on when it is interrupted, and dumps no more", function()
+    volume.create("a", { labels = { dump = "pause" } })
+    volume.create("b", { labels = { dump = "pause" } })
+    run("db", "a")
+    test.stub("container.copy_out", function() lunette.task.sleep "1h" end)
+    local script = test.load("dump-volumes.lua", {
+      args = { folder, "busybox:1" }, background = true,
+    })
+    test.clock.advance "1m"
+    expect(container.get("db"):inspect().status):to_be "paused"
+    script:stop()
+    script:wait()
+    expect(states()):to_equal { db = "running" }
+    expect(calls "^container%.copy_out"):to_have_length(1)
+    expect(script.output):to_be ""
+  end)
+
   it("doesn't dump what couldn't be told", function()
     volume.create("rows", { labels = { dump = "pause" } })
     run("db", "rows", { ["dump.before"] = "db lock", ["dump.after"] = "db unlock" })

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import LunetteLinux
+internal import LunetteSpec
 
 /// Hears of files and folders that are renamed or removed (inotify(7)). It says that something may have happened, not what.
 struct RenameWatch {
@@ -15,7 +16,7 @@ struct RenameWatch {
         // Several paths may be one file: what is asked for adds up.
         let flags = UInt32(IN_DONT_FOLLOW) | UInt32(IN_MASK_ADD)
         for path in paths where inotify_add_watch(made, path, UInt32(IN_MOVE_SELF | IN_DELETE_SELF) | flags) < 0 {
-            let folder = "/" + path.split(separator: "/").dropLast().joined(separator: "/")
+            let folder = "/" + path.pathParts.dropLast().joined(separator: "/")
             _ = inotify_add_watch(made, folder, UInt32(IN_MOVED_FROM | IN_MOVED_TO) | flags)
         }
     }

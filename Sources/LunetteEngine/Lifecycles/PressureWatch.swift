@@ -35,7 +35,10 @@ actor PressureWatch {
             guard !wanted.isEmpty else { continue }
             guard let record = await state.containers[id], record.state.isAlive else { return }
             let stats: Value
-            do throws(LunetteError) { stats = try await container.stats() } catch { continue }  // It ends in this moment, or is only starting.
+            do throws(LunetteError) { stats = try await container.stats() } catch {
+                // It ends in this moment, or is only starting.
+                continue
+            }
             for limit in wanted {
                 guard let average = limit.average(in: stats) else {
                     if !hasSaidWhy {

@@ -39,7 +39,7 @@ struct ResidentFiles: Sendable {
         guard let top = try openTop(), let folder = try open("lua", in: top) else { return nil }
         candidates: for candidate in candidates {
             var place = folder
-            let parts = candidate.split(separator: "/").map(String.init)
+            let parts = candidate.pathParts.map(String.init)
             // Each folder on the way: whoever may write to one decides what the module is.
             for part in parts.dropLast() {
                 guard let next = try open(part, in: place) else { continue candidates }

@@ -102,7 +102,7 @@ final class SimulatedImages: ImageHost {
     func load(
         _ path: String, file: FileDescriptor?, tag: String?, progress: ImageProgressHandler?
     ) async throws(LunetteError) -> [ImageRecord] {
-        let base = path.split(separator: "/").last.map(String.init) ?? path
+        let base = path.pathParts.last.map(String.init) ?? path
         return [try add(tag ?? "loaded/" + base.prefix { $0.isLetter || $0.isNumber }.lowercased())]
     }
 

@@ -143,7 +143,7 @@ private final class ProcessJob: Cancellable, Sendable {
     /// Where a program without a slash lies, by the PATH that it gets.
     private func programPath() throws(LunetteError) -> String {
         let program = words[0]
-        if program.contains("/") { return program.hasPrefix("/") ? program : "\(folder)/\(program)" }
+        if program.hasSlash { return program.hasPrefix("/") ? program : "\(folder)/\(program)" }
         for entry in (environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin").split(separator: ":") where entry.hasPrefix("/") {
             let path = "\(entry)/\(program)"
             if access(path, X_OK) == 0 { return path }

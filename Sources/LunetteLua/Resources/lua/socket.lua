@@ -108,8 +108,8 @@ local listings = set "container.list container.inspect_all"
 local makings = set "container.create container.run container.apply"
 local own = set [[container.get container.find container.inspect container.start container.stop container.kill container.restart
   container.pause container.resume container.remove container.rename container.update container.wait container.exec container.resize
-  container.detach container.transition container.attach container.logs container.follow_logs container.stats container.processes container.diff
-  container.apply]]
+  container.detach container.attach container.logs container.follow_logs container.stats container.processes container.diff
+  container.apply container.transition]]
 
 function ready.own_containers(call)
   local uid = call.actor.uid

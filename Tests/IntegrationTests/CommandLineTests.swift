@@ -132,7 +132,7 @@ struct CommandLineTests {
                 :quit
                 """
             let session = try await home.lunette("repl", "--read-only", input: input)
-            for part in ["42", "\"a\": 40", "every 1h (waiting) at repl:1", " ms"] {
+            for part in ["42", "\"a\": 40", "every 1h (waiting) at repl:2", " ms"] {
                 #expect(session.text.contains(part), "\(part) is not in \(session.text)")
             }
             #expect(session.errorText.contains("did you mean :save?") && session.errorText.contains("leave out --read-only"))
@@ -163,10 +163,10 @@ struct CommandLineTests {
             try await eventually("an empty prompt") { try await !screen().contains("no Lua") }
             try await type("40 + 2", "Enter")
             try await eventually("the value") { try await screen().contains("\n42\n") }
-            // The word breaks at the dash; the name is whole all the same.
+            // The word breaks at the dash; the name is whole all the same, and its quote closed.
             try await type("container.get 'hello-", "Tab")
             try await eventually("the name") { try await screen().contains("'hello-1") }
-            try await type("'.name", "Enter")
+            try await type(".name", "Enter")
             try await eventually("its value") { try await screen().contains("\"hello-1\"") }
             try await type(":events on", "Enter")
             try await eventually("the answer") { try await screen().contains("events are shown") }

@@ -83,7 +83,25 @@ struct Gate: Sendable {
             guard error.errno == ErrorNumber.brokenPipe || error.errno == ErrorNumber.connectionReset else { throw error.lunette }
             return nil
         }
-        // However long hooks take, but not for who stands still.
+        try waitForWord(id, socket, isStopped)
+        do throws(SystemCallError) {
+            let answer = try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM))?.bytes ?? []
+            guard answer == packet(Self.hooksHaveRun) else { return answer }
+        } catch {
+            return try closedUnread(error)
+        }
+        // The end of file that says that the program runs, or the failure.
+        try waitForWord(id, socket, isStopped)
+        do throws(SystemCallError) {
+            let last = try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM))?.bytes ?? []
+            return last.isEmpty ? packet(Self.hooksHaveRun) : last
+        } catch {
+            return try closedUnread(error)
+        }
+    }
+
+    /// However long hooks take, but not for who stands still.
+    private func waitForWord(_ id: String, _ socket: UnixSocket, _ isStopped: () -> Bool) throws(LunetteError) {
         var timesStopped = 0
         while lnt_host_poll_one(socket.descriptor.number, 1, 500) == 0 {
             timesStopped = isStopped() ? timesStopped + 1 : 0
@@ -93,16 +111,11 @@ struct Gate: Sendable {
                     hint: "lunette-oci kill \(id) CONT lets it go on, and it starts then")
             }
         }
-        do throws(SystemCallError) {
-            let answer = try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM))?.bytes ?? []
-            guard answer == packet(Self.hooksHaveRun) else { return answer }
-            // The end of file that says that the program runs, or the failure.
-            let last = try socket.receive(upTo: Int(LNT_MESSAGE_MAXIMUM))?.bytes ?? []
-            return last.isEmpty ? answer : last
-        } catch {
-            // A word that was read and not answered is an end of file, not one of these.
-            guard error.errno == ErrorNumber.brokenPipe || error.errno == ErrorNumber.connectionReset else { throw error.lunette }
-            return nil
-        }
+    }
+
+    /// - Returns: nil: a word that was read and not answered is an end of file, not one of these.
+    private func closedUnread(_ error: SystemCallError) throws(LunetteError) -> [UInt8]? {
+        guard error.errno == ErrorNumber.brokenPipe || error.errno == ErrorNumber.connectionReset else { throw error.lunette }
+        return nil
     }
 }

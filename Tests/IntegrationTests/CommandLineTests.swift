@@ -185,7 +185,7 @@ struct CommandLineTests {
                 "Enter")
             try await eventually("its event") { try await screen().contains("container.created own") }
             try await type(":tasks", "Enter")
-            try await eventually("the task") { try await screen().contains("task (waiting) at repl:1") }
+            try await eventually("the task") { try await screen().contains("task (waiting) at repl:") }
             try await type(":quit", "Enter")
             try await eventually("the end") { try await screen().contains("left 0") }
         }

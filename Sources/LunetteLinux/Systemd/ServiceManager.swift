@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 
 /// Speaks with the manager that has started this process as a service, which is systemd: takes the sockets that it has opened, tells it how

@@ -75,13 +75,17 @@ public protocol HookReceiver: Sendable {
 }
 
 extension HookReceiver {
+    /// Most answer as long as they are there.
     public var isStopped: Bool { false }
+    /// Most take one event at a time.
     public var takesBatches: Bool { false }
+    /// Not called where `takesBatches` is false.
     public func on(subscription: String, events: [Value], keys: [String], ended: @escaping @Sendable ([HookEnding]) -> Void) {}
 }
 
 /// What came of one event of a batch.
 public struct HookEnding: Sendable {
+    /// How it went.
     public enum Outcome: Sendable {
         case acknowledged
         case failed
@@ -90,8 +94,10 @@ public struct HookEnding: Sendable {
     }
     /// Which, from zero.
     public var index: Int
+    /// How it went.
     public var outcome: Outcome
 
+    /// - Parameter index: which of the batch, from zero.
     public init(index: Int, outcome: Outcome) {
         self.index = index
         self.outcome = outcome

@@ -39,9 +39,6 @@ extension APIRegistry {
         if case .union(let types) = type { types.flatMap(alternatives) } else { [type] }
     }
 
-    /// The names of events: those that `before` handlers are asked about, or those that have happened.
-    package static func eventNames(isBefore: Bool) -> [String] { isBefore ? EventNames.before : EventNames.on }
-
     private static func ownOptions(_ function: APIFunction) -> [APIField] {
         function.arguments.filter { !function.lua.positional.contains($0.name) && $0.name != "stdio" }
     }

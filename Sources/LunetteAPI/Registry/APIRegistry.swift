@@ -33,11 +33,6 @@ public enum APIRegistry {
         functions(of: String(name.prefix { $0 != "." })).first { $0.name == name }
     }
 
-    /// Events that `before` handlers may be registered for.
-    package static var beforeEvents: [String] { EventNames.before }
-    /// Events that `on` handlers see.
-    package static var onEvents: [String] { EventNames.on }
-
     /// Every function, of the engine and of the Lua host.
     public static var all: [APIFunction] { nouns.flatMap { functions(of: $0) } }
 

@@ -85,7 +85,7 @@ extension LuaHost {
         }
         var problems: [Value] = []
         let isBefore = function.name == "lunette.before"
-        let known = isBefore ? APIRegistry.beforeEvents : APIRegistry.onEvents
+        let known = isBefore ? EventNames.before : EventNames.on
         if let event = first.stringValue {
             let fits =
                 known.contains(event)

@@ -57,8 +57,8 @@ extension LuaHost {
             }
         }
         switch (name, field?.name) {
-        case ("lunette.before", "event"): words = APIRegistry.eventNames(isBefore: true)
-        case ("lunette.on", "event"), ("lunette.events", "name"): words = APIRegistry.eventNames(isBefore: false) + eventPatterns
+        case ("lunette.before", "event"): words = EventNames.before
+        case ("lunette.on", "event"), ("lunette.events", "name"): words = EventNames.on + eventPatterns
         case (_, "source"): map["noun"] = "volume"
         case (_, "from") where name.hasPrefix("image."), ("image.pull", "reference"), ("image.push", "reference"):
             map["noun"] = "image"
@@ -71,7 +71,7 @@ extension LuaHost {
 
     private static var eventPatterns: [String] {
         var seen: [String] = []
-        for name in APIRegistry.eventNames(isBefore: false) {
+        for name in EventNames.on {
             let pattern = "\(name.prefix { $0 != "." }).*"
             if !seen.contains(pattern) { seen.append(pattern) }
         }

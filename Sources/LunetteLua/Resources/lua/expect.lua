@@ -48,13 +48,7 @@ end
 
 ---- differences -------------------------------------------------------------------------------
 
-local order = { number = 1, string = 2, boolean = 3 }
-local function by_key(a, b)
-  local ta, tb = type(a), type(b)
-  if ta ~= tb then return (order[ta] or 9) < (order[tb] or 9) end
-  if ta == "number" or ta == "string" then return a < b end
-  return tostring(a) < tostring(b)
-end
+local by_key = inspect.by_key
 
 -- A value as lines, a field each.
 local function add_lines(lines, value, margin, before, seen)

@@ -31,6 +31,8 @@ local function by_key(a, b)
   return tostring(a) < tostring(b)
 end
 
+inspect.by_key = by_key
+
 local function key_text(key)
   if type(key) == "string" and key:match("^[%a_][%w_]*$") and not keywords[key] then return key end
   return "[" .. (type(key) == "string" and quote(key) or tostring(key)) .. "]"

@@ -305,8 +305,14 @@ actor Resident {
         changes.resident = version
         let names = Set(loaded.flatMap(\.handlers).compactMap(\.cursor))
         changes.removedCursors = await state.cursors.keys.filter { !names.contains($0) }
-        await events.forget(changes.removedCursors)
         try await state.commit(changes, .desired)
+        // Not before: when the commit fails the handlers of these go on. What one of them wrote since is taken away, too.
+        await events.forget(changes.removedCursors)
+        let late = Set(changes.removedCursors).intersection(await state.cursors.keys)
+        if late.isEmpty { return }
+        var again = Changes()
+        again.removedCursors = late.sorted()
+        try await state.commit(again)
     }
 
     private func use(_ loaded: [LoadedResident], _ version: ResidentVersion) async {

@@ -43,7 +43,7 @@ let package = Package(
         .target(name: "CLuaBridge", dependencies: ["CLua"], cSettings: strictC),
         // libarchive and libcurl are opened when first used: with what they pull in they cost a command 8 ms at start.
         .target(name: "CArchive", cSettings: strictC, linkerSettings: [.linkedLibrary("nettle")]),
-        .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
+        .target(name: "CSeccomp", cSettings: strictC),
         .target(name: "CCurl", cSettings: strictC),
 
         // The monitor of one container: Embedded Swift, fully static, single-threaded.

@@ -1,5 +1,3 @@
-internal import CLinux
-internal import CSeccomp
 package import LunetteSpec
 internal import Synchronization
 
@@ -41,7 +39,7 @@ package final class SeccompCompiler: Sendable {
             return SeccompProgram(bytes: kept.withUnsafeBytes(Array.init), flags: 0)
         }
         // libseccomp's version takes part: a newer one may compile the same profile differently.
-        let version = seccomp_version().map { "\($0.pointee.major).\($0.pointee.minor).\($0.pointee.micro)" } ?? "?"
+        let version = SeccompLibrary.version
         let key: String
         let profile: SeccompProfile
         switch seccomp {
@@ -70,25 +68,22 @@ package final class SeccompCompiler: Sendable {
 
     /// Compiles without any cache.
     ///
-    /// - Parameter path: where the profile stands in the user's input, for errors.
-    package static func compile(_ profile: SeccompProfile, path: String = "linux.seccomp") throws(LunetteError) -> [UInt8] {
+    /// - Parameters:
+    ///   - path: where the profile stands in the user's input, for errors.
+    ///   - limit: of processor time, in microseconds; more than 0. Rules that compare arguments are compiled within it.
+    /// - Throws: `invalid_argument` for a profile that libseccomp refuses or doesn't come to an end with; `internal` and `resource_exhausted`
+    ///   when it can't be asked.
+    package static func compile(
+        _ profile: SeccompProfile, path: String = "linux.seccomp", limit: UInt64 = 2_000_000
+    ) throws(LunetteError) -> [UInt8] {
         let defaultAction = profile.defaultAction.value(errno: profile.defaultErrnoRet)
-        guard let context = seccomp_init(defaultAction) else {
-            throw LunetteError(.internal, "libseccomp refuses the default action", path: "\(path).defaultAction")
-        }
-        defer { seccomp_release(context) }
-        // SCMP_ACT_KILL_PROCESS.
-        try require(seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, 0x8000_0000), "refuse other architectures", path)
-        // A tree over the numbers (2) instead of a chain: at the load the kernel tries the filter on every number, which took 0.6 ms.
-        try require(seccomp_attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2), "order the calls as a tree", path)
         let abis = SeccompABI.judged(by: profile)
-        for abi in abis where abi != .native {
-            try require(seccomp_arch_add(context, abi.token), "judge \(abi.rawValue)", "\(path).architectures")
-        }
         var prologue = SeccompPrologue()
-        try addRules(of: profile, abis, defaultAction, to: context, &prologue, path)
+        let rules = sorted(profile, abis, defaultAction, &prologue)
         addAbsence(profile, abis, &prologue)
-        let bytes = BPFInstruction.encode(prologue.instructions) + (try export(context))
+        let bytes =
+            BPFInstruction.encode(prologue.instructions)
+            + (try SeccompLibrary.program(rules, defaultAction: defaultAction, abis: abis, path: path, limit: limit))
         guard bytes.count <= BPFInstruction.maximumCount * BPFInstruction.size else {
             throw LunetteError(
                 .invalidArgument, "compile the seccomp profile: it is longer than the kernel's 4096 instructions", path: path)
@@ -96,12 +91,13 @@ package final class SeccompCompiler: Sendable {
         return bytes
     }
 
-    private static func addRules(
-        of profile: SeccompProfile, _ abis: [SeccompABI], _ defaultAction: UInt32, to context: scmp_filter_ctx,
-        _ prologue: inout SeccompPrologue, _ path: String
-    ) throws(LunetteError) {
+    /// The rules that libseccomp compiles; the others go into the prologue.
+    private static func sorted(
+        _ profile: SeccompProfile, _ abis: [SeccompABI], _ defaultAction: UInt32, _ prologue: inout SeccompPrologue
+    ) -> [SeccompLibrary.Rule] {
         let unconditional = Set(profile.syscalls.filter { $0.args.isEmpty && $0.action == .allow }.flatMap(\.names))
         var late: [(name: String, conditions: [SeccompProfile.Argument], action: UInt32)] = []
+        var rules: [SeccompLibrary.Rule] = []
         for (index, rule) in profile.syscalls.enumerated() {
             let action = rule.action.value(errno: rule.errnoRet)
             for name in rule.names {
@@ -116,8 +112,9 @@ package final class SeccompCompiler: Sendable {
                         }
                     } else if isByHand {
                         late.append((name, conditions, action))
-                    } else if action != defaultAction, let number = number(of: name) {
-                        try add(name, number: number, when: conditions, action, to: context, "\(path).syscalls[\(index)]")
+                    } else if action != defaultAction, let number = SeccompLibrary.number(of: name) {
+                        rules.append(
+                            SeccompLibrary.Rule(name: name, number: number, conditions: conditions, action: action, position: index))
                     }
                 }
             }
@@ -129,6 +126,7 @@ package final class SeccompCompiler: Sendable {
                 prologue.answer(abi, number: number, when: rule.conditions, action: rule.action)
             }
         }
+        return rules
     }
 
     /// As runc does: two conditions on one argument are alternatives, and then all are.
@@ -146,58 +144,6 @@ package final class SeccompCompiler: Sendable {
             guard let last = profile.syscalls.lazy.flatMap(\.names).compactMap({ abi.number(of: $0) }).max() else { continue }
             prologue.answer(abi, above: last, action: absent)
         }
-    }
-
-    private static func add(
-        _ name: String, number: Int32, when conditions: [SeccompProfile.Argument], _ action: UInt32, to context: scmp_filter_ctx,
-        _ path: String
-    ) throws(LunetteError) {
-        let comparisons = conditions.map { condition in
-            scmp_arg_cmp(arg: condition.index, op: comparison(condition.comparison), datum_a: condition.value, datum_b: condition.valueTwo)
-        }
-        let result = comparisons.withUnsafeBufferPointer {
-            seccomp_rule_add_array(context, action, number, UInt32($0.count), $0.baseAddress)
-        }
-        // The same rule twice is what a profile's author wrote, and harmless.
-        if result != -17 { try require(result, "add a rule for \(name)", path) }
-    }
-
-    /// libseccomp's export writes to a descriptor only; 2.5 has no other way.
-    private static func export(_ context: scmp_filter_ctx) throws(LunetteError) -> [UInt8] {
-        do throws(SystemCallError) {
-            let number = lnt_host_memfd("lunette-seccomp")
-            guard number >= 0 else { throw SystemCallError("memfd_create", "lunette-seccomp", errno: -number) }
-            let memory = FileDescriptor(owning: number)
-            let result = seccomp_export_bpf(context, memory.number)
-            guard result == 0 else { throw SystemCallError("export the seccomp program", "", errno: -result) }
-            try memory.seek(to: 0)
-            return try memory.readAll(limit: BPFInstruction.maximumCount * BPFInstruction.size + 1)
-        } catch {
-            throw error.lunette
-        }
-    }
-
-    private static func require(_ result: Int32, _ what: String, _ path: String) throws(LunetteError) {
-        guard result < 0 else { return }
-        throw LunetteError(.invalidArgument, "compile the seccomp profile: \(what): \(errnoText(-result))", path: path, errno: -result)
-    }
-
-    private static func comparison(_ comparison: SeccompProfile.Comparison) -> scmp_compare {
-        switch comparison {
-        case .notEqual: SCMP_CMP_NE
-        case .less: SCMP_CMP_LT
-        case .lessOrEqual: SCMP_CMP_LE
-        case .equal: SCMP_CMP_EQ
-        case .greaterOrEqual: SCMP_CMP_GE
-        case .greater: SCMP_CMP_GT
-        case .maskedEqual: SCMP_CMP_MASKED_EQ
-        }
-    }
-
-    /// The number of a call as libseccomp takes it; negative for one of another ABI; nil for a call that it doesn't know.
-    private static func number(of name: String) -> Int32? {
-        let number = seccomp_syscall_resolve_name(name)
-        return number != -1 ? number : SeccompABI.native.number(of: name).map { Int32($0) }
     }
 }
 

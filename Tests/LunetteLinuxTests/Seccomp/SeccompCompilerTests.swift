@@ -115,6 +115,38 @@ import Testing
         }
     }
 
+    /// Found by fuzzing: with these two rules libseccomp 2.5.4 never comes back (and runc with it). A later one may compile them.
+    @Test func rulesThatLibseccompDoesNotEndWithAreRefused() throws {
+        let profile = SeccompProfile(
+            defaultAction: .errno, defaultErrnoRet: 1,
+            syscalls: [
+                .init(
+                    ["read"], .trace, errno: 8, args: [.init(0, .less, 3), .init(5, .notEqual, 1 << 32 + 1), .init(1, .greaterOrEqual, 5)]),
+                .init(["read"], .killProcess, args: [.init(0, .less, 3), .init(5, .greater, 9)]),
+            ])
+        do throws(LunetteError) {
+            let program = try SeccompCompiler.compile(profile, limit: 300_000)
+            #expect(BPFInstruction.decode(program) != nil)
+        } catch {
+            #expect(error.code == .invalidArgument && error.path == "linux.seccomp.syscalls[1]")
+            #expect(error.message.contains("add a rule for read: libseccomp") && error.hint != nil, "\(error)")
+        }
+    }
+
+    @Test func aCompilationOutOfTimeIsEnded() throws {
+        let names = ["read", "write", "openat", "close", "mmap", "ioctl", "fcntl", "socket", "clone", "prctl"]
+        // The kernel looks at the limit at its ticks: it has to take some.
+        let rules = (0..<6000).map { SeccompProfile.Rule([names[$0 % 10]], .allow, args: [.init(1, .equal, UInt64($0))]) }
+        let profile = SeccompProfile(defaultAction: .errno, defaultErrnoRet: 1, syscalls: rules)
+        do throws(LunetteError) {
+            _ = try SeccompCompiler.compile(profile, path: "p", limit: 1)
+            Issue.record("nothing ended it")
+        } catch {
+            #expect(error.code == .invalidArgument && error.path?.hasPrefix("p") == true)
+            #expect(error.message.contains("doesn't come to an end"), "\(error)")
+        }
+    }
+
     /// What the program has in itself is what the compiler makes; `LUNETTE_RECORD_GOLDEN=1` writes it anew.
     @Test func theKeptProgramIsTheCompiledOne() throws {
         let compiled = try SeccompCompiler.compile(.standard(for: []))

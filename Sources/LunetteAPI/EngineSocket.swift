@@ -11,11 +11,15 @@ public struct EngineSocket: Sendable, Hashable {
     /// The file's permission bits: who may connect.
     public var mode: UInt32
 
-    public init(name: String, path: String?, owner: UInt32? = nil, group: UInt32? = nil, mode: UInt32) {
+    /// What judges its users, in words: `own_containers, a function`.
+    public var filter: String
+
+    public init(name: String, path: String?, owner: UInt32? = nil, group: UInt32? = nil, mode: UInt32, filter: String = "") {
         self.name = name
         self.path = path
         self.owner = owner
         self.group = group
         self.mode = mode
+        self.filter = filter
     }
 }

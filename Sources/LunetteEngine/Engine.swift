@@ -131,7 +131,13 @@ public final class Engine: EngineConnector {
     /// Runs one call as far as its socket's filter lets it, and writes it into the audit log.
     func perform(_ call: Call, in session: Session) async throws(LunetteError) -> Value {
         let began = clock.now()
+        let call = scoped(call, in: session)
         do throws(LunetteError) {
+            guard call.request.cause.count <= Engine.maximumCauses else {
+                throw LunetteError(
+                    .invalidArgument, "\(call.request.function): it names \(call.request.cause.count) causes, more than \(Engine.maximumCauses)",
+                    path: "cause")
+            }
             let judged = try await judged(call, in: session)
             let result = try await performed(judged, in: session)
             await audit(call.request, began: began, .success(result))
@@ -141,6 +147,9 @@ public final class Engine: EngineConnector {
             throw error
         }
     }
+
+    /// Nine calls deep, with the handlers and lifecycles that made them.
+    private static let maximumCauses = 36
 
     /// Runs one call, or gives the first outcome of an earlier one with the same request id.
     private func performed(_ call: Call, in session: Session) async throws(LunetteError) -> Value {

@@ -28,6 +28,8 @@ public final class LunetteServer: Sendable {
     let log: @Sendable (String) -> Void
     let state = Mutex(State())
     private let refused = Mutex<(@Sendable (Actor, LunetteError) -> Void)?>(nil)
+    /// Of clients that weren't understood.
+    private let mishaps = Mutex(LineAllowance(perMinute: 10))
     /// Of one user at one of the scripts' sockets: nobody takes all places.
     private static let maximumGuests = 64
 
@@ -187,7 +189,11 @@ public final class LunetteServer: Sendable {
             return session
         }
         guard let session else { return }
-        if let why { log("client \(session.actor.pid): \(why)") }
+        // Ten in a minute of one user: a log isn't to be filled from outside.
+        if let why, let leftOut = mishaps.withLock({ $0.admit(String(session.actor.uid), at: Double(time(nil))) }) {
+            let more = leftOut > 0 ? " (and \(leftOut) more of uid \(session.actor.uid))" : ""
+            log("client \(session.actor.pid): \(why)\(more)")
+        }
         Task {
             await session.leave()
             state.withLock { $0.leaving -= 1 }

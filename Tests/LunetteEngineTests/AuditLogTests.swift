@@ -81,13 +81,13 @@ import Testing
         defer { try? FileManager.default.removeItem(atPath: root) }  // As above.
         let log = AuditLog(root: root, log: { _ in })
         await log.write(entry(0))
-        for number in 1...5000 { await log.write(refusal: ["time": .double(Double(number) / 1000)], of: "own:1000") }
-        await log.write(refusal: ["time": 1], of: "own:1001")
-        await log.write(refusal: ["time": 70], of: "own:1000")
+        for number in 1...5000 { await log.write(failure: ["time": .double(Double(number) / 1000)], of: "own:1000") }
+        await log.write(failure: ["time": 1], of: "own:1001")
+        await log.write(failure: ["time": 70], of: "own:1000")
         var reader = try AuditReader(root: root)
         let entries = try reader.next()
-        #expect(entries.count == 1 + AuditLog.refusalsPerMinute + 2)
-        #expect(entries.last?["left_out"]?.intValue == 5000 - Int64(AuditLog.refusalsPerMinute), "\(entries.last ?? .null)")
+        #expect(entries.count == 1 + AuditLog.failuresPerMinute + 2)
+        #expect(entries.last?["left_out"]?.intValue == 5000 - Int64(AuditLog.failuresPerMinute), "\(entries.last ?? .null)")
         await log.close()
     }
 

@@ -9,6 +9,9 @@ enum AuditEntry {
         return function.changes(request.arguments)
     }
 
+    /// The nearest ones.
+    private static let maximumCauses = 12
+
     static func value(
         _ request: APIRequest, began: Double, seconds: Double, result: Result<Value, LunetteError>
     ) -> Value {
@@ -33,7 +36,10 @@ enum AuditEntry {
         map["script"] = actor.script.map { .string(displayable($0, limit: 200)) }
         map["line"] = actor.line.map { .int(Int64($0)) }
         map["socket"] = actor.socket.map(Value.string)
-        if !request.cause.isEmpty { map["cause"] = .array(request.cause.map { .string(displayable($0, limit: 140)) }) }
+        if !request.cause.isEmpty {
+            // A line has a bound: who claims many causes shall not push others' lines out.
+            map["cause"] = .array(request.cause.suffix(maximumCauses).map { .string(displayable($0, limit: 140)) })
+        }
         map["request"] = .string(displayable(request.id, limit: 200))
         map["seconds"] = .double((seconds * 1e6).rounded() / 1e6)
         return .map(map)

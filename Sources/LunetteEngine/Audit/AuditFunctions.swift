@@ -71,12 +71,12 @@ extension Engine {
 
     /// Writes down what became of a call, when that is worth a line.
     func audit(_ request: APIRequest, began: Double, _ result: Result<Value, LunetteError>) async {
-        var isDenial = false
-        if case .failure(let error) = result { isDenial = error.code == .denied }
+        var (isDenial, isFailure) = (false, false)
+        if case .failure(let error) = result { (isDenial, isFailure) = (error.code == .denied, true) }
         guard isDenial || AuditEntry.isKept(request) else { return }
         let entry = AuditEntry.value(request, began: began, seconds: clock.now() - began, result: result)
-        if isDenial, let socket = request.actor.socket {
-            await auditLog.write(refusal: entry, of: "\(socket):\(request.actor.uid)")
+        if isFailure, let socket = request.actor.socket {
+            await auditLog.write(failure: entry, of: "\(socket):\(request.actor.uid)")
         } else {
             await auditLog.write(entry)
         }

@@ -23,7 +23,7 @@ actor AuditLog {
     private var file: FileDescriptor?
     private var size = 0
     private var isBroken = false
-    private var refusals: [String: Refusals] = [:]
+    private var failures = LineAllowance(perMinute: AuditLog.failuresPerMinute)
     private let log: @Sendable (String) -> Void
 
     init(root: String, limit: Int = 8 << 20, files: Int = 4, log: @escaping @Sendable (String) -> Void) {
@@ -33,32 +33,15 @@ actor AuditLog {
         self.log = log
     }
 
-    /// Refusals of one user at one socket in one minute.
-    private struct Refusals {
-        var since: Double
-        var count = 0
-        var leftOut = 0
-    }
-    /// Of those in one minute that are written: whoever is refused must not push out of the log what others have done.
-    static let refusalsPerMinute = 30
+    /// Of failures of one user at one socket.
+    static let failuresPerMinute = 30
 
-    /// Writes a refusal, unless its user has had so many at this socket in this minute; the next one that is written counts those left out.
-    func write(refusal entry: Value, of user: String) {
-        let time = entry["time"]?.doubleValue ?? 0
-        // Users come and go: who begins anew is written more often, not less.
-        if refusals.count > 1000 { refusals = [:] }
-        var known = refusals[user] ?? Refusals(since: time)
-        if time - known.since >= 60 || time < known.since { known = Refusals(since: time, count: 0, leftOut: known.leftOut) }
-        known.count += 1
-        if known.count > Self.refusalsPerMinute {
-            known.leftOut += 1
-            refusals[user] = known
-            return
-        }
+    /// Writes what came to nothing, unless its user has had so much at this socket in this minute; the next one that is written counts those
+    /// left out.
+    func write(failure entry: Value, of user: String) {
+        guard let leftOut = failures.admit(user, at: entry["time"]?.doubleValue ?? 0) else { return }
         var map = entry.mapValue ?? [:]
-        if known.leftOut > 0 { map["left_out"] = .int(Int64(known.leftOut)) }
-        known.leftOut = 0
-        refusals[user] = known
+        if leftOut > 0 { map["left_out"] = .int(Int64(leftOut)) }
         write(.map(map))
     }
 

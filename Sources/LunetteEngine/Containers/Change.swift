@@ -63,26 +63,37 @@ extension Engine {
         return try await targets.withTarget("container/\(id)", for: call, orCause: call.isMadeByLifecycle(of: id)) {
             () async throws(LunetteError) in
             let record = try await state.container(id)
-            var amended = wanted
-            if await hooks.wants("container.update") {
-                var question = question("container.update", record)
-                question.spec = wanted
-                question.isAmendable = true
-                amended = try await hooks.ask(question, for: call)
-            }
-            try call.checkCancellation()
+            let amended = try await asked(wanted, of: record, call)
             let changed = amended["resources"]?.mapValue ?? [:]
             let answer = { @Sendable (record: ContainerRecord) -> Value in ["not_enforced": record.lacking(asked: changed)] }
-            return answer(try await update(record, to: try ContainerSpec(record.spec.merged(with: amended)), call, answer: answer))
+            return answer(
+                try await update(record, by: amended, requested: record.requested.merged(with: wanted), call, answer: answer))
         }
     }
 
+    /// A change as the hooks let it be. The caller holds the target.
+    func asked(_ wanted: Value, of record: ContainerRecord, _ call: Call) async throws(LunetteError) -> Value {
+        var amended = wanted
+        if await hooks.wants("container.update") {
+            var question = question("container.update", record)
+            question.spec = wanted
+            question.isAmendable = true
+            amended = try await hooks.ask(question, for: call)
+        }
+        try call.checkCancellation()
+        return amended
+    }
+
     /// The caller holds the target. A limit that the kernel refuses changes nothing.
-    /// - Parameter answer: what the call's repetition gets.
+    /// - Parameters:
+    ///   - change: what differs, null where something goes.
+    ///   - asked: what is asked for now, hooks' amendments aside: what a later `apply` is compared with.
+    ///   - answer: what the call's repetition gets.
     func update(
-        _ record: ContainerRecord, to spec: ContainerSpec, _ call: Call, answer: (ContainerRecord) -> Value
+        _ record: ContainerRecord, by change: Value, requested asked: Value, _ call: Call, answer: (ContainerRecord) -> Value
     ) async throws(LunetteError) -> ContainerRecord {
         let old = try ContainerSpec(record.spec)
+        let spec = try ContainerSpec(record.spec.merged(with: change))
         var notEnforced = record.notEnforced
         if old.resources != spec.resources, record.state.isAlive {
             let limits = try await named(record) { () async throws(LunetteError) in
@@ -97,7 +108,7 @@ extension Engine {
         var merged = record.spec.mapValue ?? [:]
         for key in Self.updatable { merged[key] = spec.value[key] }
         var requested = record.requested.mapValue ?? [:]
-        for key in Self.updatable { requested[key] = spec.value[key] }
+        for key in Self.updatable { requested[key] = asked[key] }
         var updated = record
         updated.spec = .map(merged)
         updated.notEnforced = notEnforced
@@ -125,7 +136,7 @@ extension Engine {
         }
     }
 
-    private static let updatable = ["resources", "labels", "restart"]
+    static let updatable = ["resources", "labels", "restart"]
 
     /// The fields that differ, by name: `resources.memory`, `labels.app`, `restart`.
     private static func changes(from old: Value, to new: Value) -> [String] {

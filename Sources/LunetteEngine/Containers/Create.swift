@@ -52,7 +52,9 @@ extension Engine {
         map["name"] = .string(name)
         let spec = try decodeSpec(.map(map))
         return try await targets.withTarget("container-name/\(name)", for: call) { () async throws(LunetteError) in
-            guard let record = try await state.findContainer(name), record.name == name else {
+            let found = try await state.findContainer(name).flatMap { $0.name == name ? $0 : nil }
+            try call.checkJudged(about: found?.id)
+            guard let record = found else {
                 let record = try await create(spec, call, session, startsNow: true)
                 return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
                     do throws(LunetteError) {
@@ -74,7 +76,9 @@ extension Engine {
                     path: "spec.\(fixed[0])", target: name, hint: "remove it first, or apply under another name")
             }
             return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
-                try await update(try await state.container(record.id), to: spec, call) { $0.handle }
+                let present = try await state.container(record.id)
+                let change = try await asked(present.change(to: spec), of: present, call)
+                return try await update(present, by: change, requested: spec.value, call) { $0.handle }
             }
         }
     }
@@ -119,7 +123,7 @@ extension Engine {
             if await hooks.wants("container.create") {
                 let question = Hooks.Question(
                     event: "container.create", target: .init(kind: "container", id: id, name: spec.name!), spec: spec.value,
-                    labels: labels(of: spec), lifecycle: spec.lifecycle, isAmendable: true)
+                    labels: labels(of: spec), lifecycle: spec.lifecycle, isAmendable: true, isOfNew: true)
                 let amended = try await hooks.amended(question, for: call) { value throws(LunetteError) in try ContainerSpec(value).value }
                 spec = try ContainerSpec(amended.spec)
                 notes = amended.notes

@@ -4,7 +4,8 @@ import LunetteSpec
 /// Holds the handlers that sessions, plugins and resident scripts registered, and asks the `before` ones.
 ///
 /// Order: priority ascending, then resident, plugin, session, then age. A deny ends it. When a later handler amends, every earlier one
-/// runs once more on the result, so that nothing passes a deny unseen; one that would then amend again is a `conflict`.
+/// that fits the result runs once more, so that nothing passes a deny unseen; one that would then amend again is a `conflict`. What a
+/// handler matches is looked at when its turn comes: labels and a lifecycle may be amended in.
 actor Hooks {
     private var subscriptions: [String: Subscription] = [:]
     /// Of resident scripts, by name.
@@ -125,6 +126,14 @@ actor Hooks {
         var lifecycle: String?
         /// Whether amendments mean something here.
         var isAmendable = false
+        /// Whether labels, lifecycle and driver are the spec's own, and change with it: of what is about to be made.
+        var isOfNew = false
+
+        func fits(_ handler: Subscription) -> Bool {
+            handler.match.matches(
+                name: event, target: target, labels: isOfNew ? spec["labels"]?.mapValue ?? [:] : labels,
+                driver: isOfNew ? spec["driver"]?.stringValue : driver, lifecycle: isOfNew ? spec["lifecycle"]?.stringValue : lifecycle)
+        }
     }
 
     /// Whether anything would be asked: lets the usual start do without building the event.
@@ -152,14 +161,12 @@ actor Hooks {
     func amended(
         _ question: Question, for call: Call, normalise: @Sendable (Value) throws(LunetteError) -> Value
     ) async throws(LunetteError) -> Amended {
-        let handlers = subscriptions.values.filter { subscription in
+        let asking = subscriptions.values.filter { subscription in
             subscription.kind == .before && subscription.event == question.event
                 && !call.request.cause.contains("hook:\(subscription.id)")
-                && subscription.match.matches(
-                    name: question.event, target: question.target, labels: question.labels, driver: question.driver,
-                    lifecycle: question.lifecycle)
-        }.sorted { ($0.priority, $0.source, $0.number) < ($1.priority, $1.source, $1.number) }
-        if handlers.isEmpty { return Amended(spec: question.spec) }
+        }
+        guard asking.contains(where: question.fits) else { return Amended(spec: question.spec) }
+        let handlers = asking.sorted { ($0.priority, $0.source, $0.number) < ($1.priority, $1.source, $1.number) }
         let asked = version
         questions[asked, default: 0] += 1
         defer { endQuestion(of: asked) }
@@ -167,7 +174,7 @@ actor Hooks {
 
         var question = question
         var lastAmended = -1
-        for (index, handler) in handlers.enumerated() {
+        for (index, handler) in handlers.enumerated() where question.fits(handler) {
             if let amended = try await run(handler, question, call, normalise) {
                 if !question.isAmendable {
                     throw LunetteError(
@@ -181,11 +188,12 @@ actor Hooks {
             }
         }
         if lastAmended > 0 {
-            for handler in handlers[..<lastAmended] {
+            for handler in handlers[..<lastAmended] where question.fits(handler) {
                 if let amended = try await run(handler, question, call, normalise), amended != question.spec {
                     throw LunetteError(
                         .conflict, "hook \(handler.label) and hook \(handlers[lastAmended].label) amend each other's \(question.event)",
-                        operation: call.request.function, target: question.target.name, hint: "let one of them amend, the other only deny")
+                        operation: call.request.function, target: question.target.name,
+                        hint: "let one of them amend, the other only deny; or let that which amends what the other has made run later (priority)")
                 }
             }
         }
@@ -210,7 +218,8 @@ actor Hooks {
             "cause": .array((call.causeOfConsequences + ["hook:\(handler.id)"]).map(Value.string)),
         ]
         if question.target.kind == "container" { event["container"] = Handle.container(id: question.target.id, name: question.target.name) }
-        let limit = min(handler.timeout, call.request.deadline.map { max(0, $0 - clock.now()) } ?? .infinity)
+        let left = call.request.deadline.map { max(0, $0 - clock.now()) } ?? .infinity
+        let limit = min(handler.timeout, left)
         event["deadline"] = .double(clock.now() + min(limit, 1e9))
 
         switch await reply(of: handler, to: .map(event), within: limit) {
@@ -232,6 +241,11 @@ actor Hooks {
         case .failure(let error):
             if error.code == .denied { throw error }
             return try await failed(handler, question, call, error.description)
+        case .timedOut where left < handler.timeout:
+            // The caller's patience, not the handler's fault: else who has little of it could get a handler suspended.
+            throw LunetteError(
+                .timeout, "\(call.request.function) of \(displayable(question.target.name, limit: 80)) ran out of time while hook \(handler.label) was asked",
+                operation: call.request.function, target: question.target.name)
         case .timedOut:
             subscriptions[handler.id]?.timeouts += 1
             return try await failed(handler, question, call, "it did not answer within \(handler.timeout) s")

@@ -33,7 +33,7 @@ extension Functions {
             let all = try arguments.bool("all") ?? false
             let labels = try LabelFilter(reading: &arguments)
             try arguments.finish()
-            return try await engine.pruneImages(all: all, labels: labels)
+            return try await engine.pruneImages(all: all, labels: labels, call)
         },
     ]
 }
@@ -263,8 +263,31 @@ extension Engine {
         return result
     }
 
-    func pruneImages(all: Bool, labels: LabelFilter = LabelFilter()) async throws(LunetteError) -> Value {
-        let removal = try await images.prune(all: all, labels: labels, inUse: await imagesInUse())
+    func pruneImages(all: Bool, labels: LabelFilter = LabelFilter(), _ call: Call) async throws(LunetteError) -> Value {
+        let before = try await images.list()
+        var only: Set<String>?
+        if await hooks.wants("image.remove") {
+            let inUse = await imagesInUse()
+            var allowed: Set<String> = []
+            for image in before where all || image.references.isEmpty {
+                guard !inUse.contains(image.id), labels.matches(image.config.config.labels) else { continue }
+                let name = image.handle["name"]?.stringValue ?? image.id
+                do throws(LunetteError) {
+                    try await ask("image.remove", image: name, call, spec: ["image": .string(image.id)])
+                    allowed.insert(image.id)
+                } catch {
+                    // Kept by a hook: not prune's to decide.
+                    guard error.code == .denied else { throw error }
+                }
+            }
+            only = allowed
+        }
+        try call.checkCancellation()
+        let removal = try await images.prune(all: all, labels: labels, inUse: await imagesInUse(), only: only)
+        for image in before where removal.removed.contains(image.id) {
+            try await log(
+                "image.removed", image, call, fields: ["untagged": .array(image.references.map(Value.string)), "removed": true])
+        }
         return ["removed": .array((removal.untagged + removal.removed).map(Value.string)), "reclaimed": .int(removal.reclaimed)]
     }
 

@@ -21,7 +21,7 @@ protocol ImageHost: Sendable {
     ) async throws(LunetteError) -> ImageRecord
     func tag(_ name: String, as reference: String) async throws(LunetteError) -> ImageRecord
     func remove(_ name: String, force: Bool, inUse: Set<String>) async throws(LunetteError) -> ImageRemoval
-    func prune(all: Bool, labels: LabelFilter, inUse: Set<String>) async throws(LunetteError) -> ImageRemoval
+    func prune(all: Bool, labels: LabelFilter, inUse: Set<String>, only: Set<String>?) async throws(LunetteError) -> ImageRemoval
     func check(repair: Bool) async throws(LunetteError) -> ImageStoreReport
 }
 

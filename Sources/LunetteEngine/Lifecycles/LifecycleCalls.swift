@@ -173,6 +173,10 @@ extension Engine {
             error.target = record.name
             throw error
         }
+        if target == "stopped" {
+            try await ask("container.stop", record, call, fields: ["grace_period": .double(record.gracePeriod)])
+            try call.checkCancellation()
+        }
         if lifecycle.states[from]?.hasLeave == true {
             _ = await self.call("states/\(from)/leave", of: lifecycle, for: record, within: 30, ["to": .string(target)], call)
         }

@@ -11,6 +11,16 @@ struct Call: Sendable {
     let files: [Int32]
     private let onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)?
     private let progress: CallProgress
+    /// What a socket's filter saw of the container that the call is about.
+    private var judgement = Judgement.none
+
+    enum Judgement: Sendable, Equatable {
+        /// Nobody judged it, or it is about no container.
+        case none
+        /// There was no such container.
+        case nothing
+        case container(id: String)
+    }
 
     init(
         request: APIRequest, session: String, files: [Int32] = [], onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)? = nil
@@ -50,7 +60,21 @@ struct Call: Sendable {
     func arguments() throws(LunetteError) -> FieldReader { try FieldReader(request.arguments) }
 
     /// The same call as its socket's filter lets it pass.
-    func narrowed(to request: APIRequest) -> Call { Call(request, session, files, onChunk, progress) }
+    func narrowed(to request: APIRequest, _ judgement: Judgement = .none) -> Call {
+        var call = Call(request, session, files, onChunk, progress)
+        call.judgement = judgement
+        return call
+    }
+
+    /// A name may be another container's by the time that the call's turn comes: what the filter hasn't seen, its verdict isn't about.
+    /// - Parameter id: of the container that the name is now; nil when it is none's.
+    /// - Throws: `conflict` when the filter saw another.
+    func checkJudged(about id: String?) throws(LunetteError) {
+        if judgement == .none || judgement == (id.map { .container(id: $0) } ?? .nothing) { return }
+        throw LunetteError(
+            .conflict, "\(request.function): its container came, went or was replaced while the call waited", operation: request.function,
+            hint: "ask again")
+    }
 
     private init(
         _ request: APIRequest, _ session: String, _ files: [Int32], _ onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)?,

@@ -54,6 +54,8 @@ struct ObjectChange: Sendable {
     /// What differs, as `resources.memory`.
     var fields: [String] = []
     var place: String?
+    /// What a container that is created or changed has of the machine: `privileged`, `spec.mounts[1].source: "/"`.
+    var reaches: [String] = []
     /// Why it didn't come about.
     var error: LunetteError?
 
@@ -62,6 +64,7 @@ struct ObjectChange: Sendable {
             "kind": .string(kind), "name": .string(name), "action": .string(action.rawValue), "fields": .array(fields.map(Value.string)),
         ]
         map["place"] = place.map(Value.string)
+        if !reaches.isEmpty { map["reaches"] = .array(reaches.map(Value.string)) }
         map["error"] = error.map { .string($0.description) }
         return .map(map)
     }
@@ -114,6 +117,7 @@ extension Engine {
             var map = object.arguments["spec"]?.mapValue ?? [:]
             map["name"] = .string(object.name)
             let spec = try decodeSpec(.map(map))
+            change.reaches = spec.reaches + APIRegistry.hostPaths(in: object.arguments, for: APIRegistry.function("container.apply")!)
             guard let record = try await state.findContainer(object.name), record.name == object.name else { return change }
             let (updatable, fixed) = record.differences(from: spec)
             change.action = fixed.isEmpty ? updatable.isEmpty ? .same : .update : .conflict
@@ -136,8 +140,38 @@ extension ContainerRecord {
         let wanted = spec.value.mapValue ?? [:]
         let present = requested.mapValue ?? [:]
         let differing = Set(wanted.keys).union(present.keys).filter { wanted[$0] != present[$0] }.sorted()
-        let updatable: Set = ["labels", "resources", "restart"]
-        return (differing.filter(updatable.contains), differing.filter { !updatable.contains($0) })
+        return (differing.filter(Engine.updatable.contains), differing.filter { !Engine.updatable.contains($0) })
+    }
+
+    /// What `container.update` would be given to make of what was asked for what is asked for now: null where something goes.
+    func change(to spec: ContainerSpec) -> Value {
+        let wanted = spec.value
+        var change = ValueMap()
+        for key in Engine.updatable where wanted[key] != requested[key] {
+            if key == "restart" {
+                change[key] = wanted[key] ?? .null
+                continue
+            }
+            let (now, before) = (wanted[key]?.mapValue ?? [:], requested[key]?.mapValue ?? [:])
+            var fields = ValueMap()
+            for name in Set(now.keys).union(before.keys).sorted() where now[name] != before[name] { fields[name] = now[name] ?? .null }
+            change[key] = .map(fields)
+        }
+        return .map(change)
+    }
+}
+
+extension ContainerSpec {
+    /// What weakens the walls around a container, in a word each; host paths aside.
+    fileprivate var reaches: [String] {
+        var words: [String] = []
+        if security.isPrivileged { words.append("privileged") }
+        if !security.hasUserNamespace { words.append("no user namespace") }
+        if security.seccomp == .unconfined { words.append("no seccomp") }
+        for (name, mode) in [("network", network), ("pid", pid), ("ipc", ipc)] where mode == .host { words.append("the host's \(name)") }
+        if !devices.isEmpty { words.append("devices") }
+        if oci != nil { words.append("changes by oci") }
+        return words
     }
 }
 

@@ -453,7 +453,7 @@ actor Resident {
         return [
             "script": .string(script.name), "action": old == nil ? "create" : old == script ? "same" : "update",
             "handlers": .array((mine?.handlers ?? []).map(\.value)),
-            "sockets": .array((mine?.sockets ?? []).map { .string($0.name) }),
+            "sockets": .array((mine?.sockets ?? []).map(\.plan)),
             "lifecycles": .array((mine?.lifecycles ?? []).map { ["name": .string($0.name), "place": .string($0.place)] }),
             "objects": .array(changes.map(\.value)), "grants": .array((script.grants ?? []).map(Value.string)),
             "lacking": .array(

@@ -53,8 +53,9 @@ enum SocketDeclaration {
             }
             mode = number
         }
+        let filter = try reader.string("filter") ?? ""
         try reader.finish()
-        return EngineSocket(name: name, path: path, owner: owner, group: group, mode: mode)
+        return EngineSocket(name: name, path: path, owner: owner, group: group, mode: mode, filter: displayable(filter, limit: 200))
     }
 
     private static func id(
@@ -78,5 +79,16 @@ enum SocketDeclaration {
         var (entry, found) = (Glibc.group(), UnsafeMutablePointer<Glibc.group>?.none)
         var buffer = [CChar](repeating: 0, count: 64 << 10)
         return getgrnam_r(name, &entry, &buffer, buffer.count, &found) == 0 && found != nil ? entry.gr_gid : nil
+    }
+}
+
+extension EngineSocket {
+    /// Who may use it for what, for who is asked whether a script may open it.
+    var plan: Value {
+        var map: ValueMap = ["name": .string(name), "mode": .string(String(mode, radix: 8)), "filter": .string(filter)]
+        map["path"] = path.map(Value.string)
+        map["owner"] = owner.map { .int(Int64($0)) }
+        map["group"] = group.map { .int(Int64($0)) }
+        return .map(map)
     }
 }

@@ -17,8 +17,8 @@ extension Engine {
     func judged(_ call: Call, in session: Session) async throws(LunetteError) -> Call {
         guard let socket = call.request.actor.socket else { return call }
         guard let function = APIRegistry.function(call.request.function), function.place == .engine else { return call }
-        var request = scoped(call.request, socket, session)
-        let container = try await container(of: &request)
+        var request = call.request
+        let (container, absence) = await container(of: &request)
         var question: ValueMap = [
             "name": .string(request.function), "noun": .string(function.noun), "arguments": request.arguments,
             "actor": request.actor.value, "changes": .bool(function.changes(request.arguments)),
@@ -40,13 +40,22 @@ extension Engine {
                 target: container?.name, details: ["socket": .string(socket), "reason": .string(reason)])
         }
         if let changes = verdict["arguments"], !changes.isNull { request.arguments = Amendment.apply(changes, to: request.arguments) }
-        return call.narrowed(to: request)
+        if let absence {
+            // It may come while its filter thinks: then it isn't what was judged.
+            guard function.name == "container.find" else { throw absence }
+            if case .map(var map) = request.arguments {
+                map["container"] = .string(Identifier.container())
+                request.arguments = .map(map)
+            }
+        }
+        return call.narrowed(to: request, container.map { .container(id: $0.id) } ?? (request.function == "container.apply" ? .nothing : .none))
     }
 
-    /// A request as nobody else's: its id leads to no outcome and no exec of another user's, and no handler is passed by because its
+    /// A guest's request as nobody else's, the engine's own users' as it is: its id leads to no outcome and no exec of another user's, and no handler is passed by because its
     /// caller says that the handler has caused it.
-    private func scoped(_ request: APIRequest, _ socket: String, _ session: Session) -> APIRequest {
-        var request = request
+    func scoped(_ call: Call, in session: Session) -> Call {
+        guard let socket = call.request.actor.socket else { return call }
+        var request = call.request
         let uid = request.actor.uid
         // 128 bits in hexadecimal, as ids are that clients of ours make: a shim keeps 16 bytes of an exec's.
         func own(_ id: String) -> String { String(ContentHash.digest(of: Array("\(socket)\0\(uid)\0\(id)".utf8)).hex.prefix(32)) }
@@ -54,27 +63,28 @@ extension Engine {
             map["exec"] = .string(own(exec))
             request.arguments = .map(map)
         }
-        request.cause = request.cause.filter { !$0.hasPrefix("hook:") || $0.hasPrefix("hook:\(session.id)/") }
+        request.cause = request.cause.filter { word in
+            word.hasPrefix("hook:") ? word.hasPrefix("hook:\(session.id)/") : !word.hasPrefix("lifecycle:")
+        }
         request.id = own(request.id)
-        return request
+        return call.narrowed(to: request)
     }
 
     /// The container that a call is about. It goes on by its id: by the time that it is done the name may be another's.
-    private func container(of request: inout APIRequest) async throws(LunetteError) -> ContainerRecord? {
+    /// - Returns: it, or why the call is about none.
+    private func container(of request: inout APIRequest) async -> (ContainerRecord?, LunetteError?) {
         if request.function == "container.apply" {
-            guard let name = request.arguments["name"]?.stringValue else { return nil }
-            return await state.containers.values.first { $0.name == name }
+            guard let name = request.arguments["name"]?.stringValue else { return (nil, nil) }
+            return (await state.containers.values.first { $0.name == name }, nil)
         }
-        guard case .map(var map) = request.arguments, let value = map["container"], let word = Handle.word(value) else { return nil }
-        let found: ContainerRecord?
-        do throws(LunetteError) { found = try await state.findContainer(word) } catch {
-            // Several begin so: for the filter it is none, and the call says so where the filter lets it.
-            return nil
-        }
-        guard let found else { return nil }
-        map["container"] = .string(found.id)
-        request.arguments = .map(map)
-        return found
+        guard case .map(var map) = request.arguments, let value = map["container"], let word = Handle.word(value) else { return (nil, nil) }
+        // None, or several that begin so: for the filter it is none, and the answer says so where the filter lets it.
+        do throws(LunetteError) {
+            let found = try await state.container(word)
+            map["container"] = .string(found.id)
+            request.arguments = .map(map)
+            return (found, nil)
+        } catch { return (nil, error) }
     }
 
     private func verdict(of socket: String, _ question: Value) async -> Value {

@@ -142,7 +142,8 @@ public final class Simulation: SimulatedEngine {
         }
         var question = Hooks.Question(
             event: event, target: target, spec: spec, labels: fields["labels"]?.mapValue ?? spec["labels"]?.mapValue ?? [:],
-            driver: fields["driver"]?.stringValue, isAmendable: isCreation || event == "container.update" || event == "volume.create")
+            driver: fields["driver"]?.stringValue, isAmendable: isCreation || event == "container.update" || event == "volume.create",
+            isOfNew: event == "volume.create" || isCreation)
         // Of a container that is there it is what the engine would ask.
         if !isCreation, fields["spec"] == nil, let record = await engine.state.containers[target.id] {
             let usual = engine.question(event, record, fields: given)

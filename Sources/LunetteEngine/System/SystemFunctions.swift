@@ -107,7 +107,7 @@ extension Engine {
                 if error.code != .invalidState, error.code != .denied { throw error }
             }
         }
-        let images = try await pruneImages(all: all)
+        let images = try await pruneImages(all: all, call)
         removed += images["removed"]?.arrayValue ?? []
         reclaimed += images["reclaimed"]?.intValue ?? 0
         if withVolumes {

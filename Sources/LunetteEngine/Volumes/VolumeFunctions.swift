@@ -116,7 +116,7 @@ extension Engine {
                 .init(
                     event: "volume.create", target: .init(kind: "volume", id: id, name: spec.name), spec: spec.value, labels: spec.labels,
                     driver: spec.driver,
-                    isAmendable: true), for: call, normalise: { value throws(LunetteError) in try VolumeSpec(value).value })
+                    isAmendable: true, isOfNew: true), for: call, normalise: { value throws(LunetteError) in try VolumeSpec(value).value })
             spec = try VolumeSpec(amended)
         }
         // A driver that isn't there, or doesn't load, is told before anything is written.

@@ -73,14 +73,15 @@ extension ImageStore {
     }
 
     /// Removes images without a reference (`all`: every one that no container uses), then blobs and snapshots that no image uses.
+    /// - Parameter only: ids; nil: no others are spared than those in use.
     package func prune(
-        all: Bool = false, labels: LabelFilter = LabelFilter(), inUse: Set<String> = []
+        all: Bool = false, labels: LabelFilter = LabelFilter(), inUse: Set<String> = [], only: Set<String>? = nil
     ) async throws(LunetteError) -> ImageRemoval {
         try await gate.withLock("index") { () async throws(LunetteError) in
             var (catalog, images) = withState { ($0.catalog, $0.images) }
             var removal = ImageRemoval()
             for entry in catalog.entries {
-                guard let image = images[entry.manifest.digest], all || entry.references.isEmpty, !inUse.contains(image.id.description),
+                guard let image = images[entry.manifest.digest], all || entry.references.isEmpty, !inUse.contains(image.id.description), only?.contains(image.id.description) != false,
                     labels.matches(image.config.config.labels)
                 else { continue }
                 catalog.remove(entry.manifest.digest)

@@ -131,12 +131,21 @@ enum ScriptReport {
         for lifecycle in plan["lifecycles"]?.arrayValue ?? [] {
             line("", "lifecycle", lifecycle["name"]?.stringValue ?? "", lifecycle["place"]?.stringValue ?? "")
         }
-        for socket in plan["sockets"]?.arrayValue ?? [] { line("", "socket", socket.stringValue ?? "", "") }
+        for socket in plan["sockets"]?.arrayValue ?? [] { line("", "socket", socket["name"]?.stringValue ?? "", users(of: socket)) }
         objects(plan)
         let grants = (plan["grants"]?.arrayValue ?? []).compactMap(\.stringValue)
         Output.print("may call: \(grants.isEmpty ? "nothing" : Text.safe(grants.joined(separator: ", ")))")
         let lacking = (plan["lacking"]?.arrayValue ?? []).compactMap(\.stringValue)
         if !lacking.isEmpty { Output.print("calls, and may not: \(Text.safe(lacking.joined(separator: ", ")))") }
+    }
+
+    /// Where a socket is, whose it is and who judges them: `/run/ci.sock, owner 1000, mode 660; its users may do everything`.
+    private static func users(of socket: Value) -> String {
+        var words = [socket["path"]?.stringValue ?? "from systemd"]
+        for key in ["owner", "group"] { if let id = socket[key]?.intValue { words.append("\(key) \(id)") } }
+        words.append("mode \(socket["mode"]?.stringValue ?? "")")
+        let filter = socket["filter"]?.stringValue ?? ""
+        return words.joined(separator: ", ") + (filter == "all" ? "; its users may do everything" : "; judged by \(filter)")
     }
 
     /// - Returns: the exit code.
@@ -170,6 +179,9 @@ enum ScriptReport {
                 Text.safe(why),
             ].joined(separator: " ")
             Output.print("\(marks[action] ?? " ") \(words.trimmed)")
+            for word in object["reaches"]?.arrayValue ?? [] where allOfThem && action != "same" {
+                Output.print("  \(Text.padded("", to: 9)) has \(Text.safe(word.stringValue ?? ""))")
+            }
         }
     }
 

@@ -270,10 +270,13 @@ enum ResultRecords {
                 APIField("action", .string, "`create`, `update` or `same`", required: true),
                 APIField("handlers", .list(.map(.any)), "those it registers, as `hook.list` has them", required: true),
                 APIField("lifecycles", .list(.map(.any)), "`name`, `place`", required: true),
-                APIField("sockets", .list(.string), "those it opens", required: true),
+                APIField(
+                    "sockets", .list(.map(.any)),
+                    "those it opens: `name`, `path`, `owner`, `group`, `mode`, and the `filter` that judges its users in words", required: true),
                 APIField(
                     "objects", .list(.map(.any)),
-                    "`kind`, `name`, `action` (`create update same conflict remove leave`), the `fields` that differ, `place`, `error`",
+                    "`kind`, `name`, `action` (`create update same conflict remove leave`), the `fields` that differ, `place`, `error`, and"
+                        + " what a container has of the machine (`reaches`: `privileged`, a path of the host's …)",
                     required: true),
                 APIField("grants", .list(.string), "what it may call", required: true),
                 APIField("lacking", .list(.string), "functions that its source seems to call and that it may not", required: true),

@@ -191,8 +191,12 @@ function sockets.declare(name, options)
   else
     filters[1] = filter_of(options.filter, "filter")
   end
+  local words = {}
+  for index, filter in next, type(options.filter) == "table" and options.filter or { options.filter } do
+    words[index] = type(filter) == "string" and filter or "a function"
+  end
   local source, line = host.where()
-  local declaration = { name = name, file = source, line = line }
+  local declaration = { name = name, file = source, line = line, filter = table.concat(words, ", ") }
   for _, key in next, { "path", "owner", "group", "mode" } do declaration[key] = options[key] end
   -- What the engine is told of them, in order.
   core.declared_sockets = core.declared_sockets or {}

@@ -103,7 +103,7 @@ struct SandboxCgroup {
         var limits = CgroupLimits()
         limits.memory = resources.memory
         // As Docker: a memory limit alone allows as much swap again. Nobody named it, so a kernel that can't limit it lacks nothing.
-        let implied = cgroup.accountsSwap ? resources.memory.map { $0 < 0 ? -1 : $0 * 2 } : nil
+        let implied = cgroup.accountsSwap ? resources.memory.map { $0 < 0 ? -1 : $0.doubled } : nil
         limits.memorySwap = resources.memorySwap ?? implied
         limits.memoryReservation = resources.memoryReservation
         limits.cpus = resources.cpus

@@ -133,4 +133,12 @@ private final class Told: @unchecked Sendable {
     private var all: [String] = []
     var lines: [String] { lock.withLock { all } }
     func add(_ line: String) { lock.withLock { all.append(line) } }
+
+    @Test func aLineHasABound() throws {
+        var request = APIRequest(id: "r", function: "container.run", arguments: [:], actor: Actor(uid: 1000, gid: 1000, pid: 1))
+        request.cause = (0..<100_000).map { "hook:\($0)" }
+        let entry = AuditEntry.value(request, began: 1, seconds: 0, result: .failure(LunetteError(.notFound, "no")))
+        #expect(entry["cause"]?.arrayValue?.count == 12 && entry["cause"]?.arrayValue?.last == "hook:99999")
+        #expect(JSON.encode(entry).utf8.count < 4096)
+    }
 }

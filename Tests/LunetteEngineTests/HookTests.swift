@@ -74,6 +74,89 @@ import Testing
         }
     }
 
+    /// Labels and a lifecycle can be amended in: who matches them is asked all the same, whatever its place.
+    @Test(arguments: [1, 30])
+    func whatIsAmendedInIsMatched(priority: Int64) async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("mark") { _ throws(LunetteError) in ["amend": ["labels": ["tier": "prod"]]] }
+            receiver.before("gate") { _ throws(LunetteError) in ["deny": "not by hand"] }
+            let hooks = try await fixture.session(receiver)
+            try await register(hooks, "mark", ["priority": 5])
+            try await session.run("before")
+            try await register(hooks, "gate", ["priority": .int(priority), "match": ["labels": ["tier": "prod"]]])
+            let error = await expectError(.denied) { () async throws(LunetteError) in try await session.run("web") }
+            #expect(error?.message.contains("not by hand") == true)
+        }
+    }
+
+    /// Who has little patience must not get a policy suspended.
+    @Test func aCallersOwnDeadlineIsNoTimeOutOfTheHandler() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("slow") { _ throws(LunetteError) in
+                do { try await Task.sleep(for: .seconds(3600)) } catch { throw LunetteError(.cancelled, "cancelled") }
+                return .null
+            }
+            try await register(try await fixture.session(receiver), "slow", ["timeout": 5, "on_failure": "ignore"])
+            for round in 0..<4 {
+                let spec: Value = ["spec": ["image": "base:latest", "args": ["serve"]]]
+                let deadline = fixture.clock.now() + 1
+                async let running = session.call("container.run", spec, deadline: deadline)
+                try await eventually("the handler is asked") { receiver.seen.values.count == round + 1 }
+                try await eventually("time is counted") { fixture.clock.fake.sleeperCount >= 1 }
+                fixture.clock.fake.advance(by: .seconds(1))
+                do {
+                    _ = try await running
+                    Issue.record("the handler was passed by")
+                } catch let error as LunetteError {
+                    #expect(error.code == .timeout, "\(error)")
+                }
+            }
+            #expect(try await session.call("hook.list").arrayValue?.first?["suspended"] == false)
+        }
+    }
+
+    @Test func whatChangesByApplyIsAskedForAsAnUpdate() async throws {
+        try await withEngine { fixture, session in
+            func apply(_ fields: ValueMap) async throws(LunetteError) -> Value {
+                var spec: ValueMap = ["image": "base:latest", "args": ["serve"]]
+                for (key, value) in fields { spec[key] = value }
+                return try await session.call("container.apply", ["name": "web", "spec": .map(spec)])
+            }
+            _ = try await apply(["labels": ["tier": "a", "old": "1"]])
+            let receiver = TestReceiver()
+            receiver.before("gate") { event throws(LunetteError) in
+                event["spec"]?["labels"]?["tier"] == "c" ? ["deny": "frozen"] : ["amend": ["labels": ["by": "gate"]]]
+            }
+            try await register(try await fixture.session(receiver), "gate", event: "container.update")
+            await expectError(.denied) { () async throws(LunetteError) in try await apply(["labels": ["tier": "c"]]) }
+            #expect(try await session.inspect("web")["spec"]?["labels"] == ["tier": "a", "old": "1"])
+            // What goes is said as null, and what a handler adds stays at the next apply of the same.
+            for _ in 0..<2 {
+                _ = try await apply(["labels": ["tier": "b"]])
+                #expect(try await session.inspect("web")["spec"]?["labels"] == ["tier": "b", "by": "gate"])
+            }
+            #expect(receiver.seen.values.count == 2)
+            #expect(receiver.seen.values.last?["spec"]?["labels"]?["old"] == .null)
+        }
+    }
+
+    @Test func pruneAsksForEachImage() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("keep") { _ throws(LunetteError) in ["deny": "kept"] }
+            let hooks = try await fixture.session(receiver)
+            try await register(hooks, "keep", event: "image.remove")
+            #expect(try await session.call("image.prune", ["all": true])["removed"]?.arrayValue == [])
+            #expect(try await session.call("system.prune", ["all": true])["removed"]?.arrayValue == [])
+            #expect(receiver.seen.values.count == 2)
+            try await hooks.call("hook.unregister", ["subscription": "keep"])
+            #expect(try await session.call("image.prune", ["all": true])["removed"]?.arrayValue?.count == 1)
+            #expect(try await session.events("image.removed").count == 1)
+        }
+    }
+
     @Test func handlersThatAmendEachOtherConflict() async throws {
         try await withEngine { fixture, session in
             let receiver = TestReceiver()

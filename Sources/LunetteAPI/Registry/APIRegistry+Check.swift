@@ -83,7 +83,11 @@ extension APIRegistry {
         case .nothing, .null: return value.isNull ? nil : expected("nothing")
         case .boolean: return value.boolValue == nil ? expected("a boolean") : nil
         case .integer: return value.intValue == nil ? expected("a whole number") : nil
-        case .number, .time: return value.doubleValue == nil ? expected("a number") : nil
+        case .number: return value.doubleValue?.isFinite != true ? expected("a number") : nil
+        case .time:
+            guard let time = value.doubleValue, time.isFinite else { return expected("a number") }
+            return abs(time) <= Units.latestTime
+                ? nil : LunetteError(.invalidArgument, "\(time) is no unix time in seconds", path: path)
         case .string: return value.byteString == nil ? expected("a string") : nil
         case .path: return value.stringValue == nil ? expected("a path") : nil
         case .size: return units { (value) throws(LunetteError) in _ = try Units.bytes(value) }

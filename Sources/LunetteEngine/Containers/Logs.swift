@@ -90,7 +90,10 @@ extension FieldReader {
     /// A moment: a number is unix seconds, a string a duration before now.
     mutating func moment(_ key: String, now: Double) throws(LunetteError) -> Double? {
         guard let value = value(key) else { return nil }
-        if let number = value.doubleValue { return number }
+        if let number = value.doubleValue {
+            guard number.isFinite, abs(number) <= Units.latestTime else { throw failure(key, "\(number) is no unix time in seconds") }
+            return number
+        }
         return now - (try seconds(key) ?? 0)
     }
 }

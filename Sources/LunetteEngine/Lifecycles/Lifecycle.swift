@@ -98,6 +98,9 @@ struct Lifecycle: Sendable {
         }
     }
 
+    /// Seconds that a state of its own lasts at least, and that a restart waits: events of a circle shall not flood the log.
+    static let leastTime = 0.1
+
     /// Under which the receiver knows a function.
     func subscription(_ function: String) -> String { "lifecycle/\(name)/\(function)" }
 
@@ -118,6 +121,9 @@ extension Lifecycle.OwnState {
         hasLeave = try table.bool("leave") ?? false
         timeout = try table.seconds("timeout")
         onTimeout = try table.string("on_timeout")
+        if let timeout, timeout < Lifecycle.leastTime {
+            throw table.failure("timeout", "is shorter than \(Lifecycle.leastTime) s", hint: "two states that follow each other at once never end")
+        }
         if timeout == nil, onTimeout != nil { throw table.failure("on_timeout", "stands without a timeout") }
         if timeout != nil, onTimeout == nil {
             throw table.failure(

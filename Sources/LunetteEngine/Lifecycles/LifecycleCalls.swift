@@ -32,6 +32,7 @@ enum ExitDecision: Sendable, Hashable {
             var reader = try FieldReader(.map(map), path: "exited")
             guard var restart = try reader.table("restart") else { throw reader.failure("restart", "is required") }
             let after = try restart.seconds("after")
+            if let after, after < Lifecycle.leastTime { throw restart.failure("after", "is shorter than \(Lifecycle.leastTime) s") }
             try restart.finish()
             try reader.finish()
             self = .restart(after: after)

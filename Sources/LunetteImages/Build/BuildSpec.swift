@@ -118,6 +118,9 @@ package struct BuildSpec: Sendable {
         }
         platform = try reader.string("platform")
         timestamp = try reader.int("timestamp")
+        if let timestamp, !(0...Int64(Units.latestTime)).contains(timestamp) {
+            throw reader.failure("timestamp", "\(timestamp) is no unix time in seconds", hint: "0 is the beginning of 1970")
+        }
         if var table = try reader.table("config") {
             config.entrypoint = try table.strings("entrypoint")
             config.args = try table.strings("cmd")

@@ -98,6 +98,10 @@ extension LuaHost {
     /// `cron`, expression, unix seconds, zone → when it is due next, or null.
     private func nextDue(_ arguments: Arguments) throws(LunetteError) -> Value {
         let (text, name) = (arguments.text(0), arguments.text(2))
+        let from = arguments[1].doubleValue ?? 0
+        guard from.isFinite, abs(from) <= Units.latestTime else {
+            throw LunetteError(.invalidArgument, "\(from) is no unix time in seconds", path: "after")
+        }
         let schedule: CronSchedule
         if let known = schedules[text] { schedule = known } else { schedule = try CronSchedule(text) }
         let zone: TimeZoneRules
@@ -105,7 +109,7 @@ extension LuaHost {
         // Those of a script are few; what code makes up is not kept for ever.
         if schedules.count < 64 { schedules[text] = schedule }
         if zones.count < 16 { zones[name] = zone }
-        return schedule.next(after: arguments[1].doubleValue ?? 0, in: zone).map(Value.int) ?? .null
+        return schedule.next(after: from, in: zone).map(Value.int) ?? .null
     }
 
     private func cancel(_ token: Int64) {

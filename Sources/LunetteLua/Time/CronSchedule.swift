@@ -105,6 +105,7 @@ struct CronSchedule: Sendable, Hashable {
     /// The first time later than `from` that it is due; nil when there is none within nine years (29 February has eight between 1896 and 1904).
     /// - Parameter from: unix seconds.
     func next(after from: Double, in zone: TimeZoneRules) -> Int64? {
+        guard from.isFinite, abs(from) <= Units.latestTime else { return nil }
         let start = Int64(from.rounded(.down))
         // Aligned to the minutes of that clock: some were seconds off UTC's.
         var time = start + 60 - ((start + zone.offset(at: start)) % 60 + 60) % 60

@@ -107,7 +107,7 @@ extension CgroupLimits {
         self.init()
         memory = resources.memory.limit
         // As Docker: a memory limit alone allows as much swap again.
-        memorySwap = resources.memory.swap ?? resources.memory.limit.map { $0 < 0 ? -1 : $0 * 2 }
+        memorySwap = resources.memory.swap ?? resources.memory.limit.map { $0 < 0 ? -1 : $0.doubled }
         memoryReservation = resources.memory.reservation
         cpuQuota = resources.cpu.quota
         cpuPeriod = resources.cpu.period

@@ -118,7 +118,7 @@ extension CgroupLimits {
         self.init()
         memory = resources.memory
         // As Docker: a memory limit alone allows as much swap again.
-        memorySwap = resources.memorySwap ?? resources.memory.map { $0 * 2 }
+        memorySwap = resources.memorySwap ?? resources.memory.map(\.doubled)
         memoryReservation = resources.memoryReservation
         cpus = resources.cpus
         cpuShares = resources.cpuShares

@@ -26,6 +26,8 @@ package enum Timestamp {
 
     /// Sorts as text exactly as it sorts in time.
     package static func text(_ seconds: Double) -> String {
+        // A year has four digits here.
+        let seconds = seconds.isFinite ? min(max(seconds, -62_135_596_800), Units.latestTime) : 0
         let whole = Int64(seconds.rounded(.down))
         let nanoseconds = min(999_999_999, max(0, Int64((seconds - Double(whole)) * 1e9)))
         let day = (whole >= 0 ? whole : whole - 86399) / 86400

@@ -10,6 +10,11 @@ public enum Units {
         ("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1), ("m", 60), ("min", 60), ("h", 3600), ("d", 86400), ("w", 604_800),
     ]
 
+    /// A hundred years in seconds: what is added to a time or counted in nanoseconds stays a number that the kernel takes.
+    private static let longest = 3.2e9
+    /// The end of the year 9999, in unix seconds.
+    public static let latestTime = 253_402_300_799.0
+
     /// - Returns: bytes, never negative.
     /// - Throws: `invalid_argument` for an unknown unit, a negative number or one too large.
     public static func bytes(_ value: Value) throws(LunetteError) -> Int64 {
@@ -32,10 +37,11 @@ public enum Units {
     }
 
     /// - Returns: seconds, never negative; compound forms such as `1h30m` are added up.
-    /// - Throws: `invalid_argument` for an unknown unit or a negative number.
+    /// - Throws: `invalid_argument` for an unknown unit, a negative number and more than a hundred years.
     public static func seconds(_ value: Value) throws(LunetteError) -> Double {
         if let number = value.doubleValue {
             guard number.isFinite, number >= 0 else { throw LunetteError(.invalidArgument, "\(number) is not a duration in seconds") }
+            guard number <= longest else { throw LunetteError(.invalidArgument, "\(number) seconds are longer than a hundred years") }
             return number
         }
         guard let text = value.stringValue else { throw LunetteError(.invalidArgument, "expected a duration, got \(value.kind)") }
@@ -56,6 +62,7 @@ public enum Units {
             }
             total += number * factor
         } while !rest.isEmpty
+        guard total <= longest else { throw LunetteError(.invalidArgument, "\"\(text)\" is longer than a hundred years") }
         return total
     }
 

@@ -81,7 +81,7 @@ struct ContainerLifecycleTests {
           end,
           exited = function(c, exit, attempts)
             log.info("exited " .. exit.code .. " " .. attempts)
-            if exit.code == 7 and attempts < 2 then return { restart = { after = "50ms" } } end
+            if exit.code == 7 and attempts < 2 then return { restart = { after = "100ms" } } end
             return exit.code == 9 and "remove" or "keep"
           end,
           removed = function(name) log.info("removed " .. name) end,
@@ -122,6 +122,9 @@ struct ContainerLifecycleTests {
             place.killEngine()
             #expect(try await place.lunette("inspect", "--format", "{{.state}}", "one").text == "draining")
             try await place.lunette("-e", "container.get('one'):transition('running')")
+            // Ending it so is a stop as any, and asked for as one.
+            let held = "lunette.before('container.stop', function(ev) ev:deny 'held' end) container.get('one'):transition('stopped')"
+            #expect(try await place.lunette("-e", held, expecting: 1).errorText.contains("held"))
             try await place.lunette("exec", "one", "test", "!", "-e", "/data/draining")
             let wrong = try await place.lunette("-e", "container.get('one'):transition('draning')", expecting: 1)
             #expect(wrong.errorText.contains("did you mean \"draining\"?"), "\(wrong.errorText)")

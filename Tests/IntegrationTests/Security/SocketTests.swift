@@ -122,6 +122,59 @@ struct SocketTests {
         }
     }
 
+    /// What a filter has judged is what the call is done to, however long it waits.
+    @Test func aNameThatIsSomebodyElsesMeanwhileIsNotTheirs() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(
+                home, sockets + """
+
+                    lunette.before("container.create", { name = "slow", match = { target = "late" } }, function(ev) task.sleep "2s" end)
+                    """)
+            let spec: Value = ["image": .string(place.image), "args": ["sleep", "600"], "labels": ["team": "mine"]]
+            async let root = place.lunette(
+                "-e", "container.apply('late', { image = '\(place.image)', args = { 'sleep', '600' }, labels = { team = 'root' } })")
+            try await Task.sleep(for: .milliseconds(700))
+            let answer = try await place.call(4242, "own", ["container.apply", ["name": "late", "spec": spec]])[0]
+            _ = try await root
+            #expect(answer["error"]?["code"] == "conflict", "\(answer)")
+            #expect(try await place.lunette("inspect", "late", "--format", "{{json .spec.labels}}").text.contains("root"))
+            try await place.lunette("rm", "-f", "late")
+            try await place.stop()
+        }
+    }
+
+    /// Numbers that no clock and no memory has, and causes without end: one error, and the engine goes on.
+    @Test func absurdNumbersAndCausesAreRefused() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(home, sockets)
+            let image = Value.string(place.image)
+            _ = try await place.call(4242, "own", ["container.run", ["spec": ["image": image, "args": ["true"], "name": "mine"]]])
+            let engine = home.enginePID()
+            let causes = Value.array((0..<5000).map { .string("hook:\($0)") })
+            for (function, arguments, context): (String, Value, Value) in [
+                ("container.logs", ["container": "mine", "since": 1e300], [:]), ("container.logs", ["container": "mine", "since": -1e19], [:]),
+                ("container.logs", ["container": "mine", "since": "99999999999999999999d"], [:]),
+                ("container.run", ["spec": ["image": image, "args": ["true"], "time_limit": 1e300]], [:]),
+                ("container.run", ["spec": ["image": image, "args": ["true"], "stop": ["grace_period": "99999999999999999999d"]]], [:]),
+            ] {
+                let answer = try await place.call(4242, "own", [.string(function), arguments, context])[0]
+                #expect(answer["error"]?["code"] == "invalid_argument", "\(function) \(JSON.encode(arguments)): \(answer)")
+            }
+            // More than there is of it is no limit.
+            let much: Value = ["image": image, "args": ["true"], "resources": ["memory": .int(1 << 62)], "remove_on_exit": true]
+            let answer = try await place.call(4242, "own", ["container.run", ["spec": much]])[0]
+            #expect(answer["error"]?["message"]?.stringValue?.contains("the end") != true, "\(answer)")
+            let root = try await place.lunette("system", "audit", "--format", "json").lines.count
+            let flood: Value = ["container.run", ["spec": ["image": "nope"]], ["cause": causes]]
+            _ = try await place.call(4242, "own", flood, flood, flood, flood, flood, flood, flood, flood)
+            let lines = try await place.lunette("system", "audit", "--format", "json").text
+            #expect(lines.utf8.count < 200_000 && lines.split(separator: "\n").count <= root + 8)
+            #expect(home.enginePID() == engine)
+            try await place.lunette("rm", "-f", "mine")
+            try await place.stop()
+        }
+    }
+
     @Test func noPathOfTheHostIsReached() async throws {
         try await withLunette(.root) { home in
             let place = try await Place(home, sockets)

@@ -61,6 +61,13 @@ final class FakeImages: ImageHost {
     ) async throws(LunetteError) -> ImageRecord { try await get("base:latest") }
     func tag(_ name: String, as reference: String) async throws(LunetteError) -> ImageRecord { try await get(name) }
     func remove(_ name: String, force: Bool, inUse: Set<String>) async throws(LunetteError) -> ImageRemoval { ImageRemoval() }
-    func prune(all: Bool, labels: LabelFilter, inUse: Set<String>, only: Set<String>?) async throws(LunetteError) -> ImageRemoval { ImageRemoval() }
+    func prune(all: Bool, labels: LabelFilter, inUse: Set<String>, only: Set<String>?) async throws(LunetteError) -> ImageRemoval {
+        var removal = ImageRemoval()
+        for image in try await list() where all && !inUse.contains(image.id) && only?.contains(image.id) != false {
+            removal.removed.append(image.id)
+            for reference in image.references { images.withLock { $0[reference] = nil } }
+        }
+        return removal
+    }
     func check(repair: Bool) async throws(LunetteError) -> ImageStoreReport { ImageStoreReport() }
 }

@@ -135,7 +135,8 @@ public final class Engine: EngineConnector {
         do throws(LunetteError) {
             guard call.request.cause.count <= Engine.maximumCauses else {
                 throw LunetteError(
-                    .invalidArgument, "\(call.request.function): it names \(call.request.cause.count) causes, more than \(Engine.maximumCauses)",
+                    .invalidArgument,
+                    "\(call.request.function): it names \(call.request.cause.count) causes, more than \(Engine.maximumCauses)",
                     path: "cause")
             }
             let judged = try await judged(call, in: session)

@@ -12,11 +12,26 @@ struct Listener {
     /// Opened by systemd, which goes on listening at it: its file stays when we leave.
     let isPassed: Bool
     var token: UInt64 = 0
+    /// The file that it is, for when it goes: by then another may lie there.
+    private let file: FileStatus?
+
+    init(socket: EngineSocket?, path: String, descriptor: Int32, isPassed: Bool) {
+        self.socket = socket
+        self.path = path
+        self.descriptor = descriptor
+        self.isPassed = isPassed
+        // Just made: one that is gone already has nothing to take away.
+        file = try? fileStatus(AT_FDCWD, path, follow: false, label: path)
+    }
 
     /// Takes no more clients; those that wait see their connection end, or at systemd's socket the next engine.
     func close() {
         // The path goes first: who finds none starts a new engine, which waits for this one's lock to go.
-        if !isPassed { unlink(path) }
+        if !isPassed, let file, let there = try? fileStatus(AT_FDCWD, path, follow: false, label: path), there.device == file.device,
+            there.inode == file.inode
+        {
+            unlink(path)
+        }
         Glibc.close(descriptor)
     }
 }
@@ -54,6 +69,16 @@ extension Listener {
                 failure.hint = "its folder must belong to root or the engine's user, and be nobody else's to write"
             }
             throw failure
+        }
+        // Nor is one at which somebody listens: the engine itself, another script, another program.
+        var isTaken = true
+        switch try WireSocket.connect(path) {
+        case .success(let descriptor): Glibc.close(descriptor)
+        case .failure(let failure): isTaken = failure.number != ENOENT && failure.number != ECONNREFUSED
+        }
+        guard !isTaken else {
+            throw LunetteError(
+                .conflict, "open the socket \(socket.name): somebody listens at \(displayable(path)) already", hint: "give it another path")
         }
         let descriptor = try WireSocket.listen(path)
         let listener = Listener(socket: socket, path: path, descriptor: descriptor, isPassed: false)

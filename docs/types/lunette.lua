@@ -432,8 +432,8 @@
 ---@field action string `create`, `update` or `same`
 ---@field handlers table<string, any>[] those it registers, as `hook.list` has them
 ---@field lifecycles table<string, any>[] `name`, `place`
----@field sockets string[] those it opens
----@field objects table<string, any>[] `kind`, `name`, `action` (`create update same conflict remove leave`), the `fields` that differ, `place`, `error`
+---@field sockets table<string, any>[] those it opens: `name`, `path`, `owner`, `group`, `mode`, and the `filter` that judges its users in words
+---@field objects table<string, any>[] `kind`, `name`, `action` (`create update same conflict remove leave`), the `fields` that differ, `place`, `error`, and what a container has of the machine (`reaches`: `privileged`, a path of the host's …)
 ---@field grants string[] what it may call
 ---@field lacking string[] functions that its source seems to call and that it may not
 

@@ -193,7 +193,9 @@ actor Hooks {
                     throw LunetteError(
                         .conflict, "hook \(handler.label) and hook \(handlers[lastAmended].label) amend each other's \(question.event)",
                         operation: call.request.function, target: question.target.name,
-                        hint: "let one of them amend, the other only deny; or let that which amends what the other has made run later (priority)")
+                        hint:
+                            "let one of them amend, the other only deny; or let that which amends what the other has made run later (priority)"
+                    )
                 }
             }
         }
@@ -244,7 +246,8 @@ actor Hooks {
         case .timedOut where left < handler.timeout:
             // The caller's patience, not the handler's fault: else who has little of it could get a handler suspended.
             throw LunetteError(
-                .timeout, "\(call.request.function) of \(displayable(question.target.name, limit: 80)) ran out of time while hook \(handler.label) was asked",
+                .timeout,
+                "\(call.request.function) of \(displayable(question.target.name, limit: 80)) ran out of time while hook \(handler.label) was asked",
                 operation: call.request.function, target: question.target.name)
         case .timedOut:
             subscriptions[handler.id]?.timeouts += 1

@@ -122,7 +122,8 @@ extension Lifecycle.OwnState {
         timeout = try table.seconds("timeout")
         onTimeout = try table.string("on_timeout")
         if let timeout, timeout < Lifecycle.leastTime {
-            throw table.failure("timeout", "is shorter than \(Lifecycle.leastTime) s", hint: "two states that follow each other at once never end")
+            throw table.failure(
+                "timeout", "is shorter than \(Lifecycle.leastTime) s", hint: "two states that follow each other at once never end")
         }
         if timeout == nil, onTimeout != nil { throw table.failure("on_timeout", "stands without a timeout") }
         if timeout != nil, onTimeout == nil {

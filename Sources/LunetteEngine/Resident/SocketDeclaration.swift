@@ -4,8 +4,8 @@ import LunetteSpec
 
 /// Reads what a resident script has said of its sockets.
 enum SocketDeclaration {
-    /// - Parameter names: of all scripts so far; gets these too.
-    /// - Throws: `invalid_argument` with the script's line; `already_exists` for a name that another socket has.
+    /// - Parameter names: and places of all scripts' so far; gets these too.
+    /// - Throws: `invalid_argument` with the script's line; `already_exists` for a name or a place that another socket has.
     static func read(_ values: [Value], file: String, _ names: inout Set<String>) throws(LunetteError) -> [EngineSocket] {
         var sockets: [EngineSocket] = []
         for value in values {
@@ -14,6 +14,10 @@ enum SocketDeclaration {
                 let socket = try read(value)
                 guard names.insert(socket.name).inserted else {
                     throw LunetteError(.alreadyExists, "a socket of the name \"\(socket.name)\" is declared already", path: "name")
+                }
+                if let path = socket.path, !names.insert(path).inserted {
+                    throw LunetteError(
+                        .alreadyExists, "another socket is declared at \(displayable(path, limit: 120)) already", path: "path")
                 }
                 sockets.append(socket)
             } catch {

@@ -27,7 +27,7 @@ extension Engine {
         if let container {
             question["container"] = [
                 "id": .string(container.id), "name": .string(container.name), "labels": .map(container.labels),
-                "owner": .int(Int64(container.actor.uid)),
+                "owner": .int(Int64(container.actor.uid)), "reaches": .array(container.reaches.map(Value.string)),
             ]
         }
         let verdict = await verdict(of: socket, .map(question))
@@ -48,7 +48,8 @@ extension Engine {
                 request.arguments = .map(map)
             }
         }
-        return call.narrowed(to: request, container.map { .container(id: $0.id) } ?? (request.function == "container.apply" ? .nothing : .none))
+        return call.narrowed(
+            to: request, container.map { .container(id: $0.id) } ?? (request.function == "container.apply" ? .nothing : .none))
     }
 
     /// A guest's request as nobody else's, the engine's own users' as it is: its id leads to no outcome and no exec of another user's, and no handler is passed by because its

@@ -167,7 +167,8 @@ final class SimulatedImages: ImageHost {
     func prune(all: Bool, labels: LabelFilter, inUse: Set<String>, only: Set<String>?) async throws(LunetteError) -> ImageRemoval {
         var removal = ImageRemoval()
         guard all else { return removal }
-        for image in try await list() where !inUse.contains(image.id) && only?.contains(image.id) != false && labels.matches(image.config.config.labels) {
+        for image in try await list()
+        where !inUse.contains(image.id) && only?.contains(image.id) != false && labels.matches(image.config.config.labels) {
             removal.untagged += image.references
             removal.removed.append(image.id)
             removal.reclaimed += image.size

@@ -81,7 +81,8 @@ extension ImageStore {
             var (catalog, images) = withState { ($0.catalog, $0.images) }
             var removal = ImageRemoval()
             for entry in catalog.entries {
-                guard let image = images[entry.manifest.digest], all || entry.references.isEmpty, !inUse.contains(image.id.description), only?.contains(image.id.description) != false,
+                guard let image = images[entry.manifest.digest], all || entry.references.isEmpty, !inUse.contains(image.id.description),
+                    only?.contains(image.id.description) != false,
                     labels.matches(image.config.config.labels)
                 else { continue }
                 catalog.remove(entry.manifest.digest)

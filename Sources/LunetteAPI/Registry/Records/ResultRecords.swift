@@ -272,7 +272,8 @@ enum ResultRecords {
                 APIField("lifecycles", .list(.map(.any)), "`name`, `place`", required: true),
                 APIField(
                     "sockets", .list(.map(.any)),
-                    "those it opens: `name`, `path`, `owner`, `group`, `mode`, and the `filter` that judges its users in words", required: true),
+                    "those it opens: `name`, `path`, `owner`, `group`, `mode`, and the `filter` that judges its users in words",
+                    required: true),
                 APIField(
                     "objects", .list(.map(.any)),
                     "`kind`, `name`, `action` (`create update same conflict remove leave`), the `fields` that differ, `place`, `error`, and"

@@ -33,6 +33,16 @@ local function reaches_host(spec)
   if type(security) ~= "table" then return "spec.security is a table" end
   if given(security.privileged) and security.privileged ~= false then return "spec.security.privileged reaches the host" end
   if given(security.user_namespace) and security.user_namespace ~= true then return "spec.security.user_namespace is off" end
+  if given(security.seccomp) and security.seccomp ~= "default" then return "spec.security.seccomp isn't the default" end
+  local capabilities = given(security.capabilities) and security.capabilities or {}
+  if type(capabilities) ~= "table" or given(capabilities.add) and (type(capabilities.add) ~= "table" or next(capabilities.add)) then
+    return "spec.security.capabilities.add is more than by default"
+  end
+  for _, key in next, { "pid", "ipc" } do
+    local value = spec[key]
+    -- A process of another container shows that one's files, and what it has of the host's among them.
+    if given(value) and value ~= "private" and value ~= "none" then return "spec." .. key .. " is shared with others" end
+  end
   local mounts = given(spec.mounts) and spec.mounts or {}
   if type(mounts) ~= "table" then return "spec.mounts is a list" end
   local own = set "volume tmpfs image secret config"
@@ -50,21 +60,13 @@ local function exceeds(spec)
   for key, value in next, spec do
     if given(value) and not plain[key] then return "spec." .. tostring(key) .. " is more than a container has by default" end
   end
-  for _, key in next, { "network", "pid", "ipc" } do
-    local value = spec[key]
-    if given(value) and value ~= "none" and value ~= "private" then return "spec." .. key .. " is shared with others" end
-  end
+  if given(spec.network) and spec.network ~= "none" and spec.network ~= "private" then return "spec.network is shared with others" end
   local security = given(spec.security) and spec.security or {}
   for key, value in next, security do
     if given(value) and not plain_security[key] then return "spec.security." .. tostring(key) .. " is more than by default" end
   end
-  if given(security.seccomp) and security.seccomp ~= "default" then return "spec.security.seccomp isn't the default" end
   if given(security.no_new_privileges) and security.no_new_privileges ~= true then
     return "spec.security.no_new_privileges is off"
-  end
-  local capabilities = given(security.capabilities) and security.capabilities or {}
-  if type(capabilities) ~= "table" or given(capabilities.add) and (type(capabilities.add) ~= "table" or next(capabilities.add)) then
-    return "spec.security.capabilities.add is more than by default"
   end
   for index, mount in next, given(spec.mounts) and spec.mounts or {} do
     if mount.type == "volume" and given(mount.source) or mount.type == "secret" or mount.type == "config" then
@@ -86,6 +88,9 @@ end
 
 -- Calls that change something and aren't of these nouns could bring code or paths in that nobody here judges.
 local known_nouns = set "container image volume"
+-- What may be done to a container that has something of the host's: nothing that reaches into it.
+local from_outside = set [[container.get container.find container.inspect container.wait container.stats container.processes container.logs
+  container.follow_logs container.diff container.stop container.kill container.pause container.resume container.remove]]
 
 function ready.no_bind_mounts(call)
   if #call.host_paths > 0 then return false, call.host_paths[1] .. " is a path of the host's" end
@@ -96,6 +101,8 @@ function ready.no_bind_mounts(call)
     local why = reaches_host(arguments.spec)
     if why then return false, why end
   end
+  local reaches = call.container and call.container.reaches
+  if reaches and #reaches > 0 and not from_outside[call.name] then return false, "the container has " .. reaches[1] end
   if call.noun == "volume" and call.changes and type(arguments.options) == "table" and next(arguments.options) then
     return false, "a volume's driver may take a path of the host's in its options"
   end

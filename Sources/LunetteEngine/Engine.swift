@@ -28,6 +28,7 @@ public final class Engine: EngineConnector {
     let execWaits = ExecWaits()
     let resident: Resident
     let auditLog: AuditLog
+    let hookFailures: HookFailureLog
     let startedAt: Double
     /// Other people's id ranges, read once.
     let reservedRanges: [IDRange]
@@ -57,7 +58,12 @@ public final class Engine: EngineConnector {
         self.locks = locks
         startedAt = clock.now()
         reservedRanges = await blocking { IDRangeAllocator.reservedRanges() }
-        hooks = Hooks(clock: clock) { event in await state.log(event) }
+        let told = HookFailureLog(log: configuration.log ?? { _ in })
+        hookFailures = told
+        hooks = Hooks(clock: clock) { event in
+            told.write(event)
+            await state.log(event)
+        }
         supervisor = Supervisor(state: state, host: host, clock: clock, images: images)
         plugins = Plugins(configuration: configuration)
         auditLog = AuditLog(root: configuration.root, log: configuration.log ?? { _ in })

@@ -129,7 +129,7 @@ enum CommandTable {
             OPTIONS:
               --root DIR      lasting state (LUNETTE_ROOT, /var/lib/lunette)
               --state DIR     passing state and the socket (LUNETTE_STATE, /run/lunette)
-              --config DIR    registries.json and certs.d (LUNETTE_CONFIG, /etc/lunette)
+              --config DIR    init.lua, conf.d, registries.json, certs.d (LUNETTE_CONFIG, /etc/lunette)
               --in-process    host the engine in this process
               --dry-run       show what a script would do, and do nothing
               --verbose       print the chain of causes with an error

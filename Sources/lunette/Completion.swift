@@ -6,6 +6,8 @@ enum Live {
     static let images = CompletionKind.shellCommand("lunette images --format '{{.Repository}}:{{.Tag}}' 2>/dev/null")
     static let volumes = CompletionKind.shellCommand("lunette volume ls -q 2>/dev/null")
     static let scripts = CompletionKind.shellCommand("lunette script ls -q 2>/dev/null")
+    static let lifecycles = CompletionKind.shellCommand(
+        "lunette hook list --format '{{.Kind}} {{.Name}}' 2>/dev/null | sed -n 's/^lifecycle //p'")
     static let plugins = CompletionKind.shellCommand("lunette plugin list -q 2>/dev/null")
     // Several commands are a shell's of their own: fish has no braces around commands, and zsh's _arguments ends at one.
     /// What a prompt may stand inside.

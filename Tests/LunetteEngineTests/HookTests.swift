@@ -1,3 +1,4 @@
+import Foundation
 import LunetteAPI
 import LunetteSpec
 import LunetteTesting
@@ -140,6 +141,33 @@ import Testing
             #expect(receiver.seen.values.count == 2)
             #expect(receiver.seen.values.last?["spec"]?["labels"]?["old"] == .null)
         }
+    }
+
+    @Test func theListSaysWhoseHandlersAreAskedWhen() async throws {
+        try await withEngine { fixture, session in
+            let hooks = try await fixture.session(TestReceiver())
+            try await register(hooks, "late", ["priority": 9])
+            try await register(hooks, "early", ["priority": -9, "match": ["labels": ["tier": "prod", "any": .null], "kind": "container"]])
+            let list = try await session.call("hook.list").arrayValue ?? []
+            #expect(list.map { $0["name"]?.stringValue } == ["early", "late"])
+            #expect(list.first?["match"] == ["kind": "container", "labels": ["tier": "prod", "any": .null]])
+            #expect(list.last?["match"] == nil)
+            #expect(list.allSatisfy { $0["place"]?.stringValue == "test (pid \(ProcessInfo.processInfo.processIdentifier))" })
+        }
+    }
+
+    @Test func aHandlerThatFailsIsInTheEnginesLogAFewTimes() {
+        let lines = Collected()
+        let log = HookFailureLog { lines.add(.string($0)) }
+        for _ in 0..<20 {
+            log.write(
+                PendingEvent(
+                    name: "hook.failed", target: .init(kind: "container", id: "1", name: "web"),
+                    fields: ["hook": "limits", "event": "container.create", "reason": "oh\u{1b}[31m"]))
+        }
+        #expect(lines.values.count == 5)
+        #expect(lines.values.first?.stringValue?.hasPrefix("hook limits failed at container.create of web: oh") == true)
+        #expect(lines.values.allSatisfy { $0.stringValue?.contains("\u{1b}") == false })
     }
 
     @Test func pruneAsksForEachImage() async throws {

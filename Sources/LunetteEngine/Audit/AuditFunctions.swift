@@ -73,6 +73,8 @@ extension Engine {
     func audit(_ request: APIRequest, began: Double, _ result: Result<Value, LunetteError>) async {
         var (isDenial, isFailure) = (false, false)
         if case .failure(let error) = result { (isDenial, isFailure) = (error.code == .denied, true) }
+        // Who made a container with --rm asks to be told when it has gone.
+        if case .failure(let error) = result, error.code == .notFound, request.function == "container.remove" { return }
         guard isDenial || AuditEntry.isKept(request) else { return }
         let entry = AuditEntry.value(request, began: began, seconds: clock.now() - began, result: result)
         if isFailure, let socket = request.actor.socket {

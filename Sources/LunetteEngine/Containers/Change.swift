@@ -28,6 +28,7 @@ extension Engine {
                     record.remember("renamed", "from \(record.name)", at: now)
                     record.name = name
                     record.spec = record.spec.merged(with: ["name": .string(name)])
+                    record.requested = record.requested.merged(with: ["name": .string(name)])
                 }
             } catch {
                 await state.withdraw(name: name, kind: "container")

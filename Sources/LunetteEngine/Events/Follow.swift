@@ -117,13 +117,14 @@ extension Engine {
         }
         // Told once, and never to the failing handler of `hook.failed` itself.
         guard logged.event.name != "hook.failed", await hooks.contains(subscription.id) else { return true }
-        await state.log(
-            PendingEvent(
-                name: "hook.failed", target: logged.event.target,
-                fields: [
-                    "hook": .string(subscription.name ?? subscription.receiverID), "event": .string(logged.event.name),
-                    "reason": .string(failure?.description ?? "it failed"),
-                ], cause: logged.event.cause))
+        let failed = PendingEvent(
+            name: "hook.failed", target: logged.event.target,
+            fields: [
+                "hook": .string(subscription.name ?? subscription.receiverID), "event": .string(logged.event.name),
+                "reason": .string(failure?.description ?? "it failed"),
+            ], cause: logged.event.cause)
+        hookFailures.write(failed)
+        await state.log(failed)
         return true
     }
 }

@@ -14,10 +14,17 @@ enum Amendment {
         return .map(result)
     }
 
+    /// Sizes as people write them.
+    private static func shown(_ value: Value, _ path: String) -> String {
+        let isSize = ["resources.memory", "resources.memory_swap", "resources.memory_reservation", "resources.shm_size"].contains(path)
+        if isSize, let bytes = value.intValue, bytes >= 1024 { return Units.text(bytes: bytes) }
+        return displayable(JSON.encode(value), limit: 80)
+    }
+
     /// What differs, a line for each field: `resources.memory set to 67108864`, `labels.tier removed`.
     static func changes(from old: Value, to new: Value, path: String = "") -> [String] {
         guard case .map(let before) = old, case .map(let after) = new else {
-            return old == new ? [] : ["\(path) set to \(displayable(JSON.encode(new), limit: 80))"]
+            return old == new ? [] : ["\(path) set to \(shown(new, path))"]
         }
         let keys = before.keys + after.keys.filter { before[$0] == nil }
         return keys.flatMap { key -> [String] in

@@ -61,8 +61,11 @@ extension Engine {
         guard let receiver = session.receiver else {
             throw LunetteError(.invalidState, "this client offers no handlers", operation: "hook.register")
         }
+        let actor = call.request.actor
+        let script = displayable(actor.script ?? "a client", limit: 120) + (actor.line.map { ":\($0)" } ?? "")
         let subscription = try await hooks.register(
-            HookRequest(call.request.arguments), source: .session, session: session.id, receiver: receiver)
+            HookRequest(call.request.arguments), source: .session, session: session.id, place: "\(script) (pid \(actor.pid))",
+            receiver: receiver)
         if subscription.kind == .on {
             let from = await state.newestEvent
             keep(pump: Task { [weak self] in await self?.deliver(to: subscription, after: from, cursor: nil) }, subscription.id)

@@ -30,9 +30,9 @@ actor Hooks {
 
     /// - Throws: `already_exists` when the session has a handler of that id.
     func register(
-        _ request: HookRequest, source: Subscription.Source, session: String, receiver: any HookReceiver
+        _ request: HookRequest, source: Subscription.Source, session: String, place: String?, receiver: any HookReceiver
     ) throws(LunetteError) -> Subscription {
-        let subscription = make(request, source: source, session: session, place: nil, receiver: receiver)
+        let subscription = make(request, source: source, session: session, place: place, receiver: receiver)
         guard subscriptions[subscription.id] == nil else {
             throw LunetteError(
                 .alreadyExists, "this session has a subscription \"\(request.receiverID)\" already", path: "subscription")
@@ -109,7 +109,10 @@ actor Hooks {
         for tell in (vanishWaiters.removeValue(forKey: id) ?? [:]).values { tell() }
     }
 
-    func list() -> [Subscription] { subscriptions.values.sorted { ($0.event, $0.number) < ($1.event, $1.number) } }
+    /// Of each event in the order in which they are asked.
+    func list() -> [Subscription] {
+        subscriptions.values.sorted { ($0.event, $0.priority, $0.source, $0.number) < ($1.event, $1.priority, $1.source, $1.number) }
+    }
     func contains(_ id: String) -> Bool { subscriptions[id] != nil }
     func lifecycle(_ name: String) -> Lifecycle? { lifecycles[name] }
 
@@ -143,7 +146,7 @@ actor Hooks {
     struct Amended: Sendable {
         /// As amended.
         var spec: Value
-        /// Who changed what, in words: `resources.memory set to 67108864 by hook "limit-default" at conf.d/limits.lua:3`.
+        /// Who changed what, in words: `resources.memory set to 64MiB by hook "limit-default" at conf.d/limits.lua:3`.
         var notes: [String] = []
     }
 

@@ -29,7 +29,7 @@ struct Subscription: Sendable {
     let session: String
     let number: Int
     let receiver: any HookReceiver
-    /// Where a resident script registers it: `conf.d/limits.lua:12`.
+    /// Where a resident script registers it: `conf.d/limits.lua:12`; whose a session's is: `gate.lua:3 (pid 4711)`.
     var place: String?
     /// Time-outs in a row; three suspend it.
     var timeouts = 0
@@ -37,6 +37,7 @@ struct Subscription: Sendable {
 
     var label: String {
         let called = name.map { "\"\($0)\"" }
+        if let place, source == .session { return called.map { "\($0) of \(place)" } ?? "of \(place)" }
         if let place { return called.map { "\($0) at \(place)" } ?? "at \(place)" }
         return called ?? "of \(source.rawValue) \(session.prefix(8))"
     }
@@ -53,6 +54,8 @@ struct Subscription: Sendable {
         ]
         map["name"] = name.map(Value.string)
         map["place"] = place.map(Value.string)
+        let wanted = match.value
+        if wanted.mapValue?.isEmpty == false { map["match"] = wanted }
         return .map(map)
     }
 }
@@ -77,6 +80,17 @@ struct EventMatch: Sendable, Hashable {
         driver = try reader.string("driver")
         lifecycle = try reader.string("lifecycle")
         try reader.finish()
+    }
+
+    /// As it was registered.
+    var value: Value {
+        var map: ValueMap = [:]
+        if names.count == 1 { map["name"] = .string(names[0]) } else if !names.isEmpty { map["name"] = .array(names.map(Value.string)) }
+        for (key, text) in [("kind", kind), ("target", target), ("driver", driver), ("lifecycle", lifecycle)] {
+            map[key] = text.map(Value.string)
+        }
+        if !labels.value.isEmpty { map["labels"] = .map(labels.value) }
+        return .map(map)
     }
 
     /// - Parameter event: the event's name; `container.*` and `*` are patterns.

@@ -15,7 +15,7 @@ enum ExitDecision: Sendable, Hashable {
     var words: String {
         switch self {
         case .builtIn: "as its restart policy says"
-        case .restart(let after): after.map { "restart after \($0) s" } ?? "restart"
+        case .restart(let after): after.map { "restart after \($0 == $0.rounded() && $0 < 1e9 ? String(Int($0)) : String($0)) s" } ?? "restart"
         case .keep: "keep"
         case .remove: "remove"
         }
@@ -88,12 +88,13 @@ extension Engine {
 
     /// Puts what went wrong into the log and the container's history: what follows is the built-in behaviour.
     func tellOf(_ function: String, of lifecycle: Lifecycle, for record: ContainerRecord, _ reason: String, _ call: Call) async {
-        await state.log(
-            PendingEvent(
-                name: "hook.failed", target: .init(kind: "container", id: record.id, name: record.name),
-                fields: [
-                    "hook": .string(lifecycle.subscription(function)), "event": .string("lifecycle.\(function)"), "reason": .string(reason),
-                ], actor: call.request.actor.value, cause: call.causeOfConsequences))
+        let failed = PendingEvent(
+            name: "hook.failed", target: .init(kind: "container", id: record.id, name: record.name),
+            fields: [
+                "hook": .string(lifecycle.subscription(function)), "event": .string("lifecycle.\(function)"), "reason": .string(reason),
+            ], actor: call.request.actor.value, cause: call.causeOfConsequences)
+        hookFailures.write(failed)
+        await state.log(failed)
         let note = "\(function) of lifecycle \"\(lifecycle.name)\" at \(lifecycle.place): \(reason); the built-in behaviour follows"
         let now = clock.now()
         do throws(LunetteError) { try await state.update(record.id) { $0.remember("lifecycle", note, at: now) } } catch {
@@ -125,7 +126,9 @@ extension Engine {
                             await tellOf("exited", of: lifecycle, for: record, error.description, call)
                         }
                     }
-                    note = ("decided", "\(decision.words), by lifecycle \"\(lifecycle.name)\" at \(lifecycle.place)")
+                    var words = decision.words
+                    if record.state.stoppedByUser, case .restart = decision { words += " (not now: it was stopped by a call)" }
+                    note = ("decided", "\(words), by lifecycle \"\(lifecycle.name)\" at \(lifecycle.place)")
                 }
                 let (decided, effects) = try await state.apply(.decided(decision), to: id, note: note)
                 await supervisor.carryOut(effects, decided)

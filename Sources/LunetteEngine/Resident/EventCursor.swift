@@ -44,6 +44,9 @@ actor EventCursor {
         if open.isEmpty || unwritten >= 64 { await write() }
     }
 
+    /// Whether the handler has an event that it hasn't acknowledged.
+    var isBusy: Bool { !open.isEmpty && !isClosed }
+
     /// Nothing is written any more: its handler is no longer wanted.
     func close() { isClosed = true }
 

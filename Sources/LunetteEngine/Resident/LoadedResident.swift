@@ -48,7 +48,7 @@ struct LoadedResident: Sendable {
     }
 
     private func take(_ what: String, _ place: String, _ places: inout [String: String]) throws(LunetteError) {
-        guard let other = places.updateValue(place, forKey: what) else { return }
-        throw LunetteError(.alreadyExists, "\(place): the \(what) is said at \(other) already")
+        guard let other = places.updateValue("\(place) (script \(script.name))", forKey: what) else { return }
+        throw LunetteError(.alreadyExists, "\(place): the \(what) is declared at \(other) already")
     }
 }

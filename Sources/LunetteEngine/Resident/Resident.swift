@@ -19,7 +19,7 @@ actor Resident {
     private let log: @Sendable (String) -> Void
     private var connector: (any EngineConnector)?
     private var objects = ObjectSteps()
-    private let events: ResidentEvents
+    let events: ResidentEvents
     private var useSockets: (@Sendable ([EngineSocket]) -> Void)?
 
     private var scripts: [LoadedResident] = []

@@ -38,6 +38,14 @@ actor ResidentEvents {
         await start(handlers, from: newest)
     }
 
+    /// Whether a named handler has something to do: an engine that left now would give it the same again.
+    var isBusy: Bool {
+        get async {
+            for cursor in cursors.values where await cursor.isBusy { return true }
+            return false
+        }
+    }
+
     /// Names whose places are taken away: what still runs shall not write them again.
     func forget(_ names: [String]) async {
         for name in names { await cursors.removeValue(forKey: name)?.close() }

@@ -80,6 +80,7 @@ extension Engine {
         if pending > 0 { reasons.insert("teardown of \(pending) container\(pending == 1 ? "" : "s")") }
         if await resident.isBusy { reasons.insert("timers of resident scripts") }
         if await resident.hasSockets { reasons.insert("sockets of resident scripts") }
+        if await resident.events.isBusy { reasons.insert("events of resident handlers") }
         if sweeping.isRunning { reasons.insert("sweep") }
         if await targets.count > 0 { reasons.insert("operations under way") }
         return reasons.sorted()

@@ -25,6 +25,11 @@ package struct LabelFilter: Sendable, Hashable {
         }
     }
 
+    /// As it is read.
+    package var value: ValueMap {
+        wanted.reduce(into: ValueMap()) { $0[$1.name] = $1.value.map(Value.string) ?? .null }
+    }
+
     /// Whether an object with these labels is meant.
     package func matches(_ labels: ValueMap) -> Bool { matches { labels[$0]?.stringValue } }
     package func matches(_ labels: [String: String]) -> Bool { matches { labels[$0] } }

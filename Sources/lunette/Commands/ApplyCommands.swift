@@ -89,14 +89,18 @@ struct ApplyOptions: ParsableArguments {
         // Each answer names one module at most; a script that needs more is no script.
         for _ in 0..<200 {
             do throws(LunetteError) {
-                return try await client.call(
-                    function,
-                    [
-                        "name": .string(name ?? (base.hasSuffix(".lua") ? String(base.dropLast(4)) : base)), "file": .string(base),
-                        "source": .text(source), "modules": .map(modules), "grants": .array((grants ?? grant).map(Value.string)),
-                        "prune": .bool(prune),
-                    ])
+                let arguments: ValueMap = [
+                    "name": .string(name ?? (base.hasSuffix(".lua") ? String(base.dropLast(4)) : base)), "file": .string(base),
+                    "source": .text(source), "modules": .map(modules), "grants": .array((grants ?? grant).map(Value.string)),
+                    "prune": .bool(prune),
+                ]
+                return try await Waiting.told("waiting for handlers of resident code that are under way (ten seconds at most)") { () async throws(LunetteError) in
+                    try await client.call(function, arguments)
+                }
             } catch {
+                var error = error
+                if error.path?.hasPrefix("grants[") == true { error.path = "--grant" }
+                if error.path == "name" { error.path = "--name" }
                 guard error.code == .notFound, let module = error.details?["module"]?.stringValue, modules[module] == nil,
                     let found = try Self.module(module, in: folder)
                 else { throw error }
@@ -126,7 +130,7 @@ enum ScriptReport {
         line(plan["action"]?.stringValue ?? "", "script", plan["script"]?.stringValue ?? "", "")
         for handler in plan["handlers"]?.arrayValue ?? [] {
             let event = "\(handler["kind"]?.stringValue ?? "") \(handler["event"]?.stringValue ?? "")"
-            line("", "handler", handler["name"]?.stringValue ?? "", "\(event)  \(handler["place"]?.stringValue ?? "")")
+            line("", "handler", handler["name"]?.stringValue ?? "", Text.padded(event, to: 26) + " " + (handler["place"]?.stringValue ?? ""))
         }
         for lifecycle in plan["lifecycles"]?.arrayValue ?? [] {
             line("", "lifecycle", lifecycle["name"]?.stringValue ?? "", lifecycle["place"]?.stringValue ?? "")

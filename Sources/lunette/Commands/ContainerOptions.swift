@@ -75,6 +75,7 @@ struct ContainerOptions: ParsableArguments {
     @Flag(name: [.short, .long], help: "Keep stdin open.") var interactive = false
     @Flag(name: [.short, .long], help: "Give it a terminal.") var tty = false
     @OptionGroup var health: HealthOptions
-    @Option(help: ArgumentHelp("The lifecycle of a resident script that it follows.", valueName: "name")) var lifecycle: String?
+    @Option(help: ArgumentHelp("The lifecycle of a resident script that it follows.", valueName: "name"), completion: Live.lifecycles)
+    var lifecycle: String?
     @OptionGroup(visibility: .private) var later: LaterOptions
 }

@@ -22,6 +22,8 @@ struct DaemonCommand: LunetteCommand {
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
         let settings = client.settings
+        // One on demand is started with whatever its client was given; a service without its rules must not pass for one that has them.
+        if !onDemand, let folder = settings.configuration, !skipScripts { try Self.check(folder) }
         let readiness = Readiness()
         let manager = ServiceManager()
         let log = EngineLog(settings: settings, isOnDemand: onDemand && readiness.isAsked)
@@ -80,6 +82,16 @@ struct DaemonCommand: LunetteCommand {
         await server.stop()
         await engine.close()
         return 0
+    }
+
+    /// - Throws: `not_found` for a settings' folder that isn't there.
+    private static func check(_ folder: String) throws(LunetteError) {
+        do throws(SystemCallError) { _ = try Directory(folder) } catch {
+            var failure = error.lunette
+            failure.message = "read the settings' folder \(displayable(folder)): \(errnoText(error.errno))"
+            failure.hint = "make it, or leave --config and LUNETTE_CONFIG out; --skip-scripts starts without its resident code"
+            throw failure
+        }
     }
 
     /// Each client, shim and stream is a descriptor.

@@ -42,6 +42,9 @@ struct EventsCommand: LunetteCommand {
         if let exit = event["exit"], let code = exit["code"]?.intValue {
             words.append("code=\(code) reason=\(exit["reason"]?.stringValue ?? "")")
         }
+        if let hook = event["hook"]?.stringValue {
+            words.append("hook=\"\(hook)\" event=\(event["event"]?.stringValue ?? "") reason=\"\(event["reason"]?.stringValue ?? "")\"")
+        }
         // What the engine does by itself (an exit seen, a restart due) has no user.
         if let actor = event["actor"], let uid = actor["uid"]?.intValue, uid >= 0 {
             words.append("uid=\(uid)" + (actor["script"]?.stringValue.map { " by=\"\($0)\"" } ?? ""))
@@ -241,9 +244,25 @@ struct HookCommand: ParsableCommand {
         commandName: "hook", _superCommandName: "lunette", abstract: "Handlers of events.", subcommands: [HookList.self])
 }
 
+extension HookList {
+    /// What a handler is for, in a word each: `labels.tier=prod kind=container`.
+    fileprivate static func match(_ match: Value?) -> String {
+        var words: [String] = []
+        for (key, value) in match?.mapValue ?? [:] {
+            switch value {
+            case .map(let labels):
+                for (name, wanted) in labels { words.append("\(key).\(name)" + (wanted.isNull ? "" : "=\(wanted.stringValue ?? "")")) }
+            case .array(let names): words.append("\(key)=\(names.compactMap(\.stringValue).joined(separator: ","))")
+            default: words.append("\(key)=\(value.stringValue ?? "")")
+            }
+        }
+        return words.isEmpty ? "-" : words.joined(separator: " ")
+    }
+}
+
 struct HookList: LunetteCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "List the handlers of all sessions and plugins.", aliases: ["ls"])
+        commandName: "list", abstract: "List the handlers of resident scripts, plugins and sessions, in the order in which they are asked.", aliases: ["ls"])
 
     @Flag(name: [.short, .long], help: "Only ids.") var quiet = false
     @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
@@ -258,14 +277,18 @@ struct HookList: LunetteCommand {
                     "Kind": record["kind"]?.stringValue ?? "", "Event": record["event"]?.stringValue ?? "",
                     "Name": record["name"]?.stringValue ?? "-", "Source": record["source"]?.stringValue ?? "-",
                     "Status": record["suspended"]?.boolValue == true ? "suspended" : "active", "ID": id,
-                    "Place": record["place"]?.stringValue ?? "-",
+                    "Place": record["place"]?.stringValue ?? "-", "Match": Self.match(record["match"]),
+                    "Priority": record["kind"] == "before" ? String(record["priority"]?.intValue ?? 0) : "-",
+                    "Timeout": record["kind"] == "before" ? Quantity.decimal(record["timeout"]?.doubleValue ?? 0, 1) + "s" : "-",
+                    "OnFailure": record["kind"] == "before" ? record["on_failure"]?.stringValue ?? "" : "-",
                 ], record: record, name: id)
         }
         try Listing(
             kind: "Subscription",
             columns: [
-                .init("KIND", "Kind"), .init("EVENT", "Event"), .init("NAME", "Name"), .init("SOURCE", "Source"), .init("STATUS", "Status"),
-                .init("PLACE", "Place"), .init("ID", "ID"),
+                .init("KIND", "Kind"), .init("EVENT", "Event"), .init("NAME", "Name"), .init("PRIORITY", "Priority"), .init("MATCH", "Match"),
+                .init("TIMEOUT", "Timeout"), .init("ON FAILURE", "OnFailure"), .init("SOURCE", "Source"), .init("STATUS", "Status"),
+                .init("PLACE", "Place"),
             ], rows: rows
         ).print(format: format, quiet: quiet)
         return 0

@@ -31,7 +31,7 @@ struct ApplyTests {
 
             let plan = try await place.lunette("plan", file).text
             #expect(plan.contains("+ script    web") && plan.contains("+ volume    data") && plan.contains("+ container web"), "\(plan)")
-            #expect(plan.contains("on container.exited  web.lua:8"), "\(plan)")
+            #expect(plan.contains("on container.exited        web.lua:8"), "\(plan)")
             #expect(plan.contains("calls, and may not: container.inspect"), "\(plan)")
             #expect(try await place.lunette("ps", "-aq").text == "")
             #expect(try await place.lunette("script", "ls", "-q").text == "")
@@ -143,7 +143,7 @@ struct ApplyTests {
                 ("x = = 1", "bad.lua:1:"), ("lunette.container.apply(\"x\", { imag = \"a:1\" })", "bad.lua:1: spec.imag"),
                 (
                     "lunette.container.apply(\"x\", { image = \"a:1\" }) lunette.container.apply(\"x\", { image = \"a:1\" })",
-                    "said at bad.lua:1 already"
+                    "declared at bad.lua:1 (script bad) already"
                 ),
                 ("require \"absent\"", "module 'absent' not found"), ("require \"../up\"", "is not a module's name"),
                 ("lunette.container.run { image = \"a:1\" }", "nothing is called while"), ("while true do end", "ran longer than it may"),

@@ -32,7 +32,7 @@ struct ResidentTests {
             #expect(try await place.lunette("inspect", "--format", "{{.spec.resources.memory}}", "bar").text == "67108864")
             let history = try await place.lunette("-e", "for _, e in ipairs(container.get('bar'):inspect().history) do print(e.detail) end")
             #expect(
-                history.text.contains("resources.memory set to 67108864 by hook \"limit-default\" at conf.d/limits.lua:2"),
+                history.text.contains("resources.memory set to 64MiB by hook \"limit-default\" at conf.d/limits.lua:2"),
                 "\(history.text)")
             #expect(history.text.contains("labels.limited set to \"yes\" by hook"), "\(history.text)")
             try await place.lunette("create", "--name", "own", "-m", "32m", image)
@@ -43,6 +43,34 @@ struct ResidentTests {
             #expect(hooks.contains("conf.d/limits.lua:2") && hooks.contains("resident"), "\(hooks)")
             // Resident code is no client: an engine on demand leaves as without.
             try await place.engineHasLeft()
+        }
+    }
+
+    /// An engine on demand that has nothing else to do stays until a handler has done its event: left behind, it would come again for ever.
+    @Test func aSlowHandlerComesToItsEnd() async throws {
+        try await withLunette { home in
+            let place = try ResidentPlace(home)
+            let image = try await home.load(.busybox)
+            try await place.engineHasLeft()
+            try place.write(
+                "init.lua",
+                "lunette.on('container.created', { name = 'long' }, function(ev) task.sleep '7s' log.info 'handled' end)")
+            try await place.lunette("create", "--name", "one", image)
+            try await place.engineHasLeft()
+            #expect(place.log.split(separator: "\n").count { $0.contains("handled") } == 1, "\(place.log)")
+            // Nor does the next engine give it again.
+            try await place.lunette("ps")
+            try await place.engineHasLeft()
+            #expect(place.log.split(separator: "\n").count { $0.contains("handled") } == 1, "\(place.log)")
+        }
+    }
+
+    @Test func aServiceWithoutItsSettingsDoesNotStart() async throws {
+        try await withLunette { home in
+            for folder in ["\(home.folder)/typo", ""] {
+                let failed = try await home.command(["daemon", "--config", folder], environment: [:]).run(expecting: 125)
+                #expect(failed.errorText.contains("read the settings' folder"), "\(failed.errorText)")
+            }
         }
     }
 

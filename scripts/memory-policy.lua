@@ -38,23 +38,20 @@ lunette.before("container.create", { name = "memory-policy" }, function(ev)
   if not asked then ev:amend { resources = { memory = limit } } end
 end)
 
--- Neither a limit that is raised later nor a label that is changed later gets around it.
+-- Neither a limit that is raised or lifted later nor a label that is changed later gets around it;
+-- what loses its label gets the limit of the class that has none.
 lunette.before("container.update", { name = "memory-policy-update" }, function(ev)
   local info = ev.container:inspect()
-  local asked = ev.spec.resources and ev.spec.resources.memory or info.spec.resources.memory
-  local class = ev.spec.labels and ev.spec.labels.memory or info.labels.memory
-  judge(ev, { memory = class }, asked and lunette.bytes(asked))
-end)
-
--- An update that removes the label isn't told so beforehand: its limit follows it afterwards.
-lunette.on("container.updated", { name = "memory-policy-label" }, function(ev)
-  local c = lunette.container.find(ev.target.id)
-  if not c then return end
-  local info = c:inspect()
-  local _, limit = class_of(info.labels)
-  local held = info.spec.resources.memory
-  if info.spec.image and limit and (not held or held > limit) then
-    c:update { resources = { memory = limit } }
-    log.warn(c.name .. " has lost its memory class", { memory = limit })
+  local labels, asked = ev.spec.labels or {}, (ev.spec.resources or {}).memory
+  local class, held = labels.memory or info.labels.memory, info.spec.resources.memory
+  if asked == lunette.null then asked = 0 end
+  if labels.memory ~= lunette.null then
+    judge(ev, { memory = class }, asked or held)
+    return
+  end
+  local limit = judge(ev, {}, asked)
+  if info.spec.image and not asked and (not held or held > limit) then
+    ev:amend { resources = { memory = limit } }
+    log.warn(ev.target.name .. " has lost its memory class", { memory = limit })
   end
 end)

@@ -65,7 +65,16 @@ describe("memory-policy.lua", function()
     local c = create("medium", "512MiB")
     c:update { labels = { memory = lunette.null } }
     expect(limit_of(c)):to_be(128 * MiB)
-    expect(test.events { kind = "event", name = "container.updated" }):to_have_length(2)
+    expect(test.events { kind = "event", name = "container.updated" }):to_have_length(1)
+  end)
+
+  it("denies to lift a limit, with the label or without", function()
+    local c = create("medium", "512MiB")
+    local lifted = { resources = { memory = lunette.null } }
+    expect(function() c:update(lifted) end):to_raise "denied"
+    lifted.labels = { memory = lunette.null }
+    expect(function() c:update(lifted) end):to_raise "denied"
+    expect(limit_of(c)):to_be(512 * MiB)
   end)
 
   it("lets a pod be, and limits its members", function()

@@ -376,11 +376,48 @@ static int host_mark(lua_State *L) {
     return 0;
 }
 
+// Pushes the table behind a view; pushes nothing and returns false when the value at `index` is none.
+static bool push_viewed(lua_State *L, int index) {
+    if (!lua_istable(L, index) || !lua_getmetatable(L, index)) return false;
+    if (lua_rawgetp(L, -1, &lnt_view_key) != LUA_TTABLE) {
+        lua_pop(L, 2);
+        return false;
+    }
+    lua_remove(L, -2);
+    return true;
+}
+
+// host.view_of(value) → the table behind a read-only view; nil for what is none
+static int host_view_of(lua_State *L) {
+    luaL_checkany(L, 1);
+    if (!push_viewed(L, 1)) lua_pushnil(L);
+    return 1;
+}
+
+// next(table, key), which takes a view for what is behind it, and gives its items as views too
+static int host_next(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2);
+    bool is_view = push_viewed(L, 1);
+    if (is_view) lua_insert(L, 2);
+    if (!lua_next(L, is_view ? 2 : 1)) {
+        lua_pushnil(L);
+        return 1;
+    }
+    if (is_view) {
+        lua_pop(L, 1);
+        lua_pushvalue(L, -1);
+        lua_gettable(L, 1);
+    }
+    return 2;
+}
+
 static const luaL_Reg host_functions[] = {
     {"call", host_call}, {"pump", host_pump}, {"unpack", host_unpack}, {"decode", host_decode}, {"clock", host_clock},
     {"now", host_now}, {"traceback", host_traceback}, {"where", host_where}, {"set_error", host_set_error},
     {"memory", host_memory}, {"string_metatable", host_string_metatable}, {"resume", lnt_coroutine_resume}, {"resume_task", lnt_task_resume},
     {"module", host_module}, {"is_closing", lnt_is_closing}, {"mark", host_mark}, {"place", host_place}, {"renew", host_renew},
+    {"view_of", host_view_of}, {"next", host_next},
     {"is_exceeded", host_is_exceeded}, {"metatable", host_metatable}, {"load", lnt_load_text}, {NULL, NULL},
 };
 

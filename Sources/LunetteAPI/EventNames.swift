@@ -9,7 +9,7 @@ public enum EventNames {
     public static let on = [
         "container.created", "container.started", "container.exited", "container.oom", "container.paused", "container.resumed",
         "container.removed", "container.renamed", "container.updated", "container.ready", "container.healthy", "container.unhealthy",
-        "container.transitioned", "container.pressure", "image.pulled", "image.loaded", "image.built", "image.tagged",
+        "container.transitioned", "container.pressure", "container.limited", "image.pulled", "image.loaded", "image.built", "image.tagged",
         "image.pushed", "image.removed", "volume.created", "volume.removed", "hook.failed", "engine.ready",
         "script.reloaded", "script.failed",
     ]

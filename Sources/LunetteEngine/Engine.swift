@@ -75,7 +75,7 @@ public final class Engine: EngineConnector {
             unhealthy: { [weak self] id, action in await self?.endUnhealthy(id, action) },
             lifecycle: .init(
                 decidesExit: { [hooks] name in await hooks.lifecycle(name)?.functions.contains(.exited) ?? false },
-                pressure: { [hooks] name in await hooks.lifecycle(name)?.pressure ?? [] },
+                limits: { [hooks] in await hooks.limitRequests },
                 decide: { [weak self] id in await self?.decideExit(id) }, endOwnState: { [weak self] id in await self?.endOwnState(id) }))
     }
 

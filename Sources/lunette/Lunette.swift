@@ -84,7 +84,8 @@ import LunetteSpec
             return complain(error, type, words)
         }
         // Where everything from the first unknown word on is the program's, the parser leaves --help there as well.
-        if let command = parsed as? any PassthroughCommand, command.words.first == "--help" {
+        // -h is help too where it is no option (of run and create it is the host name).
+        if let command = parsed as? any PassthroughCommand, command.words.first == "--help" || command.words.first == "-h" {
             Output.print(type.helpMessage())
             return 0
         }

@@ -20,7 +20,9 @@ enum ParserComplaint {
             message = "unknown option \"\(Text.safe(unknown))\""
         }
         var near: String?
-        if let word {
+        // Where others have their help.
+        if message == "missing value for \"-h\"" { near = "-h NAME is the container's host name; for help: \"lunette \(name) --help\"" }
+        if let word, near == nil {
             if word.hasPrefix("-") {
                 near = nearest(to: word, in: options).map { "did you mean \"\($0)\"?" }
             } else {

@@ -14,6 +14,10 @@ struct Settings: Sendable {
     var socket: String?
     /// By the caller, rather than by who the caller is.
     var isRootNamed: Bool
+    /// Likewise.
+    var isConfigurationNamed: Bool
+    /// Whether what is printed is read by people, as far as the words of the command tell.
+    let isForPeople = !CommandLine.arguments.contains { $0 == "--format" || $0.hasPrefix("--format=") }
     var inProcess = false
     var isVerbose = false
     var isDryRun = false
@@ -22,6 +26,7 @@ struct Settings: Sendable {
         let places = EnginePlaces(uid: geteuid(), home: Environment["HOME"] ?? "/")
         (root, state) = (places.root, places.state)
         isRootNamed = Environment["LUNETTE_ROOT"] != nil
+        isConfigurationNamed = Environment["LUNETTE_CONFIG"] != nil
         // A user without one has the machine's.
         let isDirectory = (try? Directory(places.configuration)) != nil
         configuration = Environment["LUNETTE_CONFIG"] ?? (geteuid() != 0 && isDirectory ? places.configuration : nil)
@@ -43,7 +48,7 @@ struct Settings: Sendable {
     var client: any EngineConnector {
         if let socket { return EngineClient(socket: socket) }
         let client = EngineClient(state: state, start: EngineStart(arguments: arguments))
-        return isRootNamed ? RootedConnector(connector: client, settings: self) : client
+        return isRootNamed || isConfigurationNamed ? RootedConnector(connector: client, settings: self) : client
     }
 
     /// The options that give an engine started by us the same places.
@@ -75,7 +80,7 @@ struct Settings: Sendable {
                 case "--root": (root, isRootNamed) = (value, true)
                 case "--state": state = value
                 case "--socket": socket = value
-                default: configuration = value
+                default: (configuration, isConfigurationNamed) = (value, true)
                 }
             default:
                 makeAbsolute()
@@ -111,7 +116,7 @@ struct GlobalOptions: ParsableArguments {
         var settings = settings
         if let root { (settings.root, settings.isRootNamed) = (root, true) }
         if let state { settings.state = state }
-        if let config { settings.configuration = config }
+        if let config { (settings.configuration, settings.isConfigurationNamed) = (config, true) }
         if let socket { settings.socket = socket }
         if inProcess { settings.inProcess = true }
         if verbose { settings.isVerbose = true }

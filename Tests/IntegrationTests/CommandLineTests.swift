@@ -190,4 +190,45 @@ struct CommandLineTests {
             try await eventually("the end") { try await screen().contains("left 0") }
         }
     }
+
+    @Test func minusHIsHelpUnlessItIsTheHostName() async throws {
+        try await withLunette(.root) { home in
+            for command in ["exec", "rm", "logs", "ps", "stop"] {
+                let help = try await home.lunette(command, "-h")
+                #expect(help.text.contains("lunette \(command)") && help.text.hasPrefix("OVERVIEW"), "\(help)")
+            }
+            for command in ["run", "create"] {
+                let error = try await home.lunette(command, "-h", expecting: 125)
+                #expect(error.errorText.contains("missing value for \"-h\"") && error.errorText.contains("host name"), "\(error)")
+                #expect(error.errorText.contains("lunette \(command) --help"), "\(error)")
+            }
+        }
+    }
+
+    @Test func anErrorOfAScriptHasItsCodeAndDetailsWithVerbose() async throws {
+        try await withLunette(.root) { home in
+            let code = "lunette.fail('conflict', 'no', { operation = 'web.move', details = { a = 1 } })"
+            let short = try await home.lunette("-e", code, expecting: 1)
+            #expect(!short.errorText.contains("conflict"), "\(short)")
+            let long = try await home.lunette("--verbose", "-e", code, expecting: 1)
+            #expect(long.errorText.contains("code: conflict in web.move\n") && long.errorText.contains("details: {\"a\":1}"), "\(long)")
+            // Details that are no data don't keep the error from being told.
+            let odd = try await home.lunette("--verbose", "-e", "lunette.fail('io', 'no', { details = print })", expecting: 1)
+            #expect(odd.errorText.contains("lunette: -e:1: no") && odd.errorText.contains("code: io"), "\(odd)")
+        }
+    }
+
+    @Test(.requires(.root))
+    func anEngineWithOtherSettingsIsToldOfOnce() async throws {
+        try await withLunette(.root) { home in
+            let other = "\(home.folder)/other"
+            try FileManager.default.createDirectory(atPath: other, withIntermediateDirectories: true)
+            try await home.lunette("ps")
+            #expect(try await home.lunette("ps").errorText == "")
+            let told = try await home.lunette("--config", other, "rm", "a", "b", expecting: 125)
+            let lines = told.errorText.split(separator: "\n").filter { $0.contains("warning") }
+            #expect(lines.count == 1 && lines[0].contains(other), "\(told.errorText)")
+            #expect(try await home.lunette("--config", other, "ps", "--format", "json").errorText == "")
+        }
+    }
 }

@@ -112,4 +112,31 @@ struct HookTests {
             }
         }
     }
+
+    /// Without a health check, a lifecycle or resident code; the kernel counts it on cgroup v1 too.
+    @Test func aLimitThatAContainerMeetsIsTold() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            let watcher = try home.scriptCommand(
+                """
+                local lunette = require "lunette"
+                lunette.on("container.limited", {}, function(ev)
+                  print(ev.target.name, ev.limited.resource, ev.limited.limit, ev.limited.hits > 0)
+                end)
+                print("watching")
+                lunette.stay()
+                """
+            ).start()
+            try await watcher.says("watching")
+            try await home.lunette("run", "-d", "--name", "few", "--pids-limit", "6", image, "sleep", "1000")
+            try await home.lunette("exec", "few", "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do sleep 2 & done; wait", expecting: nil)
+            try await watcher.says("few\tpids\t6\ttrue")
+            try await home.lunette("run", "-d", "--name", "small", "--memory", "16m", image, "sleep", "1000")
+            // The page cache is given back, and nobody is killed.
+            try await home.lunette("exec", "small", "dd", "if=/dev/zero", "of=/tmp/x", "bs=1M", "count=64", expecting: nil)
+            try await watcher.says("small\tmemory\t16777216\ttrue")
+            watcher.signal(SIGKILL)
+            _ = try await watcher.wait()
+        }
+    }
 }

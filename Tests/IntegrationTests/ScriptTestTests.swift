@@ -359,4 +359,65 @@ import Testing
             }
         }
     }
+
+    @Test func residentCodeFailsAsItWouldInAnEngine() async throws {
+        try await withLunette(.root) { home in
+            let resident = """
+                local lunette = require "lunette"
+                local tries = 0
+                lunette.on("container.created", { name = "fails" }, function(ev)
+                  tries = tries + 1
+                  lunette.store.set("tries", tries)
+                  lunette.log.info("try " .. lunette.store.get "tries" .. (ev.redelivered and " again" or ""))
+                  error("no")
+                end)
+                lunette.on("container.started", { name = "spawns" }, function()
+                  lunette.task.spawn(function() error("lost") end)
+                  local awaited = lunette.task.spawn(function() error("found") end)
+                  lunette.task.sleep "1s"
+                  pcall(lunette.task.await, awaited)
+                end)
+                """
+            let text =
+                Self.head + """
+                    it("tells", function()
+                      test.image "web:1"
+                      test.load("conf.d/r.lua", { resident = true })
+                      container.run { image = "web:1" }
+                      test.clock.advance "1m"
+                      expect(test.events { kind = "event", name = "hook.failed" }):to_have_length(1)
+                      error "to show the log"
+                    end)
+                    """
+            let files = ["t/conf.d/r.lua": resident, "t/r_test.lua": text]
+            // By an absolute path its store is its own too.
+            let ran = try await test(files, "\(home.folder)/t", expecting: 1, in: home)
+            let told = ran.text + ran.errorText
+            #expect(told.contains("1 failed") && told.contains("to show the log"), "\(told)")
+            #expect(told.contains("info: try 1\n") || told.contains("info: try 1"), "\(told)")
+            #expect(told.contains("try 2 again") && told.contains("try 3 again") && !told.contains("try 4"), "\(told)")
+            #expect(told.contains("a task failed that nobody awaited: ") && told.contains("r.lua:10: lost"), "\(told)")
+            #expect(!told.contains("found") && !told.contains("audit log"), "\(told)")
+        }
+    }
+
+    @Test func simulatedEnginesKeepAnAuditLog() async throws {
+        try await withLunette(.root) { home in
+            let text =
+                Self.head + """
+                    it("says who did what", function()
+                      test.image "web:1"
+                      container.run { image = "web:1", name = "a" }
+                      local entries = lunette.system.audit()
+                      expect(#entries):to_be(1)
+                      expect(entries[1]):to_match { call = "container.run", outcome = "ok" }
+                    end)
+                    it("begins anew in each test", function()
+                      expect(lunette.system.audit()):to_equal {}
+                    end)
+                    """
+            let ran = try await test(["a_test.lua": text], "a_test.lua", in: home)
+            #expect(ran.text.contains("2 passed"), "\(ran.text)")
+        }
+    }
 }

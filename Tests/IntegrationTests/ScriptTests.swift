@@ -68,6 +68,24 @@ struct ScriptTests {
         }
     }
 
+    @Test func aCanaryIsComparedAndNothingStays() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            try await home.lunette("tag", image, "next:1")
+            let script = Self.path("canary.lua")
+            let program = ["--", "httpd", "-f", "-p", "8080", "-h", "/etc"]
+            let promoted = try await home.command(
+                [script, image, "next:1", "--http", "8080/hosts", "--rounds", "5", "--period", "50ms", "--slower", "900"] + program
+            ).run()
+            #expect(promoted.text.contains("promote next:1") && promoted.text.contains("old   \(image)"), "\(promoted)")
+            let kept = try await home.command(
+                [script, image, "next:1", "--rounds", "4", "--period", "10ms", "--ready", "0s", "--exec", "false"] + program
+            ).run(expecting: 1)
+            #expect(kept.text.contains("keep \(image): every probe of the new image failed"), "\(kept)")
+            #expect(try await home.lunette("ps", "-a", "-q").text == "")
+        }
+    }
+
     private static func check(_ output: String, home: LunetteHome, reference: String) async throws {
         for expected in [
             "pull      download", "memory limit 128 MiB", "killed    exit code 137, SIGKILL", "found     3 of 3 keys", "gone      the file",

@@ -346,4 +346,78 @@ import Testing
             await expectError(.denied) { () async throws(LunetteError) in try await session.run("web", ["labels": ["tier": "web"]]) }
         }
     }
+
+    @Test func anUpdateIsAskedAboutAsItWillBe() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("look") { event throws(LunetteError) in
+                event["spec"]?["labels"]?["app"]?.isNull == true ? ["amend": ["labels": ["app": "kept"]]] : .null
+            }
+            let id = try await session.run("web", ["labels": ["app": "a", "tier": "b"], "resources": ["memory": "64MiB"]])
+            try await register(try await fixture.session(receiver), "look", event: "container.update")
+            let update: Value = [
+                "container": .string(id), "labels": ["app": .null, "tier": .null, "new": "c"], "restart": "always",
+                "resources": ["memory": "128MiB", "pids": .null],
+            ]
+            try await session.call("container.update", update)
+            let spec = try #require(receiver.seen.values.first?["spec"])
+            #expect(spec["labels"] == ["app": .null, "tier": .null, "new": "c"])
+            #expect(spec["resources"]?["memory"] == 134_217_728 && spec["restart"]?["policy"] == "always")
+            #expect(spec["name"] == nil)
+            #expect(try await session.inspect(id)["labels"] == ["app": "kept", "new": "c"])
+        }
+    }
+
+    @Test func anUpdateCantBeAmendedToWhatItDoesNotChange() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("more") { _ throws(LunetteError) in ["amend": ["hostname": "other"]] }
+            let id = try await session.run("web")
+            try await register(try await fixture.session(receiver), "more", event: "container.update")
+            let error = await expectError(.invalidArgument) { () async throws(LunetteError) in
+                try await session.call("container.update", ["container": .string(id), "labels": ["a": "b"]])
+            }
+            #expect(error?.path == "hostname" && error?.message.contains("hook \"more\"") == true)
+        }
+    }
+
+    @Test func aHandlerThatRaisesDeniedDeniesInItsOwnName() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("gate") { _ throws(LunetteError) in throw LunetteError(.denied, "not here") }
+            try await register(try await fixture.session(receiver), "gate", ["on_failure": "ignore"])
+            let error = await expectError(.denied) { () async throws(LunetteError) in try await session.run("web") }
+            #expect(error?.message == "container.run of web was denied: not here")
+            #expect(error?.hint == "by the hook \"gate\" before container.create")
+            #expect(error?.details == ["hook": "gate", "reason": "not here"])
+        }
+    }
+
+    @Test(arguments: ["container.stop", "container.kill", "container.remove"])
+    func anEndThatWasAskedForSaysByWhat(function: String) async throws {
+        try await withEngine { _, session in
+            let id = try await session.run("web")
+            var arguments: ValueMap = ["container": .string(id)]
+            if function == "container.remove" { arguments["force"] = true }
+            try await session.call(function, .map(arguments), id: "the-call", cause: ["event-1"])
+            for _ in 0..<200 where try await session.events(since: 0, "container.exited").isEmpty {
+                try await Task.sleep(for: .milliseconds(5))
+            }
+            let event = try #require(try await session.events(since: 0, "container.exited").first)
+            #expect(event["cause"] == ["event-1", "the-call"] && event["actor"]?["script"] == "test")
+        }
+    }
+
+    @Test func anEndOfItsOwnHasNoCause() async throws {
+        try await withEngine { fixture, session in
+            let id = try await session.run("web")
+            // A signal that asks for no end: what ends it later is something else.
+            try await session.call("container.kill", ["container": .string(id), "signal": "USR1"])
+            fixture.host.container(id)?.finish(code: 3)
+            for _ in 0..<200 where try await session.events(since: 0, "container.exited").isEmpty {
+                try await Task.sleep(for: .milliseconds(5))
+            }
+            #expect(try await session.events(since: 0, "container.exited").first?["cause"] == [])
+        }
+    }
 }

@@ -112,4 +112,81 @@ import Testing
             engine: engine)
         #expect(ran.text == "6", "\(ran.error)")
     }
+
+    @Test func aReadOnlySpecIsReadLikeAnyTable() async {
+        let engine = FakeEngine { (engine, request, _, _) async throws(LunetteError) in
+            guard request.function == "container.create", let registered = engine.requests.first(where: { $0.function == "hook.register" })
+            else { return request.function == "hook.register" ? ["subscription": request.arguments["subscription"]!] : .null }
+            var event = Self.event.mapValue!
+            event["spec"] = ["labels": ["a": "1", "b": ["c": "2"]], "args": ["one", "two"], "env": [:]]
+            return try await engine.receiver!.before(
+                subscription: registered.arguments["subscription"]!.stringValue!, event: .map(event))["deny"] ?? .null
+        }
+        let ran = await runLua(
+            """
+            local sub <close> = lunette.before("container.create", { name = "test" }, function(ev)
+              local spec = ev.spec
+              local merged = lunette.merge({ x = "y" }, spec.labels)
+              merged.b.c, merged.a = "3", "4"
+              local other = lunette.merge(spec, { args = lunette.null })
+              other.labels.a = "5"
+              local names = {}
+              for key, value in next, spec.labels do names[#names + 1] = key .. type(value) end
+              table.sort(names)
+              local first = next(spec.args)
+              local written = pcall(function() select(2, next(spec)).z = 1 end)
+              ev:deny(table.concat({
+                lunette.inspect(spec.labels), lunette.inspect(spec.env), lunette.inspect(spec.args), #spec.args, json.encode(spec.args),
+                merged.b.c .. spec.labels.b.c, other.labels.a .. spec.labels.a, tostring(other.args), table.concat(names, ","),
+                tostring(next(spec.env)), first, tostring(written), select("#", table.unpack(spec.args)),
+              }, "|"))
+            end)
+            return container.create { image = "x" }
+            """, engine: engine)
+        #expect(
+            ran.text == #"{ a = "1", b = { c = "2" } }|{}|{ "one", "two" }|2|["one","two"]|32|51|nil|astring,btable|nil|1|false|2"#,
+            "\(ran.text) \(ran.error)")
+    }
+
+    @Test func whatAnUpdateTakesAwayIsSeen() async {
+        let engine = FakeEngine { (engine, request, _, _) async throws(LunetteError) in
+            guard request.function == "container.create", let registered = engine.requests.first(where: { $0.function == "hook.register" })
+            else { return request.function == "hook.register" ? ["subscription": request.arguments["subscription"]!] : .null }
+            var event = Self.event.mapValue!
+            event["name"] = "container.update"
+            event["spec"] = ["labels": ["a": .null, "b": "1"]]
+            return try await engine.receiver!.before(
+                subscription: registered.arguments["subscription"]!.stringValue!, event: .map(event))["deny"] ?? .null
+        }
+        let ran = await runLua(
+            """
+            local sub <close> = lunette.before("container.update", { name = "test" }, function(ev)
+              ev:deny(tostring(ev.spec.labels.a == lunette.null) .. lunette.inspect(ev.spec.labels))
+            end)
+            return container.create { image = "x" }
+            """, engine: engine)
+        #expect(ran.text == #"true{ a = lunette.null, b = "1" }"#, "\(ran.text) \(ran.error)")
+    }
+
+    @Test(arguments: [
+        ("before", "prioritiy", "did you mean \"priority\"?"), ("on", "xyz", "known: name, match, order"), ("on", "kind", nil),
+    ])
+    func anUnknownOptionIsToldInTheWordsOfTheFunction(kind: String, option: String, hint: String?) async {
+        let ran = await runLua("lunette.\(kind)('container.create', { \(option) = 1 }, print)", engine: engine())
+        #expect(ran.code == "invalid_argument", "\(ran.error)")
+        let told = ran.error["hint"]?.stringValue ?? ""
+        #expect(hint == nil || told == hint, "\(told)")
+        #expect(!told.contains("subscription") && !told.contains("event"), "\(told)")
+    }
+
+    @Test func aPlaceStandsOnceInAnError() async {
+        let ran = await runLua(
+            """
+            local ok, e = lunette.try(function() error("boom") end)
+            local _, again = lunette.try(error, e)
+            return tostring(e) .. "|" .. tostring(again)
+            """)
+        #expect(ran.text.matches(of: /boom/).count == 2, "\(ran.text)")
+        #expect(ran.text.matches(of: #/:1: /#).count == 2, "\(ran.text)")
+    }
 }

@@ -139,6 +139,8 @@
 ---@field container? lunette.container for events of a container
 ---@field spec? table<string, any> `before`: what is asked for, normalised
 ---@field exit? lunette.Exit `container.exited`
+---@field pressure? table<string, any> `container.pressure`: `resource`, `share` and `limit` percent, `window` seconds
+---@field limited? table<string, any> `container.limited`: `resource` (`"memory"`, `"pids"`), `limit`, `hits`
 ---@field actor table<string, any> `uid`, `pid`, `script`, `line`, `socket`
 ---@field cause string[] what it happened because of
 ---@field redelivered boolean it may have been seen before
@@ -151,6 +153,9 @@
 ---@field kind? string the target's noun
 ---@field driver? string the volume's or network's driver
 ---@field lifecycle? string the lifecycle that the container follows
+---@field memory? string `container.pressure`: processes waited for memory for that share of the time: `">10% 10s"`
+---@field cpu? string likewise for a processor
+---@field io? string likewise for a disk
 
 ---How a command ended.
 ---@class lunette.ExecResult
@@ -323,6 +328,7 @@
 ---@class lunette.Pong
 ---@field time number the engine's clock
 ---@field root? string where its lasting state is
+---@field config? string the folder of its settings
 
 ---One process.
 ---@class lunette.ProcessInfo
@@ -459,8 +465,8 @@
 ---@class lunette.Stats
 ---@field time number when they were read
 ---@field cpu table<string, number> `used` seconds, `user`, `system`, `throttled`
----@field memory table<string, number> `used`, `limit`, `cache`, `peak` bytes
----@field pids table<string, number> `current`, `limit`
+---@field memory table<string, number> `used`, `limit`, `cache`, `peak` bytes; `limit_hits`: how often it met the limit
+---@field pids table<string, number> `current`, `limit`, `limit_hits`
 ---@field io table<string, number> `read`, `written` bytes
 ---@field pressure? table<string, any> `cpu`, `memory`, `io`: `some` and `full` with `avg10` `avg60` `avg300` percent, `total` microseconds; nil on cgroup v1
 
@@ -1096,7 +1102,7 @@ function lunette.before(event, options, handler) end
 ---Call a handler after something has happened.
 ---@param event string what has happened (`container.exited`, `container.*`)
 ---@param handler fun(value: lunette.Event) observes, and can't delay anything
----@param options? { name?: string, match?: lunette.EventMatch }
+---@param options? { order?: "target"|"all", name?: string, match?: lunette.EventMatch }
 ---@return any
 function lunette.on(event, options, handler) end
 

@@ -67,8 +67,8 @@ extension Engine {
             let amended = try await asked(wanted, of: record, call)
             let changed = amended["resources"]?.mapValue ?? [:]
             let answer = { @Sendable (record: ContainerRecord) -> Value in ["not_enforced": record.lacking(asked: changed)] }
-            return answer(
-                try await update(record, by: amended, requested: record.requested.merged(with: wanted), call, answer: answer))
+            let requested = try ContainerSpec(record.requested.merged(with: wanted)).value
+            return answer(try await update(record, by: amended, requested: requested, call, answer: answer))
         }
     }
 
@@ -77,9 +77,11 @@ extension Engine {
         var amended = wanted
         if await hooks.wants("container.update") {
             var question = question("container.update", record)
-            question.spec = wanted
+            question.spec = try Self.normalised(wanted, of: record)
             question.isAmendable = true
-            amended = try await hooks.ask(question, for: call)
+            amended = try await hooks.ask(question, for: call) { change throws(LunetteError) in
+                try Self.normalised(change, of: record)
+            }
         }
         try call.checkCancellation()
         return amended
@@ -135,6 +137,36 @@ extension Engine {
             }
             throw error
         }
+    }
+
+    /// A change as it will be made: sizes as bytes, a restart policy with all its fields; null where something is taken away.
+    /// - Throws: `invalid_argument` for what can't be changed so.
+    static func normalised(_ change: Value, of record: ContainerRecord) throws(LunetteError) -> Value {
+        try checkUpdatable(change)
+        let whole = try ContainerSpec(record.spec.merged(with: change)).value
+        var result = ValueMap()
+        for (key, part) in change.mapValue ?? [:] {
+            // A policy is one thing: what isn't said of it is its default.
+            result[key] = key == "restart" ? whole[key] ?? .null : named(part, in: whole[key])
+        }
+        return .map(result)
+    }
+
+    /// What a handler adds beside that would be lost without a word.
+    private static func checkUpdatable(_ change: Value) throws(LunetteError) {
+        for key in change.mapValue?.keys ?? [] where !updatable.contains(key) {
+            throw LunetteError(
+                .invalidArgument, "an update can't change it", path: displayable(key, limit: 40),
+                hint: "an update changes " + updatable.joined(separator: ", "))
+        }
+    }
+
+    /// Of a whole the fields that a part names; null stands for those that it hasn't.
+    private static func named(_ part: Value, in whole: Value?) -> Value {
+        guard case .map(let fields) = part else { return whole ?? .null }
+        var result = ValueMap()
+        for (key, field) in fields { result[key] = named(field, in: whole?[key]) }
+        return .map(result)
     }
 
     static let updatable = ["resources", "labels", "restart"]

@@ -33,6 +33,8 @@ extension Engine {
         try call.checkCancellation()
         if force { try await removeMembers(of: record, removesVolumes: removesVolumes, call) }
         if record.state.isAlive {
+            await supervisor.note(
+                .init(actor: call.request.actor.value, cause: call.causeOfConsequences, signal: .kill, deadline: 0), of: record.id)
             let (stopping, effects) = try await state.apply(.stopRequested, to: record.id)
             await supervisor.carryOut(effects, stopping)
             if let container = await supervisor.container(record.id) {

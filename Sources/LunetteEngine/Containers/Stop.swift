@@ -21,6 +21,8 @@ extension Engine {
     /// - Returns: how it ended; nil when it never ran. The caller holds the target.
     func stop(_ record: ContainerRecord, grace: Double, _ call: Call) async throws(LunetteError) -> ExitRecord? {
         try await stopMembers(of: record, grace: grace, call)
+        await supervisor.note(
+            .init(actor: call.request.actor.value, cause: call.causeOfConsequences, signal: nil, deadline: .infinity), of: record.id)
         let (stopping, effects) = try await state.apply(.stopRequested, to: record.id, note: ("stop", nil), durability: .desired)
         await supervisor.carryOut(effects, stopping)
         faultPoint("stop.committed")
@@ -126,6 +128,12 @@ extension Engine {
         if try await earlierIntent(of: call, noting: .null) != nil, !record.state.isAlive { return .null }
         // Not queued: a kill must reach a container whose stop is waiting out its grace period.
         let container = try await live(record)
+        // What a program makes of a signal that doesn't ask it to end is its own.
+        let meansEnd = [Signal.kill, .term, .int, .quit].contains(signal)
+        await supervisor.note(
+            .init(
+                actor: call.request.actor.value, cause: call.causeOfConsequences, signal: signal,
+                deadline: meansEnd ? clock.now() + record.gracePeriod : 0), of: record.id)
         try await container.kill(signal: signal.number, all: false)
         // A frozen process takes SIGKILL only when it thaws.
         if signal == .kill, await state.containers[record.id]?.state.status == .paused { try await container.resume() }

@@ -33,7 +33,26 @@ actor Supervisor {
     /// Of states of a lifecycle's own, and decisions under way.
     private var ownStates: [String: Task<Void, Never>] = [:]
     private var decisions: [String: Task<Void, Never>] = [:]
+    /// Calls that want a container to end, for the event that tells of it.
+    private var wishes: [String: Wish] = [:]
     private var isShuttingDown = false
+
+    /// Who wants a container to end, and how long its end counts as what came of that.
+    struct Wish: Sendable {
+        let actor: Value
+        let cause: [String]
+        /// The signal that was sent; nil: the whole stop sequence.
+        let signal: Signal?
+        /// Unix seconds until when any end is meant; later one by the signal alone.
+        let deadline: Double
+
+        func explains(_ exit: ExitRecord, now: Double) -> Bool {
+            guard let signal, signal != .kill, now > deadline else { return true }
+            return exit.signal == signal.name || exit.code == 128 + Int(signal.number)
+        }
+    }
+
+    func note(_ wish: Wish, of id: String) { wishes[id] = wish }
 
     init(state: State, host: any ContainerHost, clock: any EngineClock, images: any ImageHost) {
         health = HealthChecks(state: state, clock: clock, images: images)
@@ -50,7 +69,11 @@ actor Supervisor {
     ) async {
         (self.restart, self.remove, self.release, self.lifecycle) = (restart, remove, release, lifecycle)
         await health.connect(end: unhealthy)
+        await pressure.connect(requests: lifecycle.limits)
     }
+
+    /// There may be others now that want to be told of limits.
+    func handlersChanged() async { await pressure.handlersChanged() }
 
     /// The engine's end of a running container; nil when it doesn't run.
     func container(_ id: String) -> (any LiveContainer)? { live[id] }
@@ -60,6 +83,7 @@ actor Supervisor {
     /// Watches a container that runs until it ends.
     func watch(_ id: String, _ container: any LiveContainer, effects: [ContainerState.Effect], record: ContainerRecord) async {
         live[id] = container
+        wishes[id] = nil
         // Only the newest counts: it says how many there were.
         let (news, continuation) = AsyncStream<OutOfMemoryNews>.makeStream(bufferingPolicy: .bufferingNewest(1))
         container.whenOutOfMemory { continuation.yield($0) }
@@ -79,7 +103,7 @@ actor Supervisor {
         }
         carryOut(effects, record)
         if record.health != nil { await health.watch(record, container) }
-        if record.lifecycle != nil { await pressure.watch(record, container, limits: lifecycle.pressure) }
+        await pressure.watch(id, container)
     }
 
     /// Commits an exit, which wakes who waits for it, then takes the rest apart.
@@ -94,7 +118,9 @@ actor Supervisor {
         do throws(LunetteError) {
             var event = ContainerState.Event.exited(exit)
             if let name = await state.containers[id]?.lifecycle, await lifecycle.decidesExit(name) { event = .exitedUndecided(exit) }
-            let (record, effects) = try await state.apply(event, to: id, note: ("exited", exit.reason.rawValue))
+            let wish = wishes.removeValue(forKey: id).flatMap { $0.explains(exit, now: clock.now()) ? $0 : nil }
+            let (record, effects) = try await state.apply(
+                event, to: id, note: ("exited", exit.reason.rawValue), actor: wish?.actor ?? .null, cause: wish?.cause ?? [])
             carryOut(effects, record)
             await state.noteEnd(of: id)
         } catch {
@@ -178,6 +204,7 @@ actor Supervisor {
         timeLimits.removeValue(forKey: id)?.cancel()
         ownStates.removeValue(forKey: id)?.cancel()
         live[id] = nil
+        wishes[id] = nil
         await health.forget(id)
         await pressure.forget(id)
         await teardowns[id]?.value

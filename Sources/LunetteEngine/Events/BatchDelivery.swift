@@ -72,9 +72,12 @@ extension Engine {
                 await cursor?.done(acknowledged)
                 for (key, events) in failed {
                     group.addTask {
-                        for event in events {
+                        for (event, wasTried) in events {
                             // An end in the middle acknowledges nothing.
-                            guard await self.deliver(event.logged, to: subscription, isRepeated: true) else { return }
+                            guard
+                                await self.deliver(
+                                    event.logged, to: subscription, isRepeated: event.isRepeated || wasTried, tries: wasTried ? 1 : 0)
+                            else { return }
                             await cursor?.done([event.logged.sequence])
                         }
                         books.release(key)
@@ -108,7 +111,8 @@ private final class BatchBooks: Sendable {
         var events: [Int: BatchedEvent] = [:]
         /// How many of a target are under way.
         var busy: [String: Int] = [:]
-        var failed: [String: [Int]] = [:]
+        /// By target what is to be tried again, and whether it was tried at all: what came behind a failure was not.
+        var failed: [String: [(index: Int, wasTried: Bool)]] = [:]
         var isClosed = false
         /// The one that fills batches waits for one thing at a time.
         var waiter: (isDone: @Sendable (borrowing State) -> Bool, continuation: CheckedContinuation<Void, Never>)?
@@ -131,23 +135,27 @@ private final class BatchBooks: Sendable {
     func isBusy(_ key: String) -> Bool { state.withLock { $0.busy[key] != nil } }
 
     /// - Returns: the sequences that were acknowledged, and by target what is to be tried again now that nothing else of it is under way.
-    func end(_ endings: [HookEnding]) -> (acknowledged: [Int64], failed: [(String, [BatchedEvent])]) {
+    func end(_ endings: [HookEnding]) -> (acknowledged: [Int64], failed: [(String, [(BatchedEvent, wasTried: Bool)])]) {
         update { state in
             var acknowledged: [Int64] = []
-            var failed: [(String, [BatchedEvent])] = []
+            var failed: [(String, [(BatchedEvent, wasTried: Bool)])] = []
             for ending in endings {
                 guard let event = state.events[ending.index] else { continue }
                 if case .acknowledged = ending.outcome {
                     state.events[ending.index] = nil
                     acknowledged.append(event.logged.sequence)
                 } else {
-                    state.failed[event.key, default: []].append(ending.index)
+                    let wasTried = if case .failed = ending.outcome { true } else { false }
+                    state.failed[event.key, default: []].append((ending.index, wasTried))
                 }
                 state.busy[event.key]! -= 1
                 guard state.busy[event.key] == 0 else { continue }
                 if let numbers = state.failed.removeValue(forKey: event.key) {
                     // Stays busy until they are through.
-                    failed.append((event.key, numbers.sorted().compactMap { state.events.removeValue(forKey: $0) }))
+                    let again = numbers.sorted { $0.index < $1.index }.compactMap { number in
+                        state.events.removeValue(forKey: number.index).map { ($0, wasTried: number.wasTried) }
+                    }
+                    failed.append((event.key, again))
                 } else {
                     state.busy[event.key] = nil
                 }

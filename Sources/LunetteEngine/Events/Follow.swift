@@ -98,10 +98,11 @@ extension Engine {
         await cursor?.write()
     }
 
+    /// - Parameter tries: how many there were already; three are all.
     /// - Returns: false when it was cut short.
-    func deliver(_ logged: LoggedEvent, to subscription: Subscription, isRepeated: Bool) async -> Bool {
+    func deliver(_ logged: LoggedEvent, to subscription: Subscription, isRepeated: Bool, tries: Int = 0) async -> Bool {
         var failure: LunetteError?
-        for attempt in 0..<3 {
+        for attempt in tries..<3 {
             if Task.isCancelled { return false }
             do throws(LunetteError) {
                 var event = logged.value(redelivered: isRepeated || attempt > 0).mapValue ?? [:]

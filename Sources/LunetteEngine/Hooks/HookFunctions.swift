@@ -44,6 +44,9 @@ struct HookRequest: Sendable {
         onFailure = try arguments.choice("on_failure", Subscription.OnFailure.self) ?? .deny
         priority = Int(try arguments.int("priority") ?? 0)
         match = try EventMatch(try arguments.table("match"))
+        guard match.pressure.isEmpty || event == "container.pressure" else {
+            throw arguments.failure("match.\(match.pressure[0].resource)", "only container.pressure has a limit of it")
+        }
         order = try arguments.choice("order", Subscription.Order.self) ?? .target
         try arguments.finish()
         let known = kind == .before ? EventNames.before : EventNames.on
@@ -67,6 +70,7 @@ extension Engine {
             HookRequest(call.request.arguments), source: .session, session: session.id, place: "\(script) (pid \(actor.pid))",
             receiver: receiver)
         if subscription.kind == .on {
+            await supervisor.handlersChanged()
             let from = await state.newestEvent
             keep(pump: Task { [weak self] in await self?.deliver(to: subscription, after: from, cursor: nil) }, subscription.id)
         }

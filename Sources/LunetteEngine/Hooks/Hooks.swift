@@ -26,6 +26,21 @@ actor Hooks {
         self.report = report
     }
 
+    /// Which limits of containers are looked at for handlers of `container.pressure` and `container.limited`.
+    ///
+    /// `container.*` and `*` get what others want to be told of: a look at every container each second is for who asks for it.
+    var limitRequests: [LimitRequest] {
+        subscriptions.values.filter { $0.kind == .on }.compactMap { subscription in
+            switch subscription.event {
+            case "container.pressure":
+                let limits = subscription.match.pressure
+                return LimitRequest(match: subscription.match, pressure: limits.isEmpty ? PressureLimit.usual : limits)
+            case "container.limited": return LimitRequest(match: subscription.match, isOfHits: true)
+            default: return nil
+            }
+        }
+    }
+
     // MARK: Registering
 
     /// - Throws: `already_exists` when the session has a handler of that id.
@@ -230,21 +245,19 @@ actor Hooks {
         switch await reply(of: handler, to: .map(event), within: limit) {
         case .answer(let answer):
             subscriptions[handler.id]?.timeouts = 0
-            if let reason = answer["deny"]?.stringValue {
-                throw LunetteError(
-                    .denied, "\(call.request.function) of \(displayable(question.target.name, limit: 80)) was denied: \(reason)",
-                    operation: call.request.function,
-                    target: question.target.name, hint: "by the hook \(handler.label) before \(question.event)",
-                    details: ["hook": .string(handler.name ?? handler.id), "reason": .string(reason)])
-            }
+            if let reason = answer["deny"]?.stringValue { throw denial(by: handler, question, call, reason) }
             guard let amendment = answer["amend"], !amendment.isNull else { return nil }
             do throws(LunetteError) { return try normalise(Amendment.apply(amendment, to: question.spec)) } catch {
                 var error = error
-                error.message = "hook \(handler.label) amended \(question.event) to something invalid: \(error.message)"
+                error.message += " (amended by hook \(handler.label) before \(question.event))"
                 throw error
             }
         case .failure(let error):
-            if error.code == .denied { throw error }
+            if error.code == .denied {
+                var denial = denial(by: handler, question, call, error.message)
+                denial.causes = [error]
+                throw denial
+            }
             return try await failed(handler, question, call, error.description)
         case .timedOut where left < handler.timeout:
             // The caller's patience, not the handler's fault: else who has little of it could get a handler suspended.
@@ -260,6 +273,14 @@ actor Hooks {
         case .cancelled:
             throw LunetteError(.cancelled, "\(call.request.function) was cancelled", operation: call.request.function)
         }
+    }
+
+    private func denial(by handler: Subscription, _ question: Question, _ call: Call, _ reason: String) -> LunetteError {
+        LunetteError(
+            .denied, "\(call.request.function) of \(displayable(question.target.name, limit: 80)) was denied: \(reason)",
+            operation: call.request.function, target: question.target.name,
+            hint: "by the hook \(handler.label) before \(question.event)",
+            details: ["hook": .string(handler.name ?? handler.id), "reason": .string(reason)])
     }
 
     private func failed(_ handler: Subscription, _ question: Question, _ call: Call, _ why: String) async throws(LunetteError) -> Value? {

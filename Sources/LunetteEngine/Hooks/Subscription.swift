@@ -68,6 +68,8 @@ struct EventMatch: Sendable, Hashable {
     var kind: String?
     var driver: String?
     var lifecycle: String?
+    /// Of `container.pressure`: which limits; none are all.
+    var pressure: [PressureLimit] = []
 
     init() {}
 
@@ -79,6 +81,10 @@ struct EventMatch: Sendable, Hashable {
         kind = try reader.string("kind")
         driver = try reader.string("driver")
         lifecycle = try reader.string("lifecycle")
+        for resource in PressureLimit.resources {
+            guard let limit = reader.value(resource) else { continue }
+            pressure.append(try PressureLimit(resource, limit, path: "match.\(resource)"))
+        }
         try reader.finish()
     }
 
@@ -99,10 +105,12 @@ struct EventMatch: Sendable, Hashable {
         return pattern.hasSuffix(".*") && event.hasPrefix(pattern.dropLast())
     }
 
+    /// - Parameter isNamed: false: whatever the event's name.
     func matches(
-        name: String, target: PendingEvent.Target?, labels found: ValueMap, driver: String? = nil, lifecycle followed: String? = nil
+        name: String, isNamed: Bool = true, target: PendingEvent.Target?, labels found: ValueMap, driver: String? = nil,
+        lifecycle followed: String? = nil
     ) -> Bool {
-        if !names.isEmpty, !names.contains(where: { EventMatch.name(name, fits: $0) }) { return false }
+        if isNamed, !names.isEmpty, !names.contains(where: { EventMatch.name(name, fits: $0) }) { return false }
         if let kind, kind != target?.kind { return false }
         if let wanted = self.target, wanted != target?.id, wanted != target?.name { return false }
         if let wanted = self.driver, wanted != driver { return false }
@@ -111,7 +119,10 @@ struct EventMatch: Sendable, Hashable {
     }
 
     func matches(_ logged: LoggedEvent) -> Bool {
-        matches(
+        if !pressure.isEmpty {
+            guard let told = logged.event.fields["pressure"], pressure.contains(where: { $0.isTold(by: told) }) else { return false }
+        }
+        return matches(
             name: logged.event.name, target: logged.event.target, labels: logged.event.fields["labels"]?.mapValue ?? [:],
             driver: logged.event.fields["driver"]?.stringValue, lifecycle: logged.event.fields["lifecycle"]?.stringValue)
     }

@@ -136,14 +136,25 @@ extension Lifecycle.OwnState {
 
 /// How long processes may stand still for want of a resource: `">10% 10s"`.
 struct PressureLimit: Sendable, Hashable {
+    static let resources = ["cpu", "io", "memory"]
+    /// Of a handler that names none. Half of the time without a processor is nothing special where many share it.
+    static let usual = [
+        PressureLimit(resource: "memory", share: 10, window: 10), PressureLimit(resource: "io", share: 10, window: 10),
+        PressureLimit(resource: "cpu", share: 50, window: 10),
+    ]
+
     var resource: String
     /// Percent of the time in which some process waited.
     var share: Double
     /// Seconds that it is averaged over: the kernel keeps 10, 60 and 300.
     var window: Int
 
+    private init(resource: String, share: Double, window: Int) {
+        (self.resource, self.share, self.window) = (resource, share, window)
+    }
+
     init(_ resource: String, _ value: Value, path: String) throws(LunetteError) {
-        guard ["memory", "cpu", "io"].contains(resource) else {
+        guard Self.resources.contains(resource) else {
             throw LunetteError(.invalidArgument, "the kernel tells no pressure of it", path: path, hint: "known: cpu, io, memory")
         }
         let words = (value.stringValue ?? "").split(separator: " ")
@@ -155,6 +166,12 @@ struct PressureLimit: Sendable, Hashable {
                 hint: "the share of the time that some process waits, over 10s, 60s or 300s")
         }
         (self.resource, self.share, self.window) = (resource, share, window)
+    }
+
+    /// - Parameter pressure: as `container.pressure` has it.
+    func isTold(by pressure: Value) -> Bool {
+        pressure["resource"]?.stringValue == resource && pressure["limit"]?.doubleValue == share
+            && pressure["window"]?.intValue == Int64(window)
     }
 
     /// - Parameter stats: as `container.stats` has them.

@@ -2,8 +2,8 @@
 struct LifecycleSteps: Sendable {
     /// Whether a lifecycle of this name says what follows an exit.
     var decidesExit: @Sendable (String) async -> Bool = { _ in false }
-    /// What one of this name wants to be told of.
-    var pressure: @Sendable (String) async -> [PressureLimit] = { _ in [] }
+    /// What handlers, theirs included, want to be told of.
+    var limits: @Sendable () async -> [LimitRequest] = { [] }
     var decide: @Sendable (String) async -> Void = { _ in }
     var endOwnState: @Sendable (String) async -> Void = { _ in }
 }

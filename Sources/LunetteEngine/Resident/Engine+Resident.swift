@@ -5,6 +5,7 @@ extension Engine {
     /// Ties resident code and engine to each other, which both need before either begins.
     func connectResident() async {
         await plugins.connect(residentConnector)
+        await resident.onSwap { [supervisor] in await supervisor.handlersChanged() }
         await resident.connect(residentConnector, objects: objectSteps) { [weak self] subscription, start, cursor in
             await self?.deliver(to: subscription, after: start, cursor: cursor)
         }

@@ -21,6 +21,8 @@ actor Resident {
     private var objects = ObjectSteps()
     let events: ResidentEvents
     private var useSockets: (@Sendable ([EngineSocket]) -> Void)?
+    /// Hears of each new version of handlers.
+    private var whenSwapped: @Sendable () async -> Void = {}
 
     private var scripts: [LoadedResident] = []
     private var version = ResidentVersion()
@@ -319,8 +321,11 @@ actor Resident {
         await hooks.replaceResident(loaded.flatMap(\.handlers), loaded.flatMap(\.lifecycles))
         scripts = loaded
         self.version = version
+        await whenSwapped()
         useSockets?(sockets)
     }
+
+    func onSwap(_ body: @escaping @Sendable () async -> Void) { whenSwapped = body }
 
     // MARK: Sockets
 

@@ -1,3 +1,4 @@
+import Glibc
 public import LunetteAPI
 package import LunetteLinux
 package import LunettePlugins
@@ -39,6 +40,8 @@ public final class Simulation: SimulatedEngine {
             root: folder, state: folder + "/run", configuration: folder + "/settings", pluginDirectories: [], pluginHosts: pluginHosts)
         configuration.residentHost = residentHost
         configuration.log = log
+        // For the audit log; where it can't be made, that says so.
+        mkdir(folder, 0o700)
         let state = try await State(
             path: Database.inMemory, clock: clock, bootID: "test", eventLimit: configuration.eventLimit,
             outcomeLimit: configuration.outcomeLimit)
@@ -148,6 +151,7 @@ public final class Simulation: SimulatedEngine {
         if !isCreation, fields["spec"] == nil, let record = await engine.state.containers[target.id] {
             let usual = engine.question(event, record, fields: given)
             (question.spec, question.labels) = (usual.spec, usual.labels)
+            if event == "container.update" { question.spec = try Engine.normalised(.map(given), of: record) }
         }
         do throws(LunetteError) {
             let answer = try await engine.hooks.amended(question, for: .ownCall(event)) { value throws(LunetteError) in
@@ -184,6 +188,7 @@ public final class Simulation: SimulatedEngine {
             }
         )
         await engine.hooks.replaceResident(all.flatMap(\.handlers), all.flatMap(\.lifecycles))
+        await engine.supervisor.handlersChanged()
         let newest = await engine.state.newestEvent
         for handler in resident.handlers where handler.kind == .on {
             let pump = Task { [engine] in await engine.deliver(to: handler, after: newest, cursor: nil) }

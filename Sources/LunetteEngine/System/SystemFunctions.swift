@@ -7,7 +7,10 @@ extension Functions {
     static let system: [String: Function] = [
         "system.ping": .reading { engine, call, _ async throws(LunetteError) in
             try call.arguments().finish()
-            return ["time": .double(engine.clock.now()), "root": .string(engine.configuration.root)]
+            return [
+                "time": .double(engine.clock.now()), "root": .string(engine.configuration.root),
+                "config": .string(engine.configuration.configuration),
+            ]
         },
         "system.version": .reading { engine, call, _ async throws(LunetteError) in
             try call.arguments().finish()

@@ -20,6 +20,9 @@ package struct CgroupStatistics: Sendable, Equatable {
     package var writtenBytes: Int64 = 0
     /// By resource (`cpu`, `memory`, `io`), as far as the kernel tells: empty on v1.
     package var pressure: [String: Pressure] = [:]
+    /// How often processes asked for more memory than the limit gives, and for more processes; nil where the kernel doesn't count.
+    package var memoryLimitHits: Int64?
+    package var processLimitHits: Int64?
     package init() {}
 }
 
@@ -42,6 +45,7 @@ extension ContainerCgroup {
             // "No limit" is the largest page-aligned number; anything beyond 2^62 is it.
             result.memoryLimit = memory.readNumber("memory.limit_in_bytes").flatMap { $0 >= 1 << 62 ? nil : $0 }
             result.swapUsage = table["total_swap"] ?? table["swap"]
+            result.memoryLimitHits = memory.readNumber("memory.failcnt")
         }
         if let accounting = directory("cpuacct") {
             result.cpuSeconds = Double(accounting.readNumber("cpuacct.usage") ?? 0) / 1e9
@@ -55,6 +59,7 @@ extension ContainerCgroup {
         if let pids = directory("pids") {
             result.processes = pids.readNumber("pids.current") ?? 0
             result.processLimit = pids.readNumber("pids.max")
+            result.processLimitHits = pids.readTable("pids.events")["max"]
         }
         if let text = directory("blkio")?.read("blkio.throttle.io_service_bytes") {
             (result.readBytes, result.writtenBytes) = Self.serviceBytes(text)
@@ -90,6 +95,8 @@ extension ContainerCgroup {
         result.throttledSeconds = Double(cpu["throttled_usec"] ?? 0) / 1e6
         result.processes = directory.readNumber("pids.current") ?? 0
         result.processLimit = directory.readNumber("pids.max")
+        result.memoryLimitHits = directory.readTable("memory.events")["max"]
+        result.processLimitHits = directory.readTable("pids.events")["max"]
         (result.readBytes, result.writtenBytes) = Self.ioStat(directory.read("io.stat") ?? "")
         result.outOfMemoryKills = outOfMemoryKills()
         for resource in ["cpu", "memory", "io"] { result.pressure[resource] = pressure(resource) }

@@ -147,7 +147,10 @@ extension LuaHost {
     func callHandler(_ subscription: String, _ event: Value, _ reply: HookReply) {
         let token = newToken()
         replies[token] = reply
-        enter("hook", ["subscription": .string(subscription), "event": event, "reply": .int(token)])
+        var message: ValueMap = ["subscription": .string(subscription), "event": event, "reply": .int(token)]
+        // In a table nil is nothing; here it says that something is taken away.
+        if event["name"] == "container.update", let spec = event["spec"] { message["change"] = .text(MessagePack.encode(spec)) }
+        enter("hook", .map(message))
     }
 
     /// `reply`, token, ok, answer or error

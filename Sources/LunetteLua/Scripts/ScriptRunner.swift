@@ -111,12 +111,17 @@ package struct ScriptRunner {
         return getcwd(&buffer, buffer.count).map { String(cString: $0) } ?? "/"
     }
 
-    /// `lunette: …`, then `hint: …`; with `isVerbose` causes and the traceback.
+    /// `lunette: …`, then `hint: …`; with `isVerbose` the code, the details, causes and the traceback.
     static func printError(_ record: Value, isVerbose: Bool) {
         var text = "lunette: \(record["message"]?.stringValue ?? "failed")\n"
         if let point = record["point"]?.stringValue { text += point + "\n" }
         if let hint = record["hint"]?.stringValue { text += "hint: \(hint)\n" }
         if isVerbose {
+            if let code = record["code"]?.stringValue {
+                text += "code: \(code)" + (record["operation"]?.stringValue.map { " in \($0)" } ?? "") + "\n"
+            }
+            if let errno = record["errno"]?.intValue { text += "errno: \(errno)\n" }
+            if let details = record["details"]?.stringValue { text += "details: \(ControlCharacters.shown(details))\n" }
             if let cause = record["cause"]?.stringValue { text += "because: \(cause)\n" }
             if let traceback = record["traceback"]?.stringValue { text += Self.withoutInternals(traceback) + "\n" }
         }

@@ -213,7 +213,8 @@ final class TestHost {
     private func loadResident(_ path: String, _ host: LuaHost) throws(LunetteError) -> LuaState.Answer {
         let absolute = APIRegistry.absolutePath(path, directory: host.options.directory)
         let source = try FileTree.read(absolute, roots: nil)
-        let script = ResidentScript(name: path, file: path, source: source)
+        // Its store has that name too, where nothing stands before the first slash for nobody's.
+        let script = ResidentScript(name: path.pathParts.joined(separator: "/"), file: path, source: source)
         let modules = TestModules(beside: absolute, coverage)
         return try ask(host) { engine async throws(LunetteError) in try await engine.load(script, modules: modules) }
     }

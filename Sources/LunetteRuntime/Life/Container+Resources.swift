@@ -95,12 +95,13 @@ extension CgroupStatistics {
             "memory": [
                 "used": .int(memoryWorkingSet), "cache": .int(max(0, memoryUsage - memoryWorkingSet)), "peak": optional(memoryPeak),
                 "limit": optional(memoryLimit), "swap": optional(swapUsage), "oom_kills": .int(outOfMemoryKills),
+                "limit_hits": optional(memoryLimitHits),
             ],
             "cpu": [
                 "used": .double(cpuSeconds), "user": .double(cpuUserSeconds), "system": .double(cpuSystemSeconds),
                 "throttled": .double(throttledSeconds), "throttled_periods": .int(throttledPeriods),
             ],
-            "pids": ["current": .int(processes), "limit": optional(processLimit)],
+            "pids": ["current": .int(processes), "limit": optional(processLimit), "limit_hits": optional(processLimitHits)],
             "io": ["read": .int(readBytes), "written": .int(writtenBytes)],
         ]
         if !pressure.isEmpty {

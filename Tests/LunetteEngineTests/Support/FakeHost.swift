@@ -101,6 +101,9 @@ final class FakeContainer: LiveContainer {
         var startGate: OneShot<Void>?
         /// Ports that are listened on, and the status of every page.
         var ports: [UInt16: Int] = [:]
+        var stats: ValueMap = ["time": 1]
+        /// How often they were read.
+        var looks = 0
     }
     let state = Mutex(State())
 
@@ -147,7 +150,13 @@ final class FakeContainer: LiveContainer {
     func resize(rows: UInt16, columns: UInt16, exec: String?) async throws(LunetteError) {}
     func pause() async throws(LunetteError) { state.withLock { $0.isPaused = true } }
     func resume() async throws(LunetteError) { state.withLock { $0.isPaused = false } }
-    func stats() async throws(LunetteError) -> Value { ["time": 1] }
+    func stats() async throws(LunetteError) -> Value {
+        .map(
+            state.withLock { state in
+                state.looks += 1
+                return state.stats
+            })
+    }
     func processes() async throws(LunetteError) -> Value { .array([]) }
     func connect(port: UInt16, timeout: Double) async throws(LunetteError) -> FileDescriptor {
         guard state.withLock({ $0.ports[port] }) != nil else { throw LunetteError(.io, "connect to port \(port): connection refused") }

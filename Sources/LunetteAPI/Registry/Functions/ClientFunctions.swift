@@ -40,6 +40,10 @@ enum ClientFunctions {
             [
                 required("event", .string, "what has happened (`container.exited`, `container.*`)"),
                 required("handler", .callback(.record("Event")), "observes, and can't delay anything"),
+                APIField(
+                    "order", .choice(["target", "all"]),
+                    "events in order for each container, image or volume, those of others meanwhile; or one after the other, whatever they are of",
+                    default: "\"target\""),
             ] + hookOptions, ["event", "options", "handler"], returns: .any, waits: true,
             example: "local sub = lunette.on(\"container.exited\", {}, function(ev) print(ev.exit.code) end) sub:off()"),
         client(

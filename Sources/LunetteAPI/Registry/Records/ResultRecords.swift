@@ -118,8 +118,10 @@ enum ResultRecords {
             [
                 APIField("time", .time, "when they were read", required: true),
                 APIField("cpu", .map(.number), "`used` seconds, `user`, `system`, `throttled`", required: true),
-                APIField("memory", .map(.number), "`used`, `limit`, `cache`, `peak` bytes", required: true),
-                APIField("pids", .map(.number), "`current`, `limit`", required: true),
+                APIField(
+                    "memory", .map(.number), "`used`, `limit`, `cache`, `peak` bytes; `limit_hits`: how often it met the limit",
+                    required: true),
+                APIField("pids", .map(.number), "`current`, `limit`, `limit_hits`", required: true),
                 APIField("io", .map(.number), "`read`, `written` bytes", required: true),
                 APIField(
                     "pressure", .map(.any),
@@ -218,6 +220,8 @@ enum ResultRecords {
                 APIField("container", .handle("container"), "for events of a container"),
                 APIField("spec", .map(.any), "`before`: what is asked for, normalised"),
                 APIField("exit", .record("Exit"), "`container.exited`"),
+                APIField("pressure", .map(.any), "`container.pressure`: `resource`, `share` and `limit` percent, `window` seconds"),
+                APIField("limited", .map(.any), "`container.limited`: `resource` (`\"memory\"`, `\"pids\"`), `limit`, `hits`"),
                 APIField("actor", .map(.any), "`uid`, `pid`, `script`, `line`, `socket`", required: true),
                 APIField("cause", .list(.string), "what it happened because of", required: true),
                 APIField("redelivered", .boolean, "it may have been seen before", required: true),
@@ -334,6 +338,9 @@ enum ResultRecords {
             ]),
         APIRecord(
             "Pong", "an answer", open: true,
-            [APIField("time", .time, "the engine's clock", required: true), APIField("root", .path, "where its lasting state is")]),
+            [
+                APIField("time", .time, "the engine's clock", required: true), APIField("root", .path, "where its lasting state is"),
+                APIField("config", .path, "the folder of its settings"),
+            ]),
     ]
 }

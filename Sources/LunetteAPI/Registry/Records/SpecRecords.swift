@@ -209,6 +209,9 @@ enum SpecRecords {
                 APIField("kind", .string, "the target's noun"),
                 APIField("driver", .string, "the volume's or network's driver"),
                 APIField("lifecycle", .string, "the lifecycle that the container follows"),
+                APIField("memory", .string, "`container.pressure`: processes waited for memory for that share of the time: `\">10% 10s\"`"),
+                APIField("cpu", .string, "likewise for a processor"),
+                APIField("io", .string, "likewise for a disk"),
             ]),
     ]
 }

@@ -13,6 +13,9 @@ local error, pcall, xpcall, type = error, pcall, xpcall, type
 local rawget, rawset = rawget, rawset
 local pack, unpack, ipairs = table.pack, table.unpack, ipairs
 
+-- As Lua's, but for tables that can't be written: `ev.spec` has nothing of its own.
+next = host.next
+
 -- Lua's own globals, for modules that are loaded when code of others has run: what that has put in their place is not theirs. And it gets
 -- no metatable of ours: a __gc in one that is used again would run where no limit reaches.
 local pristine
@@ -198,6 +201,17 @@ local open = {
 core.open = open
 -- A task failed that nobody awaits: the script's failure, told at its end.
 function core.note_failed(t) open.failed[#open.failed + 1] = t end
+-- In code that has no end: the log is told, when whoever spawned it has ended without awaiting it.
+function core.log_failed(t)
+  local parent = t.parent
+  if parent and parent.state == "ready" then
+    parent.unclaimed = parent.unclaimed or {}
+    parent.unclaimed[#parent.unclaimed + 1] = t
+    return
+  end
+  local record = core.report(t)
+  pcall(host_call, "log", "error", "a task failed that nobody awaited: " .. record.message, { hint = record.hint })
+end
 local open_tasks = 0     -- how many
 local most_tasks = 1000  -- of limited code: each costs memory that only the collector gives back
 
@@ -249,6 +263,13 @@ local function finish(t, ok, ...)
   t.joiners = nil
   for _, token in ipairs(joiners or {}) do wake(token, true) end
   if not ok and not joiners and t.reports and not t.is_cancelled then core.note_failed(t) end
+  t.parent = nil
+  if t.unclaimed then
+    for _, other in ipairs(t.unclaimed) do
+      if other.reports then core.log_failed(other) end
+    end
+    t.unclaimed = nil
+  end
 end
 
 local function body(t, f, ...)
@@ -295,7 +316,10 @@ local function spawn(options, f, ...)
     fail("resource_exhausted", "more than " .. most_tasks .. " tasks at once")
   end
   local t = setmetatable({ state = "ready", shields = 0, holds = options.holds, reports = options.reports, label = options.label }, Task)
-  if current then t.scope, t.cause, t.line = current.scope, current.cause, current.line end
+  if current then
+    t.scope, t.cause, t.line = current.scope, current.cause, current.line
+    if t.reports then t.parent = current end
+  end
   t.co = create(body)
   t.f, open.tasks[t] = options.f or f, true
   if t.holds then

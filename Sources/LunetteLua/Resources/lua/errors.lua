@@ -11,7 +11,8 @@ local function one_line(e)
   local text = e.message or e.code or "failed"
   if e.path then text = e.path .. ": " .. text end
   if e.path and e.operation then text = e.operation .. ": " .. text end
-  if e.where then text = e.where .. ": " .. text end
+  -- What Lua itself raised begins with its place.
+  if e.where and text:sub(1, #e.where + 2) ~= e.where .. ": " then text = e.where .. ": " .. text end
   return text
 end
 
@@ -49,6 +50,8 @@ local function make_error(what, operation)
     record = { code = "invalid_argument", message = message or what:sub(6), path = path }
   else
     record = { code = "script_failed", message = core.text_of(what) }
+    -- Where it was raised, not where it was caught.
+    record.where = type(what) == "string" and what:match "^([^\n:]+:%d+): " or nil
   end
   if operation and not record.operation then record.operation = operation end
   adopt(record, 0)

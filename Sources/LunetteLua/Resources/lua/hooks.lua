@@ -14,14 +14,27 @@ local handlers = {}      -- subscription → {kind, f}
 
 ---- merging -----------------------------------------------------------------------------------
 
-local function is_list(value) return type(value) == "table" and (#value > 0 or getmetatable(value) == host.list_metatable) end
+local metatable, view_of = host.metatable, host.view_of
+local function is_list(value)
+  return type(value) == "table" and (#value > 0 or metatable(view_of(value) or value) == host.list_metatable)
+end
 local function is_map(value) return type(value) == "table" and not is_list(value) and not is_handle(value) end
+
+-- A table of one's own in place of a view that can't be written.
+local function written(value)
+  local seen = type(value) == "table" and view_of(value)
+  if not seen then return value end
+  local copy = {}
+  for key in next, seen do copy[key] = written(value[key]) end
+  if metatable(seen) == host.list_metatable then setmetatable(copy, host.list_metatable) end
+  return copy
+end
 
 -- Maps are merged, lists and scalars replaced. `keeps_null`: a null stays one (it will delete later); else it deletes now.
 local function merge(a, b, keeps_null)
-  if not is_map(a) or not is_map(b) then return b end
+  if not is_map(a) or not is_map(b) then return written(b) end
   local result = {}
-  for key, value in next, a do result[key] = value end
+  for key, value in next, a do result[key] = written(value) end
   for key, value in next, b do
     if value == host.null and not keeps_null then
       result[key] = nil
@@ -112,6 +125,7 @@ function core.entries.hook(what)
       host_call("reply", what.reply, true, handler.f(what.event))
       return
     end
+    if what.change then what.event.spec = host.decode(what.change) end
     local ev = make_event(what.event, state)
     local ok, problem = pcall(handler.f, ev)
     if state.denied then
@@ -129,7 +143,9 @@ function core.entries.hook(what)
     local problem = t.error
     if not is_error(problem) then problem = make_error(problem) end
     host_call("reply", what.reply, false, {
-      code = problem.code, message = tostring(problem), operation = problem.operation, hint = problem.hint,
+      -- A denial is told with the handler's own place.
+      code = problem.code, message = problem.code == "denied" and problem.message or tostring(problem),
+      operation = problem.operation, hint = problem.hint,
     })
   end
   t.cause = what.event.cause
@@ -219,6 +235,22 @@ end
 
 ---- registering -------------------------------------------------------------------------------
 
+local options_of = { before = { "name", "timeout", "on_failure", "priority", "match" }, on = { "name", "match", "order" } }
+local known_options = { name = true, timeout = true, on_failure = true, priority = true, match = true, order = true }
+
+-- The words of the function that was called, not those of the engine's beneath it.
+function hooks.check_options(kind, options)
+  for key in next, options or {} do
+    if not known_options[key] then
+      local near = host_call("nearest", core.text_of(key), options_of[kind])
+      fail("invalid_argument", "unknown option", {
+        operation = "lunette." .. kind, path = core.text_of(key),
+        hint = near and "did you mean \"" .. near .. "\"?" or "known: " .. table.concat(options_of[kind], ", "),
+      })
+    end
+  end
+end
+
 local Subscription = { __name = "lunette.subscription" }
 Subscription.__index = {
   off = function(subscription)
@@ -255,12 +287,13 @@ local function register(kind, operation, event, options, f)
   if type(options) == "function" and f == nil then options, f = {}, options end
   if type(event) ~= "string" then fail("invalid_argument", "expected an event's name, got " .. type(event), { operation = operation }) end
   if type(f) ~= "function" then fail("invalid_argument", "expected a handler, got " .. type(f), { operation = operation }) end
+  if options ~= nil and type(options) ~= "table" then
+    fail("invalid_argument", "expected a table of options, got " .. type(options), { operation = operation })
+  end
+  hooks.check_options(kind, options)
   if core.register_hook then return core.register_hook(kind, event, options, f) end
   local arguments = { subscription = host_call("unique"), kind = kind, event = event }
-  for key, value in next, options or {} do
-    if arguments[key] then fail("invalid_argument", "unknown option", { operation = operation, path = key }) end
-    arguments[key] = value
-  end
+  for key, value in next, options or {} do arguments[key] = value end
   local handler = { kind = kind, f = f, running = setmetatable({}, { __mode = "k" }) }
   -- Before the call: the engine may call the handler before its answer is here.
   handlers[arguments.subscription] = handler

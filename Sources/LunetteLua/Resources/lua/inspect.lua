@@ -1,7 +1,7 @@
 -- lunette.inspect and what -e and the REPL print: sorted tables with a depth limit, handles and errors in one line.
 
 local core = ...
-local type, tostring, getmetatable, rawget, next = type, tostring, getmetatable, rawget, next
+local type, tostring, getmetatable, rawget, next = type, tostring, core.host.metatable, rawget, next
 local format, concat, sort, rep = string.format, table.concat, table.sort, string.rep
 
 local inspect = {}
@@ -62,7 +62,7 @@ local function render(value, depth, indent, seen, width)
   end
   if next(value) == nil then
     local meta = getmetatable(value)
-    if not (type(meta) == "table" and meta.__pairs) then return "{}" end
+    if not (type(meta) == "table" and rawget(meta, "__pairs")) or core.host.view_of(value) then return "{}" end
   end
   if seen[value] then return "<the same table>" end
   if depth <= 0 then return "{…}" end
@@ -149,7 +149,8 @@ local function columns(value, width)
   for _, record in ipairs(value) do
     for key, item in pairs(record) do
       -- A column of empty tables says nothing.
-      if type(key) == "string" and not (type(item) == "table" and next(item) == nil and not getmetatable(item)) then
+      local is_empty = type(item) == "table" and next(item) == nil and (not getmetatable(item) or core.host.view_of(item))
+      if type(key) == "string" and not is_empty then
         if not widths[key] then names[#names + 1] = key end
         widths[key] = math.max(widths[key] or #key, utf8.len(cell(item)) or 0)
       end

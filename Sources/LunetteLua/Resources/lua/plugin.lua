@@ -6,6 +6,7 @@ local host_call = host.call
 local type, pcall, error, tostring, next = type, pcall, error, tostring, next
 
 local plugin = {}
+core.note_failed = core.log_failed
 local loaded            -- what init.lua returned
 local running = {}      -- reply → its task
 

@@ -19,9 +19,6 @@ local function register(kind, event, options, f)
   local source, line = host.where()
   local arguments = { kind = kind, event = event }
   for key, value in next, options or {} do
-    if arguments[key] or key == "subscription" or key == "line" or key == "file" then
-      fail("invalid_argument", "unknown option", { operation = "lunette." .. kind, path = tostring(key) })
-    end
     arguments[key] = value
   end
   local number = #registered + 1
@@ -99,6 +96,8 @@ function core.start_lifecycles()
     end
     local source, line = host.where()
     local entry = { kind = "lifecycle", name = name, functions = {}, states = {}, line = line, file = source }
+    -- Before its handlers: what is wrong with it is told in its own words.
+    registered[#registered + 1] = entry
     local words = { "prepare", "pressure", "states" }
     for key in next, observed do words[#words + 1] = key end
     for key in next, decided do words[#words + 1] = key end
@@ -119,7 +118,9 @@ function core.start_lifecycles()
           wrong("pressure", "expected { match = { memory = \">10% 10s\" }, f }, got " .. type(value))
         end
         local f = need_function(value[1], "pressure[1]")
-        register("on", "container.pressure", { name = handler, match = { lifecycle = name } }, function(ev)
+        local match = { lifecycle = name }
+        for resource, limit in next, value.match do match[resource] = match[resource] or limit end
+        register("on", "container.pressure", { name = handler, match = match }, function(ev)
           return f(ev.container, ev.pressure)
         end)
         entry.pressure = value.match
@@ -130,7 +131,6 @@ function core.start_lifecycles()
         wrong(tostring(key), "unknown option", words)
       end
     end
-    registered[#registered + 1] = entry
   end
 end
 

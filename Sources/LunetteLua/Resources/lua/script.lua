@@ -4,7 +4,7 @@ local core = ...
 local host_call, entries, open = core.host.call, core.entries, core.open
 local spawn, cancel, run_ready, is_error = core.spawn, core.cancel, core.run_ready, core.is_error
 local type, tostring, ipairs, next, load, unpack = type, tostring, ipairs, next, load, table.unpack
-local getmetatable = getmetatable
+local getmetatable, pcall = getmetatable, pcall
 
 local main               -- the main chunk's task
 
@@ -44,12 +44,20 @@ local function hint_for(text)
   return near and "did you mean \"" .. near .. "\"?" or nil
 end
 
+-- As JSON, so that nothing in it can keep the end of a script from being told.
+local function details_of(e)
+  if e.details == nil then return nil end
+  local ok, text = pcall(core.call, "json.encode", e.details, false)
+  return ok and text or nil
+end
+
 local function described(t)
   local e = t.error
   if is_error(e) then
     return {
       code = e.code, message = tostring(e), hint = e.hint, traceback = e.traceback, path = e.path, operation = e.operation,
-      cause = e.cause and tostring(e.cause), is_cancelled = t.is_cancelled, point = e.point,
+      cause = e.cause and tostring(e.cause), is_cancelled = t.is_cancelled, point = e.point, target = e.target, errno = e.errno,
+      details = details_of(e),
     }
   end
   local kind = type(e)

@@ -376,6 +376,10 @@ import Testing
                   local awaited = lunette.task.spawn(function() error("found") end)
                   lunette.task.sleep "1s"
                   pcall(lunette.task.await, awaited)
+                  lunette.task.spawn(function()
+                    lunette.task.spawn(function() error("left") end)
+                    lunette.task.sleep "1h"
+                  end)
                 end)
                 """
             let text =
@@ -397,6 +401,8 @@ import Testing
             #expect(told.contains("info: try 1\n") || told.contains("info: try 1"), "\(told)")
             #expect(told.contains("try 2 again") && told.contains("try 3 again") && !told.contains("try 4"), "\(told)")
             #expect(told.contains("a task failed that nobody awaited: ") && told.contains("r.lua:10: lost"), "\(told)")
+            // Whoever spawned it goes on.
+            #expect(told.contains("a task failed that nobody awaited: ") && told.contains("r.lua:15: left"), "\(told)")
             #expect(!told.contains("found") && !told.contains("audit log"), "\(told)")
         }
     }

@@ -223,6 +223,37 @@ local function prove_place()
   c:remove { force = true }
 end
 
+-- Plain handlers of a script: no health check, no lifecycle, nothing resident.
+local function prove_events()
+  local told = {}
+  local subs = {}
+  local function watch(event, match)
+    subs[#subs + 1] = lunette.on(event, { match = match }, function(ev)
+      local news = ev.pressure or ev.limited
+      told[ev.target.name .. " " .. news.resource] = news
+    end)
+  end
+  watch("container.pressure", { cpu = ">5% 10s" })
+  watch("container.limited")
+  local burns = shell "while :; do :; done & while :; do :; done"
+  local busy = start { name = "busy", args = burns, resources = { cpus = 0.2 } }
+  local idle = { "sleep", "1000" }
+  local few = start { name = "few", args = idle, resources = { pids = 6 } }
+  few:exec(shell "for i in 1 2 3 4 5 6 7 8; do sleep 1 & done; wait")
+  local small = start { name = "small", args = idle, resources = { memory = "24MiB" } }
+  small:exec { "dd", "if=/dev/zero", "of=/tmp/x", "bs=1M", "count=64" }
+  local waited = eventually(function() return told["busy cpu"] end)
+  local share = waited and told["busy cpu"].share
+  proof("pressure reaches a handler", share and share > 5, lunette.inspect(told))
+  eventually(function() return told["few pids"] and told["small memory"] end)
+  local pids, memory = told["few pids"] or {}, told["small memory"] or {}
+  proof("a fork over the limit too", pids.limit == 6 and pids.hits > 0, lunette.inspect(told))
+  proof("and memory's limit", memory.limit == 24 << 20 and memory.hits > 0, lunette.inspect(told))
+  equal("whoever has plenty isn't told of", told["few memory"] or told["busy pids"], nil)
+  for _, c in ipairs { busy, few, small } do c:remove { force = true } end
+  for _, sub in ipairs(subs) do sub:off() end
+end
+
 local function prove_pause()
   local c = start { args = shell "i=0; while :; do i=$((i+1)); echo $i >/tmp/count; done" }
   c:pause()
@@ -385,6 +416,7 @@ prepare()
 prove_root()
 prove_limits()
 prove_place()
+prove_events()
 prove_pause()
 prove_adoption()
 prove_sandboxes()

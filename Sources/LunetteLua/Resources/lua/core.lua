@@ -201,16 +201,28 @@ local open = {
 core.open = open
 -- A task failed that nobody awaits: the script's failure, told at its end.
 function core.note_failed(t) open.failed[#open.failed + 1] = t end
--- In code that has no end: the log is told, when whoever spawned it has ended without awaiting it.
+
+local function log_unclaimed(t)
+  if not t.reports then return end
+  t.reports = false
+  local record = core.report(t)
+  pcall(host_call, "log", "error", "a task failed that nobody awaited: " .. record.message, { hint = record.hint })
+end
+
+-- In code that has no end: the log is told, when whoever spawned it has ended without awaiting it, or doesn't for a while.
 function core.log_failed(t)
   local parent = t.parent
   if parent and parent.state == "ready" then
     parent.unclaimed = parent.unclaimed or {}
-    parent.unclaimed[#parent.unclaimed + 1] = t
-    return
+    parent.unclaimed[t] = true
+    local has_timer = pcall(core.spawn, {}, function()
+      core.call("sleep", core.close_grace)
+      if parent.unclaimed then parent.unclaimed[t] = nil end
+      log_unclaimed(t)
+    end)
+    if has_timer then return end
   end
-  local record = core.report(t)
-  pcall(host_call, "log", "error", "a task failed that nobody awaited: " .. record.message, { hint = record.hint })
+  log_unclaimed(t)
 end
 local open_tasks = 0     -- how many
 local most_tasks = 1000  -- of limited code: each costs memory that only the collector gives back
@@ -265,9 +277,7 @@ local function finish(t, ok, ...)
   if not ok and not joiners and t.reports and not t.is_cancelled then core.note_failed(t) end
   t.parent = nil
   if t.unclaimed then
-    for _, other in ipairs(t.unclaimed) do
-      if other.reports then core.log_failed(other) end
-    end
+    for other in next, t.unclaimed do log_unclaimed(other) end
     t.unclaimed = nil
   end
 end

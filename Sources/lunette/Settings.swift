@@ -105,7 +105,8 @@ extension String {
 struct GlobalOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Directory of lasting state (LUNETTE_ROOT).", valueName: "dir")) var root: String?
     @Option(help: ArgumentHelp("Directory of passing state (LUNETTE_STATE).", valueName: "dir")) var state: String?
-    @Option(help: ArgumentHelp("Settings: init.lua, conf.d, lua, registries.json, certs.d (LUNETTE_CONFIG).", valueName: "dir")) var config: String?
+    @Option(help: ArgumentHelp("Settings: init.lua, conf.d, lua, registries.json, certs.d (LUNETTE_CONFIG).", valueName: "dir")) var config:
+        String?
     @Option(
         help: ArgumentHelp("Reach the engine at this socket; none is started (LUNETTE_SOCKET).", valueName: "path"), completion: .file())
     var socket: String?

@@ -15,7 +15,8 @@ enum ExitDecision: Sendable, Hashable {
     var words: String {
         switch self {
         case .builtIn: "as its restart policy says"
-        case .restart(let after): after.map { "restart after \($0 == $0.rounded() && $0 < 1e9 ? String(Int($0)) : String($0)) s" } ?? "restart"
+        case .restart(let after):
+            after.map { "restart after \($0 == $0.rounded() && $0 < 1e9 ? String(Int($0)) : String($0)) s" } ?? "restart"
         case .keep: "keep"
         case .remove: "remove"
         }

@@ -94,7 +94,8 @@ struct ApplyOptions: ParsableArguments {
                     "source": .text(source), "modules": .map(modules), "grants": .array((grants ?? grant).map(Value.string)),
                     "prune": .bool(prune),
                 ]
-                return try await Waiting.told("waiting for handlers of resident code that are under way (ten seconds at most)") { () async throws(LunetteError) in
+                return try await Waiting.told("waiting for handlers of resident code that are under way (ten seconds at most)") {
+                    () async throws(LunetteError) in
                     try await client.call(function, arguments)
                 }
             } catch {
@@ -130,7 +131,8 @@ enum ScriptReport {
         line(plan["action"]?.stringValue ?? "", "script", plan["script"]?.stringValue ?? "", "")
         for handler in plan["handlers"]?.arrayValue ?? [] {
             let event = "\(handler["kind"]?.stringValue ?? "") \(handler["event"]?.stringValue ?? "")"
-            line("", "handler", handler["name"]?.stringValue ?? "", Text.padded(event, to: 26) + " " + (handler["place"]?.stringValue ?? ""))
+            line(
+                "", "handler", handler["name"]?.stringValue ?? "", Text.padded(event, to: 26) + " " + (handler["place"]?.stringValue ?? ""))
         }
         for lifecycle in plan["lifecycles"]?.arrayValue ?? [] {
             line("", "lifecycle", lifecycle["name"]?.stringValue ?? "", lifecycle["place"]?.stringValue ?? "")

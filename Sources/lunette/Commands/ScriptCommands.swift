@@ -49,7 +49,8 @@ struct ReloadCommand: LunetteCommand {
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        let change = try await Waiting.told("waiting for handlers of resident code that are under way (ten seconds at most)") { () async throws(LunetteError) in
+        let change = try await Waiting.told("waiting for handlers of resident code that are under way (ten seconds at most)") {
+            () async throws(LunetteError) in
             try await client.call("script.reload")
         }
         if let format = format.besideTable {

@@ -262,7 +262,8 @@ extension HookList {
 
 struct HookList: LunetteCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "List the handlers of resident scripts, plugins and sessions, in the order in which they are asked.", aliases: ["ls"])
+        commandName: "list", abstract: "List the handlers of resident scripts, plugins and sessions, in the order in which they are asked.",
+        aliases: ["ls"])
 
     @Flag(name: [.short, .long], help: "Only ids.") var quiet = false
     @Option(help: ArgumentHelp("json, table or a template.", valueName: "format")) var format: String?
@@ -286,7 +287,8 @@ struct HookList: LunetteCommand {
         try Listing(
             kind: "Subscription",
             columns: [
-                .init("KIND", "Kind"), .init("EVENT", "Event"), .init("NAME", "Name"), .init("PRIORITY", "Priority"), .init("MATCH", "Match"),
+                .init("KIND", "Kind"), .init("EVENT", "Event"), .init("NAME", "Name"), .init("PRIORITY", "Priority"),
+                .init("MATCH", "Match"),
                 .init("TIMEOUT", "Timeout"), .init("ON FAILURE", "OnFailure"), .init("SOURCE", "Source"), .init("STATUS", "Status"),
                 .init("PLACE", "Place"),
             ], rows: rows

@@ -251,7 +251,9 @@ enum ResultRecords {
                 APIField("subscription", .string, "its id", required: true), APIField("kind", .string, "`before` or `on`", required: true),
                 APIField("event", .string, "its event", required: true), APIField("name", .string, "what it is called"),
                 APIField("source", .string, "`resident`, `plugin` or `session`"), APIField("suspended", .boolean, "three time-outs"),
-                APIField("place", .string, "where a resident script registers it: `conf.d/limits.lua:12`; whose a session's is: `gate.lua:3 (pid 4711)`"),
+                APIField(
+                    "place", .string,
+                    "where a resident script registers it: `conf.d/limits.lua:12`; whose a session's is: `gate.lua:3 (pid 4711)`"),
                 APIField("match", .map(.any), "what it is for, as registered"),
                 APIField("priority", .integer, "lower is asked earlier"), APIField("timeout", .number, "seconds"),
                 APIField("on_failure", .string, "`deny` or `ignore`"),

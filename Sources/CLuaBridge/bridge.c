@@ -376,12 +376,19 @@ static int host_mark(lua_State *L) {
     return 0;
 }
 
+// host.viewed(view) → the table that its metatable was marked with
+static int host_viewed(lua_State *L) {
+    if (!lua_getmetatable(L, 1)) return luaL_error(L, "no view");
+    lua_rawgetp(L, -1, &lnt_view_key);
+    return 1;
+}
+
 static const luaL_Reg host_functions[] = {
     {"call", host_call}, {"pump", host_pump}, {"unpack", host_unpack}, {"decode", host_decode}, {"clock", host_clock},
     {"now", host_now}, {"traceback", host_traceback}, {"where", host_where}, {"set_error", host_set_error},
     {"memory", host_memory}, {"string_metatable", host_string_metatable}, {"resume", lnt_coroutine_resume}, {"resume_task", lnt_task_resume},
     {"module", host_module}, {"is_closing", lnt_is_closing}, {"mark", host_mark}, {"place", host_place}, {"renew", host_renew},
-    {"is_exceeded", host_is_exceeded}, {"metatable", host_metatable}, {"load", lnt_load_text}, {NULL, NULL},
+    {"is_exceeded", host_is_exceeded}, {"metatable", host_metatable}, {"viewed", host_viewed}, {"load", lnt_load_text}, {NULL, NULL},
 };
 
 // ---- opening and entering ----

@@ -580,6 +580,10 @@ int32_t lnt_lua_deliver(lnt_lua *state, int64_t token, int32_t status, const voi
     return enter(state, run_entry, &what, out);
 }
 
+void lnt_lua_collect(lnt_lua *state) {
+    if (state->depth == 0) lua_gc(state->main, LUA_GCCOLLECT);
+}
+
 size_t lnt_lua_memory(const lnt_lua *state) { return state->memory; }
 size_t lnt_lua_call_cost(const lnt_lua *state) { return state->call_cost; }
 bool lnt_lua_is_broken(const lnt_lua *state) { return state->is_broken; }

@@ -129,6 +129,12 @@ final class LuaState {
         }
     }
 
+    /// Collects all its garbage, and gives back what the thread's stack holds: nothing runs here for a while.
+    func rest() {
+        lnt_lua_collect(pointer)
+        lnt_lua_release_stack()
+    }
+
     var memory: Int { lnt_lua_memory(pointer) }
 
     /// Tells how often lines of files ran.

@@ -11,6 +11,10 @@ final class Mailbox: @unchecked Sendable {
     private var queue: [Work] = []
     private var head = 0
     private var isClosed = false
+    /// Called on the state's thread when it has had nothing to do for a second, once after each time it had; set before the first `next`.
+    var whenAtRest: (() -> Void)?
+    /// Only of the state's thread.
+    private var isRested = false
 
     init() {
         pthread_mutex_init(mutex, nil)
@@ -62,15 +66,21 @@ final class Mailbox: @unchecked Sendable {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         while head == queue.count {
+            if let whenAtRest, !isRested, deadline.map({ $0 > monotonicNow() + 1 }) ?? true {
+                guard wait(until: monotonicNow() + 1) else { continue }
+                isRested = true
+                pthread_mutex_unlock(mutex)
+                whenAtRest()
+                pthread_mutex_lock(mutex)
+                continue
+            }
             guard let deadline else {
                 pthread_cond_wait(condition, mutex)
                 continue
             }
-            // A century is for ever here; larger figures overflow the kernel's.
-            let due = min(deadline, 3.2e9)
-            var time = timespec(tv_sec: Int(due), tv_nsec: Int((due - due.rounded(.down)) * 1e9))
-            if pthread_cond_timedwait(condition, mutex, &time) == ETIMEDOUT, head == queue.count { return nil }
+            if wait(until: deadline) { return nil }
         }
+        isRested = false
         let work = queue[head]
         head += 1
         if head == queue.count {
@@ -78,6 +88,15 @@ final class Mailbox: @unchecked Sendable {
             head = 0
         }
         return work
+    }
+
+    /// Waits under the lock.
+    /// - Returns: whether the time has passed and there is still nothing.
+    private func wait(until deadline: Double) -> Bool {
+        // A century is for ever here; larger figures overflow the kernel's.
+        let due = min(deadline, 3.2e9)
+        var time = timespec(tv_sec: Int(due), tv_nsec: Int((due - due.rounded(.down)) * 1e9))
+        return pthread_cond_timedwait(condition, mutex, &time) == ETIMEDOUT && head == queue.count
     }
 
     var isEmpty: Bool {

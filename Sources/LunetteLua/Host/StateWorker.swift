@@ -83,6 +83,8 @@ final class StateWorker: Sendable {
                 }
                 host.isServing = true
                 host.onLog = options.log
+                // Resident code waits most of its life, a thousand states of it in one process.
+                host.mailbox.whenAtRest = { [unowned host] in host.state.rest() }
                 let worker = StateWorker(owner, host, longestStep, grace)
                 continuation.resume(returning: .success(worker))
                 Activity.shared.end()
@@ -256,6 +258,9 @@ final class StateWorker: Sendable {
         defer { endHandling() }
         return try await ask(within: nil) { host, reply in host.callHandler(subscription, event, reply) }.get()
     }
+
+    /// Lets go of what loading took, so that the next state can have it.
+    func rest() { mailbox.post { host in host.state.rest() } }
 
     /// Returns when no handler runs any more, or the time has passed.
     func drain(seconds: Double) async {

@@ -49,6 +49,7 @@ package struct LuaResidentHost: ResidentHost {
             let answer = try await worker.call(
                 "load_resident",
                 ["source": .text(script.source), "name": .string("@\(script.file)"), "timeout": .double(loadSeconds)])
+            worker.rest()
             return LuaScript(
                 registrations: answer["handlers"]?.arrayValue ?? [], desired: answer["desired"]?.arrayValue ?? [],
                 sockets: answer["sockets"]?.arrayValue ?? [],

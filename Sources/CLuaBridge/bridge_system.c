@@ -2,9 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lua_bridge.h"
@@ -30,4 +33,13 @@ void lnt_lua_release_stack(void) {
         if (end > begin) madvise((void *)begin, end - begin, MADV_DONTNEED);
     }
     pthread_attr_destroy(&attributes);
+}
+
+void lnt_lua_release_heap(void) {
+    static _Atomic int64_t last = -5;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    int64_t before = atomic_load(&last);
+    // The arenas are locked one by one meanwhile: not for each of a thousand states that come to rest together.
+    if (now.tv_sec - before >= 5 && atomic_compare_exchange_strong(&last, &before, (int64_t)now.tv_sec)) malloc_trim(0);
 }

@@ -85,6 +85,9 @@ void lnt_lua_collect(lnt_lua *state);
 // Gives the pages of the calling thread's stack that nothing uses now back to the system; of a thread with a stack of its own mapping.
 void lnt_lua_release_stack(void);
 
+// Gives whole pages that nothing of the process's heap is in back to the system, at most once in five seconds.
+void lnt_lua_release_heap(void);
+
 // Bytes the state holds now.
 size_t lnt_lua_memory(const lnt_lua *state);
 

@@ -129,11 +129,17 @@ final class LuaState {
         }
     }
 
-    /// Collects all its garbage, and gives back what the thread's stack holds: nothing runs here for a while.
+    /// Collects all its garbage.
+    func collect() { lnt_lua_collect(pointer) }
+
+    /// Collects all its garbage, and gives back what the thread's stack holds unused: nothing runs here for a while.
     func rest() {
-        lnt_lua_collect(pointer)
+        collect()
         lnt_lua_release_stack()
     }
+
+    /// Gives what is free in the process's heap back to the system.
+    static func releaseHeap() { lnt_lua_release_heap() }
 
     var memory: Int { lnt_lua_memory(pointer) }
 

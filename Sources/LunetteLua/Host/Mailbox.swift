@@ -2,7 +2,7 @@ internal import Glibc
 internal import LunetteLinux
 
 /// Carries work to the one thread that a Lua state belongs to, in the order it was posted.
-// SAFETY: `queue` is only touched under `mutex`.
+// SAFETY: `queue` and `unpark` are only touched under `mutex`.
 final class Mailbox: @unchecked Sendable {
     typealias Work = @Sendable (LuaHost) -> Void
 
@@ -11,10 +11,15 @@ final class Mailbox: @unchecked Sendable {
     private var queue: [Work] = []
     private var head = 0
     private var isClosed = false
-    /// Called on the state's thread when it has had nothing to do for a second, once after each time it had; set before the first `next`.
+    /// Called on the state's thread when it has had nothing to do for a moment, once after each time it had; set before the first `next`.
+    /// A `next` without a deadline then returns.
     var whenAtRest: (() -> Void)?
     /// Only of the state's thread.
     private var isRested = false
+    /// How long that moment is, in seconds.
+    private static let moment = 0.1
+    /// The state has no thread now: gives it one. Under `mutex`.
+    private var unpark: (() -> Void)?
 
     init() {
         pthread_mutex_init(mutex, nil)
@@ -34,7 +39,32 @@ final class Mailbox: @unchecked Sendable {
 
     func post(_ work: @escaping Work) {
         pthread_mutex_lock(mutex)
+        let unpark = isClosed ? nil : self.unpark
+        self.unpark = nil
+        append(work)
+        pthread_mutex_unlock(mutex)
+        unpark?()
+    }
+
+    /// Lets the state's thread end when there is nothing to do.
+    /// - Parameter unpark: called by who posts next, with the work in the queue.
+    /// - Returns: false when there is something.
+    func park(_ unpark: @escaping () -> Void) -> Bool {
+        pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
+        guard head == queue.count, !isClosed else { return false }
+        self.unpark = unpark
+        return true
+    }
+
+    var isParked: Bool {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return unpark != nil
+    }
+
+    /// Under the lock.
+    private func append(_ work: @escaping Work) {
         if isClosed { return }
         var counted = work
         if Activity.shared.isOn {
@@ -66,12 +96,13 @@ final class Mailbox: @unchecked Sendable {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         while head == queue.count {
-            if let whenAtRest, !isRested, deadline.map({ $0 > monotonicNow() + 1 }) ?? true {
-                guard wait(until: monotonicNow() + 1) else { continue }
+            if let whenAtRest, !isRested, deadline.map({ $0 > monotonicNow() + Self.moment }) ?? true {
+                guard wait(until: monotonicNow() + Self.moment) else { continue }
                 isRested = true
                 pthread_mutex_unlock(mutex)
                 whenAtRest()
                 pthread_mutex_lock(mutex)
+                if deadline == nil, head == queue.count { return nil }
                 continue
             }
             guard let deadline else {

@@ -86,6 +86,8 @@ struct LuaScript: LoadedScript {
     var receiver: any HookReceiver { WorkerReceiver(worker: worker) }
 
     func start() async throws(LunetteError) {
+        // Neither a function to call nor tasks that wait for this.
+        guard hasTimers else { return }
         _ = try await worker.call("resident_life", ["name": "start", "timeout": 30])
     }
 

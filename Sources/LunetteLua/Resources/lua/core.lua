@@ -274,7 +274,11 @@ local function begin_sleep(t, ok, first, ...)
   t.token, t.abandon, waiting[token] = token, cancel_call, t
 end
 
--- What a task's coroutine, a call of xpcall, came back with.
+-- What a task's coroutine runs. Not xpcall itself: whoever got hold of the coroutine would choose the handler, which no limit reaches.
+local function body(f) return xpcall(f, on_error) end
+local function body_with(f, ...) return xpcall(f, on_error, ...) end
+
+-- What a task's coroutine came back with.
 local function came_back(t, ok, first, ...)
   if not ok then
     -- Only out of memory or stack ends here: xpcall takes the rest.
@@ -299,7 +303,7 @@ local function run(t, ...)
   current = t
   if start then
     t.start = nil
-    came_back(t, resume_task(t.co, start, on_error, ...))
+    came_back(t, resume_task(t.co, start, ...))
   else
     came_back(t, resume_task(t.co, ...))
   end
@@ -327,12 +331,15 @@ local function spawn(options, f, ...)
     fail("resource_exhausted", "more than " .. most_tasks .. " tasks at once")
   end
   -- `start` is there until it has begun. Eight fields fit: two more are for what it waits for.
-  local t = setmetatable({ co = create(xpcall), start = f, f = options.f or f, label = options.label, token = nil, abandon = nil }, Task)
+  local has_arguments = select("#", ...) > 0
+  local t = setmetatable({
+    co = create(has_arguments and body_with or body), start = f, f = options.f or f, label = options.label, token = nil, abandon = nil,
+  }, Task)
   if current then t.scope, t.cause, t.line = current.scope, current.cause, current.line end
   if not options.reports then t.reports = false end
   open.tasks[t] = options.holds == true
   if options.holds then open.holding = open.holding + 1 end
-  local item = select("#", ...) == 0 and t or pack(t, ...)
+  local item = has_arguments and pack(t, ...) or t
   if core.is_loading then
     core.held = core.held or {}
     core.held[#core.held + 1] = item

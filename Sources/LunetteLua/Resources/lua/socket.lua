@@ -208,7 +208,7 @@ function sockets.declare(name, options)
   -- What the engine is told of them, in order.
   core.declared_sockets = core.declared_sockets or {}
   core.declared_sockets[#core.declared_sockets + 1] = declaration
-  hooks.keep("socket/" .. name, "socket " .. name, name, "filter", function(call) return judge(filters, call) end)
+  core.need("subscriptions").keep("socket/" .. name, "socket " .. name, name, "filter", function(call) return judge(filters, call) end)
 end
 
 return sockets

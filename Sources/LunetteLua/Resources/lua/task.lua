@@ -38,7 +38,7 @@ function task.cancel(t)
   return cancel(t)
 end
 
-function task.sleep(duration) call("sleep", duration) end
+task.sleep = core.sleep
 
 -- Runs functions or awaits tasks together; cancels the rest when one decides the outcome.
 local function gather(list, what, decide)
@@ -361,10 +361,8 @@ function task.cron(text, options, f)
   return timer
 end
 
-Task.__index = {
-  cancel = function(t) return cancel(t) end,
-  await = function(t) return join(t) end,
-}
+function Task.__index.cancel(t) return cancel(t) end
+function Task.__index.await(t) return join(t) end
 Task.__tostring = function(t) return "task (" .. t.state .. ")" end
 
 return task

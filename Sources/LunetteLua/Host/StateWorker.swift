@@ -32,8 +32,6 @@ final class StateWorker: Sendable {
     private let mailbox: Mailbox
     private let time: VirtualTime?
     private let pulse: Pulse
-    /// Whom the state has answered goes on on its thread: a change of threads costs many times what most handlers take.
-    private let jobs = JobHost()
     /// Seconds that the state may go without coming back from one step; nil: any time.
     private let longestStep: Double?
     private struct State {
@@ -86,17 +84,12 @@ final class StateWorker: Sendable {
                 host.isServing = true
                 host.onLog = options.log
                 let worker = StateWorker(owner, host, longestStep, grace)
-                host.jobs = worker.jobs
-                worker.jobs.begin()
                 continuation.resume(returning: .success(worker))
                 Activity.shared.end()
                 while host.isServing {
                     host.pump()
-                    worker.jobs.run()
                     if host.state.isBroken { worker.giveUp("\(owner.label) kept Lunette's own code busy for longer than it may") }
                 }
-                worker.jobs.end()
-                host.jobs = nil
                 // What was posted before the stop is answered: with an error, by `close`.
                 while let work = host.mailbox.next(until: 0) { work(host) }
                 options.coverage?.add(host.state)
@@ -154,14 +147,11 @@ final class StateWorker: Sendable {
         if let longestStep, let since = pulse.busySince, now - since > longestStep {
             giveUp("\(owner.label) has not come back from one step of its code for \(Int(now - since)) s, \(Int(longestStep)) s at most")
         }
-        // Answered, but the thread has not come back: to another handler's loop, or to a finalizer's.
-        let hasJobs = jobs.releaseLate()
         let (late, isWaitedFor) = state.withLock { state in
             let late = state.waiters.filter { $0.value.deadline.map { $0 < now } ?? false }
             for id in late.keys { state.waiters[id] = nil }
-            let isWaitedFor = state.isWaitedFor || hasJobs
-            if !isWaitedFor { state.isWatched = false }
-            return (late.values.map(\.tell), isWaitedFor)
+            if !state.isWaitedFor { state.isWatched = false }
+            return (late.values.map(\.tell), state.isWaitedFor)
         }
         let error = LunetteError(owner.failureCode ?? .timeout, "\(owner.label) gave no answer in its time, nor after it")
         for tell in late { tell(.failure(error)) }

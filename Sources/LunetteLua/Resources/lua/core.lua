@@ -291,9 +291,6 @@ function run_ready()
 end
 core.run_ready = run_ready
 
--- Whether nothing is to run after what runs now.
-function core.is_last() return ready_first > ready_last end
-
 -- A task more; `t` is what is to stand in it from the start, with room for the rest. Counted last: there may be no memory for it.
 local function make(t)
   if core.is_limited and open_tasks >= most_tasks then

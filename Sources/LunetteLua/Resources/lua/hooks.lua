@@ -2,7 +2,7 @@
 
 local core = ...
 local host, fail, is_error, make_error = core.host, core.fail, core.is_error, core.make_error
-local make_task, start_task, is_last = core.make_task, core.start, core.is_last
+local make_task, start_task = core.make_task, core.start
 local host_call = host.call
 local type, setmetatable, next, pcall, error = type, setmetatable, next, pcall, error
 -- At the first event or call: what only registers needs none of it.
@@ -134,11 +134,11 @@ local function answer_question(t)
   local state = { kind = kind }
   local ok, problem = pcall(handler.f, make_event(what.event, state))
   if state.denied then
-    host_call("reply", what.reply, true, { deny = state.denied }, is_last())
+    host_call("reply", what.reply, true, { deny = state.denied })
   elseif ok and kind == "call" then
-    host_call("reply", what.reply, true, { result = problem == nil and host.null or problem }, is_last())
+    host_call("reply", what.reply, true, { result = problem == nil and host.null or problem })
   elseif ok then
-    host_call("reply", what.reply, true, kind == "before" and state.amended and { amend = state.amended } or host.null, is_last())
+    host_call("reply", what.reply, true, kind == "before" and state.amended and { amend = state.amended } or host.null)
   else
     error(problem, 0)
   end

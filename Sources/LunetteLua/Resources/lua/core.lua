@@ -468,6 +468,7 @@ setmetatable(lunette, {
     if value ~= nil then rawset(lunette, name, value) end
     return value
   end,
+  __pairs = function() return core.need("library").pairs() end,
 })
 
 if core.is_limited then

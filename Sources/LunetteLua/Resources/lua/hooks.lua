@@ -330,7 +330,13 @@ function hooks.events(options)
   end
   local arguments = {}
   for key, value in next, options or {} do arguments[key] = value end
-  return nouns.iterate(nouns.open_stream("events.follow", arguments, nouns.where()), function(record)
+  local ok, stream = pcall(nouns.open_stream, "events.follow", arguments, nouns.where())
+  if not ok then
+    -- Beneath it is the engine's function, which nobody has typed.
+    if is_error(stream) and stream.operation == "events.follow" then stream.operation = "lunette.events" end
+    error(stream, 0)
+  end
+  return nouns.iterate(stream, function(record)
     return make_event(record, { kind = "events" })
   end)
 end

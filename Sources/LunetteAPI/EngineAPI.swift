@@ -61,6 +61,10 @@ public protocol HookReceiver: Sendable {
     /// - Parameter event: the contract's `ev` (name, sequence, time, target, spec, actor, cause …).
     /// - Returns: `{deny = reason}`, `{amend = {…}}` or `.null`.
     func before(subscription: String, event: Value) async throws(LunetteError) -> Value
+    /// Begins one `before` handler without waiting for it, where that is cheaper.
+    /// - Parameter answered: gets what `before` returns or throws, once, on any thread.
+    /// - Returns: false when `before` is to be called instead.
+    func begin(subscription: String, event: Value, answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void) -> Bool
     /// Runs one `on` handler; returning acknowledges the event.
     func on(subscription: String, event: Value) async throws(LunetteError)
     /// Whether it answers nothing any more: what it fails with then is no failure of a handler.
@@ -75,6 +79,10 @@ public protocol HookReceiver: Sendable {
 }
 
 extension HookReceiver {
+    /// Most are called.
+    public func begin(subscription: String, event: Value, answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void) -> Bool {
+        false
+    }
     /// Most answer as long as they are there.
     public var isStopped: Bool { false }
     /// Most take one event at a time.

@@ -267,6 +267,7 @@ public final class Engine: EngineConnector {
         await sweeping.wait()
         await supervisor.shutdown()
         await plugins.shutdown()
+        await hooks.close()
         await host.close()
         await auditLog.close()
         do throws(LunetteError) { try await state.close() } catch {

@@ -14,6 +14,7 @@ extension Engine {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.follow(endings, books, subscription, cursor) }
             var position = start
+            let mark = subscription.cause
             while !Task.isCancelled, !isClosing {
                 let events: [LoggedEvent]
                 do throws(LunetteError) { events = try await state.events(after: position, limit: 256) } catch {
@@ -25,7 +26,7 @@ extension Engine {
                 for logged in events {
                     position = logged.sequence
                     guard EventMatch.name(logged.event.name, fits: subscription.event), subscription.match.matches(logged),
-                        !logged.event.cause.contains("hook:\(subscription.id)")
+                        logged.event.cause.isEmpty || !logged.event.cause.contains(mark)
                     else { continue }
                     let key = subscription.order == .all ? "" : logged.event.target.map { "\($0.kind)/\($0.id)" } ?? ""
                     let event = BatchedEvent(logged: logged, key: key, isRepeated: logged.sequence <= known)
@@ -53,10 +54,10 @@ extension Engine {
         _ continuation: AsyncStream<[HookEnding]>.Continuation
     ) async {
         guard !batch.isEmpty, !Task.isCancelled else { return }
-        let first = books.begin(batch)
+        let (first, mark) = (books.begin(batch), subscription.cause)
         await cursor?.began(batch.map(\.logged.sequence))
         subscription.receiver.on(
-            subscription: subscription.receiverID, events: batch.map { $0.value(for: subscription) }, keys: batch.map(\.key)
+            subscription: subscription.receiverID, events: batch.map { $0.value(for: mark) }, keys: batch.map(\.key)
         ) { endings in
             continuation.yield(endings.map { HookEnding(index: first + $0.index, outcome: $0.outcome) })
         }
@@ -95,11 +96,7 @@ struct BatchedEvent: Sendable {
     let key: String
     let isRepeated: Bool
 
-    func value(for subscription: Subscription) -> Value {
-        var event = logged.value(redelivered: isRepeated).mapValue ?? [:]
-        event["cause"] = .array((logged.event.cause + ["event-\(logged.sequence)", "hook:\(subscription.id)"]).map(Value.string))
-        return .map(event)
-    }
+    func value(for handler: String) -> Value { logged.value(redelivered: isRepeated, for: handler) }
 }
 
 /// Which events are under way, and whose targets must wait.

@@ -72,7 +72,7 @@ extension Engine {
                 for logged in batch {
                     position = logged.sequence
                     guard EventMatch.name(logged.event.name, fits: subscription.event), subscription.match.matches(logged),
-                        !logged.event.cause.contains("hook:\(subscription.id)")
+                        logged.event.cause.isEmpty || !logged.event.cause.contains(subscription.cause)
                     else { continue }
                     let key = subscription.order == .all ? "" : logged.event.target.map { "\($0.kind)/\($0.id)" } ?? ""
                     while busy.contains(key) || busy.count >= 16 {
@@ -105,9 +105,8 @@ extension Engine {
         for attempt in tries..<3 {
             if Task.isCancelled { return false }
             do throws(LunetteError) {
-                var event = logged.value(redelivered: isRepeated || attempt > 0).mapValue ?? [:]
-                event["cause"] = .array((logged.event.cause + ["event-\(logged.sequence)", "hook:\(subscription.id)"]).map(Value.string))
-                try await subscription.receiver.on(subscription: subscription.receiverID, event: .map(event))
+                let event = logged.value(redelivered: isRepeated || attempt > 0, for: subscription.cause)
+                try await subscription.receiver.on(subscription: subscription.receiverID, event: event)
                 return true
             } catch {
                 failure = error
@@ -131,11 +130,16 @@ extension Engine {
 }
 
 extension LoggedEvent {
-    func value(redelivered: Bool) -> Value {
-        var map = value.mapValue ?? [:]
+    /// - Parameter handler: what the handler that gets it puts among the causes of what it does; nil: nobody's.
+    func value(redelivered: Bool, for handler: String? = nil) -> Value {
+        var map = map
         map["redelivered"] = .bool(redelivered)
         if map["actor"] == nil { map["actor"] = .map([:]) }
-        if map["cause"] == nil { map["cause"] = .array([]) }
+        if let handler {
+            map["cause"] = .array(event.cause.map(Value.string) + [.string("event-\(sequence)"), .string(handler)])
+        } else if map["cause"] == nil {
+            map["cause"] = .array([])
+        }
         if map["target"] == nil { map["target"] = .map([:]) }
         return .map(map)
     }

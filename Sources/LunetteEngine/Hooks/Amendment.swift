@@ -28,6 +28,8 @@ enum Amendment {
         }
         let keys = before.keys + after.keys.filter { before[$0] == nil }
         return keys.flatMap { key -> [String] in
+            // Most stay as they are: nothing is written for those.
+            if let was = before[key], was == after[key] { return [] }
             let place = path.isEmpty ? displayable(key, limit: 40) : "\(path).\(displayable(key, limit: 40))"
             guard let now = after[key] else { return ["\(place) removed"] }
             // A table that is new is its fields.

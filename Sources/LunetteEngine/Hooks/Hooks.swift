@@ -20,10 +20,12 @@ actor Hooks {
     private var questions: [Int: Int] = [:]
     private var questionWaiters: [Int: [CheckedContinuation<Void, Never>]] = [:]
     private var vanishWaiters: [String: [Int: @Sendable () -> Void]] = [:]
+    private let timeouts: Timeouts
 
     init(clock: any EngineClock, report: @escaping @Sendable (PendingEvent) async -> Void) {
         self.clock = clock
         self.report = report
+        timeouts = Timeouts(clock)
     }
 
     /// Which limits of containers are looked at for handlers of `container.pressure` and `container.limited`.
@@ -120,6 +122,9 @@ actor Hooks {
         }
     }
 
+    /// The engine closes.
+    func close() { timeouts.close() }
+
     private func vanish(_ id: String) {
         for tell in (vanishWaiters.removeValue(forKey: id) ?? [:]).values { tell() }
     }
@@ -181,7 +186,7 @@ actor Hooks {
     ) async throws(LunetteError) -> Amended {
         let asking = subscriptions.values.filter { subscription in
             subscription.kind == .before && subscription.event == question.event
-                && !call.request.cause.contains("hook:\(subscription.id)")
+                && (call.request.cause.isEmpty || !call.request.cause.contains(subscription.cause))
         }
         guard asking.contains(where: question.fits) else { return Amended(spec: question.spec) }
         let handlers = asking.sorted { ($0.priority, $0.source, $0.number) < ($1.priority, $1.source, $1.number) }
@@ -235,7 +240,7 @@ actor Hooks {
             "name": .string(question.event), "sequence": .int(0), "time": .double(clock.now()), "target": question.target.value,
             "spec": question.spec,
             "actor": call.request.actor.value, "redelivered": .bool(false),
-            "cause": .array((call.causeOfConsequences + ["hook:\(handler.id)"]).map(Value.string)),
+            "cause": .array((call.causeOfConsequences + [handler.cause]).map(Value.string)),
         ]
         if question.target.kind == "container" { event["container"] = Handle.container(id: question.target.id, name: question.target.name) }
         let left = call.request.deadline.map { max(0, $0 - clock.now()) } ?? .infinity
@@ -305,6 +310,18 @@ actor Hooks {
         let number = nextNumber
         nextNumber += 1
         vanishWaiters[handler.id, default: [:]][number] = { race.finish(.vanished) }
+        defer { vanishWaiters[handler.id]?[number] = nil }
+        let hasBegun = handler.receiver.begin(subscription: handler.receiverID, event: event) { result in
+            switch result {
+            case .success(let answer): race.finish(.answer(answer))
+            case .failure(let error): race.finish(.failure(error))
+            }
+        }
+        if hasBegun {
+            if limit < 1e9 { timeouts.add(number, after: limit) { race.finish(.timedOut) } }
+            defer { timeouts.remove(number) }
+            return await outcome(of: race)
+        }
         let asking = Task {
             do throws(LunetteError) {
                 race.finish(.answer(try await handler.receiver.before(subscription: handler.receiverID, event: event)))
@@ -317,14 +334,17 @@ actor Hooks {
             guard limit < 1e9, (try? await clock.sleep(limit)) != nil else { return }  // A cancelled sleep means that the race is over.
             race.finish(.timedOut)
         }
-        let reply = await withTaskCancellationHandler {
-            await race.value
+        let reply = await outcome(of: race)
+        asking.cancel()
+        timer.cancel()
+        return reply
+    }
+
+    private func outcome(of race: Race<Reply>) async -> Reply {
+        await withTaskCancellationHandler {
+            await race.next()
         } onCancel: {
             race.finish(.cancelled)
         }
-        asking.cancel()
-        timer.cancel()
-        vanishWaiters[handler.id]?[number] = nil
-        return reply
     }
 }

@@ -35,6 +35,9 @@ struct Subscription: Sendable {
     var timeouts = 0
     var isSuspended: Bool { timeouts >= 3 }
 
+    /// Among the causes of what it does.
+    var cause: String { "hook:\(id)" }
+
     var label: String {
         let called = name.map { "\"\($0)\"" }
         if let place, source == .session { return called.map { "\($0) of \(place)" } ?? "of \(place)" }

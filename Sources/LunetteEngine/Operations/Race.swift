@@ -24,19 +24,20 @@ final class Race<Value: Sendable>: Sendable {
     }
 
     /// Waits for the first value. For one waiter, once.
-    var value: Value {
-        get async {
-            await withCheckedContinuation { continuation in
-                let ready = state.withLock { state -> Value? in
-                    if case .done(let value) = state {
-                        state = .delivered
-                        return value
-                    }
-                    state = .waiting(continuation)
-                    return nil
+    var value: Value { get async { await next() } }
+
+    /// The same, without leaving the caller's actor.
+    func next(isolation: isolated (any Actor)? = #isolation) async -> Value {
+        await withCheckedContinuation { continuation in
+            let ready = state.withLock { state -> Value? in
+                if case .done(let value) = state {
+                    state = .delivered
+                    return value
                 }
-                if let ready { continuation.resume(returning: ready) }
+                state = .waiting(continuation)
+                return nil
             }
+            if let ready { continuation.resume(returning: ready) }
         }
     }
 }

@@ -50,8 +50,14 @@ struct LoggedEvent: Sendable {
     let event: PendingEvent
 
     /// The contract's `ev`.
-    var value: Value {
-        var map: ValueMap = ["name": .string(event.name), "sequence": .int(sequence), "time": .double(time)]
+    var value: Value { .map(map) }
+
+    var map: ValueMap {
+        var map = ValueMap()
+        map.reserve(10 + event.fields.count)
+        map["name"] = .string(event.name)
+        map["sequence"] = .int(sequence)
+        map["time"] = .double(time)
         if let target = event.target {
             map["target"] = target.value
             if target.kind == "container" { map["container"] = Handle.container(id: target.id, name: target.name) }
@@ -59,7 +65,7 @@ struct LoggedEvent: Sendable {
         for (key, value) in event.fields { map[key] = value }
         if !event.actor.isNull { map["actor"] = event.actor }
         if !event.cause.isEmpty { map["cause"] = .array(event.cause.map(Value.string)) }
-        return .map(map)
+        return map
     }
 }
 

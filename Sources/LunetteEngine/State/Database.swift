@@ -248,9 +248,14 @@ extension Database {
         try read { db in
             let statement = try db.cachedStatement(
                 sql: "SELECT sequence, time, name, body FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?")
-            return try Row.fetchAll(statement, arguments: [sequence, limit]).map { row in
-                LoggedEvent(sequence: row[0], time: row[1], event: try PendingEvent(name: row[2], encoded: Array(row[3] as Data)))
+            // Row by row: what lasts of one is only what is made of it.
+            let rows = try Row.fetchCursor(statement, arguments: [sequence, limit])
+            var events: [LoggedEvent] = []
+            while let row = try rows.next() {
+                let body = try row.withUnsafeData(atIndex: 3) { Array($0 ?? Data()) }
+                events.append(LoggedEvent(sequence: row[0], time: row[1], event: try PendingEvent(name: row[2], encoded: body)))
             }
+            return events
         }
     }
 

@@ -114,7 +114,9 @@ final class LuaState {
     /// - Throws: what Lua raised.
     @discardableResult
     func enter(_ entry: String, _ argument: Value) throws(LunetteError) -> [Value] {
-        let bytes = MessagePack.encode(argument)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(1024)
+        MessagePack.append(argument, to: &bytes)
         return try finish { out in
             bytes.withUnsafeBytes { lnt_lua_enter(pointer, entry, $0.baseAddress, $0.count, out) }
         }

@@ -124,13 +124,14 @@ extension LuaHost {
         }
     }
 
-    /// `ended`, token, list of index and outcome (true: acknowledged, false: failed, null: not run), whether these are the last
+    /// `ended`, token, list of index and outcome in turn (true: acknowledged, false: failed, null: not run)
     func endHandlers(_ arguments: Arguments) {
         let token = arguments[0].intValue ?? 0
         guard let batch = batches[token] else { return }
-        let endings = (arguments[1].arrayValue ?? []).compactMap { item -> HookEnding? in
-            guard let fields = item.arrayValue, let index = fields.first?.intValue else { return nil }
-            let isDone = fields.count > 1 ? fields[1].boolValue : nil
+        let told = arguments[1].arrayValue ?? []
+        let endings = stride(from: 0, to: told.count - 1, by: 2).compactMap { place -> HookEnding? in
+            guard let index = told[place].intValue else { return nil }
+            let isDone = told[place + 1].boolValue
             return HookEnding(index: Int(index), outcome: isDone == true ? .acknowledged : isDone == false ? .failed : .skipped)
         }
         batch.end(endings)
@@ -153,8 +154,12 @@ extension LuaHost {
         enter("hook", .map(message))
     }
 
-    /// `reply`, token, ok, answer or error
+    /// `reply`, token, ok, answer or error, whether nothing else is about to run
     func reply(_ arguments: Arguments) {
+        if let jobs, arguments[3].boolValue == true { jobs.offering { answerHook(arguments) } } else { answerHook(arguments) }
+    }
+
+    private func answerHook(_ arguments: Arguments) {
         let token = arguments[0].intValue ?? 0
         outputs[token] = nil
         guard let reply = replies.removeValue(forKey: token) else { return }

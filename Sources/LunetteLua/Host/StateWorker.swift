@@ -23,7 +23,7 @@ final class StateWorker: Sendable {
 
     /// Somebody who waits for the state's answer.
     private struct Waiter {
-        let continuation: CheckedContinuation<Result<Value, LunetteError>, Never>
+        let tell: @Sendable (Result<Value, LunetteError>) -> Void
         /// Monotonic seconds.
         let deadline: Double?
     }
@@ -32,6 +32,8 @@ final class StateWorker: Sendable {
     private let mailbox: Mailbox
     private let time: VirtualTime?
     private let pulse: Pulse
+    /// Whom the state has answered goes on on its thread: a change of threads costs many times what most handlers take.
+    private let jobs = JobHost()
     /// Seconds that the state may go without coming back from one step; nil: any time.
     private let longestStep: Double?
     private struct State {
@@ -84,12 +86,17 @@ final class StateWorker: Sendable {
                 host.isServing = true
                 host.onLog = options.log
                 let worker = StateWorker(owner, host, longestStep, grace)
+                host.jobs = worker.jobs
+                worker.jobs.begin()
                 continuation.resume(returning: .success(worker))
                 Activity.shared.end()
                 while host.isServing {
                     host.pump()
+                    worker.jobs.run()
                     if host.state.isBroken { worker.giveUp("\(owner.label) kept Lunette's own code busy for longer than it may") }
                 }
+                worker.jobs.end()
+                host.jobs = nil
                 // What was posted before the stop is answered: with an error, by `close`.
                 while let work = host.mailbox.next(until: 0) { work(host) }
                 options.coverage?.add(host.state)
@@ -108,25 +115,34 @@ final class StateWorker: Sendable {
         within seconds: Double?, _ work: @escaping @Sendable (LuaHost, HookReply) -> Void
     ) async -> Result<Value, LunetteError> {
         await withCheckedContinuation { continuation in
-            // Under the lock: a question is posted before the stop or not at all.
-            let (refusal, isNew) = state.withLock { state -> (LunetteError?, Bool) in
-                if state.isStopped { return (state.failure ?? stopped, false) }
-                state.lastWaiter += 1
-                let id = state.lastWaiter
-                state.waiters[id] = Waiter(continuation: continuation, deadline: seconds.map { monotonicNow() + $0 })
-                mailbox.post { host in work(host, HookReply { self.answer(id, $0) }) }
-                defer { state.isWatched = true }
-                return (nil, !state.isWatched)
-            }
-            if let refusal { continuation.resume(returning: .failure(refusal)) }
-            if isNew { WorkerWatch.shared.add(self) }
+            post(within: seconds, work) { continuation.resume(returning: $0) }
         }
+    }
+
+    /// As `ask`, without waiting.
+    /// - Parameter tell: gets the answer, once, on any thread.
+    private func post(
+        within seconds: Double?, _ work: @escaping @Sendable (LuaHost, HookReply) -> Void,
+        _ tell: @escaping @Sendable (Result<Value, LunetteError>) -> Void
+    ) {
+        // Under the lock: a question is posted before the stop or not at all.
+        let (refusal, isNew) = state.withLock { state -> (LunetteError?, Bool) in
+            if state.isStopped { return (state.failure ?? stopped, false) }
+            state.lastWaiter += 1
+            let id = state.lastWaiter
+            state.waiters[id] = Waiter(tell: tell, deadline: seconds.map { monotonicNow() + $0 })
+            mailbox.post { host in work(host, HookReply { self.answer(id, $0) }) }
+            defer { state.isWatched = true }
+            return (nil, !state.isWatched)
+        }
+        if let refusal { tell(.failure(refusal)) }
+        if isNew { WorkerWatch.shared.add(self) }
     }
 
     private var stopped: LunetteError { LunetteError(owner.failureCode ?? .cancelled, "\(owner.label) is stopped") }
 
     private func answer(_ id: Int, _ result: Result<Value, LunetteError>) {
-        state.withLock { $0.waiters.removeValue(forKey: id) }?.continuation.resume(returning: result)
+        state.withLock { $0.waiters.removeValue(forKey: id) }?.tell(result)
     }
 
     /// Whether the state answers nothing any more.
@@ -138,14 +154,17 @@ final class StateWorker: Sendable {
         if let longestStep, let since = pulse.busySince, now - since > longestStep {
             giveUp("\(owner.label) has not come back from one step of its code for \(Int(now - since)) s, \(Int(longestStep)) s at most")
         }
+        // Answered, but the thread has not come back: to another handler's loop, or to a finalizer's.
+        let hasJobs = jobs.releaseLate()
         let (late, isWaitedFor) = state.withLock { state in
             let late = state.waiters.filter { $0.value.deadline.map { $0 < now } ?? false }
             for id in late.keys { state.waiters[id] = nil }
-            if !state.isWaitedFor { state.isWatched = false }
-            return (late.values.map(\.continuation), state.isWaitedFor)
+            let isWaitedFor = state.isWaitedFor || hasJobs
+            if !isWaitedFor { state.isWatched = false }
+            return (late.values.map(\.tell), isWaitedFor)
         }
         let error = LunetteError(owner.failureCode ?? .timeout, "\(owner.label) gave no answer in its time, nor after it")
-        for continuation in late { continuation.resume(returning: .failure(error)) }
+        for tell in late { tell(.failure(error)) }
         return isWaitedFor
     }
 
@@ -168,7 +187,7 @@ final class StateWorker: Sendable {
             return (Array(state.waiters.values), Array(state.batches.values))
         }
         mailbox.post { host in host.isServing = false }
-        for waiter in waiters { waiter.continuation.resume(returning: .failure(error)) }
+        for waiter in waiters { waiter.tell(.failure(error)) }
         for batch in batches { batch.fail() }
     }
 
@@ -248,6 +267,17 @@ final class StateWorker: Sendable {
             return state.drained
         }
         for waiter in drained { waiter.resume() }
+    }
+
+    /// As the next, without waiting.
+    func begin(_ subscription: String, _ event: Value, _ answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void) {
+        state.withLock { $0.handling += 1 }
+        post(within: nil) { host, reply in
+            host.callHandler(subscription, event, reply)
+        } _: { [self] result in
+            endHandling()
+            answered(result)
+        }
     }
 
     /// Runs a handler that the code has registered.

@@ -110,6 +110,13 @@ struct WorkerReceiver: HookReceiver {
     var isStopped: Bool { worker.isStopped }
 
     func before(subscription: String, event: Value) async throws(LunetteError) -> Value { try await worker.handle(subscription, event) }
+    func begin(subscription: String, event: Value, answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void) -> Bool {
+        // Where a conductor moves the time, everything goes the way that it counts.
+        if Activity.shared.isOn { return false }
+        worker.begin(subscription, event, answered)
+        return true
+    }
+
     func on(subscription: String, event: Value) async throws(LunetteError) { _ = try await worker.handle(subscription, event) }
 
     var takesBatches: Bool { true }

@@ -10,12 +10,18 @@ public struct ValueMap: Sendable, Hashable, Sequence, ExpressibleByDictionaryLit
 
     /// An empty one.
     public init() {}
-    public init(dictionaryLiteral elements: (String, Value)...) { for (key, value) in elements { self[key] = value } }
+    public init(dictionaryLiteral elements: (String, Value)...) {
+        reserve(elements.count)
+        for (key, value) in elements { self[key] = value }
+    }
 
     public var count: Int { pairs.count }
     public var isEmpty: Bool { pairs.isEmpty }
     /// In the order in which they came.
     public var keys: [String] { pairs.map(\.key) }
+
+    /// Makes room for so many pairs.
+    package mutating func reserve(_ count: Int) { pairs.reserveCapacity(count) }
 
     /// The value of a key; nil where there is none. Setting nil removes the key.
     public subscript(_ key: String) -> Value? {
@@ -80,7 +86,13 @@ private struct ByteKey: Hashable {
         let count = left.utf8.count
         guard count == right.utf8.count else { return false }
         var (left, right) = (left, right)
-        return left.withUTF8 { left in right.withUTF8 { right in left.elementsEqual(right) } }
+        return left.withUTF8 { left in
+            right.withUTF8 { right in
+                // The last bytes tell names apart that begin alike.
+                for place in (0..<count).reversed() where left[place] != right[place] { return false }
+                return true
+            }
+        }
     }
 
     func hash(into hasher: inout Hasher) {

@@ -58,6 +58,8 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
 ///
 /// Names and messages reach terminals; an escape sequence in them must not (attack 19).
 public func displayable(_ text: String, limit: Int = 256) -> String {
+    // Most are: as they stand.
+    if text.utf8.count <= limit, text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7f }) { return text }
     var out = ""
     var count = 0
     for scalar in text.unicodeScalars {

@@ -19,9 +19,7 @@ public enum MessagePack {
         case .double(let number):
             out.append(0xcb)
             appendBigEndian(number.bitPattern, to: &out)
-        case .string(let text):
-            var text = text
-            text.withUTF8 { appendRaw($0, fix: 0xa0, fixLimit: 32, codes: (0xd9, 0xda, 0xdb), to: &out) }
+        case .string(let text): appendText(text, to: &out)
         case .bytes(let bytes):
             bytes.withUnsafeBufferPointer { appendRaw($0, fix: nil, fixLimit: 0, codes: (0xc4, 0xc5, 0xc6), to: &out) }
         case .array(let items):
@@ -30,10 +28,15 @@ public enum MessagePack {
         case .map(let map):
             appendHeader(map.count, fix: 0x80, codes: (0xde, 0xdf), to: &out)
             for (key, item) in map {
-                append(.string(key), to: &out)
+                appendText(key, to: &out)
                 append(item, to: &out)
             }
         }
+    }
+
+    private static func appendText(_ text: String, to out: inout [UInt8]) {
+        var text = text
+        text.withUTF8 { appendRaw($0, fix: 0xa0, fixLimit: 32, codes: (0xd9, 0xda, 0xdb), to: &out) }
     }
 
     private static func appendInt(_ number: Int64, to out: inout [UInt8]) {
@@ -120,7 +123,11 @@ public struct MessagePackReader {
         return bytes[offset..<offset + count]
     }
 
-    private mutating func text(_ count: Int) throws(LunetteError) -> Value { .text(Array(try raw(count))) }
+    private mutating func text(_ count: Int) throws(LunetteError) -> Value {
+        let raw = try raw(count)
+        let text = raw.withUnsafeBufferPointer { String(validating: $0, as: UTF8.self) }
+        return text.map(Value.string) ?? .bytes(Array(raw))
+    }
 
     mutating func value(depth: Int) throws(LunetteError) -> Value {
         guard depth < MessagePack.maximumDepth else { throw failure("nested deeper than \(MessagePack.maximumDepth)") }
@@ -171,6 +178,8 @@ public struct MessagePackReader {
     private mutating func map(_ count: Int, _ depth: Int) throws(LunetteError) -> Value {
         guard count <= bytes.count - offset else { throw failure("a table of \(count) runs past the end") }
         var map = ValueMap()
+        // No length is trusted with more than what is usual.
+        map.reserve(min(count, 16))
         for _ in 0..<count {
             let key: String
             switch try value(depth: depth + 1) {

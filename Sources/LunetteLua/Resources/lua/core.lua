@@ -11,7 +11,7 @@ local create, raw_yield, isyieldable = coroutine.create, coroutine.yield, corout
 local running, status, close = coroutine.running, coroutine.status, coroutine.close
 local error, pcall, xpcall, type = error, pcall, xpcall, type
 local rawget, rawset = rawget, rawset
-local pack, unpack, ipairs = table.pack, table.unpack, ipairs
+local pack, unpack, ipairs, select = table.pack, table.unpack, ipairs, select
 
 -- As Lua's, but for tables that can't be written: `ev.spec` has nothing of its own.
 next = host.next
@@ -257,11 +257,14 @@ local function on_error(e)
   return e
 end
 
+-- What a function has returned that returns nothing.
+local nothing = { n = 0 }
+
 local function finish(t, ok, ...)
   t.token, t.abandon, open.tasks[t] = nil, nil, nil
   open_tasks = open_tasks - 1
   if ok then
-    t.state, t.results = "done", pack(...)
+    t.state, t.results = "done", select("#", ...) == 0 and nothing or pack(...)
   else
     t.state, t.error = "failed", (...)
     if t.is_cancelled then t.state = "cancelled" end
@@ -273,7 +276,9 @@ local function finish(t, ok, ...)
   if t.on_finish then t.on_finish(t) end
   local joiners = t.joiners
   t.joiners = nil
-  for _, token in ipairs(joiners or {}) do wake(token, true) end
+  if joiners then
+    for _, token in ipairs(joiners) do wake(token, true) end
+  end
   if not ok and not joiners and t.reports and not t.is_cancelled then core.note_failed(t) end
   t.parent = nil
   if t.unclaimed then
@@ -317,21 +322,37 @@ function run_ready()
 end
 core.run_ready = run_ready
 
+-- Whether nothing is to run after what runs now.
+function core.is_last() return ready_first > ready_last end
+
+-- A task more; `t` is what is to stand in it from the start, with room for the rest. Counted last: there may be no memory for it.
+local function make(t)
+  if core.is_limited and open_tasks >= most_tasks then
+    fail("resource_exhausted", "more than " .. most_tasks .. " tasks at once")
+  end
+  setmetatable(t, Task)
+  t.co, open.tasks[t] = create(body), true
+  open_tasks = open_tasks + 1
+  return t
+end
+core.make_task = make
+
+-- Runs a task of a handler until it waits: at once, or after what runs and what is ready. `run_ready` is to follow.
+function core.start(t, f, argument)
+  if current then t.scope, t.line = current.scope, current.line end
+  if current or ready_first <= ready_last then enqueue(t, t, f, argument) else run(t, t, f, argument) end
+end
+
 -- Makes a task of a function; it starts when the tasks before it have waited.
 -- options: holds (keeps the script alive), reports (its failure is the script's when nobody awaits it), label and f (what lists show)
 local function spawn(options, f, ...)
-  open_tasks = open_tasks + 1
-  if core.is_limited and open_tasks > most_tasks then
-    open_tasks = open_tasks - 1
-    fail("resource_exhausted", "more than " .. most_tasks .. " tasks at once")
-  end
-  local t = setmetatable({ state = "ready", shields = 0, holds = options.holds, reports = options.reports, label = options.label }, Task)
+  local t = make {
+    state = "ready", shields = 0, holds = options.holds, reports = options.reports, label = options.label, f = options.f or f,
+  }
   if current then
     t.scope, t.cause, t.line = current.scope, current.cause, current.line
     if t.reports then t.parent = current end
   end
-  t.co = create(body)
-  t.f, open.tasks[t] = options.f or f, true
   if t.holds then
     open.holding, open.alive[t] = open.holding + 1, true
   end

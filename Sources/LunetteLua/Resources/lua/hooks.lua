@@ -1,12 +1,14 @@
 -- lunette.before, lunette.on and lunette.events: handlers of this script's session, called over its connection.
 
 local core = ...
-local host, fail, spawn, is_error, make_error = core.host, core.fail, core.spawn, core.is_error, core.make_error
+local host, fail, is_error, make_error = core.host, core.fail, core.is_error, core.make_error
+local make_task, start_task, is_last = core.make_task, core.start, core.is_last
 local host_call = host.call
 local type, setmetatable, next, pcall, error = type, setmetatable, next, pcall, error
 -- At the first event or call: what only registers needs none of it.
 local rawget = rawget
 local function is_handle(value) return type(value) == "table" and rawget(value, "$handle") ~= nil end
+local move = table.move
 local nouns = setmetatable({}, { __index = function(_, name) return core.need("nouns")[name] end })
 
 local hooks = {}
@@ -49,27 +51,41 @@ hooks.merge = merge
 
 ---- ev ----------------------------------------------------------------------------------------
 
--- A view of a table that can't be written, all the way down.
-local function read_only(value, what)
+-- A view of a table that can't be written, all the way down. All views share their functions: there is a view for each table that is
+-- looked at.
+local viewed = view_of
+local read_only
+
+local function view_index(view, key)
+  local item = viewed(view)[key]
+  if type(item) ~= "table" then return item end
+  local meta = metatable(view)
+  local inner = meta.views and meta.views[key]
+  if inner then return inner end
+  inner = read_only(item, meta.what)
+  if not meta.views then meta.views = {} end
+  meta.views[key] = inner
+  return inner
+end
+
+local function view_refuse(view)
+  fail("invalid_state", metatable(view).what .. " can't be written", { hint = "ev:amend { … } changes it" })
+end
+
+local function view_len(view) return #viewed(view) end
+
+local function view_next(view, key)
+  local following = next(viewed(view), key)
+  if following ~= nil then return following, view[following] end
+end
+
+local function view_pairs(view) return view_next, view end
+
+function read_only(value, what)
   if type(value) ~= "table" or is_handle(value) then return value end
-  local views = {}
   local meta = {
-    __index = function(_, key)
-      local item = value[key]
-      if type(item) ~= "table" then return item end
-      local view = views[key] or read_only(item, what)
-      views[key] = view
-      return view
-    end,
-    __newindex = function()
-      fail("invalid_state", what .. " can't be written", { hint = "ev:amend { … } changes it" })
-    end,
-    __len = function() return #value end,
-    __pairs = function(view) return function(_, key)
-      local following = next(value, key)
-      if following ~= nil then return following, view[following] end
-    end end,
-    __metatable = "read-only",
+    __index = view_index, __newindex = view_refuse, __len = view_len, __pairs = view_pairs, __metatable = "read-only",
+    what = what, views = nil,
   }
   host.mark(meta, value)
   return setmetatable({}, meta)
@@ -102,14 +118,58 @@ Event.__index = function(ev, key)
   return event_methods[key]
 end
 
+-- Of the first event; what only registers needs none of it.
+local make_handle
+local function handle(value)
+  if not is_handle(value) then return value end
+  make_handle = make_handle or nouns.handle
+  return make_handle(value)
+end
+
+-- `state`: of one that may be denied or amended.
 local function make_event(record, state)
-  for _, noun in next, { "container", "image", "volume" } do
-    if is_handle(record[noun]) then record[noun] = nouns.handle(record[noun]) end
-  end
-  if type(record.spec) == "table" then record.spec = read_only(record.spec, "ev.spec") end
+  local container, image, volume, spec, cause = record.container, record.image, record.volume, record.spec, record.cause
+  if container then record.container = handle(container) end
+  if image then record.image = handle(image) end
+  if volume then record.volume = handle(volume) end
+  if type(spec) == "table" then record.spec = read_only(spec, "ev.spec") end
+  -- What the handler's calls are caused by isn't for it to write.
+  if cause then record.cause = move(cause, 1, #cause, 1, {}) end
   local ev = setmetatable(record, Event)
-  states[ev] = state
+  if state then states[ev] = state end
   return ev
+end
+
+local function answer_question(t)
+  local what, handler = t.what, t.handler
+  local kind = handler.kind
+  if kind == "filter" then
+    host_call("reply", what.reply, true, handler.f(what.event))
+    return
+  end
+  if what.change then what.event.spec = host.decode(what.change) end
+  local state = { kind = kind }
+  local ok, problem = pcall(handler.f, make_event(what.event, state))
+  if state.denied then
+    host_call("reply", what.reply, true, { deny = state.denied }, is_last())
+  elseif ok and kind == "call" then
+    host_call("reply", what.reply, true, { result = problem == nil and host.null or problem }, is_last())
+  elseif ok then
+    host_call("reply", what.reply, true, kind == "before" and state.amended and { amend = state.amended } or host.null, is_last())
+  else
+    error(problem, 0)
+  end
+end
+
+local function end_question(t)
+  if t.state == "done" then return end
+  local problem = t.error
+  if not is_error(problem) then problem = make_error(problem) end
+  host_call("reply", t.what.reply, false, {
+    -- A denial is told with the handler's own place.
+    code = problem.code, message = problem.code == "denied" and problem.message or tostring(problem),
+    operation = problem.operation, hint = problem.hint,
+  })
 end
 
 -- The host calls a handler: {subscription, event, reply}
@@ -119,37 +179,11 @@ function core.entries.hook(what)
     host_call("reply", what.reply, false, { code = "not_found", message = "the handler is off" })
     return
   end
-  local state = { kind = handler.kind }
-  local t = spawn({}, function()
-    if handler.kind == "filter" then
-      host_call("reply", what.reply, true, handler.f(what.event))
-      return
-    end
-    if what.change then what.event.spec = host.decode(what.change) end
-    local ev = make_event(what.event, state)
-    local ok, problem = pcall(handler.f, ev)
-    if state.denied then
-      host_call("reply", what.reply, true, { deny = state.denied })
-    elseif ok and handler.kind == "call" then
-      host_call("reply", what.reply, true, { result = problem == nil and host.null or problem })
-    elseif ok then
-      host_call("reply", what.reply, true, handler.kind == "before" and state.amended and { amend = state.amended } or host.null)
-    else
-      error(problem, 0)
-    end
-  end)
-  t.on_finish = function()
-    if t.state == "done" then return end
-    local problem = t.error
-    if not is_error(problem) then problem = make_error(problem) end
-    host_call("reply", what.reply, false, {
-      -- A denial is told with the handler's own place.
-      code = problem.code, message = problem.code == "denied" and problem.message or tostring(problem),
-      operation = problem.operation, hint = problem.hint,
-    })
-  end
-  t.cause = what.event.cause
-  handler.running[t] = true
+  local t = make_task {
+    state = "ready", shields = 0, f = handler.f, cause = what.event.cause, on_finish = end_question, what = what, handler = handler,
+    co = nil, has_started = nil, results = nil,
+  }
+  start_task(t, answer_question, t)
   core.run_ready()
   core.check_end()
 end
@@ -174,40 +208,53 @@ function core.entries.hook_batch(what)
   for position = 1, #what.failed do failed[what.failed[position]] = true end
   local start
 
+  local last = 0
   local function note(index, outcome)
-    local ending = { first + index, outcome }
-    if is_here then ended[#ended + 1] = ending
-    else host_call("ended", batch, { ending }) end
+    if is_here then
+      ended[last + 1], ended[last + 2] = first + index, outcome
+      last = last + 2
+    else
+      host_call("ended", batch, { first + index, outcome })
+    end
+  end
+
+  -- A queue is made for the first that has to wait.
+  local function line_up(key, waiting)
+    local queue = busy[key]
+    if queue == true then
+      queue = {}
+      busy[key] = queue
+    end
+    queue[#queue + 1] = waiting
   end
 
   local function finish(t)
     local key = t.hook_key
-    handler.running[t] = nil
     local ok = t.state == "done"
     if not ok then failed[key] = true end
     note(t.hook_index, ok)
     local queue = busy[key]
     busy[key] = nil
-    if not queue then return end
+    if not queue or queue == true then return end
     for position = 1, #queue do
       local waiting = queue[position]
-      local rest = busy[key]
       if not ok then waiting.note(waiting.index, host.null)
-      elseif rest then rest[#rest + 1] = waiting
+      elseif busy[key] then line_up(key, waiting)
       else waiting.start(waiting.index) end
     end
   end
 
+  local function handle_event(event) handler.f(make_event(event)) end
+
   function start(index)
-    local event = events[index]
+    local event, key = events[index], keys[index]
     events[index] = false
-    local t = spawn({}, function()
-      local ev = make_event(event, { kind = handler.kind })
-      handler.f(ev)
-    end)
-    t.hook_key, t.hook_index, t.cause, t.on_finish = keys[index], index, event.cause, finish
-    handler.running[t] = true
-    busy[keys[index]] = {}
+    local t = make_task {
+      state = "ready", shields = 0, f = handler.f, cause = event.cause, on_finish = finish, hook_key = key, hook_index = index,
+      co = nil, has_started = nil, results = nil,
+    }
+    busy[key] = true
+    start_task(t, handle_event, event)
   end
 
   local began, index = host.clock(), 0
@@ -217,8 +264,7 @@ function core.entries.hook_batch(what)
     if not handler or failed[key] then
       note(index, not handler and false or host.null)
     elseif busy[key] then
-      local queue = busy[key]
-      queue[#queue + 1] = { start = start, note = note, index = index }
+      line_up(key, { start = start, note = note, index = index })
     else
       host.renew()
       start(index)
@@ -279,7 +325,7 @@ end
 
 -- A resident script's handler, which the engine gets with all others of the script.
 function hooks.keep(id, event, name, kind, f)
-  handlers[id] = { kind = kind, f = f, running = setmetatable({}, { __mode = "k" }), queues = {} }
+  handlers[id] = { kind = kind, f = f, queues = {} }
   return setmetatable({ id = id, event = event, name = name, handler = handlers[id], is_resident = true }, Subscription)
 end
 
@@ -294,7 +340,7 @@ local function register(kind, operation, event, options, f)
   if core.register_hook then return core.register_hook(kind, event, options, f) end
   local arguments = { subscription = host_call("unique"), kind = kind, event = event }
   for key, value in next, options or {} do arguments[key] = value end
-  local handler = { kind = kind, f = f, running = setmetatable({}, { __mode = "k" }) }
+  local handler = { kind = kind, f = f }
   -- Before the call: the engine may call the handler before its answer is here.
   handlers[arguments.subscription] = handler
   core.holding_handlers(1)

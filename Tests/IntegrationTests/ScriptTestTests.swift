@@ -54,7 +54,9 @@ import Testing
                     """
             let ran = try await test(["a_test.lua": text, "ends.lua": "os.exit(3)"], "a_test.lua", expecting: 1, in: home)
             #expect(ran.text.contains("os.exit(0) was called, which would end the tests"), "\(ran.text)")
-            #expect(ran.text.contains("os.exit(true) was called") && ran.text.contains("3 failed") && ran.text.contains("2 passed"), "\(ran.text)")
+            #expect(
+                ran.text.contains("os.exit(true) was called") && ran.text.contains("3 failed") && ran.text.contains("2 passed"),
+                "\(ran.text)")
             let loaded = try await test(["b_test.lua": "os.exit(0)"], "b_test.lua", expecting: 1, in: home)
             #expect((loaded.text + loaded.errorText).contains("b_test.lua:1: os.exit(0) was called"), "\(loaded.text) \(loaded.errorText)")
         }

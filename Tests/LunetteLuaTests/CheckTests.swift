@@ -91,7 +91,8 @@ import Testing
     /// Each by its line, whatever order a table's keys come in.
     @Test func everyMistakeOfACallIsNamedByNameAtEachRun() throws {
         let source =
-            Self.head + "container.run { imge = 'x', restart = 'sometimes', tty = 'yes', resources = { memroy = 1, cpus = 'x' }, args = { print, f } }"
+            Self.head
+            + "container.run { imge = 'x', restart = 'sometimes', tty = 'yes', resources = { memroy = 1, cpus = 'x' }, args = { print, f } }"
         for _ in 1...5 {
             let problems = try ScriptChecker.problems(source: Array(source.utf8), name: "x.lua").map(\.message)
             #expect(
@@ -114,7 +115,10 @@ import Testing
         ("lunette.process.run({ 'a' }, { chek = true })", "process.run: chek: unknown option"),
         ("container.run { image = 'a', args = { function() end } }", "spec.args[1]: expected a string, got a function"),
         ("lunette.on('container.exited', { match = { name = 'container.exitd' } }, f)", "match.name: \"container.exitd\" is no event"),
-        ("for ev in lunette.events { match = { name = { 'volume.*', 'volum.*' } } } do print(ev) end", "match.name[2]: \"volum.*\" is no event"),
+        (
+            "for ev in lunette.events { match = { name = { 'volume.*', 'volum.*' } } } do print(ev) end",
+            "match.name[2]: \"volum.*\" is no event"
+        ),
         ("for _, c in ipairs(container.list()) do c:stpo() end", "a container has no method \"stpo\""),
         ("local c = container.get 'x'\nprint(c.status)", "a container has no method \"status\""),
         ("lunette.on('container.exited', function(ev) ev.container:stpo() end)", "a container has no method \"stpo\""),
@@ -129,7 +133,8 @@ import Testing
     @Test(arguments: [
         "local function f(container) return container.lst() end f {}", "do local container = {} container.lst() end",
         "for _, container in pairs {} do container.lst() end", "local c = container.get 'x' do local c = {} c:stpo() end c:stop()",
-        "container = {} container.lst()", "local t = { container = 1, lst = 2 } print(t)", "local n = 1-2 local s = 'a\\z\n  b' print(n .. s, 1.5, 0x1p4)",
+        "container = {} container.lst()", "local t = { container = 1, lst = 2 } print(t)",
+        "local n = 1-2 local s = 'a\\z\n  b' print(n .. s, 1.5, 0x1p4)",
         "lunette.try(container.run, { imge = 1 })", "lunette.task.timeout('1s', container.run, { imge = 1 })",
         "lunette.on('container.created', function(ev) if ev.redelivered then return end ev.container:stop() end)",
         "lunette.log.info(42, { a = 1 })", "container.run { name = 'p', pod = true }", "print(container.get('x'):inspect().status)",
@@ -139,7 +144,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("container.lst {}", "container has no function \"lst\""), ("container.run { image = 'x', resources = { memroy = 1 } }", "memroy: unknown option"),
+        ("container.lst {}", "container has no function \"lst\""),
+        ("container.run { image = 'x', resources = { memroy = 1 } }", "memroy: unknown option"),
         ("process.run { { 1 } }", "process.run: args[1]: expected a string"), ("task.evry('1h', f)", "task has no function"),
     ])
     func nounsAreGlobalsInResidentCodeAndInTests(_ source: String, _ message: String) throws {

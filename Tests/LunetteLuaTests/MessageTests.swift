@@ -20,8 +20,14 @@ import Testing
         ("task.every(1e-9, f)", "task.every: the period 1e-09 is shorter than 1ms", ""),
         ("task.every('100us', f)", "task.every: the period 100us is shorter than 1ms", ""),
         ("task.timeout('10ms', task.sleep, '1s')", "task.timeout: not done within 10ms", ""),
-        ("lunette.on('container.exited', { match = { name = 'container.exitd' } }, f)", "match.name: \"container.exitd\" is no event", "container.exited"),
-        ("for _ in lunette.events { match = { name = 'container.exitd' } } do end", "lunette.events: match.name: \"container.exitd\" is no event", "container.exited"),
+        (
+            "lunette.on('container.exited', { match = { name = 'container.exitd' } }, f)", "match.name: \"container.exitd\" is no event",
+            "container.exited"
+        ),
+        (
+            "for _ in lunette.events { match = { name = 'container.exitd' } } do end",
+            "lunette.events: match.name: \"container.exitd\" is no event", "container.exited"
+        ),
         ("for _ in lunette.events { since = 'foo' } do end", "lunette.events: since: \"foo\" is not a duration", "30s"),
         ("volume.policy('x', {})", "volume.policy is not in this version", ""),
         ("volume.polcy('x', {})", "volume has no function \"polcy\"", ""),
@@ -37,7 +43,9 @@ import Testing
     @Test func aHandleSaysWhereItsDataAre() async {
         let engine = FakeEngine { (_, _, _, _) async throws(LunetteError) in FakeEngine.handle("container", "1", "web") }
         let ran = await runLua("local c = container.get 'web' return c.status", engine: engine)
-        #expect(ran.message.contains("a container has no method \"status\"") && ran.hint == "data come from container:inspect().status", "\(ran.error)")
+        #expect(
+            ran.message.contains("a container has no method \"status\"") && ran.hint == "data come from container:inspect().status",
+            "\(ran.error)")
         let attach = await runLua("container.get('web'):attach { timeout = '1s' }", engine: engine)
         #expect(attach.hint == "known: logs", "\(attach.error)")
     }
@@ -45,14 +53,17 @@ import Testing
     /// A table's keys have another order in each process, and in each state.
     @Test func ofSeveralMistakesTheFirstByNameIsTold() async {
         for _ in 1...8 {
-            let ran = await runLua("container.run { image = 'a', zz = 1, restrt = 'x', nme = 'x', mounts = { { type = 'x', target = 1 } } }", engine: FakeEngine())
+            let ran = await runLua(
+                "container.run { image = 'a', zz = 1, restrt = 'x', nme = 'x', mounts = { { type = 'x', target = 1 } } }",
+                engine: FakeEngine())
             #expect(ran.message.contains("spec.mounts[1].target: expected a string"), "\(ran.error)")
         }
     }
 
     @Test func fieldsAndKeysAreSorted() async {
         let lines = Mutex<[String]>([])
-        let source = "log.info('x', { c = 1, a = 2, b = { z = 1, y = 2 } }) return json.encode { d = 1, c = 2, a = { z = 1, y = 2 }, b = 3 }"
+        let source =
+            "log.info('x', { c = 1, a = 2, b = { z = 1, y = 2 } }) return json.encode { d = 1, c = 2, a = { z = 1, y = 2 }, b = 3 }"
         let ran = await runLua(source) { host in
             host.onLog = { _, message, fields in lines.withLock { $0.append(message + JSON.encode(.map(fields))) } }
         }
@@ -62,7 +73,10 @@ import Testing
 
     @Test(arguments: [
         ("return tostring(lunette.null), tostring(json.null)", "lunette.null\tlunette.null"),
-        ("local t = task.every('1h', print) return tostring(t), task.cron('0 3 * * *', { name = 'a' }, print)", "timer every 1h\t<timer cron \"0 3 * * *\" a>"),
+        (
+            "local t = task.every('1h', print) return tostring(t), task.cron('0 3 * * *', { name = 'a' }, print)",
+            "timer every 1h\t<timer cron \"0 3 * * *\" a>"
+        ),
         ("local t = task.every('1h', print) t:off() return t", "<timer every 1h (off)>"),
         (
             "local seen, count = {}, 0 for name, value in pairs(lunette) do seen[name] = type(value) count = count + 1 end return seen.container, seen.http, seen.on, seen.null, seen.network, count > 25",

@@ -212,7 +212,8 @@ enum SpecRecords {
                 APIField("stop", .callback(.handle("container")), "the stop sequence; what still runs after it gets the signal"),
                 APIField(
                     "exited", .callback(.handle("container")),
-                    "gets `exit` and `attempts`, too; returns `\"restart\"`, `\"keep\"`, `\"remove\"` or `{ restart = { after = \"2s\" } }`"),
+                    "gets `exit` and `attempts`, too; returns `\"restart\"`, `\"keep\"`, `\"remove\"` or `{ restart = { after = \"2s\" } }`"
+                ),
                 APIField("removed", .callback(.string), "gets its name"),
                 APIField("states", .map(.record("LifecycleState")), "states of its own, within running"),
             ]),

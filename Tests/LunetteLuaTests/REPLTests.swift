@@ -130,7 +130,7 @@ import Testing
         host.enter("interrupt", [:])
         _ = host.runToEnd()
         #expect(
-            screens.first == "NAME   IMAGE   CREATED_AT\na      web:1   3 minutes ago\nb              3 days ago   ", "\(screens)")
+            screens.first == "NAME   IMAGE   CREATED_AT\na      web:1   3 minutes ago\nb              3 days ago", "\(screens)")
     }
 
     @Test func aListOfRecordsIsWatchedAsATable() throws {

@@ -1,6 +1,7 @@
 // States: opening, entering, limits, and the one function through which Lua reaches the host.
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,7 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     void *moved = realloc(block, new_size);
     if (!moved) return NULL;
     state->memory = state->memory - held + new_size;
+    if (state->memory > state->peak) state->peak = state->memory;
     if (state->options.is_limited) note_block(state, held, new_size);
     return moved;
 }
@@ -552,6 +554,8 @@ void lnt_lua_close(lnt_lua *state) {
     state->is_exceeded = false;
     lua_close(state->main);
     lnt_forget_lines(state);
+    // malloc keeps what was freed in its arenas: sixteen of them, each as large as the largest state it ever had.
+    if (state->peak > LNT_LARGE_STATE) malloc_trim(0);
     pthread_mutex_destroy(&state->lock);
     free(state);
 }
@@ -704,6 +708,10 @@ int32_t lnt_lua_deliver(lnt_lua *state, int64_t token, int32_t status, const voi
     lnt_packet packet = {status, data, length};
     entry what = {.name = "deliver", .packet = &packet, .token = token};
     return enter(state, run_entry, &what, out);
+}
+
+void lnt_lua_collect(lnt_lua *state) {
+    if (state->depth == 0) lua_gc(state->main, LUA_GCCOLLECT);
 }
 
 size_t lnt_lua_memory(const lnt_lua *state) { return state->memory; }

@@ -16,6 +16,8 @@
 // The same while there are blocks so large that one instruction may go through a megabyte.
 #define LNT_LARGE_HOOK_STEP 50
 #define LNT_LARGE_BLOCK ((size_t)1 << 20)
+// What a state that held more gives back to the system when it is closed.
+#define LNT_LARGE_STATE ((size_t)8 << 20)
 // What limited code may hand the host in one call: bytes, and what each value takes on the other side.
 #define LNT_CALL_LIMIT ((size_t)24 << 20)
 #define LNT_VALUE_COST 32
@@ -26,6 +28,7 @@ struct lnt_lua {
     lua_State *main;
     lnt_lua_options options;
     size_t memory;           // bytes allocated now
+    size_t peak;             // the most they ever were
     int large_blocks;        // blocks of LNT_LARGE_BLOCK and more
     size_t call_cost;        // of the call that is being made
     uint64_t used;           // instructions and steps since the entry began

@@ -85,13 +85,11 @@ public final class LunetteHome: Sendable {
 
     /// The processes on this machine that name this home on their command line or in their working folder or files: ours and no one else's.
     public func processes() -> [(pid: pid_t, command: String)] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-        return names.compactMap { pid_t($0) }.compactMap { pid in
-            let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
-            let command = String(decoding: line, as: UTF8.self).replacingOccurrences(of: "\0", with: " ")
-            let environment = FileManager.default.contents(atPath: "/proc/\(pid)/environ") ?? Data()
-            let isOurs = command.contains("\(folder)/") || environment.range(of: Data("\(folder)/".utf8)) != nil
-            return isOurs && pid != getpid() ? (pid, command) : nil
+        ProcessList.pids().compactMap { pid in
+            guard pid != getpid() else { return nil }
+            let command = ProcessList.file(pid, "cmdline")
+            let isOurs = ProcessList.has(command, "\(folder)/") || ProcessList.has(ProcessList.file(pid, "environ"), "\(folder)/")
+            return isOurs ? (pid, ProcessList.line(command)) : nil
         }
     }
 

@@ -219,17 +219,14 @@ public final class OCIBundle: Sendable {
 
     /// What is left of this container: processes, mounts and cgroups, one line each.
     public func leaks() -> [String] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-        let processes = names.compactMap { pid_t($0) }.filter { $0 != getpid() }.compactMap { pid -> String? in
+        let processes = ProcessList.pids().filter { $0 != getpid() }.compactMap { pid -> String? in
             // A process that is gone has none of these.
-            let command = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
+            let command = ProcessList.file(pid, "cmdline")
             // Empty: it has ended already, and whoever is its parent will look some time.
             if command.isEmpty { return nil }
-            let line = String(decoding: command, as: UTF8.self).replacingOccurrences(of: "\0", with: " ")
             let place = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/root")) ?? ""
-            let cgroup = String(decoding: FileManager.default.contents(atPath: "/proc/\(pid)/cgroup") ?? Data(), as: UTF8.self)
-            let isOurs = line.contains(folder) || place.hasPrefix(folder) || cgroup.contains(id)
-            return isOurs ? "process \(pid): \(line)" : nil
+            let isOurs = ProcessList.has(command, folder) || place.hasPrefix(folder) || ProcessList.has(ProcessList.file(pid, "cgroup"), id)
+            return isOurs ? "process \(pid): \(ProcessList.line(command))" : nil
         }
         let mounts = ((try? String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)) ?? "")
             .split(separator: "\n").filter { $0.contains(folder) }.map { "mount: \($0)" }

@@ -23,6 +23,18 @@ import Testing
         #expect(ran.text == "true", "\(name): \(ran.text) \(ran.error)")
     }
 
+    /// Attack 73: a task's coroutine, resumed by who got hold of it, calls no handler of his where the count hook raises.
+    @Test func aTasksCoroutineTakesNoMessageHandler() async {
+        let ran = await value(
+            """
+            local called = false
+            local t = task.spawn(function() end)
+            local ok, inner, problem = coroutine.resume(t.co, function() error("x", 0) end, function() called = true return "handled" end)
+            return called, ok, inner, problem
+            """)
+        #expect(ran.text == "false\ttrue\tfalse\tx", "\(ran.text) \(ran.error)")
+    }
+
     /// Attack 70: everything that can be walked to from _G, by name.
     @Test func onlyKnownNamesAreReachable() async {
         let ran = await value(

@@ -51,6 +51,19 @@ import Testing
     }
 
     /// A table's keys have another order in each process, and in each state.
+    @Test(arguments: [
+        ("lunette.before('container.create', { zz = 1, nme = 2, match = {}, tiemout = 3 }, f)", "lunette.before: nme: unknown option"),
+        ("task.cron('* * * * *', { zz = 1, nam = 2, overlp = 3 }, f)", "task.cron: nam: unknown option"),
+        ("lunette.on(1, f)", "lunette.on: expected an event's name, got number"),
+        ("lunette.on('container.exited', 'x')", "lunette.on: expected a handler, got nil"),
+    ])
+    func ofSeveralUnknownOptionsTheFirstByNameIsTold(_ source: String, _ message: String) async {
+        for _ in 1...5 {
+            let ran = await runLua("local function f() end " + source, engine: FakeEngine())
+            #expect(ran.message.contains(message), "\(ran.error)")
+        }
+    }
+
     @Test func ofSeveralMistakesTheFirstByNameIsTold() async {
         for _ in 1...8 {
             let ran = await runLua(

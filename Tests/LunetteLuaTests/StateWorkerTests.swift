@@ -87,6 +87,67 @@ import Testing
         await worker.stop()
     }
 
+    /// Resident code waits most of its life: then it has no thread, and the next event gives it one.
+    @Test func aStateAtRestHasNoThreadAndGoesOn() async throws {
+        let worker = try await worker()
+        try await load(
+            "local n = 0 lunette.before('container.create', function() n = n + 1 ev = n if n == 3 then error('third', 0) end end)",
+            in: worker)
+        for turn in 1...3 {
+            let deadline = ContinuousClock.now + .seconds(20)
+            while worker.hasThread, ContinuousClock.now < deadline { try await Task.sleep(for: .milliseconds(20)) }
+            #expect(!worker.hasThread)
+            do {
+                _ = try await worker.handle("before#1", [:])
+                #expect(turn < 3)
+            } catch { #expect(turn == 3 && "\(error)".contains("third")) }
+        }
+        await worker.stop()
+    }
+
+    /// A timer needs one: nobody else would wake the state.
+    @Test func aStateWithATimerKeepsItsThread() async throws {
+        let (lines, continuation) = AsyncStream.makeStream(of: String.self)
+        let worker = try await worker(log: { continuation.yield($0) })
+        try await load("task.spawn(function() task.sleep(0.5) log.info 'woken' end)", in: worker)
+        _ = try await worker.call("resident_life", ["name": "start", "timeout": 5])
+        let line = await lines.first { _ in true }
+        #expect(line == "info: woken")
+        await worker.stop()
+    }
+
+    @Test func onceLoadedAScriptRegistersNothing() async throws {
+        let worker = try await worker()
+        try await load(
+            """
+            lunette.before("container.create", function() lunette.on("container.created", function() end) end)
+            lunette.before("container.create", function() lunette.lifecycle("l", {}) end)
+            """, in: worker)
+        for (id, what) in [("before#1", "handlers"), ("before#2", "lifecycles")] {
+            let error = await #expect(throws: LunetteError.self) { _ = try await worker.handle(id, [:]) }
+            #expect(
+                error?.code == .invalidState && error?.message.contains("registers its \(what) while it loads") == true,
+                "\(String(describing: error))")
+        }
+        await worker.stop()
+    }
+
+    /// Issue 4: a thousand resident states in 100 MB. What Lua holds of one with a handler is the most of it.
+    @Test func aResidentStateIsSmall() throws {
+        var options = LuaHost.Options(connector: nil, directory: "/", script: "init.lua")
+        options.limits = .init(memory: 64 << 20, instructions: 200_000_000, wallSeconds: 2, isLimited: true)
+        let host = try LuaHost(options)
+        host.isServing = true
+        try host.state.enter(
+            "load_resident",
+            [
+                "source": "lunette.before('container.create', { name = 'b' }, function(ev) ev:amend {} end)", "name": "@s.lua", "reply": 1,
+                "timeout": 10,
+            ])
+        host.state.collect()
+        #expect(host.state.memory < 72_000)
+    }
+
     @Test func noNameIsTheIdOfAHandlerWithoutOne() async throws {
         let worker = try await worker()
         let answer = try await load(

@@ -5,6 +5,30 @@ import Testing
 @testable import LunetteLua
 
 @Suite struct TaskTests {
+    /// Issue 4: a hundred thousand of them in 200 MB.
+    @Test func aSleepingTaskIsSmall() async {
+        let ran = await runLua(
+            """
+            collectgarbage()
+            local before, tasks = collectgarbage "count", {}
+            for number = 1, 1024 do
+              tasks[number] = task.spawn(function() local due = lunette.clock() + number task.sleep(1000 + number) return due end)
+            end
+            task.sleep(0)
+            collectgarbage()
+            local each = (collectgarbage "count" - before) * 1024 / #tasks
+            for _, t in ipairs(tasks) do t:cancel() end
+            return each < 1850 or each
+            """)
+        #expect(ran.text == "true", "\(ran.text) \(ran.error)")
+    }
+
+    /// A task's sleep is the scheduler's own; what is wrong with it is an error of the line that asked for it all the same.
+    @Test func aSleepThatCannotBeSaysWhereItWasAskedFor() async {
+        let ran = await runLua("local ok, e = pcall(task.sleep, 'soon')\nreturn ok, e.code, e.where, e.message")
+        #expect(ran.text.hasPrefix("false\tinvalid_argument\t") && ran.text.contains("task.sleep: "), "\(ran.text) \(ran.error)")
+    }
+
     @Test(arguments: [
         ("local r = task.all { function() task.sleep(0.002) return 1 end, function() return 2 end } return r[1], r[2]", "1\t2"),
         ("return task.any { function() task.sleep(10) return 1 end, function() task.sleep(0.001) return 2 end }", "2\t2"),

@@ -79,6 +79,15 @@ void lnt_lua_interrupt(lnt_lua *state);
 // What was to be interrupted has been: forgets an interrupt that nothing has raised yet.
 void lnt_lua_forget_interrupt(lnt_lua *state);
 
+// Collects all garbage of a state that is at rest.
+void lnt_lua_collect(lnt_lua *state);
+
+// Gives the pages of the calling thread's stack that nothing uses now back to the system; of a thread with a stack of its own mapping.
+void lnt_lua_release_stack(void);
+
+// Gives whole pages that nothing of the process's heap is in back to the system, at most once in five seconds.
+void lnt_lua_release_heap(void);
+
 // Bytes the state holds now.
 size_t lnt_lua_memory(const lnt_lua *state);
 

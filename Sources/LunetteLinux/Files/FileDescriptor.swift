@@ -61,7 +61,8 @@ package final class FileDescriptor: Sendable {
         var all: [UInt8] = []
         while true {
             let part = try read(upTo: 65536)
-            if part.isEmpty { return all }
+            // Who keeps it keeps no room for more.
+            if part.isEmpty { return all.capacity > 2 * all.count ? all.withUnsafeBufferPointer { [UInt8]($0) } : all }
             // As a rule it is all there is.
             if all.isEmpty { all = part } else { all += part }
             if all.count > limit { throw SystemCallError("read", "more than \(limit) bytes", errno: ErrorNumber.tooBig) }

@@ -68,6 +68,9 @@ package final class LuaHost {
     var isStaying = false
     /// Work may be posted from outside though nothing is under way (a plugin's host).
     var isServing = false
+    /// The last `pump` found nothing to do for a moment.
+    var isAtRest = false
+    var hasTimers: Bool { timers.count > 0 }
     private(set) var outcome: Value?
     /// The REPL's next line: nil while it is being typed, `.some(nil)` at the end of input.
     var line: String??

@@ -131,6 +131,18 @@ final class LuaState {
         }
     }
 
+    /// Collects all its garbage.
+    func collect() { lnt_lua_collect(pointer) }
+
+    /// Collects all its garbage, and gives back what the thread's stack holds unused: nothing runs here for a while.
+    func rest() {
+        collect()
+        lnt_lua_release_stack()
+    }
+
+    /// Gives what is free in the process's heap back to the system.
+    static func releaseHeap() { lnt_lua_release_heap() }
+
     var memory: Int { lnt_lua_memory(pointer) }
 
     /// Tells how often lines of files ran.

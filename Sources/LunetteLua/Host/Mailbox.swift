@@ -2,7 +2,7 @@ internal import Glibc
 internal import LunetteLinux
 
 /// Carries work to the one thread that a Lua state belongs to, in the order it was posted.
-// SAFETY: `queue` is only touched under `mutex`.
+// SAFETY: `queue` and `unpark` are only touched under `mutex`.
 final class Mailbox: @unchecked Sendable {
     typealias Work = @Sendable (LuaHost) -> Void
 
@@ -11,6 +11,15 @@ final class Mailbox: @unchecked Sendable {
     private var queue: [Work] = []
     private var head = 0
     private var isClosed = false
+    /// Called on the state's thread when it has had nothing to do for a moment, once after each time it had; set before the first `next`.
+    /// A `next` without a deadline then returns.
+    var whenAtRest: (() -> Void)?
+    /// Only of the state's thread.
+    private var isRested = false
+    /// How long that moment is, in seconds.
+    private static let moment = 0.1
+    /// The state has no thread now: gives it one. Under `mutex`.
+    private var unpark: (() -> Void)?
 
     init() {
         pthread_mutex_init(mutex, nil)
@@ -30,7 +39,32 @@ final class Mailbox: @unchecked Sendable {
 
     func post(_ work: @escaping Work) {
         pthread_mutex_lock(mutex)
+        let unpark = isClosed ? nil : self.unpark
+        self.unpark = nil
+        append(work)
+        pthread_mutex_unlock(mutex)
+        unpark?()
+    }
+
+    /// Lets the state's thread end when there is nothing to do.
+    /// - Parameter unpark: called by who posts next, with the work in the queue.
+    /// - Returns: false when there is something.
+    func park(_ unpark: @escaping () -> Void) -> Bool {
+        pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
+        guard head == queue.count, !isClosed else { return false }
+        self.unpark = unpark
+        return true
+    }
+
+    var isParked: Bool {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return unpark != nil
+    }
+
+    /// Under the lock.
+    private func append(_ work: @escaping Work) {
         if isClosed { return }
         var counted = work
         if Activity.shared.isOn {
@@ -62,15 +96,22 @@ final class Mailbox: @unchecked Sendable {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         while head == queue.count {
+            if let whenAtRest, !isRested, deadline.map({ $0 > monotonicNow() + Self.moment }) ?? true {
+                guard wait(until: monotonicNow() + Self.moment) else { continue }
+                isRested = true
+                pthread_mutex_unlock(mutex)
+                whenAtRest()
+                pthread_mutex_lock(mutex)
+                if deadline == nil, head == queue.count { return nil }
+                continue
+            }
             guard let deadline else {
                 pthread_cond_wait(condition, mutex)
                 continue
             }
-            // A century is for ever here; larger figures overflow the kernel's.
-            let due = min(deadline, 3.2e9)
-            var time = timespec(tv_sec: Int(due), tv_nsec: Int((due - due.rounded(.down)) * 1e9))
-            if pthread_cond_timedwait(condition, mutex, &time) == ETIMEDOUT, head == queue.count { return nil }
+            if wait(until: deadline) { return nil }
         }
+        isRested = false
         let work = queue[head]
         head += 1
         if head == queue.count {
@@ -78,6 +119,15 @@ final class Mailbox: @unchecked Sendable {
             head = 0
         }
         return work
+    }
+
+    /// Waits under the lock.
+    /// - Returns: whether the time has passed and there is still nothing.
+    private func wait(until deadline: Double) -> Bool {
+        // A century is for ever here; larger figures overflow the kernel's.
+        let due = min(deadline, 3.2e9)
+        var time = timespec(tv_sec: Int(due), tv_nsec: Int((due - due.rounded(.down)) * 1e9))
+        return pthread_cond_timedwait(condition, mutex, &time) == ETIMEDOUT && head == queue.count
     }
 
     var isEmpty: Bool {

@@ -87,24 +87,52 @@ final class StateWorker: Sendable {
                 host.onLog = options.log
                 let worker = StateWorker(owner, host, longestStep, grace)
                 host.jobs = worker.jobs
-                worker.jobs.begin()
                 continuation.resume(returning: .success(worker))
                 Activity.shared.end()
-                while host.isServing {
-                    host.pump()
-                    worker.jobs.run()
-                    if host.state.isBroken { worker.giveUp("\(owner.label) kept Lunette's own code busy for longer than it may") }
-                }
-                worker.jobs.end()
-                host.jobs = nil
-                // What was posted before the stop is answered: with an error, by `close`.
-                while let work = host.mailbox.next(until: 0) { work(host) }
-                options.coverage?.add(host.state)
-                waitFor { await host.close() }
-                host.mailbox.close()
+                worker.serve(host, coverage: options.coverage)
             }
         }
         return try result.get()
+    }
+
+    /// How many states have a thread.
+    private static let serving = Atomic<Int>(0)
+
+    /// What the next thread of a state is given.
+    // SAFETY: the thread that makes one ends without touching the state again; the mailbox's lock stands between it and the next.
+    private struct Parked: @unchecked Sendable { let host: LuaHost }
+
+    /// Runs the state until it is stopped, or until it has nothing to do: resident code waits most of its life, a thousand states of it in
+    /// one process, and a thread keeps a stack, and up to 7 freed blocks of each size (malloc's cache). The next message begins another.
+    private func serve(_ host: LuaHost, coverage: Coverage?) {
+        Self.serving.add(1, ordering: .relaxed)
+        host.mailbox.whenAtRest = { [unowned host] in
+            host.isAtRest = true
+            host.state.rest()
+            // The last of them that comes to rest: what all of them gave back is in malloc's hands.
+            if Self.serving.load(ordering: .relaxed) == 1 { LuaState.releaseHeap() }
+        }
+        defer { Self.serving.subtract(1, ordering: .relaxed) }
+        jobs.begin()
+        while host.isServing {
+            host.isAtRest = false
+            host.pump()
+            jobs.run()
+            if host.state.isBroken { giveUp("\(owner.label) kept Lunette's own code busy for longer than it may") }
+            guard host.isAtRest, !host.hasTimers else { continue }
+            // Before it parks: from then on another thread may be the state's.
+            jobs.end()
+            let parked = Parked(host: host)
+            if host.mailbox.park({ onOwnThread { self.serve(parked.host, coverage: coverage) } }) { return }
+            jobs.begin()
+        }
+        jobs.end()
+        host.jobs = nil
+        // What was posted before the stop is answered: with an error, by `close`.
+        while let work = host.mailbox.next(until: 0) { work(host) }
+        coverage?.add(host.state)
+        waitFor { await host.close() }
+        host.mailbox.close()
     }
 
     // MARK: who waits
@@ -147,6 +175,9 @@ final class StateWorker: Sendable {
 
     /// Whether the state answers nothing any more.
     var isStopped: Bool { state.withLock { $0.isStopped } }
+
+    /// Whether the state has a thread now, if only to wait on.
+    var hasThread: Bool { !mailbox.isParked }
 
     /// Gives up what takes too long.
     /// - Returns: false when nobody waits.
@@ -286,6 +317,9 @@ final class StateWorker: Sendable {
         defer { endHandling() }
         return try await ask(within: nil) { host, reply in host.callHandler(subscription, event, reply) }.get()
     }
+
+    /// Lets go of what loading took, so that the next state can have it.
+    func rest() { mailbox.post { host in host.state.collect() } }
 
     /// Returns when no handler runs any more, or the time has passed.
     func drain(seconds: Double) async {

@@ -49,6 +49,7 @@ package struct LuaPluginHost: PluginHost {
                     "source": .text(entry), "name": .string(chunk), "config": environment.config,
                     "timeout": .double(manifest.timeouts["load"] ?? 10),
                 ])
+            worker.rest()
             return try LuaPlugin(manifest, functions, environment, worker)
         } catch {
             await worker.stop()

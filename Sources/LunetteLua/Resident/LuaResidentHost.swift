@@ -49,6 +49,7 @@ package struct LuaResidentHost: ResidentHost {
             let answer = try await worker.call(
                 "load_resident",
                 ["source": .text(script.source), "name": .string("@\(script.file)"), "timeout": .double(loadSeconds)])
+            worker.rest()
             return LuaScript(
                 registrations: answer["handlers"]?.arrayValue ?? [], desired: answer["desired"]?.arrayValue ?? [],
                 sockets: answer["sockets"]?.arrayValue ?? [],
@@ -85,6 +86,8 @@ struct LuaScript: LoadedScript {
     var receiver: any HookReceiver { WorkerReceiver(worker: worker) }
 
     func start() async throws(LunetteError) {
+        // Neither a function to call nor tasks that wait for this.
+        guard hasTimers else { return }
         _ = try await worker.call("resident_life", ["name": "start", "timeout": 30])
     }
 

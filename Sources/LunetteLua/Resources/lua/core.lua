@@ -32,20 +32,27 @@ end
 local setmetatable = (pristine or _G).setmetatable
 
 local core = { host = host, lunette = {}, entries = {}, is_limited = host.is_limited, close_grace = 10 }
+core.handlers = {}       -- subscription → {kind, f}
+core.running = {}        -- reply → the task that answers it
 local lunette, entries = core.lunette, core.entries
 lunette.null = host.null
 
--- Loads a module of the stdlib at its first use: opening a state must be fast.
-local modules = {}
+-- Loads a module of the stdlib at its first use: opening a state must be fast. Limited states stay for weeks, a thousand in one process,
+-- and have the code ready-made: there a module that keeps nothing goes with the garbage, and is loaded again when it is needed again.
+local modules, passing = {}, setmetatable({}, { __mode = "v" })
+local keeps_nothing = core.is_limited and { library = true, limited = true, subscriptions = true, replies = true } or {}
 function core.need(name)
-  local module = modules[name]
+  local module = modules[name] or passing[name]
   if module == nil then
     -- The one that changes what others see has to reach it.
-    module = host.module(name, name ~= "limited" and pristine or nil)(core)
-    modules[name] = module
+    module = host.module(name, name ~= "limited" and pristine or nil)(core);
+    (keeps_nothing[name] and passing or modules)[name] = module
   end
   return module
 end
+
+-- Lets go of a module that has done all it is for.
+function core.forget(name) modules[name] = nil end
 
 core.need "errors"
 local is_error, make_error, fail = core.is_error, core.make_error, core.fail
@@ -117,13 +124,13 @@ local function has_grace(t, co)
   return true
 end
 
--- Waits for a token. `abandon` is called when the task is cancelled meanwhile.
+-- Waits for a token. `abandon` is called with it when the task is cancelled meanwhile.
 local function wait(token, abandon)
   local t = current
   if not t then error("waiting outside a task", 0) end
   if core.is_loading then fail("invalid_state", "nothing waits while a resident script or a plugin is loaded") end
   if t.is_cancelled and t.shields == 0 and not has_grace(t, (running())) then
-    if abandon then abandon() end
+    if abandon then abandon(token) end
     error(make_error(cancelled_record(t)), 0)
   end
   t.token, t.abandon = token, abandon
@@ -144,13 +151,14 @@ local function named(operation, ok, ...)
   error(e, 0)
 end
 
+local function cancel_call(token) host_call("cancel", token) end
+
 local function finish_call(operation, ok, first, ...)
   if not ok then error(make_error(first, operation), 0) end
   if first ~= WAIT then return first, ... end
   local token = ...
-  local function abandon() host_call("cancel", token) end
-  if operation then return named(operation, pcall(wait, token, abandon)) end
-  return wait(token, abandon)
+  if operation then return named(operation, pcall(wait, token, cancel_call)) end
+  return wait(token, cancel_call)
 end
 
 -- What reads nothing but its arguments: loading a resident script or a plugin has no effects (contract §5.4).
@@ -187,15 +195,26 @@ function core.call_for(operation, what, ...)
   return finish_call(operation, pcall(ask_host, what, ...))
 end
 
+local asked_sleep        -- how long the task that yields wants to sleep
+
+-- Sleeping tasks are many, so that each is kept small: the scheduler asks the host for the timer, whose call would make the coroutine's
+-- stack twice as large. Elsewhere it is a call like any other.
+function core.sleep(duration)
+  local t = current
+  if core.is_loading or not t or running() ~= t.co or t.is_cancelled or not isyieldable() then return core.call("sleep", duration) end
+  asked_sleep = duration
+  return settle_any(raw_yield(WAIT))
+end
+
 ---- tasks -----------------------------------------------------------------------------------
 
-local Task = { __name = "lunette.task" }
+-- What most tasks have in common is here, not in each of them.
+local Task = { __name = "lunette.task", __index = { state = "ready", shields = 0, reports = true } }
 core.Task = Task
 -- Those that have not ended; shared with what starts and ends scripts.
 local open = {
   holding = 0,           -- tasks that keep the script alive
-  alive = {},            -- those tasks
-  tasks = setmetatable({}, { __mode = "k" }),  -- all of them, for the REPL to list
+  tasks = setmetatable({}, { __mode = "k" }),  -- all of them → whether they do
   failed = {},           -- spawned tasks that failed and that nobody awaited
 }
 core.open = open
@@ -261,6 +280,7 @@ end
 local nothing = { n = 0 }
 
 local function finish(t, ok, ...)
+  if open.tasks[t] then open.holding = open.holding - 1 end
   t.token, t.abandon, open.tasks[t] = nil, nil, nil
   open_tasks = open_tasks - 1
   if ok then
@@ -268,10 +288,6 @@ local function finish(t, ok, ...)
   else
     t.state, t.error = "failed", (...)
     if t.is_cancelled then t.state = "cancelled" end
-  end
-  if t.holds then
-    t.holds, open.alive[t] = false, nil
-    open.holding = open.holding - 1
   end
   if t.on_finish then t.on_finish(t) end
   local joiners = t.joiners
@@ -287,28 +303,47 @@ local function finish(t, ok, ...)
   end
 end
 
-local function body(t, f, ...)
-  finish(t, xpcall(f, on_error, ...))
+-- Starts the timer of a task that yielded in core.sleep.
+local function begin_sleep(t, ok, first, ...)
+  if not ok or first ~= WAIT then return enqueue(t, ok, first, ...) end
+  local token = ...
+  t.token, t.abandon, waiting[token] = token, cancel_call, t
 end
 
-local function run(t, ...)
-  if t.is_cancelled and not t.has_started then
-    finish(t, false, make_error(cancelled_record(t)))
-    return
-  end
-  t.has_started = true
-  local previous = current
-  current = t
-  local ok, first = resume_task(t.co, ...)
-  current = previous
-  if t.state == "done" or t.state == "failed" or t.state == "cancelled" then return end
+-- What a task's coroutine runs. Not xpcall itself: whoever got hold of the coroutine would choose the handler, which no limit reaches.
+local function body(f) return xpcall(f, on_error) end
+local function body_with(f, ...) return xpcall(f, on_error, ...) end
+
+-- What a task's coroutine came back with.
+local function came_back(t, ok, first, ...)
   if not ok then
     -- Only out of memory or stack ends here: xpcall takes the rest.
     pcall(close, t.co)
     finish(t, false, first)
-  elseif first ~= WAIT then
+  elseif first == WAIT then
+    if ... == nil then begin_sleep(t, pcall(host_call, "sleep", asked_sleep)) end
+  elseif status(t.co) == "dead" then
+    finish(t, first, ...)
+  else
     enqueue(t, false, { code = "invalid_state", message = "attempt to yield from outside a coroutine" })
   end
+end
+
+local function run(t, ...)
+  if t.is_cancelled and t.start then
+    t.start = nil
+    finish(t, false, make_error(cancelled_record(t)))
+    return
+  end
+  local previous, start = current, t.start
+  current = t
+  if start then
+    t.start = nil
+    came_back(t, resume_task(t.co, start, ...))
+  else
+    came_back(t, resume_task(t.co, ...))
+  end
+  current = previous
 end
 
 function run_ready()
@@ -316,7 +351,8 @@ function run_ready()
     local item = ready[ready_first]
     ready[ready_first] = nil
     ready_first = ready_first + 1
-    run(item[1], unpack(item, 2, item.n))
+    -- A task that begins without arguments stands there by itself.
+    if item.co then run(item) else run(item[1], unpack(item, 2, item.n)) end
   end
   ready_first, ready_last = 1, 0
 end
@@ -326,45 +362,57 @@ core.run_ready = run_ready
 function core.is_last() return ready_first > ready_last end
 
 -- A task more; `t` is what is to stand in it from the start, with room for the rest. Counted last: there may be no memory for it.
-local function make(t)
+local function make(t, runs)
   if core.is_limited and open_tasks >= most_tasks then
     fail("resource_exhausted", "more than " .. most_tasks .. " tasks at once")
   end
   setmetatable(t, Task)
-  t.co, open.tasks[t] = create(body), true
+  t.co, open.tasks[t] = create(runs), false
   open_tasks = open_tasks + 1
   return t
 end
-core.make_task = make
+function core.make_task(t) return make(t, body_with) end
 
 -- Runs a task of a handler until it waits: at once, or after what runs and what is ready. `run_ready` is to follow.
 function core.start(t, f, argument)
   if current then t.scope, t.line = current.scope, current.line end
-  if current or ready_first <= ready_last then enqueue(t, t, f, argument) else run(t, t, f, argument) end
+  t.start = f
+  if current or ready_first <= ready_last then enqueue(t, argument) else run(t, argument) end
 end
 
 -- Makes a task of a function; it starts when the tasks before it have waited.
 -- options: holds (keeps the script alive), reports (its failure is the script's when nobody awaits it), label and f (what lists show)
 local function spawn(options, f, ...)
-  local t = make {
-    state = "ready", shields = 0, holds = options.holds, reports = options.reports, label = options.label, f = options.f or f,
-  }
+  -- `start` is there until it has begun. Eight fields fit: two more are for what it waits for.
+  local has_arguments = select("#", ...) > 0
+  local t = make({
+    co = nil, start = f, f = options.f or f, label = options.label, token = nil, abandon = nil,
+  }, has_arguments and body_with or body)
   if current then
     t.scope, t.cause, t.line = current.scope, current.cause, current.line
-    if t.reports then t.parent = current end
+    if options.reports and core.is_limited then t.parent = current end
   end
-  if t.holds then
-    open.holding, open.alive[t] = open.holding + 1, true
-  end
+  if not options.reports then t.reports = false end
+  if options.holds then open.holding, open.tasks[t] = open.holding + 1, true end
+  local item = has_arguments and pack(t, ...) or t
   if core.is_loading then
     core.held = core.held or {}
-    core.held[#core.held + 1] = pack(t, t, f, ...)
+    core.held[#core.held + 1] = item
   else
-    enqueue(t, t, f, ...)
+    ready_last = ready_last + 1
+    ready[ready_last] = item
   end
   return t
 end
-core.spawn, core.enqueue = spawn, enqueue
+core.spawn = spawn
+
+-- Those that a resident script spawned while it loaded wait for its start.
+function core.release_held()
+  local held = core.held or {}
+  core.held = nil
+  for index = 1, #held do ready[ready_last + index] = held[index] end
+  ready_last = ready_last + #held
+end
 
 -- A cancelled task's shields hold for 10 s.
 function core.limit_shields(t)
@@ -395,7 +443,7 @@ function core.interrupt_wait(t)
   local token, abandon = t.token, t.abandon
   if not token then return end
   t.token, t.abandon = nil, nil
-  if abandon then pcall(abandon) end
+  if abandon then pcall(abandon, token) end
   local problem = cancelled_record(t)
   if blocked[token] then
     local cell = blocked[token]
@@ -462,14 +510,17 @@ function entries.deliver(token, packet)
   core.check_end()
 end
 
-core.need "script"
+-- There is no main task before the module `script` starts one.
+function core.check_end() end
 
 host.set_error(false, setmetatable({ code = "cancelled", message = "interrupted" }, core.Error))
 host.set_error(true, setmetatable({ code = "resource_exhausted", message = "the code ran longer than it may" }, core.Error))
 
 -- Entries whose module is loaded when they are first called.
-local entry_modules = { policy = "plugin", load_plugin = "plugin", call_plugin = "plugin", cancel_plugin_call = "plugin",
-  load_resident = "resident", resident_life = "resident", hook = "hooks", check = "check", repl_line = "repl", complete = "repl",
+local entry_modules = { run = "script", interrupt = "script", deadlock = "script", policy = "plugin",
+  load_plugin = "plugin", call_plugin = "plugin", cancel_plugin_call = "replies",
+  load_resident = "resident", resident_life = "life",
+  hook = "hooks", hook_batch = "hooks", check = "check", repl_line = "repl", complete = "repl",
   repl_watch = "repl", repl_tasks = "repl", repl_events = "repl", repl_leave = "repl", repl_script = "repl",
   repl_watched = "repl", test_file = "test_run", test_call = "test_answers",
   test_answered = "test_answers", test_program = "test_answers", test_stuck = "test_answers", test_log = "test_answers",

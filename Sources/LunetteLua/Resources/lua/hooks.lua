@@ -1,18 +1,18 @@
--- lunette.before, lunette.on and lunette.events: handlers of this script's session, called over its connection.
+-- Handlers at work: the events that they get, and what comes of them.
 
 local core = ...
 local host, fail, is_error, make_error = core.host, core.fail, core.is_error, core.make_error
 local make_task, start_task, is_last = core.make_task, core.start, core.is_last
 local host_call = host.call
 local type, setmetatable, next, pcall, error = type, setmetatable, next, pcall, error
--- At the first event or call: what only registers needs none of it.
+-- At the first event that has a handle.
 local rawget = rawget
 local function is_handle(value) return type(value) == "table" and rawget(value, "$handle") ~= nil end
 local move = table.move
 local nouns = setmetatable({}, { __index = function(_, name) return core.need("nouns")[name] end })
 
 local hooks = {}
-local handlers = {}      -- subscription → {kind, f}
+local handlers = core.handlers
 
 ---- merging -----------------------------------------------------------------------------------
 
@@ -172,6 +172,8 @@ local function end_question(t)
   })
 end
 
+hooks.make_event = make_event
+
 -- The host calls a handler: {subscription, event, reply}
 function core.entries.hook(what)
   local handler = handlers[what.subscription]
@@ -180,18 +182,12 @@ function core.entries.hook(what)
     return
   end
   local t = make_task {
-    state = "ready", shields = 0, f = handler.f, cause = what.event.cause, on_finish = end_question, what = what, handler = handler,
-    co = nil, has_started = nil, results = nil,
+    reports = false, f = handler.f, cause = what.event.cause, on_finish = end_question, what = what, handler = handler,
+    co = nil, start = nil, results = nil,
   }
   start_task(t, answer_question, t)
   core.run_ready()
   core.check_end()
-end
-
--- The session is over: nobody calls its handlers any more.
-function hooks.forget()
-  for id in next, handlers do handlers[id] = nil end
-  core.holding_handlers(0, true)
 end
 
 -- How long the events of one batch are run before others have a turn.
@@ -250,8 +246,8 @@ function core.entries.hook_batch(what)
     local event, key = events[index], keys[index]
     events[index] = false
     local t = make_task {
-      state = "ready", shields = 0, f = handler.f, cause = event.cause, on_finish = finish, hook_key = key, hook_index = index,
-      co = nil, has_started = nil, results = nil,
+      reports = false, f = handler.f, cause = event.cause, on_finish = finish, hook_key = key, hook_index = index,
+      co = nil, start = nil, results = nil,
     }
     busy[key] = true
     start_task(t, handle_event, event)
@@ -277,114 +273,6 @@ function core.entries.hook_batch(what)
   if ended[1] then host_call("ended", batch, ended) end
   core.check_end()
   return index
-end
-
----- registering -------------------------------------------------------------------------------
-
-local options_of = { before = { "name", "timeout", "on_failure", "priority", "match" }, on = { "name", "match", "order" } }
-local known_options = { name = true, timeout = true, on_failure = true, priority = true, match = true, order = true }
-
--- The words of the function that was called, not those of the engine's beneath it.
-function hooks.check_options(kind, options)
-  for key in next, options or {} do
-    if not known_options[key] then
-      local near = host_call("nearest", core.text_of(key), options_of[kind])
-      fail("invalid_argument", "unknown option", {
-        operation = "lunette." .. kind, path = core.text_of(key),
-        hint = near and "did you mean \"" .. near .. "\"?" or "known: " .. table.concat(options_of[kind], ", "),
-      })
-    end
-  end
-end
-
-local Subscription = { __name = "lunette.subscription" }
-Subscription.__index = {
-  off = function(subscription)
-    if subscription.is_off then return end
-    subscription.is_off = true
-    if subscription.is_resident then
-      -- The engine goes on asking until the next reload: nothing is answered then.
-      subscription.handler.f = function() end
-      return
-    end
-    for id, handler in next, handlers do
-      if handler == subscription.handler then handlers[id] = nil end
-    end
-    core.holding_handlers(-1)
-    nouns.plumbing("hook", "unregister") { subscription = subscription.id }
-  end,
-}
-Subscription.__close = Subscription.__index.off
-Subscription.__tostring = function(subscription) return "handler of " .. subscription.event end
-
-local handler_count = 0
-function core.holding_handlers(change, is_all)
-  handler_count = is_all and change or handler_count + change
-  host_call("handlers", handler_count)
-end
-
--- A resident script's handler, which the engine gets with all others of the script.
-function hooks.keep(id, event, name, kind, f)
-  handlers[id] = { kind = kind, f = f, queues = {} }
-  return setmetatable({ id = id, event = event, name = name, handler = handlers[id], is_resident = true }, Subscription)
-end
-
-local function register(kind, operation, event, options, f)
-  if type(options) == "function" and f == nil then options, f = {}, options end
-  if type(event) ~= "string" then fail("invalid_argument", "expected an event's name, got " .. type(event), { operation = operation }) end
-  if type(f) ~= "function" then fail("invalid_argument", "expected a handler, got " .. type(f), { operation = operation }) end
-  if options ~= nil and type(options) ~= "table" then
-    fail("invalid_argument", "expected a table of options, got " .. type(options), { operation = operation })
-  end
-  hooks.check_options(kind, options)
-  if core.register_hook then return core.register_hook(kind, event, options, f) end
-  local arguments = { subscription = host_call("unique"), kind = kind, event = event }
-  for key, value in next, options or {} do arguments[key] = value end
-  local handler = { kind = kind, f = f }
-  -- Before the call: the engine may call the handler before its answer is here.
-  handlers[arguments.subscription] = handler
-  core.holding_handlers(1)
-  local ok, result = pcall(nouns.plumbing("hook", "register"), arguments)
-  if not ok then
-    handlers[arguments.subscription] = nil
-    core.holding_handlers(-1)
-    result.operation = operation
-    error(result, 0)
-  end
-  local id = type(result) == "table" and result.subscription or arguments.subscription
-  handlers[id] = handler
-  return setmetatable({ id = id, event = event, name = arguments.name, handler = handler }, Subscription)
-end
-
--- lunette.lifecycle(name, program): of resident scripts alone.
-function hooks.lifecycle(name, program)
-  if not core.register_lifecycle then
-    fail("invalid_state", "a lifecycle lives in a resident script", {
-      operation = "lunette.lifecycle", hint = "put it into conf.d of the settings' folder, or: lunette apply FILE.lua",
-    })
-  end
-  return core.register_lifecycle(name, program)
-end
-
-function hooks.before(event, options, f) return register("before", "lunette.before", event, options, f) end
-function hooks.on(event, options, f) return register("on", "lunette.on", event, options, f) end
-
--- for ev in lunette.events{ since=, match= } do … end
-function hooks.events(options)
-  if options ~= nil and type(options) ~= "table" then
-    fail("invalid_argument", "lunette.events: expected a table of options, got " .. type(options))
-  end
-  local arguments = {}
-  for key, value in next, options or {} do arguments[key] = value end
-  local ok, stream = pcall(nouns.open_stream, "events.follow", arguments, nouns.where())
-  if not ok then
-    -- Beneath it is the engine's function, which nobody has typed.
-    if is_error(stream) and stream.operation == "events.follow" then stream.operation = "lunette.events" end
-    error(stream, 0)
-  end
-  return nouns.iterate(stream, function(record)
-    return make_event(record, { kind = "events" })
-  end)
 end
 
 return hooks

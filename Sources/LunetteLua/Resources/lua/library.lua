@@ -34,10 +34,10 @@ function functions.merge(a, b)
   return core.need("hooks").merge(a, b)
 end
 
-function functions.lifecycle(name, program) return core.need("hooks").lifecycle(name, program) end
-function functions.events(options) return core.need("hooks").events(options) end
-function functions.on(...) return core.need("hooks").on(...) end
-function functions.before(...) return core.need("hooks").before(...) end
+function functions.lifecycle(name, program) return core.need("subscriptions").lifecycle(name, program) end
+function functions.events(options) return core.need("subscriptions").events(options) end
+function functions.on(...) return core.need("subscriptions").on(...) end
+function functions.before(...) return core.need("subscriptions").before(...) end
 function functions.socket(...) return core.need("socket").declare(...) end
 
 -- Holds the script: waits until it is interrupted.
@@ -160,12 +160,10 @@ library.globals = {}
 local global = "image container volume hook script plugin system log json fs sandbox task test store process http lunette"
 for noun in global:gmatch("%a+") do library.globals[noun] = true end
 
-local is_open = false
-
 -- Prepares _G for a chunk: {name, arguments, directory, globals}
 function library.open(what)
-  if core.is_limited or is_open then return end
-  is_open = true
+  if core.is_limited or core.has_globals then return end
+  core.has_globals = true
   package.loaded.lunette = lunette
   -- The script's folder first; never the working directory.
   local kept = {}

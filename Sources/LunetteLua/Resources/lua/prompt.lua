@@ -7,7 +7,8 @@ local host_call = host.call
 local next, pcall, setmetatable, tostring = next, pcall, setmetatable, tostring
 local pack = table.pack
 local inspect, sessions, library = core.need "inspect", core.need "session", core.need "library"
-local run = core.need("plugin").run
+local run = core.need("replies").run
+core.need "script"
 
 local prompts = {}               -- id → a prompt
 local most_prompts = 8           -- at once: the one that was used longest ago goes

@@ -5,6 +5,7 @@ local pcall, tostring, type = pcall, tostring, type
 local inspect, sessions = core.need "inspect", core.need "session"
 local pack = table.pack
 
+core.need "script"
 local here = sessions.new("repl", _G)
 
 local is_open = false
@@ -152,7 +153,9 @@ end
 -- The session ends: what runs beside the prompt is cancelled, and closes what it has open. Whether there was something, as a line to run.
 function core.entries.repl_leave()
   local tasks = {}
-  for t in next, core.open.alive do tasks[#tasks + 1] = t end
+  for t, holds in next, core.open.tasks do
+    if holds then tasks[#tasks + 1] = t end
+  end
   if #tasks == 0 and not inside then return false end
   core.result_text = nil
   core.start_main(function()

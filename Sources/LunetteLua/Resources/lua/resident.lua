@@ -1,21 +1,16 @@
--- Resident scripts: loaded without effects, they hand over what they register; the engine calls their handlers.
+-- Resident scripts: loaded without effects, they hand over what they register; the engine calls their handlers. All of this goes when
+-- that is done: of what it makes only the handlers, and the script's own functions (core.life), stay.
 
 local core = ...
 local host, fail = core.host, core.fail
 local type, next, tostring = type, next, tostring
-local unpack = table.unpack
-local hooks, plugin, nouns = core.need "hooks", core.need "plugin", core.need "nouns"
-local run = plugin.run
+local replies, keep = core.need "replies", core.need("subscriptions").keep
 
 local registered = {}     -- the arguments of hook.register, in order
 local names = {}
 local desired = {}        -- container.apply … made while it was loaded
-local life = {}           -- start and stop of the script's own
 
 local function register(kind, event, options, f)
-  if not core.is_loading then
-    fail("invalid_state", "a resident script registers its handlers while it loads", { operation = "lunette." .. kind })
-  end
   local source, line = host.where()
   local arguments = { kind = kind, event = event }
   for key, value in next, options or {} do
@@ -33,7 +28,7 @@ local function register(kind, event, options, f)
   names[id] = true
   arguments.subscription, arguments.line, arguments.file = id, line, source
   registered[number] = arguments
-  return hooks.keep(id, event, arguments.name, kind, f)
+  return keep(id, event, arguments.name, kind, f)
 end
 
 ---- lifecycles --------------------------------------------------------------------------------
@@ -60,6 +55,14 @@ local function wrong(path, message, words)
   })
 end
 
+-- Of several unknown words the first by name is told.
+local function check_words(given, words, path)
+  local known = {}
+  for index = 1, #words do known[words[index]] = true end
+  local unknown = core.first_unknown(given, known)
+  if unknown then wrong(path .. unknown, "unknown option", words) end
+end
+
 local function need_function(value, path)
   if type(value) ~= "function" then wrong(path, "expected a function, got " .. type(value)) end
   return value
@@ -69,27 +72,23 @@ local function add_state(name, state, definition)
   local path = "states." .. tostring(state)
   if type(state) ~= "string" then wrong(path, "a state has a name") end
   if type(definition) ~= "table" then wrong(path, "expected a table, got " .. type(definition)) end
-  local data, words = {}, { "from", "to", "enter", "leave", "timeout", "on_timeout" }
+  local data = {}
+  check_words(definition, { "from", "to", "enter", "leave", "timeout", "on_timeout" }, path .. ".")
   for key, value in next, definition do
     local at = path .. "." .. tostring(key)
     if key == "enter" or key == "leave" then
       local f = need_function(value, at)
-      hooks.keep("lifecycle/" .. name .. "/states/" .. state .. "/" .. key, "lifecycle", name, "call", function(ev) f(ev.container) end)
+      keep("lifecycle/" .. name .. "/states/" .. state .. "/" .. key, "lifecycle", name, "call", function(ev) f(ev.container) end)
       data[key] = true
-    elseif key == "from" or key == "to" or key == "timeout" or key == "on_timeout" then
-      data[key] = value
     else
-      wrong(at, "unknown option", words)
+      data[key] = value
     end
   end
   return data
 end
 
-function core.start_lifecycles()
+local function start_lifecycles()
   core.register_lifecycle = function(name, program)
-    if not core.is_loading then
-      fail("invalid_state", "a resident script registers its lifecycles while it loads", { operation = operation })
-    end
     if type(name) ~= "string" then fail("invalid_argument", "expected a name, got " .. type(name), { operation = operation }) end
     if type(program) ~= "table" then
       fail("invalid_argument", "expected a table of functions, got " .. type(program), { operation = operation })
@@ -101,6 +100,7 @@ function core.start_lifecycles()
     local words = { "prepare", "pressure", "states" }
     for key in next, observed do words[#words + 1] = key end
     for key in next, decided do words[#words + 1] = key end
+    check_words(program, words, "")
     local prefix = "lifecycle/" .. name .. "/"
     for key, value in next, program do
       local handler = prefix .. tostring(key)
@@ -111,7 +111,7 @@ function core.start_lifecycles()
         register("on", event, { name = handler, match = { lifecycle = name } }, adapt(need_function(value, key)))
         entry.functions[#entry.functions + 1] = key
       elseif decided[key] then
-        hooks.keep(handler, "lifecycle", name, "call", decided[key](need_function(value, key)))
+        keep(handler, "lifecycle", name, "call", decided[key](need_function(value, key)))
         entry.functions[#entry.functions + 1] = key
       elseif key == "pressure" then
         if type(value) ~= "table" or type(value.match) ~= "table" then
@@ -127,8 +127,6 @@ function core.start_lifecycles()
       elseif key == "states" then
         if type(value) ~= "table" then wrong("states", "expected a table, got " .. type(value)) end
         for state, definition in next, value do entry.states[state] = add_state(name, state, definition) end
-      else
-        wrong(tostring(key), "unknown option", words)
       end
     end
   end
@@ -136,48 +134,50 @@ end
 
 ---- loading -----------------------------------------------------------------------------------
 
+-- What registers from now on gets an error; nothing here may be held by it.
+local function registers_no_more()
+  core.desire = nil
+  core.register_hook = function(kind)
+    fail("invalid_state", "a resident script registers its handlers while it loads", { operation = "lunette." .. kind })
+  end
+  core.register_lifecycle = function()
+    fail("invalid_state", "a resident script registers its lifecycles while it loads", { operation = "lunette.lifecycle" })
+  end
+end
+
 -- {reply, source, name, timeout}: runs the chunk; answers with what it registered.
 function core.entries.load_resident(what)
   core.register_hook = register
-  core.start_lifecycles()
+  start_lifecycles()
   core.desire = function(fn, arguments)
     local noun = fn.name:match("^[^.]+")
     if noun == "script" then fail("invalid_state", "a resident script installs no other", { operation = fn.name }) end
     local source, line = host.where()
     desired[#desired + 1] = { ["function"] = fn.name, arguments = arguments, line = line, file = source }
-    return nouns.promised(noun, arguments.name)
+    return core.need("nouns").promised(noun, arguments.name)
   end
-  run(what.reply, what.timeout, function()
-    local result = plugin.load(what, "script_failed")
+  local answered = replies.run(what.reply, what.timeout, function()
+    local result = replies.load(what, "script_failed")
+    registers_no_more()
     if result ~= nil and type(result) ~= "table" then
       fail("invalid_argument", "a resident script returns nothing or { start = f, stop = f }, not a " .. type(result))
     end
+    local life = {}
     for key, value in next, result or {} do
       if key ~= "start" and key ~= "stop" or type(value) ~= "function" then
         fail("invalid_argument", "a resident script returns { start = f, stop = f }: \"" .. tostring(key) .. "\" is neither")
       end
       life[key] = value
     end
-    -- What reading its source took is over; many scripts do nothing more for days.
-    collectgarbage()
+    core.life = life
     return { handlers = registered, desired = desired, sockets = core.declared_sockets,
       has_timers = core.held ~= nil or life.start ~= nil }
   end)
-end
-
--- {reply, name, timeout}: start or stop. With start, the timers and tasks that it made while it was loaded begin.
-function core.entries.resident_life(what)
-  if what.name == "start" then core.release_held() end
-  run(what.reply, what.timeout, function()
-    if life[what.name] then life[what.name]() end
-  end)
-end
-
--- Those that a script spawns while it loads wait for its start.
-function core.release_held()
-  local held = core.held or {}
-  core.held = nil
-  for index = 1, #held do core.enqueue(unpack(held[index], 1, held[index].n)) end
+  -- Loading never waits: it has been answered. The engine collects what it took.
+  if answered.state ~= "ready" then
+    core.entries.load_resident = nil
+    core.forget "resident"
+  end
 end
 
 return {}

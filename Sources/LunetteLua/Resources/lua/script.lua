@@ -11,7 +11,7 @@ local main               -- the main chunk's task
 -- Tells the host when the main chunk and the spawned tasks have ended; a line at the prompt ends alone.
 function core.check_end()
   if not main or core.is_finished then return end
-  if core.is_prompt and main.holds or not core.is_prompt and open.holding > 0 then return end
+  if core.is_prompt and open.tasks[main] or not core.is_prompt and open.holding > 0 then return end
   core.is_finished = true
   local outcome = { ok = main.state == "done", values = nil }
   if main.state == "done" then
@@ -85,8 +85,8 @@ end
 local function cancel_all(reason, text)
   if core.is_prompt and not main then return end
   local tasks = {}
-  for t in next, open.alive do
-    if not core.is_prompt or t.line == main then tasks[#tasks + 1] = t end
+  for t, holds in next, open.tasks do
+    if holds and (not core.is_prompt or t.line == main) then tasks[#tasks + 1] = t end
   end
   for _, t in ipairs(tasks) do cancel(t, reason, text) end
 end

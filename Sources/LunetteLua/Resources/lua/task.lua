@@ -4,7 +4,7 @@ local core = ...
 local Task, spawn, cancel, join, wait, wake = core.Task, core.spawn, core.cancel, core.join, core.wait, core.wake
 local fail, call = core.fail, core.call
 local pack, unpack, type, ipairs, error, pcall = table.pack, table.unpack, type, ipairs, error, pcall
-local next, tostring, setmetatable, getmetatable, table = next, tostring, setmetatable, getmetatable, table
+local tostring, setmetatable, getmetatable, table = tostring, setmetatable, getmetatable, table
 
 local task = {}
 
@@ -38,7 +38,7 @@ function task.cancel(t)
   return cancel(t)
 end
 
-function task.sleep(duration) call("sleep", duration) end
+task.sleep = core.sleep
 
 -- Runs functions or awaits tasks together; cancels the rest when one decides the outcome.
 local function gather(list, what, decide)
@@ -277,23 +277,20 @@ local function sleep_until(due, timer)
   return true
 end
 
-local cron_options = { name = "string", time_zone = "string", overlap = "string", catch_up = "any" }
+local cron_options = { name = true, time_zone = true, overlap = true, catch_up = true }
 
 local function check_cron_options(options)
-  local keys = {}
-  for key in next, options do keys[#keys + 1] = key end
-  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
-  for _, key in ipairs(keys) do
+  local unknown = core.first_unknown(options, cron_options)
+  if unknown then
+    local words = { "name", "time_zone", "overlap", "catch_up" }
+    local near = core.host.call("nearest", unknown, words)
+    fail("invalid_argument", "unknown option", { operation = "task.cron", path = unknown,
+      hint = near and "did you mean \"" .. near .. "\"?" or "known: " .. table.concat(words, ", ") })
+  end
+  for _, key in ipairs { "name", "overlap", "time_zone" } do
     local value = options[key]
-    local wanted = cron_options[key]
-    if not wanted then
-      local words = { "name", "time_zone", "overlap", "catch_up" }
-      local near = core.host.call("nearest", tostring(key), words)
-      fail("invalid_argument", "unknown option", { operation = "task.cron", path = tostring(key),
-        hint = near and "did you mean \"" .. near .. "\"?" or "known: " .. table.concat(words, ", ") })
-    end
-    if wanted ~= "any" and type(value) ~= wanted then
-      fail("invalid_argument", "expected a " .. wanted .. ", got " .. type(value), { operation = "task.cron", path = key })
+    if value ~= nil and type(value) ~= "string" then
+      fail("invalid_argument", "expected a string, got " .. type(value), { operation = "task.cron", path = key })
     end
   end
   local overlap = options.overlap or "skip"
@@ -380,10 +377,8 @@ function task.cron(text, options, f)
   return timer
 end
 
-Task.__index = {
-  cancel = function(t) return cancel(t) end,
-  await = function(t) return join(t) end,
-}
+function Task.__index.cancel(t) return cancel(t) end
+function Task.__index.await(t) return join(t) end
 Task.__tostring = function(t) return "task (" .. t.state .. ")" end
 
 return task

@@ -3,7 +3,7 @@
 local core = ...
 local host, spawn, cancel = core.host, core.spawn, core.cancel
 local host_call, make_error = host.call, core.make_error
-local nouns, run = core.need "nouns", core.need("plugin").run
+local nouns, run = core.need "nouns", core.need("replies").run
 local type, tostring, next, pcall, concat = type, tostring, next, pcall, table.concat
 
 local world = core.test_world

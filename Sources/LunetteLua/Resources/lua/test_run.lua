@@ -3,10 +3,11 @@
 local core = ...
 local host, spawn, cancel = core.host, core.spawn, core.cancel
 local host_call, call_for = host.call, core.call_for
-local is_error, text_of, hooks = core.is_error, core.text_of, core.need "hooks"
+local is_error, text_of = core.is_error, core.text_of
 local type, tostring, next, ipairs, pcall = type, tostring, next, ipairs, pcall
 local setmetatable, concat = setmetatable, table.concat
 
+core.need "script"
 core.need "testing"
 core.need "test_answers"
 local world = core.test_world
@@ -105,7 +106,7 @@ end
 
 local function begin_engine() call_for("test.begin", "test.begin_engine") end
 local function end_engine()
-  hooks.forget()
+  core.need("subscriptions").forget()
   call_for("test.end", "test.end_engine")
 end
 

@@ -90,6 +90,25 @@ import Testing
         #expect(ran.hint == "did you mean \"timeout\"?")
     }
 
+    /// A cause says which handlers are passed by: code that could write it would pass another's `before`.
+    @Test func noCodeWritesItsCause() async throws {
+        let engine = engine()
+        let ran = await runLua(
+            """
+            lunette.before('container.create', {}, function(ev)
+              ev.cause[1], ev.cause[2] = 'hook:a', 'hook:b'
+              container.list()
+              local t = task.spawn(function() container.list { all = true } end)
+              t.cause = { 'hook:c' }
+              for key in next, t do if type(t[key]) == 'table' then t[key][1] = 'hook:d' end end
+              t:await()
+            end)
+            container.create { image = 'x' }
+            """, engine: engine)
+        let lists = engine.requests.filter { $0.function == "container.list" }
+        #expect(lists.count == 2 && lists.allSatisfy { $0.cause == ["r1"] }, "\(lists.map(\.cause)) \(ran.error)")
+    }
+
     @Test func callsOfAHandlerCarryItsCause() async throws {
         let engine = engine()
         _ = await runLua(

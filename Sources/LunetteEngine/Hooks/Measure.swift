@@ -15,9 +15,20 @@ extension Engine {
         let call = Call.ownCall("container.create")
         let target = PendingEvent.Target(kind: "container", id: "0123456789ab", name: "bench")
         let question = Hooks.Question(event: "container.create", target: target, spec: spec, labels: labels, isAmendable: true)
-        // As the task of a client's call.
-        let task = Task(executorPreference: Continuing.shared) { [hooks] in await hooks.time(count, question, call, decodes) }
-        return try await task.value.get()
+        var times: [Double] = []
+        times.reserveCapacity(count)
+        let clock = ContinuousClock()
+        for _ in 0..<count {
+            let began = clock.now
+            if decodes {
+                _ = try await hooks.ask(question, for: call) { value throws(LunetteError) in try ContainerSpec(value).value }
+            } else {
+                _ = try await hooks.ask(question, for: call)
+            }
+            let taken = (clock.now - began).components
+            times.append(Double(taken.seconds) + Double(taken.attoseconds) / 1e18)
+        }
+        return times
     }
 
     /// Logs events as exits of containers are logged, many in one commit.
@@ -36,28 +47,5 @@ extension Engine {
             }
             try await state.commit(changes)
         }
-    }
-}
-
-extension Hooks {
-    fileprivate func time(_ count: Int, _ question: Question, _ call: Call, _ decodes: Bool) async -> Result<[Double], LunetteError> {
-        var times: [Double] = []
-        times.reserveCapacity(count)
-        let clock = ContinuousClock()
-        do throws(LunetteError) {
-            for _ in 0..<count {
-                let began = clock.now
-                if decodes {
-                    _ = try await ask(question, for: call) { value throws(LunetteError) in try ContainerSpec(value).value }
-                } else {
-                    _ = try await ask(question, for: call)
-                }
-                let taken = (clock.now - began).components
-                times.append(Double(taken.seconds) + Double(taken.attoseconds) / 1e18)
-            }
-        } catch {
-            return .failure(error)
-        }
-        return .success(times)
     }
 }

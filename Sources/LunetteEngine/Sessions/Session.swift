@@ -1,5 +1,4 @@
 import LunetteAPI
-import LunetteLinux
 import LunetteSpec
 import Synchronization
 
@@ -34,7 +33,7 @@ final class Session: EngineSession {
             guard !calls.isClosed else { return nil }
             let number = calls.next
             calls.next += 1
-            let task = Task(executorPreference: Self.executor(of: request)) { [engine, self] () -> Result<Value, LunetteError> in
+            let task = Task { [engine, self] () -> Result<Value, LunetteError> in
                 do throws(LunetteError) { return .success(try await engine.perform(call, in: self)) } catch { return .failure(error) }
             }
             calls.tasks[number] = task
@@ -65,11 +64,6 @@ final class Session: EngineSession {
             if error.operation == nil { error.operation = request.function }
             throw error
         }
-    }
-
-    /// What asks handlers goes on where it is answered. In a time that is moved everything runs on the one thread that counts it.
-    private static func executor(of request: APIRequest) -> Continuing? {
-        Functions.all[request.function]?.isKept == true && !Activity.shared.isOn ? Continuing.shared : nil
     }
 
     func close() async {

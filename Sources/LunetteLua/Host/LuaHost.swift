@@ -59,8 +59,6 @@ package final class LuaHost {
     var schedules: [String: CronSchedule] = [:]
     var zones: [String: TimeZoneRules] = [:]
     var replies: [Int64: HookReply] = [:]
-    /// Of a worker's thread: where those go on whom it answers.
-    var jobs: JobHost?
     /// Events that handlers are busy with, by token, and the tokens.
     var batches: [Int64: HookBatch] = [:]
     var tokens: [ObjectIdentifier: Int64] = [:]

@@ -154,12 +154,8 @@ extension LuaHost {
         enter("hook", .map(message))
     }
 
-    /// `reply`, token, ok, answer or error, whether nothing else is about to run
+    /// `reply`, token, ok, answer or error
     func reply(_ arguments: Arguments) {
-        if let jobs, arguments[3].boolValue == true { jobs.offering { answerHook(arguments) } } else { answerHook(arguments) }
-    }
-
-    private func answerHook(_ arguments: Arguments) {
         let token = arguments[0].intValue ?? 0
         outputs[token] = nil
         guard let reply = replies.removeValue(forKey: token) else { return }

@@ -32,8 +32,6 @@ final class StateWorker: Sendable {
     private let mailbox: Mailbox
     private let time: VirtualTime?
     private let pulse: Pulse
-    /// Whom the state has answered goes on on its thread: a change of threads costs many times what most handlers take.
-    private let jobs = JobHost()
     /// Seconds that the state may go without coming back from one step; nil: any time.
     private let longestStep: Double?
     private struct State {
@@ -86,7 +84,6 @@ final class StateWorker: Sendable {
                 host.isServing = true
                 host.onLog = options.log
                 let worker = StateWorker(owner, host, longestStep, grace)
-                host.jobs = worker.jobs
                 continuation.resume(returning: .success(worker))
                 Activity.shared.end()
                 worker.serve(host, coverage: options.coverage)
@@ -113,21 +110,14 @@ final class StateWorker: Sendable {
             if Self.serving.load(ordering: .relaxed) == 1 { LuaState.releaseHeap() }
         }
         defer { Self.serving.subtract(1, ordering: .relaxed) }
-        jobs.begin()
         while host.isServing {
             host.isAtRest = false
             host.pump()
-            jobs.run()
             if host.state.isBroken { giveUp("\(owner.label) kept Lunette's own code busy for longer than it may") }
             guard host.isAtRest, !host.hasTimers else { continue }
-            // Before it parks: from then on another thread may be the state's.
-            jobs.end()
             let parked = Parked(host: host)
             if host.mailbox.park({ onOwnThread { self.serve(parked.host, coverage: coverage) } }) { return }
-            jobs.begin()
         }
-        jobs.end()
-        host.jobs = nil
         // What was posted before the stop is answered: with an error, by `close`.
         while let work = host.mailbox.next(until: 0) { work(host) }
         coverage?.add(host.state)
@@ -185,14 +175,11 @@ final class StateWorker: Sendable {
         if let longestStep, let since = pulse.busySince, now - since > longestStep {
             giveUp("\(owner.label) has not come back from one step of its code for \(Int(now - since)) s, \(Int(longestStep)) s at most")
         }
-        // Answered, but the thread has not come back: to another handler's loop, or to a finalizer's.
-        let hasJobs = jobs.releaseLate()
         let (late, isWaitedFor) = state.withLock { state in
             let late = state.waiters.filter { $0.value.deadline.map { $0 < now } ?? false }
             for id in late.keys { state.waiters[id] = nil }
-            let isWaitedFor = state.isWaitedFor || hasJobs
-            if !isWaitedFor { state.isWatched = false }
-            return (late.values.map(\.tell), isWaitedFor)
+            if !state.isWaitedFor { state.isWatched = false }
+            return (late.values.map(\.tell), state.isWaitedFor)
         }
         let error = LunetteError(owner.failureCode ?? .timeout, "\(owner.label) gave no answer in its time, nor after it")
         for tell in late { tell(.failure(error)) }

@@ -40,7 +40,7 @@ lunette.null = host.null
 -- Loads a module of the stdlib at its first use: opening a state must be fast. Limited states stay for weeks, a thousand in one process,
 -- and have the code ready-made: there a module that keeps nothing goes with the garbage, and is loaded again when it is needed again.
 local modules, passing = {}, setmetatable({}, { __mode = "v" })
-local keeps_nothing = core.is_limited and { library = true, limited = true, subscriptions = true, replies = true } or {}
+local keeps_nothing = core.is_limited and { library = true, limited = true, subscriptions = true, replies = true, lost = true } or {}
 function core.need(name)
   local module = modules[name] or passing[name]
   if module == nil then
@@ -221,28 +221,9 @@ core.open = open
 -- A task failed that nobody awaits: the script's failure, told at its end.
 function core.note_failed(t) open.failed[#open.failed + 1] = t end
 
-local function log_unclaimed(t)
-  if not t.reports then return end
-  t.reports = false
-  local record = core.report(t)
-  pcall(host_call, "log", "error", "a task failed that nobody awaited: " .. record.message, { hint = record.hint })
-end
-
--- In code that has no end: the log is told, when whoever spawned it has ended without awaiting it, or doesn't for a while.
-function core.log_failed(t)
-  local parent = t.parent
-  if parent and parent.state == "ready" then
-    parent.unclaimed = parent.unclaimed or {}
-    parent.unclaimed[t] = true
-    local has_timer = pcall(core.spawn, {}, function()
-      core.call("sleep", core.close_grace)
-      if parent.unclaimed then parent.unclaimed[t] = nil end
-      log_unclaimed(t)
-    end)
-    if has_timer then return end
-  end
-  log_unclaimed(t)
-end
+-- What a task runs because of. Not in the task, which is its script's to write: who could change it would pass for another's handler.
+local causes = {}
+function core.cause_of(t) return causes[t] end
 local open_tasks = 0     -- how many
 local most_tasks = 1000  -- of limited code: each costs memory that only the collector gives back
 
@@ -281,7 +262,7 @@ local nothing = { n = 0 }
 
 local function finish(t, ok, ...)
   if open.tasks[t] then open.holding = open.holding - 1 end
-  t.token, t.abandon, open.tasks[t] = nil, nil, nil
+  t.token, t.abandon, open.tasks[t], causes[t] = nil, nil, nil, nil
   open_tasks = open_tasks - 1
   if ok then
     t.state, t.results = "done", select("#", ...) == 0 and nothing or pack(...)
@@ -298,8 +279,7 @@ local function finish(t, ok, ...)
   if not ok and not joiners and t.reports and not t.is_cancelled then core.note_failed(t) end
   t.parent = nil
   if t.unclaimed then
-    for other in next, t.unclaimed do log_unclaimed(other) end
-    t.unclaimed = nil
+    core.need("lost").tell_of(t)
   end
 end
 
@@ -358,9 +338,6 @@ function run_ready()
 end
 core.run_ready = run_ready
 
--- Whether nothing is to run after what runs now.
-function core.is_last() return ready_first > ready_last end
-
 -- A task more; `t` is what is to stand in it from the start, with room for the rest. Counted last: there may be no memory for it.
 local function make(t, runs)
   if core.is_limited and open_tasks >= most_tasks then
@@ -371,7 +348,12 @@ local function make(t, runs)
   open_tasks = open_tasks + 1
   return t
 end
-function core.make_task(t) return make(t, body_with) end
+-- One of a handler, with what its calls are caused by.
+function core.make_task(t, cause)
+  make(t, body_with)
+  causes[t] = cause
+  return t
+end
 
 -- Runs a task of a handler until it waits: at once, or after what runs and what is ready. `run_ready` is to follow.
 function core.start(t, f, argument)
@@ -389,7 +371,8 @@ local function spawn(options, f, ...)
     co = nil, start = f, f = options.f or f, label = options.label, token = nil, abandon = nil,
   }, has_arguments and body_with or body)
   if current then
-    t.scope, t.cause, t.line = current.scope, current.cause, current.line
+    t.scope, t.line = current.scope, current.line
+    causes[t] = causes[current]
     if options.reports and core.is_limited then t.parent = current end
   end
   if not options.reports then t.reports = false end

@@ -2,7 +2,7 @@
 
 local core = ...
 local host, fail, is_error, make_error = core.host, core.fail, core.is_error, core.make_error
-local make_task, start_task, is_last = core.make_task, core.start, core.is_last
+local make_task, start_task = core.make_task, core.start
 local host_call = host.call
 local type, setmetatable, next, pcall, error = type, setmetatable, next, pcall, error
 -- At the first event that has a handle.
@@ -151,11 +151,11 @@ local function answer_question(t)
   local state = { kind = kind }
   local ok, problem = pcall(handler.f, make_event(what.event, state))
   if state.denied then
-    host_call("reply", what.reply, true, { deny = state.denied }, is_last())
+    host_call("reply", what.reply, true, { deny = state.denied })
   elseif ok and kind == "call" then
-    host_call("reply", what.reply, true, { result = problem == nil and host.null or problem }, is_last())
+    host_call("reply", what.reply, true, { result = problem == nil and host.null or problem })
   elseif ok then
-    host_call("reply", what.reply, true, kind == "before" and state.amended and { amend = state.amended } or host.null, is_last())
+    host_call("reply", what.reply, true, kind == "before" and state.amended and { amend = state.amended } or host.null)
   else
     error(problem, 0)
   end
@@ -181,10 +181,10 @@ function core.entries.hook(what)
     host_call("reply", what.reply, false, { code = "not_found", message = "the handler is off" })
     return
   end
-  local t = make_task {
-    reports = false, f = handler.f, cause = what.event.cause, on_finish = end_question, what = what, handler = handler,
+  local t = make_task({
+    reports = false, f = handler.f, on_finish = end_question, what = what, handler = handler,
     co = nil, start = nil, results = nil,
-  }
+  }, what.event.cause)
   start_task(t, answer_question, t)
   core.run_ready()
   core.check_end()
@@ -245,10 +245,10 @@ function core.entries.hook_batch(what)
   function start(index)
     local event, key = events[index], keys[index]
     events[index] = false
-    local t = make_task {
-      reports = false, f = handler.f, cause = event.cause, on_finish = finish, hook_key = key, hook_index = index,
+    local t = make_task({
+      reports = false, f = handler.f, on_finish = finish, hook_key = key, hook_index = index,
       co = nil, start = nil, results = nil,
-    }
+    }, event.cause)
     busy[key] = true
     start_task(t, handle_event, event)
   end

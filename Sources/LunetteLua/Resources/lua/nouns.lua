@@ -224,7 +224,7 @@ nouns.call_with_callbacks = call_with_callbacks
 local function where()
   local t = core.current()
   local source, line = host.where()
-  return source or host.null, line or host.null, t and t.cause or host.null
+  return source or host.null, line or host.null, t and core.cause_of(t) or host.null
 end
 nouns.where = where
 

@@ -6,7 +6,7 @@ local host_call = host.call
 local pcall, error, tostring = pcall, error, tostring
 
 local replies = {}
-core.note_failed = core.log_failed
+function core.note_failed(t) core.need("lost").note(t) end
 
 local function answer(reply, ok, value)
   local sent, problem = pcall(host_call, "reply", reply, ok, value)

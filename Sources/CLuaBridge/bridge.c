@@ -341,11 +341,6 @@ static int host_is_exceeded(lua_State *L) {
     return 1;
 }
 
-static int host_memory(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)lnt_state(L)->memory);
-    return 1;
-}
-
 // host.string_metatable() → the metatable that all strings share
 static int host_string_metatable(lua_State *L) {
     lua_pushliteral(L, "");
@@ -478,7 +473,7 @@ static int host_next(lua_State *L) {
 static const luaL_Reg host_functions[] = {
     {"call", host_call}, {"pump", host_pump}, {"unpack", host_unpack}, {"decode", host_decode}, {"clock", host_clock},
     {"now", host_now}, {"traceback", host_traceback}, {"where", host_where}, {"set_error", host_set_error},
-    {"memory", host_memory}, {"string_metatable", host_string_metatable}, {"resume", lnt_coroutine_resume}, {"resume_task", lnt_task_resume},
+    {"string_metatable", host_string_metatable}, {"resume", lnt_coroutine_resume}, {"resume_task", lnt_task_resume},
     {"module", host_module}, {"is_closing", lnt_is_closing}, {"mark", host_mark}, {"place", host_place}, {"renew", host_renew},
     {"view_of", host_view_of}, {"next", host_next},
     {"is_exceeded", host_is_exceeded}, {"memory_limit", host_memory_limit}, {"metatable", host_metatable}, {"load", lnt_load_text}, {NULL, NULL},

@@ -81,8 +81,8 @@ struct PromptTests {
 
     @Test func coloursAreForTerminalsThatWantThem() async throws {
         try await withLunette { home in
-            func screen(_ name: String, _ environment: [String: String]) async throws -> String {
-                let terminal = try await Terminal(home, name: name, line: "\(LunetteHome.binary) repl", environment: environment)
+            func screen(_ name: String, _ option: String) async throws -> String {
+                let terminal = try await Terminal(home, name: name, line: "env -u NO_COLOR TERM=xterm-256color \(option) \(LunetteHome.binary) repl")
                 try await terminal.waits(at: ">")
                 try await terminal.enter("{ 'text', 42, task.every('1h', print) }")
                 try await terminal.shows("{ \"text\", 42, <timer every 1h> }")
@@ -91,11 +91,11 @@ struct PromptTests {
                 try await terminal.waits(at: ">")
                 return try await terminal.screen(hasColours: true)
             }
-            let coloured = try await screen("c", ["TERM": "xterm-256color"])
+            let coloured = try await screen("c", "")
             for (code, text) in [("34m", ">"), ("32m", "\"text\""), ("36m", "42"), ("33m", "<timer"), ("31m", "lunette:"), ("36m", "hint:")] {
                 #expect(coloured.contains("\u{1b}[\(code)\(text)"), "\(text): \(coloured)")
             }
-            #expect(!(try await screen("p", ["TERM": "xterm-256color", "NO_COLOR": "1"])).contains("\u{1b}"))
+            #expect(!(try await screen("p", "NO_COLOR=1")).contains("\u{1b}"))
             // A pipe is no terminal.
             let piped = try await Terminal(
                 home, name: "i", line: "sh -c 'echo 40 + 2 | \(LunetteHome.binary) repl --read-only 2>&1 | cat -v'")

@@ -68,18 +68,6 @@ local function make_error(what, operation)
 end
 core.make_error = make_error
 
--- The first key by name that isn't among `known`; nil when all are. A table's own order is another one each time.
-function core.first_unknown(options, known)
-  local first
-  for key in next, options do
-    if not known[key] then
-      local word = core.text_of(key)
-      if not first or word < first then first = word end
-    end
-  end
-  return first
-end
-
 function core.fail(code, message, fields)
   local record = { code = code, message = message }
   for key, value in next, fields or {} do record[key] = value end

@@ -59,7 +59,7 @@ end
 local function check_words(given, words, path)
   local known = {}
   for index = 1, #words do known[words[index]] = true end
-  local unknown = core.first_unknown(given, known)
+  local unknown = core.need("options").first_unknown(given, known)
   if unknown then wrong(path .. unknown, "unknown option", words) end
 end
 

@@ -181,7 +181,7 @@ function sockets.declare(name, options)
   if type(options) ~= "table" then
     fail("invalid_argument", "expected a table of options, got " .. type(options), { operation = "lunette.socket" })
   end
-  local unknown = core.first_unknown(options, known)
+  local unknown = core.need("options").first_unknown(options, known)
   if unknown then
     fail("invalid_argument", "unknown option", { operation = "lunette.socket", path = unknown,
       hint = "known: filter, group, mode, owner, path" })

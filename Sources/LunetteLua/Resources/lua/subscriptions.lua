@@ -44,7 +44,7 @@ local known_options = { name = true, timeout = true, on_failure = true, priority
 
 -- The words of the function that was called, not those of the engine's beneath it.
 local function check_options(kind, options)
-  local word = core.first_unknown(options or {}, known_options)
+  local word = core.need("options").first_unknown(options or {}, known_options)
   if not word then return end
   local near = host_call("nearest", word, options_of[kind])
   fail("invalid_argument", "unknown option", {

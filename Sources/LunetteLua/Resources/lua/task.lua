@@ -280,7 +280,7 @@ end
 local cron_options = { name = true, time_zone = true, overlap = true, catch_up = true }
 
 local function check_cron_options(options)
-  local unknown = core.first_unknown(options, cron_options)
+  local unknown = core.need("options").first_unknown(options, cron_options)
   if unknown then
     local words = { "name", "time_zone", "overlap", "catch_up" }
     local near = core.host.call("nearest", unknown, words)

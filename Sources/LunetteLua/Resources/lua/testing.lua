@@ -25,7 +25,7 @@ end
 
 local function known_only(options, known, what)
   want(options, "table", what)
-  local unknown = core.first_unknown(options, known)
+  local unknown = core.need("options").first_unknown(options, known)
   if not unknown then return end
   local words = {}
   for word in next, known do words[#words + 1] = word end

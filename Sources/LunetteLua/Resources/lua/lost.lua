@@ -8,6 +8,7 @@ local lost = {}
 local function log_unclaimed(t)
   if not t.reports then return end
   t.reports = false
+  core.need "script"
   local record = core.report(t)
   pcall(host_call, "log", "error", "a task failed that nobody awaited: " .. record.message, { hint = record.hint })
 end

@@ -27,6 +27,23 @@ static void note_block(lnt_lua *state, size_t held, size_t size) {
     }
 }
 
+// Writes `chunk:line` of the nearest activation that isn't our stdlib; nothing where there is none. Makes nothing, and so can't fail.
+static bool find_place(lua_State *L, char *place, size_t size) {
+    lua_Debug activation;
+    for (int level = 0; lua_getstack(L, level, &activation); level++) {
+        lua_getinfo(L, "Sl", &activation);
+        if (activation.currentline <= 0 || strncmp(activation.source, "=[lunette", 9) == 0) continue;
+        snprintf(place, size, "%s:%d", activation.short_src, activation.currentline);
+        return true;
+    }
+    return false;
+}
+
+// Notes where the code is that gets no memory. Only for new blocks: one that is to grow may be the stack itself, which can't be looked at then.
+static void note_refusal(lnt_lua *state, const void *block) {
+    if (!block && state->current && state->depth > 0) find_place(state->current, state->memory_place, sizeof state->memory_place);
+}
+
 static void *allocate(void *context, void *block, size_t old_size, size_t new_size) {
     lnt_lua *state = context;
     // For a new block `old_size` is a type tag, not a size.
@@ -39,7 +56,10 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     }
     size_t limit = state->options.memory_limit;
     // Shrinking must not fail (Lua's manual), and closing has to get by.
-    if (limit && new_size > held && !state->is_closing && state->memory - held + new_size > limit) return NULL;
+    if (limit && new_size > held && !state->is_closing && state->memory - held + new_size > limit) {
+        note_refusal(state, block);
+        return NULL;
+    }
     void *moved = realloc(block, new_size);
     if (!moved) return NULL;
     state->memory = state->memory - held + new_size;
@@ -67,6 +87,36 @@ static bool is_in_stdlib(lua_State *L, lua_Debug *activation) {
     return lnt_state(L)->options.is_limited && strcmp(activation->source, "=?") == 0;
 }
 
+// What is raised when a limit is passed: the stdlib's error object anew, with the limit's value and where the code was. By whatever
+// runs on it is raised again and again, so that it is made once.
+static void make_limit_error(lua_State *L, const lnt_lua *state) {
+    char text[96], place[128];
+    if (!lua_checkstack(L, 4)) return;
+    if (state->is_wall_exceeded) {
+        snprintf(text, sizeof text, "the code ran longer than it may (%g s)", (double)state->options.wall_limit_nanoseconds / 1e9);
+    } else {
+        snprintf(text, sizeof text, "the code ran longer than it may (%g million instructions)",
+                 (double)state->options.instruction_limit / 1e6);
+    }
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &lnt_limit_error_key) != LUA_TTABLE || !lua_getmetatable(L, -1)) {
+        lua_pop(L, 1);
+        return;
+    }
+    lua_newtable(L);
+    lua_insert(L, -2);
+    lua_setmetatable(L, -2);
+    lua_pushliteral(L, "resource_exhausted");
+    lua_setfield(L, -2, "code");
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, "message");
+    if (find_place(L, place, sizeof place)) {
+        lua_pushstring(L, place);
+        lua_setfield(L, -2, "where");
+    }
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &lnt_limit_error_key);
+    lua_pop(L, 1);
+}
+
 // Whether the limits are used up, counted from `used` and `started`.
 static bool is_past(const lnt_lua *state, uint64_t used, uint64_t started) {
     uint64_t instructions = state->options.instruction_limit, wall = state->options.wall_limit_nanoseconds;
@@ -80,6 +130,8 @@ static void check_limits(lua_State *L, lnt_lua *state, lua_Debug *activation) {
         state->is_exceeded = true;
         state->exceeded_used = state->used;
         state->exceeded_at = clock_nanoseconds(CLOCK_MONOTONIC);
+        state->is_wall_exceeded = !state->options.instruction_limit || state->used <= state->options.instruction_limit;
+        make_limit_error(L, state);
     }
     // A pcall that swallows the error gets it again at its next instruction, until the entry has unwound.
     lua_sethook(L, lnt_hook, LUA_MASKCOUNT | state->line_mask, 1);
@@ -265,6 +317,15 @@ static int host_metatable(lua_State *L) {
     return 1;
 }
 
+// host.memory_limit() → bytes, and where the code was that got no more; nil when that isn't known. Forgets the place.
+static int host_memory_limit(lua_State *L) {
+    lnt_lua *state = lnt_state(L);
+    lua_pushinteger(L, (lua_Integer)state->options.memory_limit);
+    if (state->memory_place[0]) lua_pushstring(L, state->memory_place); else lua_pushnil(L);
+    state->memory_place[0] = '\0';
+    return 2;
+}
+
 // host.renew(): what runs next has the whole of its limits, as after an entry of its own
 static int host_renew(lua_State *L) {
     lnt_lua *state = lnt_state(L);
@@ -277,11 +338,6 @@ static int host_renew(lua_State *L) {
 // host.is_exceeded() → whether a limit was passed in this entry
 static int host_is_exceeded(lua_State *L) {
     lua_pushboolean(L, lnt_state(L)->is_exceeded);
-    return 1;
-}
-
-static int host_memory(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)lnt_state(L)->memory);
     return 1;
 }
 
@@ -417,10 +473,10 @@ static int host_next(lua_State *L) {
 static const luaL_Reg host_functions[] = {
     {"call", host_call}, {"pump", host_pump}, {"unpack", host_unpack}, {"decode", host_decode}, {"clock", host_clock},
     {"now", host_now}, {"traceback", host_traceback}, {"where", host_where}, {"set_error", host_set_error},
-    {"memory", host_memory}, {"string_metatable", host_string_metatable}, {"resume", lnt_coroutine_resume}, {"resume_task", lnt_task_resume},
+    {"string_metatable", host_string_metatable}, {"resume", lnt_coroutine_resume}, {"resume_task", lnt_task_resume},
     {"module", host_module}, {"is_closing", lnt_is_closing}, {"mark", host_mark}, {"place", host_place}, {"renew", host_renew},
     {"view_of", host_view_of}, {"next", host_next},
-    {"is_exceeded", host_is_exceeded}, {"metatable", host_metatable}, {"load", lnt_load_text}, {NULL, NULL},
+    {"is_exceeded", host_is_exceeded}, {"memory_limit", host_memory_limit}, {"metatable", host_metatable}, {"load", lnt_load_text}, {NULL, NULL},
 };
 
 // ---- opening and entering ----
@@ -508,9 +564,28 @@ typedef struct entry {
     int64_t token;
 } entry;
 
+// What `lunette.null` is as text; other light userdata (a C module's) as Lua has it.
+static int null_text(lua_State *L) {
+    const void *pointer = lua_touserdata(L, 1);
+    if (pointer) lua_pushfstring(L, "userdata: %p", pointer); else lua_pushliteral(L, "lunette.null");
+    return 1;
+}
+
+static void name_null(lua_State *L) {
+    lua_pushlightuserdata(L, NULL);
+    lua_createtable(L, 0, 2);
+    lua_pushcfunction(L, null_text);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+}
+
 static int run_boot(lua_State *L) {
     const entry *what = lua_touserdata(L, 1);
     lua_settop(L, 0);
+    name_null(L);
     load_module(L, what->name);
     luaL_newlib(L, host_functions);
     lua_pushlightuserdata(L, (void *)&lnt_wait_sentinel);
@@ -553,6 +628,7 @@ static void begin(lnt_lua *state) {
     if (state->depth++ > 0) return;
     state->used = 0;
     state->is_exceeded = false;
+    state->memory_place[0] = '\0';
     state->started = clock_nanoseconds(CLOCK_MONOTONIC);
 }
 
@@ -571,6 +647,14 @@ static int32_t report(lnt_lua *state, lnt_bytes *out) {
         lua_insert(L, -2);
         const char *text = lua_pcall(L, 1, 1, 0) == LUA_OK ? lua_tostring(L, -1) : NULL;
         if (!text) text = "not enough memory";
+        lnt_encode_text(out, text, strlen(text));
+    } else if (out->length <= 32 && state->options.memory_limit && lua_type(L, -1) == LUA_TSTRING
+               && strcmp(lua_tostring(L, -1), "not enough memory") == 0) {
+        // Whoever reads it should know how much there is.
+        char text[192];
+        const char *place = state->memory_place;
+        snprintf(text, sizeof text, "%s%snot enough memory (%zu MiB)", place, *place ? ": " : "", state->options.memory_limit >> 20);
+        out->length = 0;
         lnt_encode_text(out, text, strlen(text));
     }
     return LNT_LUA_ERROR;

@@ -51,6 +51,12 @@ typedef struct encoder {
 static int fail(encoder *e, const char *what) {
     size_t used = 0;
     for (int i = 0; i < e->depth && used < e->problem_size; i++) {
+        // Of a long way down its beginning says enough.
+        if (i == 6 && e->depth > 8) {
+            int n = snprintf(e->problem + used, e->problem_size - used, ".…");
+            used += n > 0 ? (size_t)n : 0;
+            break;
+        }
         int n = e->path[i].text
             ? snprintf(e->problem + used, e->problem_size - used, "%s%s", i ? "." : "", e->path[i].text)
             : snprintf(e->problem + used, e->problem_size - used, "[%lld]", (long long)e->path[i].index);

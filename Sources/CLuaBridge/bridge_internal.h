@@ -34,6 +34,8 @@ struct lnt_lua {
     uint64_t used;           // instructions and steps since the entry began
     uint64_t started;        // CLOCK_MONOTONIC nanoseconds when it began
     uint64_t exceeded_used, exceeded_at; // of both, when a limit was found passed
+    bool is_wall_exceeded;   // it was the time
+    char memory_place[128];  // where code ran that asked for more memory than there is; empty: unknown
     int depth;               // entries within entries (pump)
     bool is_exceeded;        // a limit was passed in this entry: every further instruction raises
     bool is_broken;          // the stdlib's own scheduler was stopped in the middle

@@ -1,3 +1,5 @@
+import LunetteSpec
+
 /// The events of this version.
 public enum EventNames {
     /// What a `before` handler may be registered for.
@@ -13,4 +15,15 @@ public enum EventNames {
         "image.pushed", "image.removed", "volume.created", "volume.removed", "hook.failed", "engine.ready",
         "script.reloaded", "script.failed",
     ]
+
+    /// Whether an event has this name, or some fit it as a pattern: `container.*`, `*`.
+    public static func isKnown(_ name: String) -> Bool {
+        let all = before + on
+        return name == "*" || all.contains(name) || name.hasSuffix(".*") && all.contains { $0.hasPrefix(name.dropLast()) }
+    }
+
+    /// The event that was meant by a name that none has.
+    public static func hint(for name: String) -> String {
+        nearest(to: name, in: on + before).map { "did you mean \"\($0)\"?" } ?? "known: " + on.joined(separator: ", ")
+    }
 }

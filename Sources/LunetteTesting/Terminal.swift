@@ -30,9 +30,11 @@ public struct Terminal: Sendable {
     }
 
     /// What the screen shows, without blank lines at its end.
-    public func screen() async throws -> String {
+    /// - Parameter hasColours: with the escapes that set its colours.
+    public func screen(hasColours: Bool = false) async throws -> String {
         // "=t:" is the session t; "t" alone may also be a window whose name begins so.
-        let text = try await Command("tmux", "-S", socket, "capture-pane", "-p", "-t", "=\(name):").run().text
+        let words = ["tmux", "-S", socket, "capture-pane", "-p", "-t", "=\(name):"] + (hasColours ? ["-e"] : [])
+        let text = try await Command(words).run().text
         return String(text.reversed().drop { $0.isWhitespace }.reversed())
     }
 

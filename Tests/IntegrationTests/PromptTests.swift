@@ -79,6 +79,32 @@ struct PromptTests {
         }
     }
 
+    @Test func coloursAreForTerminalsThatWantThem() async throws {
+        try await withLunette { home in
+            func screen(_ name: String, _ option: String) async throws -> String {
+                let terminal = try await Terminal(home, name: name, line: "env -u NO_COLOR TERM=xterm-256color \(option) \(LunetteHome.binary) repl")
+                try await terminal.waits(at: ">")
+                try await terminal.enter("{ 'text', 42, task.every('1h', print) }")
+                try await terminal.shows("{ \"text\", 42, <timer every 1h> }")
+                try await terminal.enter("container.lst()")
+                try await terminal.shows("did you mean \"container.list\"?")
+                try await terminal.waits(at: ">")
+                return try await terminal.screen(hasColours: true)
+            }
+            let coloured = try await screen("c", "")
+            for (code, text) in [("34m", ">"), ("32m", "\"text\""), ("36m", "42"), ("33m", "<timer"), ("31m", "lunette:"), ("36m", "hint:")] {
+                #expect(coloured.contains("\u{1b}[\(code)\(text)"), "\(text): \(coloured)")
+            }
+            #expect(!(try await screen("p", "NO_COLOR=1")).contains("\u{1b}"))
+            // A pipe is no terminal.
+            let piped = try await Terminal(
+                home, name: "i", line: "sh -c 'echo 40 + 2 | \(LunetteHome.binary) repl --read-only 2>&1 | cat -v'")
+            try await piped.shows("left 0")
+            let text = try await piped.screen()
+            #expect(text.contains("42") && !text.contains("^["), "\(text)")
+        }
+    }
+
     @Test func aPromptInsideAScriptSeesItsStateAndFollowsItsVersions() async throws {
         try await withLunette { home in
             let settings = "\(home.folder)/settings"

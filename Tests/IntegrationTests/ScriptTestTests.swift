@@ -41,6 +41,38 @@ import Testing
         }
     }
 
+    /// The end of the process would leave what comes after it unrun, and what has failed untold.
+    @Test func aTestThatEndsTheProcessHasFailed() async throws {
+        try await withLunette(.root) { home in
+            let text =
+                Self.head + """
+                    it("fails", function() expect(1):to_be(2) end)
+                    it("ends it", function() os.exit(0) end)
+                    it("ends it and catches that", function() pcall(os.exit, true) end)
+                    it("runs all the same", function() end)
+                    it("loads a script that ends itself", function() expect(test.load("ends.lua").code):to_be(3) end)
+                    """
+            let ran = try await test(["a_test.lua": text, "ends.lua": "os.exit(3)"], "a_test.lua", expecting: 1, in: home)
+            #expect(ran.text.contains("os.exit(0) was called, which would end the tests"), "\(ran.text)")
+            #expect(
+                ran.text.contains("os.exit(true) was called") && ran.text.contains("3 failed") && ran.text.contains("2 passed"),
+                "\(ran.text)")
+            let loaded = try await test(["b_test.lua": "os.exit(0)"], "b_test.lua", expecting: 1, in: home)
+            #expect((loaded.text + loaded.errorText).contains("b_test.lua:1: os.exit(0) was called"), "\(loaded.text) \(loaded.errorText)")
+        }
+    }
+
+    @Test func aDifferenceHasItsFirstLine() async throws {
+        try await withLunette(.root) { home in
+            let text = Self.head + "it('differs', function() expect({ a = 1, b = { 2 } }):to_equal { a = 1, b = { 3 } } end)"
+            let ran = try await test(["a_test.lua": text], "--format", "tap", "a_test.lua", expecting: 1, in: home)
+            let lines = ran.text.split(separator: "\n").map { $0.drop { "# ".contains($0) } }
+            let diff = ["{", "a = 1", "b = {", "-     3", "+     2", "}", "}"]
+            let begin = lines.firstIndex { $0 == "{" } ?? lines.endIndex
+            #expect(lines[begin...].prefix(diff.count).map { $0.filter { $0 != "," } } == diff, "\(ran.text)")
+        }
+    }
+
     @Test func aContainersLifeIsTheRealStateMachines() async throws {
         try await withLunette(.root) { home in
             let text =

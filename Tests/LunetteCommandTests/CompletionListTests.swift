@@ -15,6 +15,20 @@ import Testing
         #expect(list == "memory  number|string?  memo…\npids    integer?")
     }
 
+    @Test func aLongTypePushesNoDescriptionAside() {
+        let list = CompletionList.text(
+            [
+                .init(text: "restart", detail: "\"never\"|\"on_failure\"|\"always\"|Restart?  when it is started again"),
+                .init(text: "rootfs", detail: "string?  a folder as its root"), .init(text: "rows", detail: "how many"),
+            ], size: TerminalSize(rows: 24, columns: 80))
+        #expect(
+            list == """
+                restart  "never"|"on_failure"|"alw…  when it is started again
+                rootfs   string?                     a folder as its root
+                rows                                 how many
+                """, "\(list)")
+    }
+
     @Test func namesStandInColumnsAndWhatDoesNotFitIsCounted() {
         #expect(CompletionList.text(candidates(3), size: nil) == "name1  name2  name3  ")
         let many = CompletionList.text(candidates(100), size: TerminalSize(rows: 10, columns: 24)).split(separator: "\n")

@@ -1,3 +1,4 @@
+import LunetteAPI
 import LunetteSpec
 import Testing
 
@@ -37,7 +38,7 @@ import Testing
         "container.run { image = name, env = { A = f(1, { 2 }) }, args = { 'a', b, 'c' } }", "container.run(spec)",
         "container.run(f { x = 1 })",
         "image.pull(ref, { progress = function(p) if p then print { y = 1 } end end, policy = 'always' })",
-        "for _, c in ipairs(container.list { all = true }) do c:anything() end",
+        "for _, c in ipairs(container.list { all = true }) do c:stop() end",
         "container.create { image = 'x', restart = { policy = 'always', backoff = { initial = '1s' } }, publish = { '80:80', { container_port = 1 } } }",
         "local t = { container = { lst = 1 } } print(t.container.lst)", "container.inspect { all = true }",
         "lunette.network.create('x', {})",
@@ -87,15 +88,106 @@ import Testing
         #expect(try ScriptChecker.report(source: Array(source.utf8), name: "x.lua", isResident: true).problems == [])
     }
 
+    /// Each by its line, whatever order a table's keys come in.
+    @Test func everyMistakeOfACallIsNamedByNameAtEachRun() throws {
+        let source =
+            Self.head
+            + "container.run { imge = 'x', restart = 'sometimes', tty = 'yes', resources = { memroy = 1, cpus = 'x' }, args = { print, f } }"
+        for _ in 1...5 {
+            let problems = try ScriptChecker.problems(source: Array(source.utf8), name: "x.lua").map(\.message)
+            #expect(
+                problems.map { $0.replacing("container.run: spec.", with: "").prefix { $0 != ":" } } == [
+                    "imge", "resources.cpus", "resources.memroy", "restart", "tty",
+                ], "\(problems)")
+        }
+    }
+
+    @Test(arguments: [
+        ("container.run {}", "container.run: spec: one of image, rootfs, pod is required"),
+        ("container.get('x'):exec({ 'a' }, { tiemout = 3 })", "container.exec: tiemout: unknown option"),
+        ("container.get('x'):exce { 'a' }", "a container has no method \"exce\""),
+        ("image.get('x'):tga('y')", "an image has no method \"tga\""),
+        ("lunette.lifecycle('x', { prepar = f })", "lunette.lifecycle: program.prepar: unknown option"),
+        ("lunette.task.every('1x', f)", "task.every: period: \"1x\" is not a duration"),
+        ("lunette.task.sleep '1zz'", "task.sleep: duration: \"1zz\" is not a duration"),
+        ("lunette.task.cron('0 33 * * *', f)", "task.cron: \"33\" is not an hour of a cron expression"),
+        ("lunette.http.get('x', { timout = 1 })", "http.get: timout: unknown option"),
+        ("lunette.process.run({ 'a' }, { chek = true })", "process.run: chek: unknown option"),
+        ("container.run { image = 'a', args = { function() end } }", "spec.args[1]: expected a string, got a function"),
+        ("lunette.on('container.exited', { match = { name = 'container.exitd' } }, f)", "match.name: \"container.exitd\" is no event"),
+        (
+            "for ev in lunette.events { match = { name = { 'volume.*', 'volum.*' } } } do print(ev) end",
+            "match.name[2]: \"volum.*\" is no event"
+        ),
+        ("for _, c in ipairs(container.list()) do c:stpo() end", "a container has no method \"stpo\""),
+        ("local c = container.get 'x'\nprint(c.status)", "a container has no method \"status\""),
+        ("lunette.on('container.exited', function(ev) ev.container:stpo() end)", "a container has no method \"stpo\""),
+        ("lunette.volume.policy('x', {})", "volume.policy is not in this version"),
+    ])
+    func whatUsedToPass(_ source: String, _ message: String) throws {
+        let problems = try ScriptChecker.problems(source: Array((Self.head + source).utf8), name: "x.lua")
+        #expect(problems.count == 1 && problems.first?.message.contains(message) == true, "\(problems)")
+    }
+
+    /// A name is the API's only where nothing else is meant by it.
+    @Test(arguments: [
+        "local function f(container) return container.lst() end f {}", "do local container = {} container.lst() end",
+        "for _, container in pairs {} do container.lst() end", "local c = container.get 'x' do local c = {} c:stpo() end c:stop()",
+        "container = {} container.lst()", "local t = { container = 1, lst = 2 } print(t)",
+        "local n = 1-2 local s = 'a\\z\n  b' print(n .. s, 1.5, 0x1p4)",
+        "lunette.try(container.run, { imge = 1 })", "lunette.task.timeout('1s', container.run, { imge = 1 })",
+        "lunette.on('container.created', function(ev) if ev.redelivered then return end ev.container:stop() end)",
+        "lunette.log.info(42, { a = 1 })", "container.run { name = 'p', pod = true }", "print(container.get('x'):inspect().status)",
+    ])
+    func namesAreFollowedBlockByBlock(_ source: String) throws {
+        #expect(try ScriptChecker.problems(source: Array((Self.head + source).utf8), name: "x.lua") == [])
+    }
+
+    @Test(arguments: [
+        ("container.lst {}", "container has no function \"lst\""),
+        ("container.run { image = 'x', resources = { memroy = 1 } }", "memroy: unknown option"),
+        ("process.run { { 1 } }", "process.run: args[1]: expected a string"), ("task.evry('1h', f)", "task has no function"),
+    ])
+    func nounsAreGlobalsInResidentCodeAndInTests(_ source: String, _ message: String) throws {
+        let handler = "lunette.on('container.exited', function() \(source) end)"
+        let resident = try ScriptChecker.report(source: Array(handler.utf8), name: "x.lua", isResident: true).problems
+        #expect(resident.count == 1 && resident.first?.message.contains(message) == true, "\(resident)")
+        let test = try ScriptChecker.problems(source: Array("test.it('x', function() \(source) end)".utf8), name: "a/x_test.lua")
+        #expect(test.count == 1 && test.first?.message.contains(message) == true, "\(test)")
+    }
+
+    @Test func permissionsAreWhatGrantTakes() throws {
+        let source = """
+            lunette.on("container.exited", function(ev)
+              container.start "x" process.run { "a" } ev.container:remove() store.set("a", 1) anything:kill()
+            end)
+            """
+        let value = try ScriptChecker.report(source: Array(source.utf8), name: "x.lua", isResident: true).value(file: "x.lua")
+        let permissions = value["permissions"]?.arrayValue?.compactMap(\.stringValue) ?? []
+        #expect(permissions == ["container.kill", "container.remove", "container.start", "process.run"])
+        try Grant.validate(permissions, path: "grants")
+    }
+
+    /// Lua's parser takes quadratic time for it.
+    @Test func aSourceThatTakesTooLongIsGivenUp() throws {
+        let source = "return " + String(repeating: "a and ", count: 200_000) + "a"
+        do {
+            _ = try ScriptChecker.problems(source: Array(source.utf8), name: "x.lua")
+            Issue.record("it was read")
+        } catch {
+            #expect(error.code == .resourceExhausted && error.message == "check x.lua: given up, it takes more than 10 s", "\(error)")
+        }
+    }
+
     @Test func callsComeWithTheirPermissions() throws {
         let source = "lunette.on('container.exited', function(ev)\n  lunette.image.prune {}\n  fs.read('/x')\nend)"
         let report = try ScriptChecker.report(source: Array(source.utf8), name: "x.lua", isResident: true)
         #expect(
             report.calls == [
-                .init(line: 1, name: "lunette.on", permission: nil), .init(line: 2, name: "image.prune", permission: "api:image.prune"),
+                .init(line: 1, name: "lunette.on", permission: nil), .init(line: 2, name: "image.prune", permission: "image.prune"),
                 .init(line: 3, name: "fs.read", permission: "fs"),
             ])
         let value = report.value(file: "x.lua")
-        #expect(value["permissions"]?.arrayValue?.compactMap(\.stringValue) == ["api:image.prune", "fs"])
+        #expect(value["permissions"]?.arrayValue?.compactMap(\.stringValue) == ["fs", "image.prune"])
     }
 }

@@ -98,6 +98,41 @@ import Testing
         }
     }
 
+    @Test func valuesAreSetOffByKindWhereThatIsWanted() throws {
+        let host = try LuaHost(LuaHost.Options(connector: nil, directory: "/"))
+        func shown(_ source: String, _ fields: ValueMap = [:]) -> String {
+            var argument = fields
+            argument["source"] = .string(source)
+            host.enter("repl_line", .map(argument))
+            return host.runToEnd()["text"]?.stringValue ?? ""
+        }
+        let source = "{ a = 'x', b = { 1, true }, c = task }"
+        #expect(shown("'x', 1", ["has_colour": true]) == "\u{1b}[32m\"x\"\u{1b}[0m\t\u{1b}[36m1\u{1b}[0m")
+        #expect(shown("{ b = true }", ["has_colour": true]) == "{ b = \u{1b}[35mtrue\u{1b}[0m }")
+        #expect(shown("{ b = true }") == "{ b = true }")
+        // What is set off takes no more room.
+        let coloured = shown(source, ["has_colour": true, "width": 200]).replacing(/\u{1b}\[\d+m/, with: "")
+        #expect(coloured == shown(source, ["width": 200]))
+        #expect(shown("{ start_profile = { ['a.b'] = 1 }, user = 'u' }") == "{ user = \"u\", start_profile = { [\"a.b\"] = 1 } }")
+    }
+
+    @Test func timesAreWatchedAsHowLongAgoTheyWere() throws {
+        let host = try LuaHost(LuaHost.Options(connector: nil, directory: "/"))
+        var screens: [String] = []
+        host.onShow = { _, text in screens.append(text) }
+        host.enter(
+            "repl_watch",
+            [
+                "source":
+                    "{ { name = 'a', created_at = lunette.now() - 185, image = { ref = 'web:1', digest = 'x' } }, { name = 'b', created_at = lunette.now() - 3 * 86400 } }",
+                "period": 0.001, "width": 80,
+            ])
+        host.enter("interrupt", [:])
+        _ = host.runToEnd()
+        #expect(
+            screens.first == "NAME   IMAGE   CREATED_AT\na      web:1   3 minutes ago\nb              3 days ago", "\(screens)")
+    }
+
     @Test func aListOfRecordsIsWatchedAsATable() throws {
         let host = try LuaHost(LuaHost.Options(connector: nil, directory: "/"))
         var screens: [String] = []

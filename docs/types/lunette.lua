@@ -285,6 +285,28 @@
 ---@field scope? ("abstract_socket"|"signal")[] what of processes outside stays out of reach
 ---@field required? boolean refuse to start where the kernel can't hold all of it
 
+---A program for the life of containers; a function that is left out: as without a lifecycle.
+---@class lunette.Lifecycle
+---@field prepare? fun(value: lunette.Event) before a container is made: `ev:amend { … }`, `ev:deny(reason)`
+---@field started? fun(value: lunette.container) it runs
+---@field ready? fun(value: lunette.container) its health check has succeeded for the first time
+---@field unhealthy? fun(value: lunette.container) its health check has failed; gets how often, too
+---@field oom? fun(value: lunette.container) memory has run out
+---@field pressure? any `{ match = { memory = ">10% 10s" }, f }`
+---@field stop? fun(value: lunette.container) the stop sequence; what still runs after it gets the signal
+---@field exited? fun(value: lunette.container) gets `exit` and `attempts`, too; returns `"restart"`, `"keep"`, `"remove"` or `{ restart = { after = "2s" } }`
+---@field removed? fun(value: string) gets its name
+---@field states? table<string, lunette.LifecycleState> states of its own, within running
+
+---A state of a lifecycle's own.
+---@class lunette.LifecycleState
+---@field from? string[] where it is entered from
+---@field to? string[] where it is left to
+---@field enter? fun(value: lunette.container) runs when it is entered
+---@field leave? fun(value: lunette.container) runs when it is left
+---@field timeout? number|string how long it may last
+---@field on_timeout? string the state that follows then
+
 ---How a container's log is kept.
 ---@class lunette.Log
 ---@field max_size? number|string a file is rotated at this size
@@ -1108,7 +1130,7 @@ function lunette.on(event, options, handler) end
 
 ---Register a program for the life of containers; resident scripts only.
 ---@param name string what `lifecycle` in a container's spec names it by
----@param program table<string, any> functions `prepare started ready unhealthy oom stop exited removed`, `pressure`, and `states` of its own: docs/lua/lifecycles.md
+---@param program lunette.Lifecycle what is done when: docs/lua/lifecycles.md
 function lunette.lifecycle(name, program) end
 
 ---Open one more socket of the engine, whose users' calls a filter judges; in resident scripts.
@@ -1135,7 +1157,7 @@ function lunette.fail(code, message, fields) end
 
 ---Write a value as Lua would, sorted, with a depth limit.
 ---@param value any anything
----@param options? { depth?: integer }
+---@param options? { depth?: integer, width?: integer }
 ---@return string
 function lunette.inspect(value, options) end
 
@@ -1200,8 +1222,9 @@ function lunette.task.sleep(duration) end
 ---Run a function and cancel it when it takes too long.
 ---@param duration number|string how long
 ---@param f fun(value: any) what to run
+---@param ... any
 ---@return any
-function lunette.task.timeout(duration, f) end
+function lunette.task.timeout(duration, f, ...) end
 
 ---Run a function; what it spawns ends with it, and a failure cancels the rest.
 ---@param f fun(value: any) gets the scope
@@ -1210,8 +1233,9 @@ function lunette.task.scope(f) end
 
 ---Run a function that a cancel may not interrupt for 10 s.
 ---@param f fun(value: any) clean-up
+---@param ... any
 ---@return any
-function lunette.task.shield(f) end
+function lunette.task.shield(f, ...) end
 
 ---Call a function again and again until `:off()`.
 ---@param period number|string how often
@@ -1288,23 +1312,23 @@ function lunette.http.request(options) end
 lunette.log = {}
 
 ---Write a line to the log (stderr of a script).
----@param message string what happened
----@param fields? table<string, any> named values
+---@param message any what happened
+---@param fields? table<string, any> named values, written sorted
 function lunette.log.debug(message, fields) end
 
 ---Write a line to the log (stderr of a script).
----@param message string what happened
----@param fields? table<string, any> named values
+---@param message any what happened
+---@param fields? table<string, any> named values, written sorted
 function lunette.log.info(message, fields) end
 
 ---Write a line to the log (stderr of a script).
----@param message string what happened
----@param fields? table<string, any> named values
+---@param message any what happened
+---@param fields? table<string, any> named values, written sorted
 function lunette.log.warn(message, fields) end
 
 ---Write a line to the log (stderr of a script).
----@param message string what happened
----@param fields? table<string, any> named values
+---@param message any what happened
+---@param fields? table<string, any> named values, written sorted
 function lunette.log.error(message, fields) end
 
 lunette.json = {}

@@ -65,8 +65,11 @@ public struct APIRecord: Sendable, Hashable {
     public var fields: [APIField]
     /// Whether fields beyond the known ones are let through (data returned by the engine, exact OCI JSON).
     public var isOpen: Bool
+    /// One of these fields has to be there, as `lunette check` sees it: the engine may know of another (a hook's).
+    public var needsOneOf: [String]
 
-    public init(_ name: String, _ summary: String, open: Bool = false, _ fields: [APIField]) {
+    public init(_ name: String, _ summary: String, open: Bool = false, needsOneOf: [String] = [], _ fields: [APIField]) {
+        self.needsOneOf = needsOneOf
         self.name = name
         self.summary = summary
         self.fields = fields

@@ -79,6 +79,11 @@ struct EventMatch: Sendable, Hashable {
     init(_ reader: FieldReader?) throws(LunetteError) {
         guard var reader else { return }
         if let one = reader.value("name")?.stringValue { names = [one] } else { names = try reader.strings("name") ?? [] }
+        // It would be waited for for ever.
+        for name in names where !EventNames.isKnown(name) {
+            throw LunetteError(
+                .invalidArgument, "\"\(displayable(name, limit: 80))\" is no event", path: "match.name", hint: EventNames.hint(for: name))
+        }
         labels = try LabelFilter(reading: &reader)
         target = try reader.string("target")
         kind = try reader.string("kind")

@@ -35,7 +35,9 @@ struct LoadedResident: Sendable {
                 )
             } catch {
                 var failure = error
-                failure.message = "\(place): \(failure.path.map { "\($0): " } ?? "")\(failure.message)"
+                // As it was typed; a lifecycle's errors say so themselves.
+                let function = registration["kind"]?.stringValue.flatMap { $0 == "lifecycle" ? nil : "lunette.\($0): " } ?? ""
+                failure.message = "\(place): \(function)\(failure.path.map { "\($0): " } ?? "")\(failure.message)"
                 failure.path = nil
                 throw failure
             }

@@ -2,10 +2,15 @@ internal import LunetteAPI
 internal import LunetteSpec
 
 extension LuaHost {
-    /// `check.result`, function → the noun of the handle it returns; nil when it returns something else.
+    /// `check.result`, function → `{handle = noun}` or `{list = noun}` when it returns a handle or a list of them; else null.
     func checkResult(_ name: String) -> Value {
-        guard let function = APIRegistry.function(name) else { return .null }
-        if case .handle(let noun) = function.result { return .string(noun) }
+        for type in APIRegistry.results(of: name, at: []).flatMap(APIRegistry.alternatives) {
+            switch type {
+            case .handle(let noun): return ["handle": .string(noun)]
+            case .list(.handle(let noun)): return ["list": .string(noun)]
+            default: break
+            }
+        }
         return .null
     }
 
@@ -15,8 +20,7 @@ extension LuaHost {
         let noun = call["noun"]?.stringValue ?? ""
         let verb = call["verb"]?.stringValue
         let functions = APIRegistry.functions(of: noun)
-        let own = verb == nil ? APIRegistry.function("lunette.\(noun)") : nil
-        if let own { return answer(own, checkOwn(own, call), call) }
+        if verb == nil, let own = APIRegistry.function("lunette.\(noun)") { return answer(own, check(own, call), call) }
         guard !functions.isEmpty else {
             let known = APIRegistry.nouns + APIRegistry.functions(of: "lunette").map(\.verb) + ["null", "jobs"] + Self.laterNouns
             if known.contains(noun) { return .map([:]) }
@@ -24,28 +28,17 @@ extension LuaHost {
             return ["problems": .array([Self.problem("lunette has no \"\(noun)\"", hint)])]
         }
         guard let verb else { return .map([:]) }
-        let isMethod = call["kind"]?.stringValue == "method"
-        let candidates = functions.filter { isMethod ? $0.lua.methodOf == noun : !$0.lua.isHidden }
+        let kind = call["kind"]?.stringValue
+        let isOfHandle = kind == "method" || kind == "field"
+        if kind == "field", verb == "id" || verb == "name" { return .map([:]) }
+        let candidates = functions.filter { isOfHandle ? $0.lua.methodOf == noun : !$0.lua.isHidden }
         // `test.clock` is a table of functions.
         if candidates.contains(where: { $0.verb.hasPrefix(verb + ".") }) { return .map([:]) }
         guard let function = candidates.first(where: { $0.verb == verb }) else {
-            let what = isMethod ? "a \(noun) has no method \"\(verb)\"" : "\(noun) has no function \"\(verb)\""
-            let hint = nearest(to: verb, in: candidates.map(\.verb)).map { "did you mean \"\($0)\"?" }
-            return ["problems": .array([Self.problem(what, hint)])]
+            return ["problems": .array([Missing.function(noun, verb, isMethod: isOfHandle)])]
         }
-        guard function.place == .engine || function.name == "sandbox.run", var given = Self.written(call) else {
-            return answer(function, [], call)
-        }
-        if isMethod { given.insert(["$unknown": true], at: 0) }
-        if verb == "inspect", !isMethod { return answer(function, [], call) }
-        return answer(function, check(function, given), call)
-    }
-
-    /// The arguments as they are written; nil when they can't be read.
-    private static func written(_ call: Value) -> [Value]? {
-        // No arguments at all cross as an empty table, which is neither list nor map.
-        guard let written = call["arguments"] else { return nil }
-        return written.arrayValue ?? (written.mapValue?.isEmpty == true ? [] : nil)
+        if kind == "field" { return .map([:]) }
+        return answer(function, check(function, call), call)
     }
 
     private func answer(_ function: APIFunction, _ problems: [Value], _ call: Value) -> Value {
@@ -60,57 +53,27 @@ extension LuaHost {
         var map: ValueMap = ["problems": .array(problems)]
         if isCall {
             var fields: ValueMap = ["name": .string(function.name)]
-            // As limited states ask for it.
-            fields["permission"] = (function.permission ?? (function.place == .engine ? "api:\(function.name)" : nil)).map(Value.string)
+            fields["permission"] = Self.permission(function).map(Value.string)
             map["call"] = .map(fields)
         }
         return .map(map)
     }
 
+    /// What limited code is to be given for it: as `lunette apply --grant` takes it, of files as a plugin's manifest does. What it stores is
+    /// its own, and what is applied while it is loaded is shown as an object.
+    private static func permission(_ function: APIFunction) -> String? {
+        if function.verb == "apply" || function.noun == "store" { return nil }
+        return Grant.grantable.contains { $0.name == function.name } ? function.name : function.permission
+    }
+
     /// What only registers, or makes desired state, and is for loading.
     private static let registering: Set<String> = [
-        "lunette.before", "lunette.on", "lunette.lifecycle", "lunette.apply", "task.every", "task.cron", "task.spawn",
+        "lunette.before", "lunette.on", "lunette.lifecycle", "lunette.socket", "lunette.apply", "task.every", "task.cron", "task.spawn",
     ]
 
     private static func hasEffect(_ function: APIFunction) -> Bool {
         guard !registering.contains(function.name), function.verb != "apply", function.verb != "policy" else { return false }
         return function.place == .engine || function.waits || function.mutates || function.permission != nil
-    }
-
-    /// Calls of `lunette.*`: of handlers the event's name and the options are looked at.
-    private func checkOwn(_ function: APIFunction, _ call: Value) -> [Value] {
-        guard function.name == "lunette.before" || function.name == "lunette.on", let given = Self.written(call), let first = given.first
-        else {
-            return []
-        }
-        var problems: [Value] = []
-        let isBefore = function.name == "lunette.before"
-        let known = isBefore ? EventNames.before : EventNames.on
-        if let event = first.stringValue {
-            let fits =
-                known.contains(event)
-                || !isBefore && (event == "*" || event.hasSuffix(".*") && known.contains { $0.hasPrefix(event.dropLast()) })
-            if !fits {
-                let hint = nearest(to: event, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.joined(separator: ", ")
-                problems.append(Self.problem("\(function.name): \"\(displayable(event, limit: 80))\" is not an event for it", hint))
-            }
-        } else if !Self.isUnknown(first) {
-            problems.append(Self.problem("\(function.name): expected an event's name, got \(first.kind)", nil))
-        }
-        if given.count > 1, case .map(let options) = given[1], options["$unknown"] == nil, options["$function"] == nil {
-            // As the engine takes them.
-            let own: Set = ["subscription", "kind", "event"]
-            let fields = APIRegistry.function("hook.register")?.arguments.filter { !own.contains($0.name) } ?? []
-            do throws(LunetteError) {
-                try Self.check(.map(options), fields: fields, isOpen: false, isPartial: false, path: "")
-            } catch {
-                problems.append(Self.problem("\(function.name): \(error)", error.hint))
-            }
-        }
-        if given.count > 2, given[2]["$function"] == nil, !Self.isUnknown(given[2]) {
-            problems.append(Self.problem("\(function.name): expected a handler, got \(given[2].kind)", nil))
-        }
-        return problems
     }
 
     private static let laterNouns = [
@@ -123,109 +86,122 @@ extension LuaHost {
         return .map(map)
     }
 
-    /// Spreads literal arguments over names as the Lua side does, then checks what is known of them.
-    private func check(_ function: APIFunction, _ given: [Value]) -> [Value] {
+    // MARK: Arguments
+
+    /// Those whose arguments stand in more than one order.
+    private static let flexible: Set<String> = ["test.program", "test.exec", "test.stub", "test.events", "test.load", "test.expect"]
+
+    /// What is wrong with the arguments of a call, in an order that is the same each time.
+    private func check(_ function: APIFunction, _ call: Value) -> [Value] {
+        guard call["is_call"]?.boolValue == true, !Self.flexible.contains(function.name), var given = Self.written(call) else { return [] }
+        let isMethod = call["kind"]?.stringValue == "method"
+        if isMethod { given.insert(["$unknown": true], at: 0) }
+        // Of all that match: a table of what is wanted.
+        if function.verb == "inspect", function.lua.methodOf != nil, !isMethod { return [] }
+        guard let (arguments, isPartial) = Self.spread(given, over: function) else {
+            return [Self.problem("\(function.name): too many arguments", nil)]
+        }
+        let own = Self.ownProblems(function, arguments)
+        let found = APIRegistry.problems(written: .map(arguments), for: function, isPartial: isPartial)
+        return own + found.map { Self.problem("\(function.name): \($0)", $0.hint) }
+    }
+
+    /// The arguments as they are written; nil when they can't be read.
+    private static func written(_ call: Value) -> [Value]? {
+        // No arguments at all cross as an empty table, which is neither list nor map.
+        guard let written = call["arguments"] else { return nil }
+        return written.arrayValue ?? (written.mapValue?.isEmpty == true ? [] : nil)
+    }
+
+    private static func isUnknown(_ value: Value) -> Bool { value["$unknown"] != nil }
+    private static func isFunction(_ value: Value) -> Bool { value["$function"] != nil }
+
+    /// Spreads arguments over names as the Lua side does; nil when there are too many. `isPartial`: there may be options that aren't known.
+    private static func spread(_ given: [Value], over function: APIFunction) -> (arguments: ValueMap, isPartial: Bool)? {
         var arguments = ValueMap()
         var isPartial = false
+        var names = function.lua.positional[...]
+        let hasRest = names.last == "..."
+        if hasRest { names.removeLast() }
+        // Options in the middle may be left out.
+        if let place = names.firstIndex(of: "options"), given.count < names.count { names.remove(at: place) }
         for (index, value) in given.enumerated() {
-            let parameter = index < function.lua.positional.count ? function.lua.positional[index] : nil
-            let takesTable = parameter.flatMap { function.argument($0) }?.type.takesTable ?? false
-            let isTable = value.mapValue != nil || value.arrayValue != nil
-            if Self.isUnknown(value) {
+            let isLast = index == given.count - 1
+            let name = names.popFirst()
+            let takesTable = name.flatMap { function.argument($0) }?.type.takesTable ?? false
+            let isTable = (value.mapValue != nil || value.arrayValue != nil) && !isFunction(value)
+            if isUnknown(value) {
                 // May be the options as well as the argument: then nothing is known of the options.
-                if let parameter { arguments[parameter] = value } else { isPartial = true }
-                if index == given.count - 1 { isPartial = true }
-            } else if isTable, index == given.count - 1, !takesTable {
-                if let rest = function.lua.rest {
+                if let name, name != "options" { arguments[name] = value } else { isPartial = true }
+                if isLast { isPartial = true }
+            } else if name == nil, hasRest {
+                continue
+            } else if name == "options" || isTable && isLast && !takesTable {
+                if let rest = function.lua.rest, name != "options" {
                     arguments[rest] = value
                 } else {
                     for (key, item) in value.mapValue ?? [:] { arguments[key] = item }
                 }
-            } else if let parameter {
-                arguments[parameter] = value
-            } else {
-                return [Self.problem("\(function.name): too many arguments", nil)]
+            } else if let name {
+                arguments[name] = value
+            } else if !hasRest {
+                return nil
             }
         }
-        do throws(LunetteError) {
-            try Self.check(.map(arguments), fields: function.arguments, isOpen: false, isPartial: isPartial, path: "")
-        } catch {
-            return [Self.problem("\(function.name): \(error)", error.hint)]
-        }
-        return []
+        return (arguments, isPartial)
     }
 
-    private static func isUnknown(_ value: Value) -> Bool { value["$unknown"] != nil }
-
-    /// Whether a literal holds something that is only known at run time.
-    private static func hasUnknown(_ value: Value) -> Bool {
-        switch value {
-        case .map(let map): map["$unknown"] != nil || map["$function"] != nil || map.contains { hasUnknown($0.value) }
-        case .array(let items): items.contains(where: hasUnknown)
-        default: false
+    /// What the registry's types don't say: an event's name, a cron expression.
+    private static func ownProblems(_ function: APIFunction, _ arguments: ValueMap) -> [Value] {
+        switch function.name {
+        case "lunette.before", "lunette.on":
+            guard let event = arguments["event"]?.stringValue else { return [] }
+            let isBefore = function.name == "lunette.before"
+            let known = isBefore ? EventNames.before : EventNames.on
+            let isPattern = event == "*" || event.hasSuffix(".*") && known.contains { $0.hasPrefix(event.dropLast()) }
+            if known.contains(event) || !isBefore && isPattern { return [] }
+            let hint = nearest(to: event, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.joined(separator: ", ")
+            return [problem("\(function.name): \"\(displayable(event, limit: 80))\" is not an event for it", hint)]
+        case "task.cron":
+            guard let text = arguments["expression"]?.stringValue else { return [] }
+            do throws(LunetteError) { _ = try CronSchedule(text) } catch { return [problem("\(error)", error.hint)] }
+            return []
+        default: return []
         }
     }
+}
 
-    private static func check(
-        _ value: Value, fields: [APIField], isOpen: Bool, isPartial: Bool, path: String
-    ) throws(LunetteError) {
-        guard case .map(let map) = value else { return }
-        var known = ValueMap()
-        for (key, item) in map {
-            let place = path.isEmpty ? key : "\(path).\(key)"
-            if let field = fields.first(where: { $0.name == key }), hasUnknown(item) {
-                try check(item, is: field.type, path: place)
-            } else {
-                known[key] = item
-            }
+/// What is said of a name that a noun or a handle doesn't have, at run time as by `lunette check`.
+enum Missing {
+    /// What the API's contract has and this version doesn't.
+    private static let later: [String: Set<String>] = [
+        "volume": ["policy", "resize", "rename", "snapshot", "snapshots", "restore", "clone", "fork", "export", "import", "check"],
+        "plugin": ["load", "reload", "enable", "disable"],
+    ]
+
+    /// - Returns: `{code, message, hint}`.
+    static func function(_ noun: String, _ word: String, isMethod: Bool) -> Value {
+        if later[noun]?.contains(word) == true {
+            return ["code": "unsupported", "message": .string("\(noun)\(isMethod ? ":" : ".")\(word) is not in this version")]
         }
-        // The registry's own check for what is wholly literal; required fields that are there but unknown are left out of it.
-        let function = APIFunction(
-            "check", "",
-            fields.map { field in
-                var field = field
-                if isPartial || isOpen || (map[field.name] != nil && known[field.name] == nil) { field.isRequired = false }
-                return field
-            }, example: "")
-        do throws(LunetteError) {
-            try APIRegistry.check(.map(known), for: function)
-        } catch  where error.path != nil {
-            var error = error
-            if !path.isEmpty { error.path = "\(path).\(error.path!)" }
-            throw error
-        }
+        let shown = displayable(word, limit: 80)
+        let article = "aeio".contains(noun.first ?? "x") ? "an" : "a"
+        var map: ValueMap = [
+            "code": "invalid_argument",
+            "message": .string(isMethod ? "\(article) \(noun) has no method \"\(shown)\"" : "\(noun) has no function \"\(shown)\""),
+        ]
+        map["hint"] = hint(noun, word, isMethod).map(Value.string)
+        return .map(map)
     }
 
-    /// Looks into a value of which only parts are known.
-    private static func check(_ value: Value, is type: APIType, path: String) throws(LunetteError) {
-        if isUnknown(value) { return }
-        if value["$function"] != nil {
-            guard type.takesFunction || type == .any else {
-                throw LunetteError(.invalidArgument, "expected \(type.phrase), got a function", path: path)
-            }
-            return
+    private static func hint(_ noun: String, _ word: String, _ isMethod: Bool) -> String? {
+        if isMethod, let inspect = APIRegistry.function("\(noun).inspect"), case .record(let name) = inspect.result,
+            APIRegistry.record(name)?.fields.contains(where: { $0.name == word }) == true
+        {
+            return "data come from \(noun):inspect().\(word)"
         }
-        switch (type, value) {
-        case (.record(let name), .map):
-            guard let record = APIRegistry.record(name) else { return }
-            try check(value, fields: record.fields, isOpen: record.isOpen, isPartial: false, path: path)
-        case (.list(let item), .array(let items)):
-            for (index, element) in items.enumerated() {
-                if hasUnknown(element) {
-                    try check(element, is: item, path: "\(path)[\(index + 1)]")
-                } else {
-                    try APIRegistry.check(element, is: item, path: "\(path)[\(index + 1)]")
-                }
-            }
-        case (.map(let item), .map(let map)):
-            for (key, element) in map where hasUnknown(element) { try check(element, is: item, path: "\(path).\(key)") }
-        case (.union(let types), _):
-            var failure: LunetteError?
-            for type in types {
-                do throws(LunetteError) { return try check(value, is: type, path: path) } catch { failure = failure ?? error }
-            }
-            if let failure { throw failure }
-        default: return
-        }
+        let known = APIRegistry.functions(of: noun).filter { isMethod ? $0.lua.methodOf == noun : !$0.lua.isHidden }.map(\.verb)
+        if let near = nearest(to: word, in: known) { return "did you mean \"\(isMethod ? near : "\(noun).\(near)")\"?" }
+        return isMethod ? "data come from \(noun):inspect()" : nil
     }
 }

@@ -20,14 +20,18 @@ extension LuaHost {
             return .results([])
         case "sleep": return .await(addTimer(try seconds(arguments[0], "task.sleep")))
         case "cron": return .results([try nextDue(arguments)])
+        case "missing": return .results([Missing.function(arguments.text(0), arguments.text(1), isMethod: arguments[2].boolValue == true)])
         case "noun": return .results([describe(arguments.text(0))])
         case "nearest":
             let words = arguments[1].arrayValue?.compactMap(\.stringValue) ?? []
             return .results([nearest(to: arguments.text(0), in: words).map(Value.string) ?? .null])
         case "bytes": return .results([.int(try Units.bytes(arguments[0]))])
-        case "seconds": return .results([.double(try Units.seconds(arguments[0]))])
+        case "seconds":
+            // With what the call is called, where the caller has no place for it.
+            guard let what = arguments[1].stringValue else { return .results([.double(try Units.seconds(arguments[0]))]) }
+            return .results([.double(try seconds(arguments[0], what))])
         case "unique": return .results([.string(randomIdentifier(bytes: 8))])
-        case "json.encode": return .results([.string(JSON.encode(arguments[0], pretty: arguments[1].boolValue == true))])
+        case "json.encode": return .results([.string(JSON.encode(arguments[0].sortedByKey, pretty: arguments[1].boolValue == true))])
         case "json.decode":
             let text = arguments[0].byteString ?? []
             return .results([.bytes(MessagePack.encode(try JSON.decode(text, source: "json.decode")))])
@@ -133,12 +137,14 @@ extension LuaHost {
                     "callbacks": .array(function.arguments.filter { $0.type.takesFunction }.map { .string($0.name) }),
                 ]
                 map["rest"] = function.lua.rest.map(Value.string)
+                if function.result == .nothing { map["returns_nothing"] = true }
                 map["result"] = function.result.handleKind.map(Value.string)
                 return .map(map)
             })
     }
 
     private func log(_ level: String, _ message: String, _ fields: ValueMap) {
+        let fields = fields.sortedByKey
         guard let lines = logAllowance?.admit(message, fields, now: monotonicNow()) else { return logLine(level, message, fields) }
         for line in lines { logLine(level, line.message, line.fields) }
     }
@@ -168,14 +174,6 @@ extension APIType {
         switch self {
         case .list, .map, .record, .any: true
         case .union(let types): types.contains(where: \.takesTable)
-        default: false
-        }
-    }
-
-    var takesFunction: Bool {
-        switch self {
-        case .callback: true
-        case .union(let types): types.contains(where: \.takesFunction)
         default: false
         }
     }

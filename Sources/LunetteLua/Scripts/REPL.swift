@@ -1,7 +1,7 @@
 internal import CLuaBridge
 internal import Glibc
 package import LunetteAPI
-internal import LunetteSpec
+package import LunetteSpec
 internal import Synchronization
 
 /// Reads lines, runs them, prints what they return. Handlers run while the prompt waits.
@@ -26,6 +26,10 @@ package struct REPL {
     package var onInterrupt: (@Sendable () -> Void)?
     /// The terminal's columns and rows; nil: stdout is none.
     package var terminalSize: @Sendable () -> (columns: Int, rows: Int)? = { nil }
+    /// Values and errors are set off by colours.
+    package var hasColour = false
+    /// Draws a list of handlers as `lunette hook list` does; nil: it is shown as a table of Lua's.
+    package var drawHooks: (@Sendable (Value) -> String)?
     /// Switches the terminal to a screen of its own and back, on whichever way the process leaves.
     package var onOwnScreen: (@Sendable (Bool) -> Void)?
     /// Called before a signal ends the process.
@@ -166,6 +170,7 @@ package struct REPL {
             "source": .string(source), "is_last": .bool(isLast), "as_json": .bool(asJSON), "is_outside": .bool(isOutside),
         ]
         argument["width"] = terminalSize().map { .int(Int64($0.columns)) }
+        if hasColour { argument["has_colour"] = true }
         let answer = host.enter("repl_line", .map(argument))
         if answer.first?.stringValue == "incomplete" { return .incomplete }
         return finish(host.runToEnd()) ? .done : .failed
@@ -176,7 +181,7 @@ package struct REPL {
     func finish(_ outcome: Value) -> Bool {
         if let text = outcome["text"]?.byteString { lnt_lua_print(text + [10], text.count + 1) }
         lnt_lua_print(nil, 0)
-        for failure in outcome["failed"]?.arrayValue ?? [] { ScriptRunner.printError(failure, isVerbose: isVerbose) }
+        for failure in outcome["failed"]?.arrayValue ?? [] { ScriptRunner.printError(failure, isVerbose: isVerbose, hasColour: hasColour) }
         let isDone = outcome["ok"]?.boolValue == true
         guard !isDone else { return true }
         var error = outcome["error"] ?? .null
@@ -187,7 +192,7 @@ package struct REPL {
             if terminalSize() != nil { show("\n") }
             lnt_lua_print(nil, 0)
         }
-        ScriptRunner.printError(error, isVerbose: isVerbose)
+        ScriptRunner.printError(error, isVerbose: isVerbose, hasColour: hasColour)
         return false
     }
 

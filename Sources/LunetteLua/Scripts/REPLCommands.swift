@@ -44,7 +44,7 @@ extension REPL {
             evaluate(rest, isLast: true, host)
             let milliseconds = (monotonicNow() - start) * 1000
             show("\((milliseconds * 100).rounded() / 100) ms\n")
-        case ":hooks": evaluate("hook.list()", isOutside: true, host)
+        case ":hooks": hooks(host)
         case ":watch" where !needs("an expression"): watch(rest, host)
         case ":tasks":
             host.enter("repl_tasks", [:])
@@ -56,6 +56,21 @@ extension REPL {
             let near = nearest(to: String(word), in: Self.commands.map(\.name)).map { "did you mean \($0)?" }
             writeError("lunette: the REPL has no command \(word)\nhint: \(near ?? ":help lists them")\n")
         }
+    }
+
+    private func hooks(_ host: LuaHost) {
+        guard let drawHooks else {
+            evaluate("hook.list()", isOutside: true, host)
+            return
+        }
+        host.enter("repl_line", ["source": "hook.list()", "is_last": true, "as_json": true, "is_outside": true])
+        var outcome = host.runToEnd()
+        if case .map(var map) = outcome, let text = map["text"]?.byteString {
+            // It is JSON of our own making.
+            if let list = try? JSON.decode(text, source: ":hooks") { map["text"] = .string(drawHooks(list)) }
+            outcome = .map(map)
+        }
+        finish(outcome)
     }
 
     /// `:watch [PERIOD] EXPR`

@@ -13,13 +13,15 @@ package enum ScriptChecker {
     package struct Call: Sendable, Equatable {
         package var line: Int
         package var name: String
-        /// What limited code needs for it; nil: nothing.
+        /// What limited code needs for it, as `lunette apply --grant` takes it; nil: nothing.
         package var permission: String?
     }
 
     package struct Report: Sendable, Equatable {
         package var problems: [Problem]
         package var calls: [Call]
+        /// What is to be granted beside what the calls need.
+        package var asked: [String] = []
 
         /// For other programs: `{file, problems, calls, permissions}`.
         package func value(file: String) -> Value {
@@ -37,7 +39,7 @@ package enum ScriptChecker {
                         map["permission"] = call.permission.map(Value.string)
                         return .map(map)
                     }),
-                "permissions": .array(Set(calls.compactMap(\.permission)).sorted().map(Value.string)),
+                "permissions": .array(Set(calls.compactMap(\.permission) + asked).sorted().map(Value.string)),
             ]
         }
     }
@@ -56,9 +58,24 @@ package enum ScriptChecker {
     }
 
     package static func report(source: [UInt8], name: String, isResident: Bool = false) throws(LunetteError) -> Report {
-        let host = try LuaHost(LuaHost.Options(connector: nil, directory: "/"))
-        let found = try host.state.enter(
-            "check", ["source": .text(source), "name": .string("@\(name)"), "is_resident": .bool(isResident)])
+        var options = LuaHost.Options(connector: nil, directory: "/")
+        options.limits = .init(memory: memoryLimit, wallSeconds: seconds / 2, isLimited: true)
+        let found: [Value]
+        do throws(LunetteError) {
+            let host = try LuaHost(options)
+            found = try host.state.enter(
+                "check",
+                [
+                    "source": .text(source), "name": .string("@\(name)"), "is_resident": .bool(isResident),
+                    "has_globals": .bool(isResident || TestFiles.isTest(name.pathParts.last.map(String.init) ?? name)),
+                ])
+        } catch {
+            let isMemory = error.message.contains("not enough memory")
+            throw LunetteError(
+                .resourceExhausted,
+                "check \(displayable(name)): given up, it takes more than \(isMemory ? "\(memoryLimit >> 20) MiB" : "\(Int(seconds)) s")",
+                hint: "a source of megabytes, or with a chain of a hundred thousand words, isn't read")
+        }
         let problems = (found.first?.arrayValue ?? []).map { item in
             Problem(line: Int(item["line"]?.intValue ?? 0), message: item["message"]?.stringValue ?? "", hint: item["hint"]?.stringValue)
         }
@@ -66,8 +83,13 @@ package enum ScriptChecker {
             Call(
                 line: Int(item["line"]?.intValue ?? 0), name: item["name"]?.stringValue ?? "", permission: item["permission"]?.stringValue)
         }
-        return Report(problems: problems, calls: calls)
+        // Of code in the engine what the operator is asked to grant, which counts methods whose object isn't known, too.
+        return Report(problems: problems, calls: calls, asked: isResident ? Grant.asked(by: source) : [])
     }
+
+    /// Seconds that a check may take: half of them the reading, as much again Lunette's own code.
+    private static let seconds = 10.0
+    private static let memoryLimit = 1 << 30
 
     /// `lunette check FILE`: prints each problem as `lunette: FILE:LINE: …`.
     /// - Returns: the exit code, 1 when there are problems.

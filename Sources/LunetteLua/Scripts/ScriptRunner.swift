@@ -112,10 +112,15 @@ package struct ScriptRunner {
     }
 
     /// `lunette: …`, then `hint: …`; with `isVerbose` the code, the details, causes and the traceback.
-    static func printError(_ record: Value, isVerbose: Bool) {
-        var text = "lunette: \(record["message"]?.stringValue ?? "failed")\n"
-        if let point = record["point"]?.stringValue { text += point + "\n" }
-        if let hint = record["hint"]?.stringValue { text += "hint: \(hint)\n" }
+    static func printError(_ record: Value, isVerbose: Bool, hasColour: Bool = false) {
+        func set(_ text: String, _ code: Int) -> String { hasColour ? "\u{1b}[\(code)m\(text)\u{1b}[0m" : text }
+        var text = "\(set("lunette:", 31)) \(record["message"]?.stringValue ?? "failed")\n"
+        if let point = record["point"]?.stringValue {
+            // The line as it was typed, the mark below it set off.
+            let lines = point.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+            text += lines[0] + "\n" + lines.dropFirst().map { set($0, 31) + "\n" }.joined()
+        }
+        if let hint = record["hint"]?.stringValue { text += "\(set("hint:", 36)) \(hint)\n" }
         if isVerbose {
             if let code = record["code"]?.stringValue {
                 text += "code: \(code)" + (record["operation"]?.stringValue.map { " in \($0)" } ?? "") + "\n"

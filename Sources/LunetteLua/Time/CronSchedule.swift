@@ -41,7 +41,7 @@ struct CronSchedule: Sendable, Hashable {
         let words = (Self.names[text] ?? text).split(whereSeparator: \.isWhitespace).map(String.init)
         guard words.count == 5 else {
             throw LunetteError(
-                .invalidArgument, "\"\(displayable(text, limit: 80))\" is not a cron expression",
+                .invalidArgument, "task.cron: \"\(displayable(text, limit: 80))\" is not a cron expression",
                 hint: "five fields: minute hour day month weekday; or @hourly @daily @weekly @monthly @yearly")
         }
         minutes = try Self.bits(words[0], Self.fields[0])
@@ -58,7 +58,13 @@ struct CronSchedule: Sendable, Hashable {
 
     private static func bits(_ text: String, _ field: Field) throws(LunetteError) -> UInt64 {
         func wrong(_ part: Substring) -> LunetteError {
-            LunetteError(.invalidArgument, "\"\(displayable(String(part), limit: 40))\" is not a \(field.name) of a cron expression")
+            let article = field.name == "hour" ? "an" : "a"
+            return LunetteError(
+                .invalidArgument,
+                "task.cron: \"\(displayable(String(part), limit: 40))\" is not \(article) \(field.name) of a cron expression",
+                hint: "\(field.name): \(field.range.lowerBound) to \(field.range.upperBound)"
+                    + (field.words.isEmpty ? "" : ", or \(field.words[0]) to \(field.words[field.words.count - 1])")
+                    + "; also lists (1,2), ranges (1-5), steps (*/2)")
         }
         func number(_ part: Substring) throws(LunetteError) -> Int {
             if let index = field.words.firstIndex(of: part.lowercased()) { return index + field.firstWord }

@@ -6,7 +6,7 @@ struct REPLCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "repl", _superCommandName: "lunette", abstract: "Lua at a prompt; the same as lunette alone on a terminal.")
 
-    @Flag(help: "Refuse what changes something.") var readOnly = false
+    @Flag(help: "Refuse calls that change something; Lua's own io and os aren't held by it.") var readOnly = false
     @Option(
         name: .customLong("in"),
         help: ArgumentHelp(

@@ -270,7 +270,19 @@ struct HookList: LunetteCommand {
     @OptionGroup var global: GlobalOptions
 
     func perform(_ client: Client) async throws(LunetteError) -> Int32 {
-        let records = try await client.call("hook.list").arrayValue ?? []
+        try Self.listing(try await client.call("hook.list").arrayValue ?? []).print(format: format, quiet: quiet)
+        return 0
+    }
+}
+
+extension HookList {
+    /// As lines for people.
+    static func table(_ records: [Value]) -> String {
+        // A table takes no format that could be wrong.
+        ((try? listing(records).lines(format: nil, quiet: false)) ?? []).joined(separator: "\n")
+    }
+
+    private static func listing(_ records: [Value]) -> Listing {
         let rows = records.map { record in
             let id = record["subscription"]?.stringValue ?? ""
             return Listing.Row(
@@ -284,7 +296,7 @@ struct HookList: LunetteCommand {
                     "OnFailure": record["kind"] == "before" ? record["on_failure"]?.stringValue ?? "" : "-",
                 ], record: record, name: id)
         }
-        try Listing(
+        return Listing(
             kind: "Subscription",
             columns: [
                 .init("KIND", "Kind"), .init("EVENT", "Event"), .init("NAME", "Name"), .init("PRIORITY", "Priority"),
@@ -292,7 +304,6 @@ struct HookList: LunetteCommand {
                 .init("TIMEOUT", "Timeout"), .init("ON FAILURE", "OnFailure"), .init("SOURCE", "Source"), .init("STATUS", "Status"),
                 .init("PLACE", "Place"),
             ], rows: rows
-        ).print(format: format, quiet: quiet)
-        return 0
+        )
     }
 }

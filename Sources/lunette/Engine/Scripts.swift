@@ -27,6 +27,8 @@ enum Scripts {
         repl.isReadOnly = isReadOnly
         repl.inside = inside
         repl.terminalSize = { TerminalSize.of(1).map { ($0.columns, $0.rows) } }
+        repl.hasColour = Output.hasColor(1) && Output.hasColor(2)
+        repl.drawHooks = { HookList.table($0.arrayValue ?? []) }
         repl.onOwnScreen = TerminalMode.useOwnScreen
         repl.onEnd = TerminalMode.restore
         if Output.isTerminal(0), let reader = LineEditor.reader() {

@@ -15,12 +15,32 @@ enum CompletionList {
         let widest = names.map(\.count).max() ?? 0
         let hasDetails = candidates.contains { !$0.detail.isEmpty }
         if hasDetails, candidates.count <= rows {
-            return zip(names, candidates).map { name, candidate in
-                let line = candidate.detail.isEmpty ? name : Text.padded(name, to: widest + 2) + Text.safe(candidate.detail)
-                return line.count < columns ? line : String(line.prefix(columns - 2)) + "…"
+            let details = candidates.map { parts(Text.safe($0.detail)) }
+            // A type of many words leaves the others room for what they are.
+            let kinds = min(details.map(\.kind.count).max() ?? 0, max(20, columns / 3))
+            return zip(names, details).map { name, detail in
+                var line = name
+                if !detail.kind.isEmpty || !detail.summary.isEmpty { line = Text.padded(name, to: widest + 2) }
+                line += cut(detail.kind, to: kinds)
+                if !detail.summary.isEmpty {
+                    line = (kinds > 0 ? Text.padded(line, to: widest + 2 + kinds + 2) : line) + detail.summary
+                }
+                return cut(line, to: columns - 1)
             }.joined(separator: "\n")
         }
         return inColumns(names, columns: columns, rows: rows, width: widest + 2)
+    }
+
+    /// A detail's type and what it is; one without a type is all the latter.
+    private static func parts(_ detail: String) -> (kind: String, summary: String) {
+        guard let gap = detail.firstRange(of: "  ") else {
+            return detail.contains(" ") || detail.isEmpty ? ("", detail) : (detail, "")
+        }
+        return (String(detail[..<gap.lowerBound]), String(detail[gap.upperBound...]))
+    }
+
+    private static func cut(_ text: String, to width: Int) -> String {
+        text.count <= width ? text : String(text.prefix(width - 1)) + "…"
     }
 
     private static func inColumns(_ names: [String], columns: Int, rows: Int, width: Int) -> String {

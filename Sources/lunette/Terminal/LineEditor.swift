@@ -28,7 +28,7 @@ enum LineEditor {
         return { prompt in
             EditorInput.forget()
             beginLine()
-            guard let line = read(prompt) else {
+            guard let line = read(colored(prompt)) else {
                 // The end of input leaves the cursor behind the prompt.
                 Output.print("")
                 return nil
@@ -44,6 +44,13 @@ enum LineEditor {
             }
             return String(cString: line)
         }
+    }
+
+    /// The prompt with its mark set off. What libedit isn't to count stands between the bytes 1 and 2; the blank comes last, because the
+    /// editor takes such a part with the character that follows it.
+    private static func colored(_ prompt: String) -> String {
+        guard Output.hasColor(1), prompt.hasSuffix(" ") else { return prompt }
+        return "\u{1}\u{1b}[1;34m\u{2}\(prompt.dropLast())\u{1}\u{1b}[0m\u{2} "
     }
 
     /// Puts the cursor at the beginning of a line, as the editor expects it, whatever was written or typed ahead: a mark and blanks reach the

@@ -90,7 +90,13 @@ struct ResidentTests {
             for (broken, word) in [
                 ("lunette.before(\"container.crate\", {}, print)", "\"container.crate\" is not an event"), ("x = = 1", "unexpected symbol"),
                 ("lunette.container.list()", "nothing is called while a resident script"), ("task.sleep(1)", "nothing is called"),
-                ("while true do end", "ran longer than it may"),
+                ("\nwhile true do end", "init.lua:2: the code ran longer than it may ("),
+                ("local t = {}\nfor i = 1, 1e9 do\n  t[i] = (\"x\"):rep(1000) .. i\nend", "init.lua:3: not enough memory (64 MiB)"),
+                ("lunette.before(\"container.create\", { timeout = \"5x\" }, print)", "lunette.before: timeout: \"5x\" is not a duration"),
+                (
+                    "lunette.on(\"*\", { match = { name = \"container.exitd\" } }, print)",
+                    "lunette.on: match.name: \"container.exitd\" is no event"
+                ),
                 (
                     "table.concat(setmetatable({}, {__index = getmetatable, __metatable = \"\"}), \"\", math.mininteger, math.maxinteger)",
                     "ran longer than it may"

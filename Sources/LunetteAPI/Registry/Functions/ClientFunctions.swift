@@ -50,10 +50,7 @@ enum ClientFunctions {
             "lunette.lifecycle", "register a program for the life of containers; resident scripts only",
             [
                 required("name", .string, "what `lifecycle` in a container's spec names it by"),
-                required(
-                    "program", .map(.any),
-                    "functions `prepare started ready unhealthy oom stop exited removed`, `pressure`, and `states` of its own: docs/lua/lifecycles.md"
-                ),
+                required("program", .record("Lifecycle"), "what is done when: docs/lua/lifecycles.md"),
             ], ["name", "program"], errors: [.invalidState],
             example: "local ok, e = lunette.try(lunette.lifecycle, \"database\", {}) assert(not ok and e.code == \"invalid_state\", e)"),
         client(
@@ -95,7 +92,10 @@ enum ClientFunctions {
             example: "local ok, e = pcall(lunette.fail, \"denied\", \"not on Sundays\") assert(e:is \"denied\")"),
         client(
             "lunette.inspect", "write a value as Lua would, sorted, with a depth limit",
-            [required("value", .any, "anything"), APIField("depth", .integer, "levels", default: "4")],
+            [
+                required("value", .any, "anything"), APIField("depth", .integer, "levels", default: "4"),
+                APIField("width", .integer, "a table that is wider takes lines", default: "96"),
+            ],
             ["value"], returns: .string, example: "assert(lunette.inspect { b = 1, a = 2 } == \"{ a = 2, b = 1 }\")"),
         client(
             "lunette.bytes", "read a size", [required("size", .size, "`\"256MiB\"`")], ["size"], returns: .integer,
@@ -138,16 +138,17 @@ enum ClientFunctions {
             "task.sleep", "wait", [required("duration", .duration, "how long")], ["duration"], waits: true, example: "task.sleep \"1ms\""),
         client(
             "task.timeout", "run a function and cancel it when it takes too long",
-            [required("duration", .duration, "how long"), required("f", function, "what to run")], ["duration", "f"], returns: .any,
-            waits: true,
+            [
+                required("duration", .duration, "how long"), required("f", function, "what to run"), APIField("...", .any, "its arguments"),
+            ], ["duration", "f", "..."], returns: .any, waits: true,
             errors: [.timeout], example: "assert(task.timeout(\"1s\", function() return true end))"),
         client(
             "task.scope", "run a function; what it spawns ends with it, and a failure cancels the rest",
             [required("f", function, "gets the scope")],
             ["f"], returns: .any, waits: true, example: "task.scope(function(s) s:spawn(function() task.sleep(0) end) end)"),
         client(
-            "task.shield", "run a function that a cancel may not interrupt for 10 s", [required("f", function, "clean-up")], ["f"],
-            returns: .any,
+            "task.shield", "run a function that a cancel may not interrupt for 10 s",
+            [required("f", function, "clean-up"), APIField("...", .any, "its arguments")], ["f", "..."], returns: .any,
             waits: true, example: "task.shield(function() task.sleep(0) end)"),
         client(
             "task.every", "call a function again and again until `:off()`",
@@ -174,7 +175,8 @@ enum ClientFunctions {
     private static let log: [APIFunction] = ["debug", "info", "warn", "error"].map { level in
         client(
             "log.\(level)", "write a line to the log (stderr of a script)",
-            [required("message", .string, "what happened"), APIField("fields", .map(.any), "named values")], ["message", "fields"],
+            [required("message", .any, "what happened"), APIField("fields", .map(.any), "named values, written sorted")],
+            ["message", "fields"],
             example: "log.\(level)(\"pulled\", { image = \"redis:7\" })")
     }
 

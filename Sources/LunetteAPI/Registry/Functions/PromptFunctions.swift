@@ -17,6 +17,7 @@ enum PromptFunctions {
                 APIField("source", .string, "the chunk"),
                 APIField("as", .choice(["lines", "json", "screen"]), "how its values are written", default: "\"lines\""),
                 APIField("width", .integer, "columns of the terminal"),
+                APIField("has_colour", .boolean, "values are set off by colours", default: "false"),
                 APIField("only_reads", .boolean, "refuse what changes something", default: "false"),
             ], returns: .any, chunk: .string, mutates: true, waits: true, errors: [.notFound, .denied, .conflict, .resourceExhausted],
             example: "for _, s in ipairs(lunette.script.list()) do print(\"lunette repl --in \" .. s.name) end", lua: .init(hidden: true)),

@@ -4,7 +4,7 @@ enum SpecRecords {
 
     private static let container: [APIRecord] = [
         APIRecord(
-            "ContainerSpec", "what a container is to be",
+            "ContainerSpec", "what a container is to be", needsOneOf: ["image", "rootfs", "pod"],
             [
                 APIField("name", .string, "unique; letters, digits, `_`, `.` and `-`", default: "made up"),
                 APIField("image", .handle("image"), "the image to run"),
@@ -200,6 +200,33 @@ enum SpecRecords {
                 APIField("stop_signal", .string, "the polite signal"),
             ]),
         APIRecord("FileTarget", "a file on the host", [APIField("file", .path, "its path", required: true)]),
+        APIRecord(
+            "Lifecycle", "a program for the life of containers; a function that is left out: as without a lifecycle",
+            [
+                APIField("prepare", .callback(.record("Event")), "before a container is made: `ev:amend { … }`, `ev:deny(reason)`"),
+                APIField("started", .callback(.handle("container")), "it runs"),
+                APIField("ready", .callback(.handle("container")), "its health check has succeeded for the first time"),
+                APIField("unhealthy", .callback(.handle("container")), "its health check has failed; gets how often, too"),
+                APIField("oom", .callback(.handle("container")), "memory has run out"),
+                APIField("pressure", .any, "`{ match = { memory = \">10% 10s\" }, f }`"),
+                APIField("stop", .callback(.handle("container")), "the stop sequence; what still runs after it gets the signal"),
+                APIField(
+                    "exited", .callback(.handle("container")),
+                    "gets `exit` and `attempts`, too; returns `\"restart\"`, `\"keep\"`, `\"remove\"` or `{ restart = { after = \"2s\" } }`"
+                ),
+                APIField("removed", .callback(.string), "gets its name"),
+                APIField("states", .map(.record("LifecycleState")), "states of its own, within running"),
+            ]),
+        APIRecord(
+            "LifecycleState", "a state of a lifecycle's own",
+            [
+                APIField("from", .list(.string), "where it is entered from", default: "any state"),
+                APIField("to", .list(.string), "where it is left to", default: "any state"),
+                APIField("enter", .callback(.handle("container")), "runs when it is entered"),
+                APIField("leave", .callback(.handle("container")), "runs when it is left"),
+                APIField("timeout", .duration, "how long it may last"),
+                APIField("on_timeout", .string, "the state that follows then"),
+            ]),
         APIRecord(
             "EventMatch", "which events are meant; all given must hold",
             [

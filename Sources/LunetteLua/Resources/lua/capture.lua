@@ -70,4 +70,12 @@ function capture.output()
   end
 end
 
+-- Of the process that runs the tests: an end of it would leave the tests that come unrun, and what has failed untold.
+function capture.no_exit(on_exit)
+  os.exit = function(code)
+    local shown = code == nil and "" or type(code) == "boolean" and tostring(code) or tostring(math.tointeger(code) or code)
+    on_exit("os.exit(" .. shown .. ") was called, which would end the tests")
+  end
+end
+
 return capture

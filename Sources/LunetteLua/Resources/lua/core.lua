@@ -40,7 +40,9 @@ lunette.null = host.null
 -- Loads a module of the stdlib at its first use: opening a state must be fast. Limited states stay for weeks, a thousand in one process,
 -- and have the code ready-made: there a module that keeps nothing goes with the garbage, and is loaded again when it is needed again.
 local modules, passing = {}, setmetatable({}, { __mode = "v" })
-local keeps_nothing = core.is_limited and { library = true, limited = true, subscriptions = true, replies = true, lost = true } or {}
+local keeps_nothing = core.is_limited and {
+  library = true, limited = true, subscriptions = true, replies = true, lost = true, options = true,
+} or {}
 function core.need(name)
   local module = modules[name] or passing[name]
   if module == nil then
@@ -523,6 +525,7 @@ setmetatable(lunette, {
     if value ~= nil then rawset(lunette, name, value) end
     return value
   end,
+  __pairs = function() return core.need("library").pairs() end,
 })
 
 if core.is_limited then

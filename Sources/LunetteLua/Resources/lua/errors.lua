@@ -48,6 +48,10 @@ local function make_error(what, operation)
   elseif type(what) == "string" and what:sub(1, 5) == "host:" then
     local path, message = what:sub(6):match("^(%S-): (.*)$")
     record = { code = "invalid_argument", message = message or what:sub(6), path = path }
+  elseif what == "not enough memory" and core.is_limited then
+    -- Lua's own, which has neither.
+    local limit, place = host.memory_limit()
+    record = { code = "resource_exhausted", message = "not enough memory (" .. limit // 1048576 .. " MiB)", where = place }
   else
     record = { code = "script_failed", message = core.text_of(what) }
     -- Where it was raised, not where it was caught.

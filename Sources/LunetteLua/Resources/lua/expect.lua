@@ -139,14 +139,18 @@ function expect.diff(expected, actual)
       for near = math.max(1, index - context), math.min(#compared, index + context) do shown[near] = true end
     end
   end
+  -- A gap of one line takes no more room than saying that there is one.
+  for index = 1, #compared do
+    if not shown[index] and (index == 1 or shown[index - 1]) and (index == #compared or shown[index + 1]) then shown[index] = true end
+  end
   local lines, is_gap = {}, false
   for index, entry in ipairs(compared) do
     if shown[index] then
-      if is_gap and #lines > 0 then lines[#lines + 1] = "  …" end
       is_gap = false
       lines[#lines + 1] = entry[1] .. " " .. entry[2]
-    else
+    elseif not is_gap then
       is_gap = true
+      lines[#lines + 1] = "  …"
     end
     if #lines >= 200 then
       lines[#lines + 1] = "  …"

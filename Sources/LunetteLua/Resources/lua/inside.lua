@@ -56,14 +56,15 @@ function inside.new(what, print)
     print("inside " .. what_it_is .. (only_reads and ", only reading" or "") .. ": its globals, its limits, its permissions")
   end
 
-  -- {source, is_last, as_json, width}
+  -- {source, is_last, as_json, width, has_colour}
   function self.line(line)
     local f, problem = load("return " .. line.source, "=repl", "t")
     if not f then f, problem = load(line.source, "=repl", "t") end
     if not f and problem:sub(-5) == "<eof>" and not line.is_last then return "incomplete" end
     core.result_text = function(results) return results[1] end
     core.start_main(function()
-      return text_of(ask { ask = "chunk", source = line.source, as = line.as_json and "json" or "lines", width = line.width })
+      return text_of(ask { ask = "chunk", source = line.source, as = line.as_json and "json" or "lines", width = line.width,
+        has_colour = line.has_colour })
     end)
   end
 

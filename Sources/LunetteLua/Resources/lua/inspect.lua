@@ -33,6 +33,13 @@ end
 
 inspect.by_key = by_key
 
+-- What of the engine's tables nobody looks for first: it would stand between what they do.
+local innards = { start_profile = true }
+local function by_key_then_innards(a, b)
+  if innards[a] ~= innards[b] then return innards[b] == true end
+  return by_key(a, b)
+end
+
 local function key_text(key)
   if type(key) == "string" and key:match("^[%a_][%w_]*$") and not keywords[key] then return key end
   return "[" .. (type(key) == "string" and quote(key) or tostring(key)) .. "]"
@@ -48,17 +55,30 @@ local function scalar(value)
   return tostring(value)
 end
 
+-- How kinds of values are set off on a terminal, as `select graphic rendition` has them.
+local colours = {
+  string = "32", number = "36", boolean = "35", ["nil"] = "35", userdata = "35", ["function"] = "34", thread = "34", table = "33",
+}
+
+local function plain(text) return text end
+local function painted(text, kind)
+  local code = colours[kind]
+  return code and "\27[" .. code .. "m" .. text .. "\27[0m" or text
+end
+local function unpainted(text) return (text:gsub("\27%[%d*m", "")) end
+
 -- Tables that speak for themselves: handles, errors, tasks, and anyone's with __tostring.
 local function self_described(value)
   local meta = getmetatable(value)
   return type(meta) == "table" and rawget(meta, "__tostring") ~= nil
 end
 
-local function render(value, depth, indent, seen, width)
-  if type(value) ~= "table" then return scalar(value) end
+-- paint: gets a text and its kind
+local function render(value, depth, indent, seen, width, paint)
+  if type(value) ~= "table" then return paint(scalar(value), type(value)) end
   if self_described(value) then
     local text = tostring(value)
-    return core.is_error(value) and text or "<" .. text .. ">"
+    return paint(core.is_error(value) and text or "<" .. text .. ">", "table")
   end
   if next(value) == nil then
     local meta = getmetatable(value)
@@ -75,25 +95,26 @@ local function render(value, depth, indent, seen, width)
   local left = 0
   for index = 1, length do
     if #parts >= most_items then left = left + 1
-    else parts[#parts + 1] = render(value[index], depth - 1, indent + 2, seen, width) end
+    else parts[#parts + 1] = render(value[index], depth - 1, indent + 2, seen, width, paint) end
   end
-  sort(keys, by_key)
+  sort(keys, by_key_then_innards)
   for _, key in ipairs(keys) do
     if #parts >= most_items then left = left + 1
-    else parts[#parts + 1] = key_text(key) .. " = " .. render(value[key], depth - 1, indent + 2, seen, width) end
+    else parts[#parts + 1] = key_text(key) .. " = " .. render(value[key], depth - 1, indent + 2, seen, width, paint) end
   end
   seen[value] = nil
   if left > 0 then parts[#parts + 1] = "… " .. left .. " more" end
   local line = "{ " .. concat(parts, ", ") .. " }"
-  if #line + indent <= width and not line:find("\n", 1, true) then return line end
+  local length_shown = paint == plain and #line or #unpainted(line)
+  if length_shown + indent <= width and not line:find("\n", 1, true) then return line end
   local pad = rep(" ", indent + 2)
   return "{\n" .. pad .. concat(parts, ",\n" .. pad) .. "\n" .. rep(" ", indent) .. "}"
 end
 
--- A value as Lua would write it. options: depth, width
+-- A value as Lua would write it. options: depth, width, has_colour
 function inspect.value(value, options)
   options = options or {}
-  return render(value, options.depth or default_depth, 0, {}, options.width or default_width)
+  return render(value, options.depth or default_depth, 0, {}, options.width or default_width, options.has_colour and painted or plain)
 end
 
 -- What -e prints: texts as they are, the rest as `value`; nothing when the chunk returned nothing.
@@ -108,22 +129,39 @@ function inspect.results(results)
 end
 
 -- What the REPL prints: texts quoted, nil shown only among others.
-function inspect.line(results, width)
+function inspect.line(results, width, has_colour)
   if results.n == 0 or (results.n == 1 and results[1] == nil) then return nil end
   local parts = {}
-  for index = 1, results.n do parts[index] = inspect.value(results[index], { width = width }) end
+  for index = 1, results.n do parts[index] = inspect.value(results[index], { width = width, has_colour = has_colour }) end
   return concat(parts, "\t")
 end
 
 ---- tables ------------------------------------------------------------------------------------
 
 local widest_cell, most_columns = 40, 12
+local ages = { { 2 * 86400, "day", 86400 }, { 5400, "hour", 3600 }, { 120, "minute", 60 }, { 1, "second", 1 } }
 
-local function cell(value)
+-- How long ago a time was, as `lunette ps` says it.
+local function age(time)
+  local seconds = core.host.now() - time
+  if seconds < 0 then return "not yet" end
+  for _, unit in ipairs(ages) do
+    if seconds >= unit[1] then
+      local count = seconds // unit[3] | 0
+      return count .. " " .. unit[2] .. (count == 1 and "" or "s") .. " ago"
+    end
+  end
+  return "now"
+end
+
+local function cell(value, name)
   if value == nil then return "" end
+  if type(value) == "number" and value > 1e8 and name and name:find "_at$" then return age(value) end
+  -- An image is known by its reference.
+  if type(value) == "table" and type(value.ref) == "string" and not self_described(value) then value = value.ref end
   -- An id is known by its beginning.
   if type(value) == "string" and #value == 64 and not value:find "%X" then return value:sub(1, 12) end
-  local text = type(value) == "string" and not value:find "[%c\128-\255]" and value or render(value, 2, 0, {}, 1000)
+  local text = type(value) == "string" and not value:find "[%c\128-\255]" and value or render(value, 2, 0, {}, 1000, plain)
   if utf8.len(text) and utf8.len(text) > widest_cell then
     text = text:sub(1, utf8.offset(text, widest_cell) - 1) .. "…"
   end
@@ -140,7 +178,7 @@ local function is_records(value)
 end
 
 -- Names first, then what is short, then the rest: what doesn't fit is left out.
-local leading = { name = 1, id = 2, event = 2, status = 3, state = 4 }
+local leading = { name = 1, id = 2, event = 2, image = 3, status = 4, state = 5 }
 
 -- A list of records as lines of columns; nil for what is none.
 local function columns(value, width)
@@ -152,7 +190,7 @@ local function columns(value, width)
       local is_empty = type(item) == "table" and next(item) == nil and (not getmetatable(item) or core.host.view_of(item))
       if type(key) == "string" and not is_empty then
         if not widths[key] then names[#names + 1] = key end
-        widths[key] = math.max(widths[key] or #key, utf8.len(cell(item)) or 0)
+        widths[key] = math.max(widths[key] or #key, utf8.len(cell(item, key)) or 0)
       end
     end
   end
@@ -177,7 +215,7 @@ local function columns(value, width)
     return concat(parts, "   ")
   end
   lines[1] = line(function(name) return name:upper() end)
-  for index, record in ipairs(value) do lines[index + 1] = line(function(name) return cell(record[name]) end) end
+  for index, record in ipairs(value) do lines[index + 1] = line(function(name) return cell(record[name], name) end) end
   return concat(lines, "\n")
 end
 

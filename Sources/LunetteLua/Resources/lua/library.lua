@@ -3,7 +3,7 @@
 local core = ...
 local lunette, host, fail = core.lunette, core.host, core.fail
 local host_call = host.call
-local type, tostring, pcall, setmetatable, next, select = type, tostring, pcall, setmetatable, next, select
+local type, tostring, pcall, setmetatable, next, select, table = type, tostring, pcall, setmetatable, next, select, table
 
 local library = {}
 
@@ -112,6 +112,25 @@ local later = {}
 local later_nouns = "network service job node secret config scheduler project net storage"
 for noun in later_nouns:gmatch("%a+") do later[noun] = true end
 
+-- All names that `lunette` has, sorted.
+function library.names()
+  local words = { "log", "json", "fs", "sandbox", "task", "test", "store", "process", "http", "null" }
+  for word in next, functions do words[#words + 1] = word end
+  for word in next, nouns do words[#words + 1] = word end
+  table.sort(words)
+  return words
+end
+
+-- What `pairs(lunette)` goes through: all of it, though each noun is made only when it is first named.
+function library.pairs()
+  local names, index = library.names(), 0
+  return function()
+    index = index + 1
+    local name = names[index]
+    if name then return name, lunette[name] end
+  end
+end
+
 -- The value of `lunette.NAME`; raises for names that are not there, so that a typo shows where it is.
 function library.resolve(name)
   if functions[name] then return functions[name] end
@@ -130,10 +149,7 @@ function library.resolve(name)
   if name == "process" or name == "http" then return core.need("host")[name] end
   if nouns[name] then return core.need("nouns").table(name) end
   if later[name] then return core.need("nouns").missing(name) end
-  local words = { "log", "json", "fs", "sandbox", "task", "test", "store", "process", "http", "null" }
-  for word in next, functions do words[#words + 1] = word end
-  for word in next, nouns do words[#words + 1] = word end
-  local near = host_call("nearest", tostring(name), words)
+  local near = host_call("nearest", tostring(name), library.names())
   fail("invalid_argument", "lunette has no \"" .. tostring(name) .. "\"", {
     hint = near and "did you mean \"lunette." .. near .. "\"?" or nil,
   })

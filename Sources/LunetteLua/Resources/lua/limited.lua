@@ -22,7 +22,7 @@ local function bound_strings()
     if not count then return raw_rep(s, n, separator) end
     local unit = #text + #between
     if count <= 0 or unit == 0 then return "" end
-    if count > largest_string // unit then error("resulting string too large", 2) end
+    if count > largest_string // unit then error("resulting string too large: 16 MiB is the most that one may have here", 2) end
     return raw_rep(text, count, between)
   end
 end

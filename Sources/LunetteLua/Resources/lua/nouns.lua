@@ -26,13 +26,8 @@ local function metatable(noun)
     __index = function(handle, key)
       local method = methods[key]
       if method then return method end
-      local words = {}
-      for word in next, methods do words[#words + 1] = word end
-      local near = host_call("nearest", tostring(key), words)
-      fail("invalid_argument", "a " .. noun .. " has no method \"" .. tostring(key) .. "\"", {
-        hint = near and "did you mean \"" .. near .. "\"?" or "data come from " .. noun .. ":inspect()",
-        target = rawget(handle, "name"),
-      })
+      local missing = host_call("missing", noun, core.text_of(key), true)
+      fail(missing.code, missing.message, { hint = missing.hint, target = rawget(handle, "name") })
     end,
     __newindex = function() fail("invalid_argument", "a handle has no fields of its own") end,
     __tostring = function(handle)
@@ -171,8 +166,9 @@ local function collect(fn, ...)
     elseif parameter then
       arguments[parameter.name] = value
     elseif value ~= nil then
-      local what = index > #positional + 1 and "too many arguments" or "expected a table of options, got " .. type(value)
-      fail("invalid_argument", what, { operation = fn.name })
+      local is_too_many = index > #positional + 1 or type(value) == "table"
+      local what = is_too_many and "too many arguments" or "expected a table of options, got " .. type(value)
+      fail("invalid_argument", fn.name .. ": " .. what, { operation = fn.name })
     end
   end
   if rest then
@@ -181,7 +177,7 @@ local function collect(fn, ...)
     else
       for key, value in next, rest do
         if type(key) ~= "string" then
-          fail("invalid_argument", "an option without a name: " .. tostring(value), { operation = fn.name })
+          fail("invalid_argument", fn.name .. ": an option without a name: " .. core.text_of(value), { operation = fn.name })
         end
         if arguments[key] ~= nil then
           fail("invalid_argument", "given twice", { operation = fn.name, path = key })
@@ -247,6 +243,8 @@ local function invoke(fn, ...)
     result = core.call_for(fn.name, "api", fn.name, arguments, where())
   end
   if fn.name == "container.exec" then checked(fn.name, arguments, result) end
+  -- No value, not nil: nothing to print.
+  if fn.returns_nothing then return end
   return hydrate(result, fn.result)
 end
 
@@ -286,12 +284,8 @@ function nouns.table(noun)
   if not entry then return nil end
   return setmetatable(entry.functions, {
     __index = function(_, key)
-      local words = {}
-      for word in next, entry.functions do words[#words + 1] = word end
-      local near = host_call("nearest", tostring(key), words)
-      fail("invalid_argument", noun .. " has no function \"" .. tostring(key) .. "\"", {
-        hint = near and "did you mean \"" .. noun .. "." .. near .. "\"?" or nil,
-      })
+      local missing = host_call("missing", noun, core.text_of(key), false)
+      fail(missing.code, missing.message, { hint = missing.hint })
     end,
   })
 end

@@ -94,7 +94,7 @@ local function rendered(what, results)
   elseif what.as == "screen" then
     text = inspect.screen(results, what.width)
   else
-    text = inspect.line(results, what.width)
+    text = inspect.line(results, what.width, what.has_colour)
   end
   if text and #text > most_output then fail("resource_exhausted", "the value is more than 1MiB of text") end
   return text
@@ -111,7 +111,7 @@ local function evaluate(prompt, what)
   return { status = "failed", error = session:pointed(core.report { error = text }) }
 end
 
--- {reply, session, ask, source, as, width, only_reads, target}
+-- {reply, session, ask, source, as, width, has_colour, only_reads, target}
 function core.entries.prompt_ask(what)
   local prompt = prompts[what.session]
   clock = clock + 1

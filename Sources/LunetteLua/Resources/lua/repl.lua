@@ -53,7 +53,7 @@ local function open_session()
   end
 end
 
--- What a line's values look like: {as_json, width}
+-- What a line's values look like: {as_json, width, has_colour}
 local function shown(what)
   if what.as_json then
     return function(results)
@@ -62,7 +62,7 @@ local function shown(what)
       return core.host.call("json.encode", value, true)
     end
   end
-  return function(results) return inspect.line(results, what.width) end
+  return function(results) return inspect.line(results, what.width, what.has_colour) end
 end
 
 -- A line's function, its place among the session's lines taken; nil when it is incomplete or told to be wrong.
@@ -76,7 +76,7 @@ local function compiled(what)
   return nil, false
 end
 
--- {source, is_last, as_json, width, is_outside} → "incomplete", or nothing: the line runs as the main task
+-- {source, is_last, as_json, width, has_colour, is_outside} → "incomplete", or nothing: the line runs as the main task
 function core.entries.repl_line(what)
   open_session()
   if inside and not what.is_outside then return inside.line(what) end

@@ -55,6 +55,14 @@ local function wrong(path, message, words)
   })
 end
 
+-- Of several unknown words the first by name is told.
+local function check_words(given, words, path)
+  local known = {}
+  for index = 1, #words do known[words[index]] = true end
+  local unknown = core.need("options").first_unknown(given, known)
+  if unknown then wrong(path .. unknown, "unknown option", words) end
+end
+
 local function need_function(value, path)
   if type(value) ~= "function" then wrong(path, "expected a function, got " .. type(value)) end
   return value
@@ -64,17 +72,16 @@ local function add_state(name, state, definition)
   local path = "states." .. tostring(state)
   if type(state) ~= "string" then wrong(path, "a state has a name") end
   if type(definition) ~= "table" then wrong(path, "expected a table, got " .. type(definition)) end
-  local data, words = {}, { "from", "to", "enter", "leave", "timeout", "on_timeout" }
+  local data = {}
+  check_words(definition, { "from", "to", "enter", "leave", "timeout", "on_timeout" }, path .. ".")
   for key, value in next, definition do
     local at = path .. "." .. tostring(key)
     if key == "enter" or key == "leave" then
       local f = need_function(value, at)
       keep("lifecycle/" .. name .. "/states/" .. state .. "/" .. key, "lifecycle", name, "call", function(ev) f(ev.container) end)
       data[key] = true
-    elseif key == "from" or key == "to" or key == "timeout" or key == "on_timeout" then
-      data[key] = value
     else
-      wrong(at, "unknown option", words)
+      data[key] = value
     end
   end
   return data
@@ -93,6 +100,7 @@ local function start_lifecycles()
     local words = { "prepare", "pressure", "states" }
     for key in next, observed do words[#words + 1] = key end
     for key in next, decided do words[#words + 1] = key end
+    check_words(program, words, "")
     local prefix = "lifecycle/" .. name .. "/"
     for key, value in next, program do
       local handler = prefix .. tostring(key)
@@ -119,8 +127,6 @@ local function start_lifecycles()
       elseif key == "states" then
         if type(value) ~= "table" then wrong("states", "expected a table, got " .. type(value)) end
         for state, definition in next, value do entry.states[state] = add_state(name, state, definition) end
-      else
-        wrong(tostring(key), "unknown option", words)
       end
     end
   end

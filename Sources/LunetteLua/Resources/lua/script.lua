@@ -53,6 +53,7 @@ end
 
 local function described(t)
   local e = t.error
+  if e == "not enough memory" then e = core.make_error(e) end
   if is_error(e) then
     return {
       code = e.code, message = tostring(e), hint = e.hint, traceback = e.traceback, path = e.path, operation = e.operation,

@@ -181,11 +181,10 @@ function sockets.declare(name, options)
   if type(options) ~= "table" then
     fail("invalid_argument", "expected a table of options, got " .. type(options), { operation = "lunette.socket" })
   end
-  for key in next, options do
-    if not known[key] then
-      fail("invalid_argument", "unknown option", { operation = "lunette.socket", path = tostring(key),
-        hint = "known: filter, group, mode, owner, path" })
-    end
+  local unknown = core.need("options").first_unknown(options, known)
+  if unknown then
+    fail("invalid_argument", "unknown option", { operation = "lunette.socket", path = unknown,
+      hint = "known: filter, group, mode, owner, path" })
   end
   if options.filter == nil then
     fail("invalid_argument", "is required", { operation = "lunette.socket", path = "filter",

@@ -44,25 +44,24 @@ local known_options = { name = true, timeout = true, on_failure = true, priority
 
 -- The words of the function that was called, not those of the engine's beneath it.
 local function check_options(kind, options)
-  for key in next, options or {} do
-    if not known_options[key] then
-      local near = host_call("nearest", core.text_of(key), options_of[kind])
-      fail("invalid_argument", "unknown option", {
-        operation = "lunette." .. kind, path = core.text_of(key),
-        hint = near and "did you mean \"" .. near .. "\"?" or "known: " .. table.concat(options_of[kind], ", "),
-      })
-    end
-  end
+  local word = core.need("options").first_unknown(options or {}, known_options)
+  if not word then return end
+  local near = host_call("nearest", word, options_of[kind])
+  fail("invalid_argument", "unknown option", {
+    operation = "lunette." .. kind, path = word,
+    hint = near and "did you mean \"" .. near .. "\"?" or "known: " .. table.concat(options_of[kind], ", "),
+  })
 end
 subscriptions.check_options = check_options
 
 local function register(kind, operation, event, options, f)
   if type(options) == "function" and f == nil then options, f = {}, options end
-  if type(event) ~= "string" then fail("invalid_argument", "expected an event's name, got " .. type(event), { operation = operation }) end
-  if type(f) ~= "function" then fail("invalid_argument", "expected a handler, got " .. type(f), { operation = operation }) end
-  if options ~= nil and type(options) ~= "table" then
-    fail("invalid_argument", "expected a table of options, got " .. type(options), { operation = operation })
+  local function expect(is_so, what, value)
+    if not is_so then fail("invalid_argument", operation .. ": expected " .. what .. ", got " .. type(value), { operation = operation }) end
   end
+  expect(type(event) == "string", "an event's name", event)
+  expect(type(f) == "function", "a handler", f)
+  expect(options == nil or type(options) == "table", "a table of options", options)
   check_options(kind, options)
   if core.register_hook then return core.register_hook(kind, event, options, f) end
   local arguments = { subscription = host_call("unique"), kind = kind, event = event }
@@ -104,7 +103,13 @@ function subscriptions.events(options)
   local arguments = {}
   for key, value in next, options or {} do arguments[key] = value end
   local make_event = core.need("hooks").make_event
-  return nouns.iterate(nouns.open_stream("events.follow", arguments, nouns.where()), function(record)
+  local ok, stream = pcall(nouns.open_stream, "events.follow", arguments, nouns.where())
+  if not ok then
+    -- Beneath it is the engine's function, which nobody has typed.
+    if core.is_error(stream) and stream.operation == "events.follow" then stream.operation = "lunette.events" end
+    error(stream, 0)
+  end
+  return nouns.iterate(stream, function(record)
     return make_event(record, { kind = "events" })
   end)
 end

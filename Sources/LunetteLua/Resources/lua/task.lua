@@ -4,7 +4,7 @@ local core = ...
 local Task, spawn, cancel, join, wait, wake = core.Task, core.spawn, core.cancel, core.join, core.wait, core.wake
 local fail, call = core.fail, core.call
 local pack, unpack, type, ipairs, error, pcall = table.pack, table.unpack, type, ipairs, error, pcall
-local next, tostring, setmetatable, getmetatable, table = next, tostring, setmetatable, getmetatable, table
+local tostring, setmetatable, getmetatable, table = tostring, setmetatable, getmetatable, table
 
 local task = {}
 
@@ -108,19 +108,25 @@ end
 -- Runs f in a task of its own and cancels it when the time has passed; raises `timeout` then.
 function task.timeout(duration, f, ...)
   check_function(f, "task.timeout")
-  local seconds = call("seconds", duration)
+  local seconds = call("seconds", duration, "task.timeout")
   local t = spawn({ holds = true }, f, ...)
   local is_late = false
+  local late = "not done within " .. tostring(duration) .. (type(duration) == "number" and "s" or "")
   local timer = spawn({}, function()
     call("sleep", seconds)
     is_late = true
-    cancel(t, "timeout", "not done within " .. tostring(duration) .. (type(duration) == "number" and "s" or ""))
+    cancel(t, "timeout", late)
   end)
   local results = pack(pcall(join, t))
   cancel(timer)
   if results[1] then return unpack(results, 2, results.n) end
   if not is_late and t.state ~= "cancelled" and core.current().is_cancelled then cancel(t) end
-  error(results[2], 0)
+  local e = results[2]
+  -- Where the function waited says nothing to whoever set the time.
+  if is_late and core.is_error(e) and e.message == late then
+    fail("timeout", "task.timeout: " .. late, { operation = "task.timeout", cause = e })
+  end
+  error(e, 0)
 end
 
 -- Runs f(scope); what it spawns belongs to the scope, which ends when all of it has. A failure cancels the rest and is raised.
@@ -211,17 +217,23 @@ Timer.__index = {
   end,
 }
 Timer.__close = Timer.__index.off
+Timer.__tostring = function(timer) return "timer " .. timer.label .. (timer.task and "" or " (off)") end
 
 local function report_failure(what, problem)
   core.call("log", "error", what .. ": " .. tostring(problem), {})
 end
 
+-- Shorter ones would do nothing but run.
+local least_period = 0.001
+
 function task.every(duration, f)
   check_function(f, "task.every")
-  local seconds = call("seconds", duration)
-  if seconds <= 0 then fail("invalid_argument", "task.every: the period must be longer than nothing") end
-  local timer = setmetatable({}, Timer)
-  timer.task = spawn({ f = f, label = "every " .. tostring(duration) }, function()
+  local seconds = call("seconds", duration, "task.every")
+  if seconds < least_period then
+    fail("invalid_argument", "task.every: the period " .. tostring(duration) .. " is shorter than 1ms", { operation = "task.every" })
+  end
+  local timer = setmetatable({ label = "every " .. tostring(duration) }, Timer)
+  timer.task = spawn({ f = f, label = timer.label }, function()
     local due = core.host.clock() + seconds
     while timer.task do
       local now = core.host.clock()
@@ -265,19 +277,20 @@ local function sleep_until(due, timer)
   return true
 end
 
-local cron_options = { name = "string", time_zone = "string", overlap = "string", catch_up = "any" }
+local cron_options = { name = true, time_zone = true, overlap = true, catch_up = true }
 
 local function check_cron_options(options)
-  for key, value in next, options do
-    local wanted = cron_options[key]
-    if not wanted then
-      local words = { "name", "time_zone", "overlap", "catch_up" }
-      local near = core.host.call("nearest", tostring(key), words)
-      fail("invalid_argument", "unknown option", { operation = "task.cron", path = tostring(key),
-        hint = near and "did you mean \"" .. near .. "\"?" or "known: " .. table.concat(words, ", ") })
-    end
-    if wanted ~= "any" and type(value) ~= wanted then
-      fail("invalid_argument", "expected a " .. wanted .. ", got " .. type(value), { operation = "task.cron", path = key })
+  local unknown = core.need("options").first_unknown(options, cron_options)
+  if unknown then
+    local words = { "name", "time_zone", "overlap", "catch_up" }
+    local near = core.host.call("nearest", unknown, words)
+    fail("invalid_argument", "unknown option", { operation = "task.cron", path = unknown,
+      hint = near and "did you mean \"" .. near .. "\"?" or "known: " .. table.concat(words, ", ") })
+  end
+  for _, key in ipairs { "name", "overlap", "time_zone" } do
+    local value = options[key]
+    if value ~= nil and type(value) ~= "string" then
+      fail("invalid_argument", "expected a string, got " .. type(value), { operation = "task.cron", path = key })
     end
   end
   local overlap = options.overlap or "skip"
@@ -309,13 +322,16 @@ function task.cron(text, options, f)
   if type(options) == "function" then options, f = {}, options end
   check_function(f, "task.cron")
   if type(text) ~= "string" then fail("invalid_argument", "task.cron: expected a cron expression, got " .. type(text)) end
+  if options ~= nil and type(options) ~= "table" then
+    fail("invalid_argument", "task.cron: expected a table of options, got " .. type(options))
+  end
   options = options or {}
   check_cron_options(options)
   local zone, overlap, name = options.time_zone or "local", options.overlap or "skip", options.name
-  local span = options.catch_up and options.catch_up ~= true and call("seconds", options.catch_up) or nil
+  local span = options.catch_up and options.catch_up ~= true and call("seconds", options.catch_up, "task.cron") or nil
   -- Here, so that what is wrong with them is an error of this line.
   next_time(text, core.host.now(), zone)
-  local timer = setmetatable({ name = name }, Timer)
+  local timer = setmetatable({ name = name, label = "cron \"" .. text .. "\"" .. (name and " " .. name or "") }, Timer)
   local busy, queued = 0, 0
   local function run()
     busy = busy + 1
@@ -332,7 +348,7 @@ function task.cron(text, options, f)
     if busy == 0 or overlap == "allow" then spawn({}, run)
     elseif overlap == "queue" and queued < most_queued then queued = queued + 1 end
   end
-  timer.task = spawn({ f = f, label = "cron \"" .. text .. "\"" .. (name and " " .. name or "") }, function()
+  timer.task = spawn({ f = f, label = timer.label }, function()
     local from = core.host.now()
     if options.catch_up then
       local ok, last = pcall(remembered, name)

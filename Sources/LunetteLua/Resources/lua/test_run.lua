@@ -241,6 +241,19 @@ function core.entries.test_file(what)
   what.globals = true
   core.need("library").open(what)
   if world.is_simulated then core.need("capture").time() end
+  core.need("capture").no_exit(function(message)
+    local source, line = host.where()
+    local state = world.current
+    -- Whoever catches the error has called it all the same.
+    if state then
+      state.failures[#state.failures + 1] = {
+        message = message, place = source and source .. ":" .. line,
+        hint = "a script that ends so is tested with test.load, which makes it script.code",
+      }
+      core.fail("cancelled", message, { details = failed_expectation })
+    end
+    core.fail("script_failed", message)
+  end)
   local f, problem = load(what.source:gsub("^#[^\n]*", ""), what.name, "t")
   if not f then
     host_call("finished", { ok = false, error = { code = "script_failed", message = problem }, failed = {} })

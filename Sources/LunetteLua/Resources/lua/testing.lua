@@ -25,16 +25,12 @@ end
 
 local function known_only(options, known, what)
   want(options, "table", what)
-  for key in next, options do
-    if not known[key] then
-      local words = {}
-      for word in next, known do words[#words + 1] = word end
-      local near = host_call("nearest", tostring(key), words)
-      fail("invalid_argument", what .. ": unknown option", {
-        path = tostring(key), hint = near and "did you mean \"" .. near .. "\"?" or nil,
-      })
-    end
-  end
+  local unknown = core.need("options").first_unknown(options, known)
+  if not unknown then return end
+  local words = {}
+  for word in next, known do words[#words + 1] = word end
+  local near = host_call("nearest", unknown, words)
+  fail("invalid_argument", what .. ": unknown option", { path = unknown, hint = near and "did you mean \"" .. near .. "\"?" or nil })
 end
 
 -- `redis-*` as a Lua pattern.

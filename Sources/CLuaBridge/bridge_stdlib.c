@@ -5,7 +5,7 @@
 
 #include "lua_bridge.h"
 
-#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(life) M(replies) M(subscriptions) M(repl) M(session) M(inside) M(prompt) M(complete) M(check) M(store) M(host) M(socket) M(options) \
+#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(life) M(replies) M(subscriptions) M(repl) M(session) M(inside) M(prompt) M(complete) M(check) M(store) M(host) M(socket) M(options) M(lost) \
     M(capture) M(testing) M(test_answers) M(test_run) M(expect) M(lines)
 
 static const unsigned char core[] = {
@@ -46,6 +46,9 @@ static const unsigned char life[] = {
 };
 static const unsigned char options[] = {
 #embed "../LunetteLua/Resources/lua/options.lua"
+};
+static const unsigned char lost[] = {
+#embed "../LunetteLua/Resources/lua/lost.lua"
 };
 static const unsigned char replies[] = {
 #embed "../LunetteLua/Resources/lua/replies.lua"

@@ -1,4 +1,4 @@
--- Tasks of code that has no end, that failed and that nobody awaited: the log is told of them. It keeps nothing (core.lua, `keeps_nothing`).
+-- Tasks of code that has no end, that failed and that nobody awaited: the log is told. It keeps nothing (core.lua, `keeps_nothing`).
 
 local core = ...
 local host_call, next, pcall = core.host.call, next, pcall

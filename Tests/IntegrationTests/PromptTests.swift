@@ -82,17 +82,27 @@ struct PromptTests {
     @Test func coloursAreForTerminalsThatWantThem() async throws {
         try await withLunette { home in
             func screen(_ name: String, _ option: String) async throws -> String {
-                let terminal = try await Terminal(home, name: name, line: "env -u NO_COLOR TERM=xterm-256color \(option) \(LunetteHome.binary) repl")
+                let terminal = try await Terminal(
+                    home, name: name, line: "env -u NO_COLOR TERM=xterm-256color \(option) \(LunetteHome.binary) repl")
                 try await terminal.waits(at: ">")
                 try await terminal.enter("{ 'text', 42, task.every('1h', print) }")
                 try await terminal.shows("{ \"text\", 42, <timer every 1h> }")
                 try await terminal.enter("container.lst()")
                 try await terminal.shows("did you mean \"container.list\"?")
                 try await terminal.waits(at: ">")
+                try await terminal.enter("sub = lunette.on('container.created', { name = 'look' }, print)")
+                try await terminal.enter(":hooks")
+                try await terminal.shows("the table of lunette hook list") { screen in
+                    screen.contains("KIND   EVENT")
+                        && screen.split(separator: "\n").contains { $0.contains("container.created") && $0.contains("repl:3") }
+                }
+                try await terminal.waits(at: ">")
                 return try await terminal.screen(hasColours: true)
             }
             let coloured = try await screen("c", "")
-            for (code, text) in [("34m", ">"), ("32m", "\"text\""), ("36m", "42"), ("33m", "<timer"), ("31m", "lunette:"), ("36m", "hint:")] {
+            for (code, text) in [
+                ("34m", ">"), ("32m", "\"text\""), ("36m", "42"), ("33m", "<timer"), ("31m", "lunette:"), ("36m", "hint:"),
+            ] {
                 #expect(coloured.contains("\u{1b}[\(code)\(text)"), "\(text): \(coloured)")
             }
             #expect(!(try await screen("p", "NO_COLOR=1")).contains("\u{1b}"))

@@ -40,6 +40,17 @@ import Testing
         #expect(ran.hint.contains(hint), "\(ran.error)")
     }
 
+    @Test func whatReturnsNothingPrintsNothing() async {
+        let engine = FakeEngine { (_, request, _, _) async throws(LunetteError) in
+            request.function == "container.get" ? FakeEngine.handle("container", "1", "web") : .null
+        }
+        let ran = await runLua("container.get('web'):pause()", engine: engine)
+        #expect(ran.ok && ran.text == "", "\(ran.text) \(ran.error)")
+        // What was looked for and isn't there is a nil that somebody may wait for.
+        #expect(await runLua("container.find 'db'", engine: engine).text == "nil")
+        #expect(await runLua("select('#', container.get('web'):pause())", engine: engine).text == "0")
+    }
+
     @Test func aHandleSaysWhereItsDataAre() async {
         let engine = FakeEngine { (_, _, _, _) async throws(LunetteError) in FakeEngine.handle("container", "1", "web") }
         let ran = await runLua("local c = container.get 'web' return c.status", engine: engine)

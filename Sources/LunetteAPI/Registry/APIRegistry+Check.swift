@@ -64,12 +64,12 @@ struct ArgumentCheck {
 
     mutating func arguments(_ value: Value, of function: APIFunction, isPartial: Bool = false) {
         // What is written as an option: the rest stands before the table.
-        let options = function.arguments.filter { !function.lua.positional.contains($0.name) && $0.name != "stdio" }
-        fields(value, of: function.arguments, options: options, isPartial: isPartial, "")
+        fields(value, of: function.arguments, isPartial: isPartial, "") { !function.lua.positional.contains($0.name) && $0.name != "stdio" }
     }
 
     private mutating func fields(
-        _ value: Value, of fields: [APIField], options: [APIField], isOpen: Bool = false, isPartial: Bool = false, _ path: String
+        _ value: Value, of fields: [APIField], isOpen: Bool = false, isPartial: Bool = false, _ path: String,
+        isOption: (APIField) -> Bool = { _ in true }
     ) {
         let map: ValueMap
         switch value {
@@ -81,7 +81,7 @@ struct ArgumentCheck {
         func place(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
         each(map) { check, key, item in
             guard let field = fields.first(where: { $0.name == key }) else {
-                if !isOpen { check.add("unknown option", place(key), hint: Self.hint(for: key, in: options)) }
+                if !isOpen { check.add("unknown option", place(key), hint: Self.hint(for: key, in: fields.filter(isOption))) }
                 return
             }
             // Null stands for "left out".
@@ -132,7 +132,7 @@ struct ArgumentCheck {
         case .record(let name):
             guard let record = APIRegistry.record(name) else { return }
             let before = problems.count
-            fields(value, of: record.fields, options: record.fields, isOpen: record.isOpen, path)
+            fields(value, of: record.fields, isOpen: record.isOpen, path)
             if name == "EventMatch" { eventNames(value["name"], "\(path).name") }
             // A misspelt one is told already.
             let isTold = problems.count > before

@@ -67,7 +67,15 @@ import Testing
         #expect(Timestamp.seconds("2026-11-23T12:40:33.5Z") == 1_795_437_633.5)
         #expect(Timestamp.text(1_795_437_633.5) == "2026-11-23T12:40:33.500000000Z")
         #expect(Timestamp.text(951_782_400) == "2000-02-29T00:00:00.000000000Z")
-        #expect(Timestamp.seconds("yesterday") == nil)
+        for text in [
+            "yesterday", "2026-11-23T12:40:33", "2026-11-23T12:40:33.Z", "2026-13-23T12:40:33Z", "2026-11-23T12:40:33Zx",
+            "2026-11-23T12:4a:33Z", "",
+        ] {
+            #expect(Timestamp.seconds(text) == nil, "\(text)")
+        }
+        #expect(Timestamp.seconds("2026-11-23T14:40:33.5+02:00") == 1_795_437_633.5)
+        #expect(Timestamp.seconds("2026-11-23T12:40:33.\(String(repeating: "5", count: 400))Z") != nil)
+        #expect(Timestamp.text(wholeSeconds: 951_782_400) == "2000-02-29T00:00:00Z")
     }
 }
 

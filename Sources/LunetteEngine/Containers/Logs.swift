@@ -97,39 +97,3 @@ extension FieldReader {
         return now - (try seconds(key) ?? 0)
     }
 }
-
-/// Reads the log's times.
-enum Timestamp {
-    /// Unix seconds of an RFC 3339 time in UTC (`2026-11-23T12:40:33.123456789Z`); nil for anything else.
-    static func seconds(_ text: String) -> Double? {
-        let bytes = Array(text.utf8)
-        guard bytes.count >= 20, bytes[4] == 0x2d, bytes[7] == 0x2d, bytes[10] == 0x54, bytes[13] == 0x3a, bytes[16] == 0x3a,
-            bytes.last == 0x5a
-        else { return nil }
-        func number(_ range: Range<Int>) -> Int? {
-            var result = 0
-            for byte in bytes[range] {
-                guard (0x30...0x39).contains(byte) else { return nil }
-                result = result * 10 + Int(byte - 0x30)
-            }
-            return result
-        }
-        guard let year = number(0..<4), let month = number(5..<7), let day = number(8..<10), let hour = number(11..<13),
-            let minute = number(14..<16),
-            let second = number(17..<19), (1...12).contains(month)
-        else { return nil }
-        var fraction = 0.0
-        if bytes[19] == 0x2e, let digits = number(20..<bytes.count - 1) {
-            var scale = 1.0
-            for _ in 20..<bytes.count - 1 { scale *= 10 }
-            fraction = Double(digits) / scale
-        }
-        // Days from civil, after Howard Hinnant's chrono-compatible algorithms: March-based years make leap days come last.
-        let shifted = month <= 2 ? year - 1 : year
-        let era = shifted / 400
-        let yearOfEra = shifted - era * 400
-        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
-        let days = era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
-        return Double(days * 86_400 + hour * 3600 + minute * 60 + second) + fraction
-    }
-}

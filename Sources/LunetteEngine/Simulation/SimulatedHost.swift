@@ -125,7 +125,7 @@ final class SimulatedLogs: Sendable {
     ) async throws(LunetteError) {
         func wants(_ entry: LogEntry) -> Bool {
             (entry.stream == .stdout ? options.stdout : options.stderr)
-                && (options.since == nil || (LunetteSpec.Timestamp.seconds(entry.timestamp) ?? 0) >= options.since!)
+                && (options.since == nil || (Timestamp.seconds(entry.timestamp) ?? 0) >= options.since!)
         }
         var known = logs.withLock { $0[id]?.entries ?? [] }.filter(wants)
         if let tail = options.tail { known = Array(known.suffix(tail)) }
@@ -149,5 +149,5 @@ final class SimulatedLogs: Sendable {
         }
     }
 
-    private static func timestamp(_ now: Double) -> String { LunetteSpec.Timestamp.text(now) }
+    private static func timestamp(_ now: Double) -> String { Timestamp.text(now) }
 }

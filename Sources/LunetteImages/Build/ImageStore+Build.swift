@@ -185,7 +185,7 @@ private struct BuildState: Sendable {
         store.withState { state in for name in names { state.leases[name, default: 0] += 1 } }
     }
 
-    func created(_ spec: BuildSpec) -> String { Timestamp.text(spec.timestamp ?? Int64(SystemClock.now)) }
+    func created(_ spec: BuildSpec) -> String { Timestamp.text(wholeSeconds: spec.timestamp ?? Int64(SystemClock.now)) }
 
     mutating func merge(_ new: BuildSpec.Config) {
         if let entrypoint = new.entrypoint {

@@ -9,20 +9,48 @@ package enum Timestamp {
         return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
     }
 
+    /// - Parameter text: RFC 3339: a date, a time, maybe a fraction, and `Z` or an offset.
+    /// - Returns: unix seconds; nil for anything else.
     package static func seconds(_ text: String) -> Double? {
         let bytes = Array(text.utf8)
-        guard bytes.count >= 20, bytes.last == 0x5a else { return nil }
-        func number(_ from: Int, _ count: Int) -> Int64? { Int64(String(decoding: bytes[from..<(from + count)], as: UTF8.self)) }
-        guard let year = number(0, 4), let month = number(5, 2), let day = number(8, 2), let hour = number(11, 2),
-            let minute = number(14, 2),
-            let second = number(17, 2), (1...12).contains(month)
+        func number(_ from: Int, _ count: Int) -> Int64? {
+            guard from + count <= bytes.count else { return nil }
+            var value: Int64 = 0
+            for byte in bytes[from..<from + count] {
+                guard (0x30...0x39).contains(byte) else { return nil }
+                value = value * 10 + Int64(byte - 0x30)
+            }
+            return value
+        }
+        func stands(_ characters: String, _ at: Int) -> Bool { at < bytes.count && characters.utf8.contains(bytes[at]) }
+        guard let year = number(0, 4), stands("-", 4), let month = number(5, 2), stands("-", 7), let day = number(8, 2), stands("Tt ", 10),
+            let hour = number(11, 2), stands(":", 13), let minute = number(14, 2), stands(":", 16), let second = number(17, 2),
+            (1...12).contains(month), (1...31).contains(day)
         else { return nil }
+        var index = 19
         var fraction = 0.0
-        if bytes[19] == 0x2e, let digits = Double("0." + String(decoding: bytes[20..<(bytes.count - 1)], as: UTF8.self)) {
+        if stands(".", index) {
+            index += 1
+            let first = index
+            while stands("0123456789", index) { index += 1 }
+            guard index > first, let digits = Double("0." + String(decoding: bytes[first..<index], as: UTF8.self)) else { return nil }
             fraction = digits
         }
-        return Double(days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second) + fraction
+        var offset: Int64 = 0
+        if stands("+-", index) {
+            guard let hours = number(index + 1, 2), stands(":", index + 3), let minutes = number(index + 4, 2) else { return nil }
+            offset = (hours * 60 + minutes) * (stands("-", index) ? -60 : 60)
+            index += 6
+        } else {
+            guard stands("Zz", index) else { return nil }
+            index += 1
+        }
+        guard index == bytes.count else { return nil }
+        return Double(days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset) + fraction
     }
+
+    /// Without a fraction, as image configs have it: `2026-11-23T12:40:37Z`.
+    package static func text(wholeSeconds seconds: Int64) -> String { text(Double(seconds)).prefix(19) + "Z" }
 
     /// Sorts as text exactly as it sorts in time.
     package static func text(_ seconds: Double) -> String {

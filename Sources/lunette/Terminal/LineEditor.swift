@@ -57,7 +57,8 @@ enum LineEditor {
     /// next line only from behind the beginning of this one.
     private static func beginLine() {
         guard let columns = TerminalSize.of(1)?.columns, columns > 1, Environment["TERM"] != "dumb" else { return }
-        Output.write(1, Array("\u{1b}[2m⏎\u{1b}[22m\(String(repeating: " ", count: columns - 1))\r\u{1b}[K".utf8))
+        let mark = Output.hasColor(1) ? "\u{1b}[2m⏎\u{1b}[22m" : "⏎"
+        Output.write(1, Array("\(mark)\(String(repeating: " ", count: columns - 1))\r\u{1b}[K".utf8))
     }
 
     /// `~/.local/state/lunette/history`, whose folder is made; nil without a home.

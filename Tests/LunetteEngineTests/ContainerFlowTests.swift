@@ -106,6 +106,16 @@ import Testing
         try await SystemClock().sleep(seconds)
     }
 
+    /// The monitor leaves with the container, sometimes before it has answered the signal that ended it.
+    @Test(.timeLimit(.minutes(1))) func aMonitorThatLeavesWithoutAnAnswerIsAnEnd() async throws {
+        try await withEngine { fixture, session in
+            let id = try await session.run("web")
+            fixture.host.container(id)!.state.withLock { $0.leavesUnanswered = true }
+            let exit = try await session.call("container.stop", ["container": "web"])
+            #expect(exit["reason"] == "stopped" && exit["code"] == 143, "\(exit)")
+        }
+    }
+
     @Test(.timeLimit(.minutes(1))) func stoppingWhatNeverRanEndsAtOnce() async throws {
         try await withEngine { fixture, session in
             try await session.call("container.create", ["spec": ["image": "base:latest", "name": "web"]])

@@ -51,20 +51,25 @@ extension Engine {
             try await container.resume()
             _ = try await state.apply(.resumed, to: record.id)
         }
-        do throws(LunetteError) {
-            try await container.kill(signal: record.stopSignal ?? Signal.term.number, all: false)
-        } catch {
-            if error.code != .invalidState { throw error }  // It ended by itself in this moment.
-        }
+        try await send(record.stopSignal ?? Signal.term.number, all: false, to: container, record.id)
         faultPoint("stop.signalled")
         if await !hasEnded(record.id, within: grace) {
-            do throws(LunetteError) { try await container.kill(signal: Signal.kill.number, all: true) } catch {
-                if error.code != .invalidState { throw error }
-            }
+            try await send(Signal.kill.number, all: true, to: container, record.id)
             faultPoint("stop.killed")
             await state.waitForExit(record.id)
         }
         return await state.containers[record.id]?.state.exit
+    }
+
+    /// A signal of a stop; one that comes too late is none to complain of.
+    private func send(_ signal: Int32, all: Bool, to container: any LiveContainer, _ id: String) async throws(LunetteError) {
+        do throws(LunetteError) { try await container.kill(signal: signal, all: all) } catch {
+            // It ended by itself in this moment.
+            if error.code == .invalidState { return }
+            // Its monitor has left, as it does after the end: the exit is on its way.
+            if error.code == .io, await hasEnded(id, within: 5) { return }
+            throw error
+        }
     }
 
     /// Ends a container whose health check says that it is unhealthy, as its spec asks; a restart follows by the state machine.

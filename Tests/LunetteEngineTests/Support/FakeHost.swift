@@ -96,6 +96,8 @@ final class FakeContainer: LiveContainer {
         /// Signals that end it; others are only noted.
         var diesOf: Set<Int32> = [9, 15]
         var isPaused = false
+        /// Whether a signal ends it and its monitor before the monitor has answered.
+        var leavesUnanswered = false
         var startFailure: LunetteError?
         var execs: [ExecRequest] = []
         var startGate: OneShot<Void>?
@@ -138,6 +140,7 @@ final class FakeContainer: LiveContainer {
             return state.diesOf.contains(signal)
         }
         if dies { finish(code: 128 + signal, signal: Signal(number: Int64(signal))?.name, reason: .signal) }
+        if dies, state.withLock({ $0.leavesUnanswered }) { throw LunetteError(.io, "the monitor is gone") }
     }
 
     func run(_ request: ExecRequest) async throws(LunetteError) -> any LiveExec {

@@ -60,10 +60,7 @@ public final class Engine: EngineConnector {
         reservedRanges = await blocking { IDRangeAllocator.reservedRanges() }
         let told = HookFailureLog(log: configuration.log ?? { _ in })
         hookFailures = told
-        hooks = Hooks(clock: clock) { event in
-            told.write(event)
-            await state.log(event)
-        }
+        hooks = Hooks(clock: clock) { event in await told.tell(event, in: state) }
         supervisor = Supervisor(state: state, host: host, clock: clock, images: images)
         plugins = Plugins(configuration: configuration)
         auditLog = AuditLog(root: configuration.root, log: configuration.log ?? { _ in })

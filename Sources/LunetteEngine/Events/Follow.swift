@@ -123,8 +123,7 @@ extension Engine {
                 "hook": .string(subscription.name ?? subscription.receiverID), "event": .string(logged.event.name),
                 "reason": .string(failure?.description ?? "it failed"),
             ], cause: logged.event.cause)
-        hookFailures.write(failed)
-        await state.log(failed)
+        await hookFailures.tell(failed, in: state)
         return true
     }
 }

@@ -9,6 +9,13 @@ final class HookFailureLog: Sendable {
 
     init(log: @escaping @Sendable (String) -> Void) { self.log = log }
 
+    /// Tells the operator, and who listens for it.
+    /// - Parameter event: a `hook.failed`.
+    func tell(_ event: PendingEvent, in state: State) async {
+        write(event)
+        await state.log(event)
+    }
+
     /// - Parameter event: a `hook.failed`.
     func write(_ event: PendingEvent) {
         let hook = event.fields["hook"]?.stringValue ?? ""

@@ -94,8 +94,7 @@ extension Engine {
             fields: [
                 "hook": .string(lifecycle.subscription(function)), "event": .string("lifecycle.\(function)"), "reason": .string(reason),
             ], actor: call.request.actor.value, cause: call.causeOfConsequences)
-        hookFailures.write(failed)
-        await state.log(failed)
+        await hookFailures.tell(failed, in: state)
         let note = "\(function) of lifecycle \"\(lifecycle.name)\" at \(lifecycle.place): \(reason); the built-in behaviour follows"
         let now = clock.now()
         do throws(LunetteError) { try await state.update(record.id) { $0.remember("lifecycle", note, at: now) } } catch {

@@ -9,6 +9,7 @@ package struct LineAllowance: Sendable {
     private let perMinute: Int
     private var known: [String: Minute] = [:]
 
+    /// - Parameter perMinute: lines of each name.
     package init(perMinute: Int) { self.perMinute = perMinute }
 
     /// - Parameters:

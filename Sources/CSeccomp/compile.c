@@ -1,9 +1,11 @@
 #include "cseccomp.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -47,22 +49,42 @@ static void compile_here(const struct lnt_seccomp_rules *rules, int file, volati
     seccomp_release(context);
 }
 
-// Ends this process after so much processor time, or half a minute should the machine stand still; dispositions and masks are inherited.
+// Ends this process after so much processor time; dispositions and masks are inherited.
 static void limit_process(uint64_t microseconds) {
     sigset_t ours;
     sigemptyset(&ours);
-    for (int i = 0; i < 2; i++) {
-        int number = i ? SIGALRM : SIGPROF;
-        signal(number, SIG_DFL);
-        sigaddset(&ours, number);
-    }
+    signal(SIGPROF, SIG_DFL);
+    sigaddset(&ours, SIGPROF);
     sigprocmask(SIG_UNBLOCK, &ours, NULL);
     struct itimerval processor = {.it_value = {.tv_sec = (time_t)(microseconds / 1000000), .tv_usec = (suseconds_t)(microseconds % 1000000)}};
-    struct itimerval clock = {.it_value = {.tv_sec = 30}};
-    if (setitimer(ITIMER_PROF, &processor, NULL) || setitimer(ITIMER_REAL, &clock, NULL)) _exit(1);
+    if (setitimer(ITIMER_PROF, &processor, NULL)) _exit(1);
 }
 
-struct lnt_seccomp_outcome lnt_seccomp_compile(const struct lnt_seccomp_rules *rules, int file, uint64_t limit) {
+// Closes all but `file`: what the caller holds open (sockets, locks) isn't the compiler's.
+static void keep_only(int file) {
+    if ((file > 0 && syscall(SYS_close_range, 0U, (unsigned)file - 1, 0)) || syscall(SYS_close_range, (unsigned)file + 1, ~0U, 0)) _exit(1);
+}
+
+// Waits for the child's end, or ends it after `seconds` of clock: a stopped process uses no processor time, and one on a busy machine little.
+// Returns 0, or an errno.
+static int wait_for(pid_t child, int seconds) {
+    int error = 0;
+    struct pollfd ended = {.fd = (int)syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
+    // ESRCH is a process that ignores SIGCHLD, for which the kernel has waited.
+    if (ended.fd < 0) return errno == ESRCH ? 0 : errno;
+    int result;
+    do result = poll(&ended, 1, seconds * 1000);
+    while (result < 0 && errno == EINTR);
+    if (result <= 0) {
+        error = result < 0 ? errno : ETIMEDOUT;
+        kill(child, SIGKILL);
+    }
+    close(ended.fd);
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {}
+    return error;
+}
+
+struct lnt_seccomp_outcome lnt_seccomp_compile(const struct lnt_seccomp_rules *rules, int file, uint64_t limit, int patience) {
     struct lnt_seccomp_outcome here = {0};
     if (limit == 0) {
         compile_here(rules, file, &here);
@@ -80,6 +102,7 @@ struct lnt_seccomp_outcome lnt_seccomp_compile(const struct lnt_seccomp_rules *r
     pid_t child = fork();
     if (child == 0) {
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent) _exit(1);
+        keep_only(file);
         limit_process(limit);
         compile_here(rules, file, shared);
         _exit(0);
@@ -87,11 +110,11 @@ struct lnt_seccomp_outcome lnt_seccomp_compile(const struct lnt_seccomp_rules *r
     if (child < 0) {
         here.error = errno;
     } else {
-        // What it has to say is in the shared page; ECHILD is a process that ignores SIGCHLD, for which the kernel has waited.
-        while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {}
-        here.step = shared->step;
+        int error = wait_for(child, patience);
+        // What it has to say is in the shared page.
+        here.step = error ? LNT_SECCOMP_PROCESS : shared->step;
         here.index = shared->index;
-        here.error = shared->error;
+        here.error = error ? error : shared->error;
     }
     munmap((void *)shared, sizeof here);
     return here;

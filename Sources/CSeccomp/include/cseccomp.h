@@ -46,7 +46,8 @@ struct lnt_seccomp_outcome {
 // Compiles rules and writes the program to `file` (a memfd).
 //
 // With a limit of more than 0 microseconds of processor time it works in a process of its own, which the limit ends: for rules of one
-// call that compare arguments libseccomp (2.5) searches trees, and there are rules with which it never comes back.
-struct lnt_seccomp_outcome lnt_seccomp_compile(const struct lnt_seccomp_rules *rules, int file, uint64_t limit);
+// call that compare arguments libseccomp (2.5) searches trees, and there are rules with which it never comes back. After `patience` seconds of clock
+// it is ended in any case (a stopped process uses no time of the processor): ETIMEDOUT at LNT_SECCOMP_PROCESS.
+struct lnt_seccomp_outcome lnt_seccomp_compile(const struct lnt_seccomp_rules *rules, int file, uint64_t limit, int patience);
 
 #endif

@@ -71,10 +71,11 @@ package final class SeccompCompiler: Sendable {
     /// - Parameters:
     ///   - path: where the profile stands in the user's input, for errors.
     ///   - limit: of processor time, in microseconds; more than 0. Rules that compare arguments are compiled within it.
+    ///   - patience: seconds of the clock that they may take at most, on a machine with little time for them.
     /// - Throws: `invalid_argument` for a profile that libseccomp refuses or doesn't come to an end with; `internal` and `resource_exhausted`
     ///   when it can't be asked.
     package static func compile(
-        _ profile: SeccompProfile, path: String = "linux.seccomp", limit: UInt64 = 2_000_000
+        _ profile: SeccompProfile, path: String = "linux.seccomp", limit: UInt64 = 2_000_000, patience: Int = 60
     ) throws(LunetteError) -> [UInt8] {
         let defaultAction = profile.defaultAction.value(errno: profile.defaultErrnoRet)
         let abis = SeccompABI.judged(by: profile)
@@ -83,7 +84,7 @@ package final class SeccompCompiler: Sendable {
         addAbsence(profile, abis, &prologue)
         let bytes =
             BPFInstruction.encode(prologue.instructions)
-            + (try SeccompLibrary.program(rules, defaultAction: defaultAction, abis: abis, path: path, limit: limit))
+            + (try SeccompLibrary.program(rules, defaultAction: defaultAction, abis: abis, path: path, limit: limit, patience: patience))
         guard bytes.count <= BPFInstruction.maximumCount * BPFInstruction.size else {
             throw LunetteError(
                 .invalidArgument, "compile the seccomp profile: it is longer than the kernel's 4096 instructions", path: path)

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import CSeccomp
+internal import Glibc
 internal import LunetteSpec
 
 /// libseccomp: rules in, a program out.
@@ -29,9 +30,10 @@ enum SeccompLibrary {
     ///   - path: where the profile stands, for errors.
     ///   - limit: of processor time in microseconds. Where rules compare arguments, libseccomp works in a process that ends with it; rules
     ///     without take it no time.
+    ///   - patience: seconds of the clock after which that process is ended too.
     /// - Throws: as `SeccompCompiler.compile`.
     static func program(
-        _ rules: [Rule], defaultAction: UInt32, abis: [SeccompABI], path: String, limit: UInt64
+        _ rules: [Rule], defaultAction: UInt32, abis: [SeccompABI], path: String, limit: UInt64, patience: Int
     ) throws(LunetteError) -> [UInt8] {
         let others = abis.filter { $0 != .native }
         // libseccomp's export writes to a descriptor only; 2.5 has no other way.
@@ -43,7 +45,7 @@ enum SeccompLibrary {
                 var all = lnt_seccomp_rules(
                     default_action: defaultAction, architectures: architectures.baseAddress, architecture_count: architectures.count,
                     rules: given.baseAddress, rule_count: given.count)
-                return lnt_seccomp_compile(&all, memory.number, rules.contains { !$0.conditions.isEmpty } ? limit : 0)
+                return lnt_seccomp_compile(&all, memory.number, rules.contains { !$0.conditions.isEmpty } ? limit : 0, Int32(patience))
             }
         }
         guard outcome.step == LNT_SECCOMP_DONE.rawValue else { throw failure(outcome, rules, others, path) }
@@ -78,6 +80,10 @@ enum SeccompLibrary {
         var place = path
         let what: String
         switch lnt_seccomp_step(rawValue: outcome.step) {
+        case LNT_SECCOMP_PROCESS where outcome.error == ETIMEDOUT:
+            return LunetteError(
+                .timeout, "compile the seccomp profile: the process that does it has not ended in its time", path: path,
+                hint: "the machine is overloaded, or somebody has stopped the process")
         case LNT_SECCOMP_PROCESS:
             return LunetteError(
                 .resourceExhausted, "start a process to compile the seccomp profile: \(errnoText(outcome.error))", path: path,

@@ -116,20 +116,32 @@ import Testing
     }
 
     /// Found by fuzzing: with these two rules libseccomp 2.5.4 never comes back (and runc with it). A later one may compile them.
+    private static let endless = SeccompProfile(
+        defaultAction: .errno, defaultErrnoRet: 1,
+        syscalls: [
+            .init(
+                ["read"], .trace, errno: 8, args: [.init(0, .less, 3), .init(5, .notEqual, 1 << 32 + 1), .init(1, .greaterOrEqual, 5)]),
+            .init(["read"], .killProcess, args: [.init(0, .less, 3), .init(5, .greater, 9)]),
+        ])
+
     @Test func rulesThatLibseccompDoesNotEndWithAreRefused() throws {
-        let profile = SeccompProfile(
-            defaultAction: .errno, defaultErrnoRet: 1,
-            syscalls: [
-                .init(
-                    ["read"], .trace, errno: 8, args: [.init(0, .less, 3), .init(5, .notEqual, 1 << 32 + 1), .init(1, .greaterOrEqual, 5)]),
-                .init(["read"], .killProcess, args: [.init(0, .less, 3), .init(5, .greater, 9)]),
-            ])
+        let profile = Self.endless
         do throws(LunetteError) {
             let program = try SeccompCompiler.compile(profile, limit: 300_000)
             #expect(BPFInstruction.decode(program) != nil)
         } catch {
             #expect(error.code == .invalidArgument && error.path == "linux.seccomp.syscalls[1]")
             #expect(error.message.contains("add a rule for read: libseccomp") && error.hint != nil, "\(error)")
+        }
+    }
+
+    /// A stopped process and one without a turn use no time of the processor.
+    @Test func aCompilationThatOnlyTheClockEndsIsEnded() throws {
+        do throws(LunetteError) {
+            _ = try SeccompCompiler.compile(Self.endless, limit: 1_000_000_000, patience: 1)
+            // A later libseccomp may come to an end with it.
+        } catch {
+            #expect(error.code == .timeout && error.path == "linux.seccomp" && error.hint != nil, "\(error)")
         }
     }
 

@@ -64,6 +64,10 @@ extension APIRegistry {
         switch (type, value) {
         case (.path, .string(let path)): return .string(absolutePath(path, directory: directory))
         case (.list(let item), .array(let items)): return .array(items.map { absolute($0, item, directory) })
+        case (.map(let item), .map(let map)):
+            var result = map
+            for (key, element) in map { result[key] = absolute(element, item, directory) }
+            return .map(result)
         case (.record(let name), .map):
             guard let record = record(name) else { return value }
             var result = absolute(value, fields: record.fields, directory)

@@ -59,10 +59,7 @@ function functions.fail(code, message, fields)
   fail(code, message, fields)
 end
 
-for _, name in next, { "apply" } do
-  local operation = "lunette." .. name
-  functions[name] = function() fail("unsupported", operation .. " is not in this version", { operation = operation }) end
-end
+function functions.apply(...) return core.need("nouns").plumbing("lunette", "apply")(...) end
 
 ---- log, json, fs -----------------------------------------------------------------------------
 

@@ -143,6 +143,7 @@ extension Engine {
                 return
             }
             report = await volumes.undo(row)
+        case .limits: report = await putLimitsBack(row)
         case .imageRemoval:
             // Gone from the store: it has happened, and its repetition shall hear so. Still there: the repetition does it again.
             var changes = Changes()

@@ -149,6 +149,22 @@ struct CrashTests {
         c:remove { force = true }
         assert(not container.find("walked") and not container.find("walk"))
         volume.remove("walk")
+        local function apply(memory)
+          return lunette.apply {
+            volumes = { walk = {} },
+            containers = {
+              a = { image = "walk:1", args = { "sleep", "600" }, resources = { memory = memory }, stop = { grace_period = 0 },
+                    mounts = { { type = "volume", source = "walk", target = "/data" } } },
+              b = { image = "walk:1", network = "container:a" },
+            },
+          }
+        end
+        local made = apply("64MiB")
+        made.containers.a:start()
+        apply("96MiB")
+        made.containers.b:remove()
+        made.containers.a:remove { force = true }
+        volume.remove("walk")
         lunette.script.apply { name = "walk", source = [[
           lunette.lifecycle("walk", { exited = function() return "keep" end, states = { busy = {} } })
         ]] }

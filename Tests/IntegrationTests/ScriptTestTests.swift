@@ -62,6 +62,47 @@ import Testing
         }
     }
 
+    @Test func severalObjectsAreOneTransaction() async throws {
+        try await withLunette(.root) { home in
+            let text =
+                Self.head + """
+                    local function wanted(image)
+                      return {
+                        volumes = { data = {} },
+                        containers = {
+                          db = { image = "redis:7", mounts = { { type = "volume", source = "data", target = "/data" } } },
+                          web = { image = image, network = "container:db" },
+                        },
+                      }
+                    end
+                    test.before_each(function() test.image "redis:7" end)
+                    it("makes all", function()
+                      local r = lunette.apply(wanted "redis:7")
+                      expect(r.changed):to_equal { "volume data: made", "container db: made", "container web: made" }
+                      expect(r.containers.db:inspect().status):to_be "created"
+                      expect(lunette.apply(wanted "redis:7").changed):to_equal {}
+                      expect(#test.events "container.created"):to_be(2)
+                    end)
+                    it("makes nothing", function()
+                      local ok, e = lunette.try(lunette.apply, wanted "nope:1")
+                      expect(ok):to_be(false)
+                      expect(e.path):to_be "containers.web.image"
+                      lunette.before("container.create", { name = "no", match = { target = "web" } }, function(ev) ev:deny "no" end)
+                      expect(function() lunette.apply(wanted "redis:7") end):to_raise "denied"
+                      expect(#container.list { all = true }):to_be(0)
+                      expect(#lunette.volume.list()):to_be(0)
+                    end)
+                    it("tells what it would do", function()
+                      local dry = lunette.merge(wanted "redis:7", { dry_run = true })
+                      expect(#lunette.apply(dry).changed):to_be(3)
+                      expect(#container.list { all = true }):to_be(0)
+                    end)
+                    """
+            let ran = try await test(["a_test.lua": text], "a_test.lua", in: home)
+            #expect(ran.text.contains("3 passed"), "\(ran.text)")
+        }
+    }
+
     @Test func aDifferenceHasItsFirstLine() async throws {
         try await withLunette(.root) { home in
             let text = Self.head + "it('differs', function() expect({ a = 1, b = { 2 } }):to_equal { a = 1, b = { 3 } } end)"

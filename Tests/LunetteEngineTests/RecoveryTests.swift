@@ -186,4 +186,42 @@ import Testing
             #expect(await fixture.engine.state.containers.isEmpty)
         }
     }
+
+    @Test func anApplyThatDiedWithItsEngineLeavesNothing() async throws {
+        let objects: Value = [
+            "volumes": ["data": [:], "more": [:]], "containers": ["web": ["image": "base:latest"]],
+        ]
+        try await across { dead, session in
+            dead.drivers.driver.createGate.withLock { $0 = OneShot<Void>() }
+            Task { try? await session.call("lunette.apply", objects) }
+            try await eventually("the driver is asked") { !dead.drivers.driver.journal.values.isEmpty }
+        } _: { fixture, session in
+            #expect(Set(fixture.drivers.driver.journal.values) == ["remove data", "remove more"])
+            let state = fixture.engine.state
+            #expect(await state.ledger.isEmpty)
+            #expect(await state.volumes.isEmpty)
+            #expect(await state.containers.isEmpty)
+            let made = try await session.call("lunette.apply", objects)["changed"]?.arrayValue
+            #expect(made?.count == 3)
+        }
+    }
+
+    @Test func limitsThatWereNeverCommittedAreSetBack() async throws {
+        try await across { dead, session in
+            let id = try await session.run("web", ["resources": ["memory": "64MiB"]])
+            var intent = Changes()
+            intent.ledger = [LedgerRow(.limits, id, detail: ["memory": .int(128 << 20)])]
+            try await dead.engine.state.commit(intent)
+        } plant: { host, dead in
+            let id = dead.host.state.withLock { $0.containers.keys.first! }
+            let container = adopted(id, dead)
+            host.state.withLock {
+                $0.observations[id] = .running(container)
+                $0.containers[id] = container
+            }
+        } _: { fixture, session in
+            #expect(fixture.host.state.withLock { $0.containers.values.first! }.state.withLock { $0.limits } == [64 << 20])
+            #expect(await fixture.engine.state.ledger.values.allSatisfy { $0.kind == .containerRun })
+        }
+    }
 }

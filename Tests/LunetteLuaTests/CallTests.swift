@@ -111,6 +111,29 @@ import Testing
         let mounts = engine.requests.first?.arguments["spec"]?["mounts"]?.arrayValue
         #expect(mounts?[0]["source"]?.stringValue == "/home/me/data")
         #expect(mounts?[1]["source"]?.stringValue == "v")
+        _ = await runLua(
+            "lunette.apply { containers = { a = { image = 'x', mounts = { { type = 'bind', source = '../data', target = '/d' } } }, b = { rootfs = 'root' } } }",
+            engine: engine, directory: "/home/me")
+        let containers = engine.requests.last?.arguments["containers"]
+        #expect(containers?["a"]?["mounts"]?.arrayValue?.first?["source"] == "/home/me/../data")
+        #expect(containers?["b"]?["rootfs"] == "/home/me/root")
+    }
+
+    @Test func severalObjectsComeBackAsHandles() async throws {
+        let engine = FakeEngine { (_, request, _, _) async throws(LunetteError) in
+            [
+                "containers": ["web": FakeEngine.handle("container", "abc123", "web")],
+                "volumes": ["data": FakeEngine.handle("volume", "v1", "data")], "changed": ["container web: made"],
+            ]
+        }
+        let ran = await runLua(
+            """
+            local r = lunette.apply { containers = { web = { image = "x" } } }
+            local ok, e = lunette.try(lunette.apply, { services = { a = {} } })
+            local same = lunette.apply {}
+            return tostring(r.containers.web), r.volumes.data.name, r.changed[1], same.containers.web == r.containers.web, e.code, e.path
+            """, engine: engine)
+        #expect(ran.text == "container web (abc123)\tdata\tcontainer web: made\ttrue\tunsupported\tservices", "\(ran.text) \(ran.error)")
     }
 
     @Test func engineErrorsAreErrorObjects() async {

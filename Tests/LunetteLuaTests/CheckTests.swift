@@ -18,6 +18,9 @@ import Testing
         ("local c = require('lunette').container\nc.lst()", 4, "container has no function \"lst\""),
         ("--[[ long\ncomment ]] container.lst()", 4, "no function"),
         ("image.build { tag = 't', copy = { { from = 'a' } } }", 3, "copy[1].to: is required"),
+        ("lunette.apply { containers = { web = { image = 'x', memroy = 1 } } }", 3, "containers.web.memroy: unknown option"),
+        ("lunette.apply { volumes = { data = { sise = 1 } } }", 3, "volumes.data.sise: unknown option"),
+        ("lunette.apply { containers = { web = { args = { 'x' } } } }", 3, "containers.web: one of image, rootfs, pod is required"),
     ])
     func problemsAreFoundOnTheirLine(_ source: String, _ line: Int, _ message: String) throws {
         let problems = try ScriptChecker.problems(source: Array((Self.head + source).utf8), name: "x.lua")
@@ -43,7 +46,8 @@ import Testing
         "local t = { container = { lst = 1 } } print(t.container.lst)", "container.inspect { all = true }",
         "lunette.network.create('x', {})",
         "local c = container.get 'x' c = other c:whatever()", "lunette.on('container.exited', {}, function(ev) end)",
-        "lunette.try(container.get, 'x')", "local t = require('lunette').task t.sleep '1ms'",
+        "local r = lunette.apply { volumes = { d = {} }, containers = { w = spec, x = { image = f() } } } r.containers.w:start()",
+        "lunette.apply(objects)", "lunette.try(container.get, 'x')", "local t = require('lunette').task t.sleep '1ms'",
         "local f, t = require 'lunette'.fs, require(\"lunette\").task print(f.temporary(), t.sleep)",
         "local sleep = require('lunette').task.sleep sleep '1ms'", "local list = require('lunette').container.list() print(#list)",
         "local last = container.get('x'):logs()\nprint(last:gsub('a', 'b'))", "#!/usr/bin/env lunette",

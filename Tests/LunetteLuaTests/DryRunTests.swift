@@ -30,6 +30,10 @@ import Testing
             "container.get('web'):exec 'rm -rf /' container.get('web'):remove { force = true } image.save('x', '/x.tar') return 'over'",
             "over"
         ),
+        (
+            "local r = lunette.apply { volumes = { d = {} }, containers = { a = { image = 'x' } } } "
+                + "return r.containers.a.name, r.containers.a:inspect().status, r.volumes.d.name, #r.changed", "a\tcreated\td\t0"
+        ),
         ("lunette.before('container.create', { name = 'n' }, print):off() lunette.stay() return 'over'", "over"),
         (
             "fs.write('/nowhere/at/all', 'x') fs.remove '/nowhere' local d = fs.temporary() fs.write(d .. '/f', 'real') return fs.read(d .. '/f')",

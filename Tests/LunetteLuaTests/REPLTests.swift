@@ -338,6 +338,8 @@ import Testing
         ("container.run { mounts = { { type = 'tmpfs' }, { tar", "tar", ["target"]),
         ("container.get('web'):exec({ 'ls' }, { tim", "tim", ["timeout"]),
         ("lunette.image.pull('x', { pol", "pol", ["policy"]),
+        ("lunette.apply { con", "con", ["containers"]), ("lunette.apply { containers = { web = { ima", "ima", ["image"]),
+        ("lunette.apply { volumes = { data = { dri", "dri", ["driver"]), ("lunette.apply({}).cha", ".cha", [".changed"]),
         ("container.run { name = imag", "imag", ["image"]),
         ("container.run { name = 'x', nosuch", "nosuch", []),
         ("print { ta", "ta", ["table", "task"]),

@@ -24,6 +24,12 @@
 ---@field await fun(self): any
 ---@field cancel fun(self): boolean
 
+---What an apply of several objects came to.
+---@class lunette.Applied
+---@field volumes table<string, lunette.volume> those of the call by name; with `dry_run` those that are there
+---@field containers table<string, lunette.container> those of the call by name; with `dry_run` those that are there
+---@field changed string[] what was made and changed: `"container web: resources.memory"`; empty: all was as described
+
 ---Who did what, and what came of it.
 ---@class lunette.AuditEntry
 ---@field time number when it was asked for
@@ -557,6 +563,13 @@
 ---@field options table<string, any> the driver's
 ---@field created_at number when it was made
 ---@field users string[] containers that mount it
+
+---What a volume is to be.
+---@class lunette.VolumeSpec
+---@field driver? string the volume driver
+---@field size? number|string how much it may hold; the driver says whether it is enforced
+---@field labels? table<string, string> the user's own marks
+---@field options? table<string, any> the driver's own options
 
 ---How full a volume is.
 ---@class lunette.VolumeUsage
@@ -1113,6 +1126,11 @@ lunette.sandbox = {}
 ---@param options { args: string[], allow_read?: string[], allow_write?: string[], private?: string[], hide?: string[], tmpfs?: string[], scratch?: number|string, devices?: string[], preset?: "system"|"none", network?: "none"|"host", allow_connect?: integer[], allow_bind?: integer[], env?: table<string, string>, inherit_env?: boolean|string[], workdir?: string, hostname?: string, resources?: lunette.Resources, timeout?: number|string, seccomp?: "default"|"unconfined"|string|table<string, any>, landlock?: boolean, best_effort?: boolean, report?: boolean, check?: boolean, stdin?: string|lunette.FileTarget, stdout?: "capture"|"inherit"|"null"|lunette.FileTarget, stderr?: "capture"|"inherit"|"null"|lunette.FileTarget }
 ---@return lunette.SandboxResult
 function lunette.sandbox.run(options) end
+
+---Make volumes and containers as described and change what may change: all of it, or nothing; new containers are not started.
+---@param options? { volumes?: table<string, lunette.VolumeSpec>, containers?: table<string, lunette.ContainerSpec>, dry_run?: boolean }
+---@return lunette.Applied
+function lunette.apply(options) end
 
 ---Call a handler before something is done: it may amend or deny it.
 ---@param event string what is about to happen (`container.create`)

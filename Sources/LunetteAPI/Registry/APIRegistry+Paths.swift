@@ -64,6 +64,11 @@ extension APIRegistry {
         switch (type, value) {
         case (.path, .string(let path)): return .string(absolutePath(path, directory: directory))
         case (.list(let item), .array(let items)): return .array(items.map { absolute($0, item, directory) })
+        // Specs by name; other maps are labels and the like, in which no path is.
+        case (.map(.record(let name)), .map(let map)):
+            var result = map
+            for (key, element) in map { result[key] = absolute(element, .record(name), directory) }
+            return .map(result)
         case (.record(let name), .map):
             guard let record = record(name) else { return value }
             var result = absolute(value, fields: record.fields, directory)

@@ -22,7 +22,8 @@ public enum APIRegistry {
         case "sandbox": SandboxFunctions.all
         case "store": StoreFunctions.all
         case "process", "http": HostFunctions.all.filter { $0.noun == noun }
-        case "lunette", "task", "log", "json", "fs": ClientFunctions.all.filter { $0.noun == noun }
+        case "lunette": ApplyFunctions.all + ClientFunctions.all.filter { $0.noun == noun }
+        case "task", "log", "json", "fs": ClientFunctions.all.filter { $0.noun == noun }
         case "test": TestFunctions.all
         default: []
         }

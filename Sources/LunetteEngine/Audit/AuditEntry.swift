@@ -48,6 +48,9 @@ enum AuditEntry {
     /// What it was done to: the name of what came of it, else the argument that names something.
     private static func target(_ request: APIRequest, _ answer: Value) -> String? {
         if answer["$handle"] != nil, let name = answer["name"]?.stringValue { return name }
+        if request.function == "lunette.apply" {
+            return ["volumes", "containers"].flatMap { (request.arguments[$0]?.mapValue ?? [:]).keys.sorted() }.joined(separator: " ")
+        }
         for key in ["container", "volume", "image", "name", "reference", "references", "tag", "plugin", "event", "subscription"] {
             guard let value = request.arguments[key] else { continue }
             if let list = value.arrayValue { return list.compactMap(word).joined(separator: " ") }

@@ -38,7 +38,7 @@ extension Engine {
         return .null
     }
 
-    private func event(
+    func event(
         _ what: String, _ record: ContainerRecord, _ call: Call, name: String? = nil, fields: ValueMap = [:]
     ) -> PendingEvent {
         var fields = fields
@@ -95,48 +95,26 @@ extension Engine {
     func update(
         _ record: ContainerRecord, by change: Value, requested asked: Value, _ call: Call, answer: (ContainerRecord) -> Value
     ) async throws(LunetteError) -> ContainerRecord {
+        try await drafted(call) { draft async throws(LunetteError) in
+            draft.updates = [try draftUpdate(record, by: change, requested: asked)]
+            try await make(&draft, call)
+            return try await commit(&draft, call, outcome: answer(draft.updates[0].record))[0]
+        }
+    }
+
+    /// - Throws: `invalid_argument` for what the change makes of the spec.
+    func draftUpdate(_ record: ContainerRecord, by change: Value, requested asked: Value) throws(LunetteError) -> DraftedUpdate {
         let old = try ContainerSpec(record.spec)
         let spec = try ContainerSpec(record.spec.merged(with: change))
-        var notEnforced = record.notEnforced
-        if old.resources != spec.resources, record.state.isAlive {
-            let limits = try await named(record) { () async throws(LunetteError) in
-                try await live(record).update(from: old.resources, to: spec.resources)
-            }
-            // What is no limit stays as it was told of at the start.
-            notEnforced = record.notEnforced.filter { $0.field != "resources" && $0.limit == nil } + limits
-            faultPoint("update.applied")
-        }
-        let changed = Self.changes(from: record.spec, to: spec.value)
-        var changes = Changes()
-        var merged = record.spec.mapValue ?? [:]
-        for key in Self.updatable { merged[key] = spec.value[key] }
-        var requested = record.requested.mapValue ?? [:]
-        for key in Self.updatable { requested[key] = asked[key] }
+        let value = spec.value
         var updated = record
-        updated.spec = .map(merged)
-        updated.notEnforced = notEnforced
-        changes.outcomes = [call.outcome(answer(updated))]
-        changes.events = [event("container.updated", updated, call, fields: ["changed": .array(changed.map(Value.string))])]
-        let (newSpec, newRequested, now, lacking) = (Value.map(merged), Value.map(requested), clock.now(), notEnforced)
-        do throws(LunetteError) {
-            return try await state.update(record.id, .desired, extra: changes) { record in
-                record.spec = newSpec
-                record.requested = newRequested
-                record.notEnforced = lacking
-                record.state.policy = RestartPolicy(spec.restart)
-                record.remember("updated", changed.joined(separator: ", "), at: now)
-            }
-        } catch {
-            // What isn't stored shall not hold either.
-            if old.resources != spec.resources, record.state.isAlive {
-                do throws(LunetteError) { _ = try await live(record).update(from: spec.resources, to: old.resources) } catch let undoing {
-                    var failure = error
-                    failure.causes.append(undoing)
-                    throw failure
-                }
-            }
-            throw error
+        for key in Self.updatable {
+            updated.spec = updated.spec.with(key, value[key])
+            updated.requested = updated.requested.with(key, asked[key])
         }
+        return DraftedUpdate(
+            id: record.id, record: updated, changed: Self.changes(from: record.spec, to: value), old: old.resources, spec: spec,
+            setsLimits: old.resources != spec.resources && record.state.isAlive)
     }
 
     /// A change as it will be made: sizes as bytes, a restart policy with all its fields; null where something is taken away.
@@ -277,5 +255,14 @@ extension Engine {
         // The shim's overlay goes with the shim: until then its upper and work are in use.
         if container == nil { await supervisor.waitForTeardown(id) }
         return (container, files)
+    }
+}
+
+extension Value {
+    /// A table with one of its fields set, or taken away.
+    func with(_ key: String, _ field: Value?) -> Value {
+        var map = mapValue ?? [:]
+        map[key] = field
+        return .map(map)
     }
 }

@@ -53,7 +53,7 @@ extension Engine {
         let spec = try decodeSpec(.map(map))
         return try await targets.withTarget("container-name/\(name)", for: call) { () async throws(LunetteError) in
             let found = try await state.findContainer(name).flatMap { $0.name == name ? $0 : nil }
-            try call.checkJudged(about: found?.id)
+            try call.checkJudged(name, about: found?.id)
             guard let record = found else {
                 let record = try await create(spec, call, session, startsNow: true)
                 return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
@@ -67,17 +67,12 @@ extension Engine {
                     }
                 }
             }
-            let (updatable, fixed) = record.differences(from: spec)
-            if updatable.isEmpty, fixed.isEmpty { return record }
-            guard fixed.isEmpty else {
-                throw LunetteError(
-                    .conflict,
-                    "the container \(name) exists with another \(fixed.joined(separator: ", ")), which can't change while it exists",
-                    path: "spec.\(fixed[0])", target: name, hint: "remove it first, or apply under another name")
-            }
+            let comparison = record.comparison(with: spec)
+            if comparison.isSame { return record }
+            if let conflict = comparison.conflict("container", name, path: "spec") { throw conflict }
             return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
                 let present = try await state.container(record.id)
-                let change = try await asked(present.change(to: spec), of: present, call)
+                let change = try await asked(present.comparison(with: spec).change, of: present, call)
                 return try await update(present, by: change, requested: spec.value, call) { $0.handle }
             }
         }
@@ -90,7 +85,8 @@ extension Engine {
     }
 
     /// Decodes a spec as clients write it: handles stand for names, a command line may be one string.
-    func decodeSpec(_ value: Value?) throws(LunetteError) -> ContainerSpec {
+    /// - Parameter path: where it stands in the call, for errors.
+    func decodeSpec(_ value: Value?, path: String = "") throws(LunetteError) -> ContainerSpec {
         guard var map = value?.mapValue else { throw LunetteError(.invalidArgument, "is required", path: "spec") }
         if let image = map["image"], let word = Handle.word(image) { map["image"] = .string(word) }
         for key in ["args", "entrypoint"] {
@@ -105,7 +101,7 @@ extension Engine {
                     return .map(fields)
                 })
         }
-        return try ContainerSpec(.map(map))
+        return try ContainerSpec(.map(map), path: path)
     }
 
     // MARK: The way of a creation
@@ -115,109 +111,111 @@ extension Engine {
     private func create(
         _ asked: ContainerSpec, _ call: Call, _ session: Session, startsNow: Bool = false
     ) async throws(LunetteError) -> ContainerRecord {
-        let id = Identifier.container()
-        var promised = Promised()
-        do throws(LunetteError) {
-            var spec = try await promiseName(asked, &promised)
-            var notes: [String] = []
-            if await hooks.wants("container.create") {
-                let question = Hooks.Question(
-                    event: "container.create", target: .init(kind: "container", id: id, name: spec.name!), spec: spec.value,
-                    labels: labels(of: spec), lifecycle: spec.lifecycle, isAmendable: true, isOfNew: true)
-                let amended = try await hooks.amended(question, for: call) { value throws(LunetteError) in try ContainerSpec(value).value }
-                spec = try ContainerSpec(amended.spec)
-                notes = amended.notes
-                spec = try await promiseName(spec, &promised)
-            }
+        try await drafted(call) { draft async throws(LunetteError) in
+            let wanted = try await askForContainer(asked, call, &draft)
+            try await draftContainer(wanted, call, session, requestID: call.request.id, &draft)
+            if startsNow { draft.runs = draft.containers.map { LedgerRow(run: $0, call) } }
+            try await make(&draft, call)
             try call.checkCancellation()
-
-            if spec.security.seccomp != .standard, spec.security.seccomp != .unconfined {
-                let named = spec
-                spec = try await blocking { () throws(LunetteError) in try named.withSeccompProfileRead() }
-            }
-            try await checkLifecycle(spec)
-            let image = try await image(of: spec)
-            if let image { try addImageVolumes(image, to: &spec) }
-            if spec.isPod, spec.hostname == nil, let name = spec.name, Names.isHostname(name) { spec.hostname = name }
-            try checkBinds(spec)
-            var record = ContainerRecord(
-                id: id, name: spec.name!, spec: spec.value, image: image.map { self.identity(of: $0, as: spec) }, createdAt: clock.now(),
-                requestID: call.request.id, actor: call.request.actor)
-            record.requested = asked.value
-            record.stopSignal = try stopSignal(spec, image)
-            try await chooseIDs(&record, spec, &promised)
-            record.volumes = try await volumes(for: &spec, of: record, call, &promised)
-            record.spec = spec.value
-            record.state.policy = RestartPolicy(spec.restart)
-            if !spec.hasNoHealth, !spec.isPod { record.use(health: spec.health ?? HealthSpec(image: image?.config.config.healthcheck)) }
-            record.state.removesOnExit = spec.removesOnExit
-            record.state.hasTimeLimit = spec.timeLimit != nil
-            if spec.endsWithScript {
-                record.sessionID = session.id
-                record.owner = ProcessIdentity.of(pid: call.request.actor.pid)
-            }
-            _ = try record.state.apply(.created, now: clock.now())
-            record.remember("created", at: clock.now())
-            for note in notes { record.remember("amended", note, at: clock.now()) }
-
-            try call.checkCancellation()
-            var changes = Changes()
-            changes.containers = [record]
-            if startsNow { changes.ledger = [LedgerRow(run: record, call)] }
-            changes.events = [
-                PendingEvent(
-                    name: "container.created", target: .init(kind: "container", id: id, name: record.name),
-                    fields: record.eventFields, actor: call.request.actor.value,
-                    cause: call.causeOfConsequences)
-            ]
             faultPoint("create.before-commit")
-            try await state.commit(changes, .desired)
+            try await commit(&draft, call)
             call.markOutcomeStored()
             faultPoint("create.committed")
-            return record
-        } catch {
-            await withdraw(promised, call)
-            throw error
+            return draft.containers[0]
         }
     }
 
-    /// What a creation holds before its commit.
-    private struct Promised: Sendable {
-        var name: String?
-        var range: IDRange?
-        var volumes: [VolumeRecord] = []
+    /// A container whose making the hooks have let pass.
+    struct WantedContainer: Sendable {
+        let id: String
+        /// As it was asked for, and as it came out.
+        let asked: ContainerSpec
+        var spec: ContainerSpec
+        let image: ImageRecord?
+        /// What hooks have changed.
+        let notes: [String]
     }
 
-    private func withdraw(_ promised: Promised, _ call: Call) async {
-        if let name = promised.name { await state.withdraw(name: name, kind: "container") }
-        if let range = promised.range { await state.withdraw(range: range) }
-        for volume in promised.volumes {
-            // Best effort: a volume that stays is empty, has a row and can be removed by hand.
-            do throws(LunetteError) { try await removeVolume(volume, force: false, call.part()) } catch {
-                await state.log(
-                    PendingEvent(
-                        name: "volume.left", target: .init(kind: "volume", id: volume.id, name: volume.name),
-                        fields: ["reason": .string(error.message)]))
-            }
+    /// Asks the hooks, keeps the name and looks for what the spec names; nothing is made yet.
+    func askForContainer(_ asked: ContainerSpec, _ call: Call, _ draft: inout Draft) async throws(LunetteError) -> WantedContainer {
+        let id = Identifier.container()
+        var spec = try await promiseName(asked, instead: nil, &draft)
+        var notes: [String] = []
+        if await hooks.wants("container.create") {
+            let first = spec.name
+            let question = Hooks.Question(
+                event: "container.create", target: .init(kind: "container", id: id, name: spec.name!), spec: spec.value,
+                labels: labels(of: spec), lifecycle: spec.lifecycle, isAmendable: true, isOfNew: true)
+            let amended = try await hooks.amended(question, for: call) { value throws(LunetteError) in try ContainerSpec(value).value }
+            spec = try ContainerSpec(amended.spec)
+            notes = amended.notes
+            spec = try await promiseName(spec, instead: first, &draft)
         }
+        try call.checkCancellation()
+
+        if spec.security.seccomp != .standard, spec.security.seccomp != .unconfined {
+            let named = spec
+            spec = try await blocking { () throws(LunetteError) in try named.withSeccompProfileRead() }
+        }
+        try await checkLifecycle(spec)
+        let image = try await image(of: spec)
+        if let image { try addImageVolumes(image, to: &spec) }
+        if spec.isPod, spec.hostname == nil, let name = spec.name, Names.isHostname(name) { spec.hostname = name }
+        try checkBinds(spec)
+        return WantedContainer(id: id, asked: asked, spec: spec, image: image, notes: notes)
     }
 
-    private func promiseName(_ spec: ContainerSpec, _ promised: inout Promised) async throws(LunetteError) -> ContainerSpec {
+    /// Keeps ids and volumes for it; nothing is made yet.
+    /// - Parameter requestID: a repetition of that request gets it.
+    func draftContainer(
+        _ wanted: WantedContainer, _ call: Call, _ session: Session, requestID: String, _ draft: inout Draft
+    ) async throws(LunetteError) {
+        var (spec, image) = (wanted.spec, wanted.image)
+        var record = ContainerRecord(
+            id: wanted.id, name: spec.name!, spec: spec.value, image: image.map { self.identity(of: $0, as: spec) }, createdAt: clock.now(),
+            requestID: requestID, actor: call.request.actor)
+        record.requested = wanted.asked.value
+        record.stopSignal = try stopSignal(spec, image)
+        try await chooseIDs(&record, spec, &draft)
+        record.volumes = try await volumes(for: &spec, call, requestID: requestID, &draft)
+        record.spec = spec.value
+        record.state.policy = RestartPolicy(spec.restart)
+        if !spec.hasNoHealth, !spec.isPod { record.use(health: spec.health ?? HealthSpec(image: image?.config.config.healthcheck)) }
+        record.state.removesOnExit = spec.removesOnExit
+        record.state.hasTimeLimit = spec.timeLimit != nil
+        if spec.endsWithScript {
+            record.sessionID = session.id
+            record.owner = ProcessIdentity.of(pid: call.request.actor.pid)
+        }
+        _ = try record.state.apply(.created, now: clock.now())
+        record.remember("created", at: clock.now())
+        for note in wanted.notes { record.remember("amended", note, at: clock.now()) }
+        try call.checkCancellation()
+        draft.containers.append(record)
+    }
+
+    /// - Parameter earlier: the name that was kept for it before its spec was amended.
+    private func promiseName(
+        _ spec: ContainerSpec, instead earlier: String?, _ draft: inout Draft
+    ) async throws(LunetteError) -> ContainerSpec {
         var spec = spec
         if let name = spec.name {
-            if name == promised.name { return spec }
-            try await state.promise(name: name, kind: "container")
+            if name == earlier { return spec }
+            try await promise(name, kind: "container", &draft)
         } else {
             spec.name = await state.promiseMadeUpName()
+            draft.names.insert(.init(kind: "container", name: spec.name!))
         }
-        if let old = promised.name { await state.withdraw(name: old, kind: "container") }
-        promised.name = spec.name
+        if let earlier {
+            draft.names.remove(.init(kind: "container", name: earlier))
+            await state.withdraw(name: earlier, kind: "container")
+        }
         return spec
     }
 
     private func labels(of spec: ContainerSpec) -> ValueMap { spec.value["labels"]?.mapValue ?? [:] }
 
-    private func image(of spec: ContainerSpec) async throws(LunetteError) -> ImageRecord? {
+    func image(of spec: ContainerSpec) async throws(LunetteError) -> ImageRecord? {
         guard case .image(let name) = spec.root else { return nil }
         if let image = try await images.find(name) { return image }
         let known = try await images.list().flatMap(\.references)
@@ -246,7 +244,7 @@ extension Engine {
     }
 
     /// A typo shall not wait for the container's end to be found.
-    private func checkLifecycle(_ spec: ContainerSpec) async throws(LunetteError) {
+    func checkLifecycle(_ spec: ContainerSpec) async throws(LunetteError) {
         guard let name = spec.lifecycle, await hooks.lifecycle(name) == nil else { return }
         throw LunetteError(
             .notFound, "no lifecycle \"\(name)\" is loaded", path: "spec.lifecycle", target: name,
@@ -254,7 +252,7 @@ extension Engine {
                 ?? "lunette.lifecycle(\"\(name)\", { … }) in a resident script makes it, see docs/lua/lifecycles.md")
     }
 
-    private func checkBinds(_ spec: ContainerSpec) throws(LunetteError) {
+    func checkBinds(_ spec: ContainerSpec) throws(LunetteError) {
         for (index, mount) in spec.mounts.enumerated() where mount.kind == .bind {
             guard host.hasPath(mount.source) else {
                 throw LunetteError(
@@ -276,12 +274,12 @@ extension Engine {
     }
 
     /// An id range of its own, or that of the containers whose namespaces it shares (the kernel ties namespaces to their user namespace).
-    private func chooseIDs(_ record: inout ContainerRecord, _ spec: ContainerSpec, _ promised: inout Promised) async throws(LunetteError) {
-        if let shared = try await state.promiseSharing(spec) {
+    private func chooseIDs(_ record: inout ContainerRecord, _ spec: ContainerSpec, _ draft: inout Draft) async throws(LunetteError) {
+        if let shared = try await state.promiseSharing(spec, among: draft.containers) {
             record.shares = shared.containers
             record.sharesRangeOf = shared.root
             record.idRange = shared.range
-            promised.range = shared.range
+            if let range = shared.range { draft.ranges.append(range) }
             return
         }
         if IDRangeAllocator.shared != nil, !spec.security.hasUserNamespace {
@@ -293,27 +291,44 @@ extension Engine {
         // Nothing to lease: it is everyone's.
         if IDRangeAllocator.shared != nil { return }
         let range = try await state.promiseRange(reserved: reservedRanges)
-        promised.range = range
+        draft.ranges.append(range)
         record.idRange = range
     }
 
-    /// Finds or makes the volumes that the spec mounts; those without a name get one.
+    /// Of the volumes that specs name those that aren't there: two calls that name the same new one are one after the other until the first
+    /// is committed, and the second finds it.
+    func holdMissingVolumes(of specs: [ContainerSpec], _ call: Call, _ draft: inout Draft) async throws(LunetteError) {
+        var missing: [String] = []
+        for mount in specs.flatMap(\.mounts) where mount.kind == .volume && !mount.source.isEmpty {
+            if draft.volumes.contains(where: { $0.name == mount.source }) { continue }
+            if try await state.findVolume(mount.source) == nil { missing.append("volume-name/\(mount.source)") }
+        }
+        try await hold(missing, for: call, &draft)
+    }
+
+    /// Finds or drafts the volumes that the spec mounts; those without a name get one.
     private func volumes(
-        for spec: inout ContainerSpec, of container: ContainerRecord, _ call: Call, _ promised: inout Promised
+        for spec: inout ContainerSpec, _ call: Call, requestID: String, _ draft: inout Draft
     ) async throws(LunetteError) -> [String] {
+        try await holdMissingVolumes(of: [spec], call, &draft)
         var ids: [String] = []
         for (index, mount) in spec.mounts.enumerated() where mount.kind == .volume {
             let isAnonymous = mount.source.isEmpty
             let wanted = VolumeSpec(name: isAnonymous ? "anonymous-" + Identifier.short() : mount.source)
-            // Two creations that name the same new volume: the second finds what the first made.
-            let (volume, isNew) = try await targets.withTarget("volume-name/\(wanted.name)", for: call) { () async throws(LunetteError) in
-                if !isAnonymous, let volume = try await state.findVolume(wanted.name) { return (volume, false) }
-                let requestID = "\(call.request.id)/volume/\(index)"
-                return (try await createVolume(wanted, call, requestID: requestID, isAnonymous: isAnonymous), true)
+            var volume: VolumeRecord?
+            if !isAnonymous {
+                volume = draft.volumes.first { $0.name == wanted.name }
+                if volume == nil { volume = try await state.findVolume(wanted.name) }
             }
-            if isNew { promised.volumes.append(volume) }
-            spec.mounts[index].source = volume.name
-            ids.append(volume.id)
+            let found: VolumeRecord
+            if let volume {
+                found = volume
+            } else {
+                found = try await draftVolume(
+                    wanted, call, requestID: "\(requestID)/volume/\(index)", isAnonymous: isAnonymous, &draft)
+            }
+            spec.mounts[index].source = found.name
+            ids.append(found.id)
         }
         return ids
     }

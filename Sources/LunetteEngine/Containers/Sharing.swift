@@ -18,15 +18,18 @@ extension State {
     ///
     /// All must have the same user namespace: the kernel lets nobody into a namespace without rights in the user namespace that owns it
     /// (setns(2)), and a process is in one user namespace only.
+    /// - Parameter drafted: containers that the same call is about to make.
     /// - Returns: nil when it shares none.
     /// - Throws: `not_found`, and `invalid_argument` for containers of different user namespaces, both with the field's path.
-    func promiseSharing(_ spec: ContainerSpec) throws(LunetteError) -> SharedNamespaces? {
+    func promiseSharing(_ spec: ContainerSpec, among drafted: [ContainerRecord] = []) throws(LunetteError) -> SharedNamespaces? {
         var found: SharedNamespaces?
         var first = ""
         for (field, mode) in [("network", spec.network), ("pid", spec.pid), ("ipc", spec.ipc)] {
             guard case .container(let name) = mode else { continue }
             let owner: ContainerRecord
-            do throws(LunetteError) { owner = try container(name) } catch {
+            do throws(LunetteError) {
+                if let new = drafted.first(where: { $0.name == name }) { owner = new } else { owner = try container(name) }
+            } catch {
                 var error = error
                 error.path = "spec.\(field)"
                 throw error

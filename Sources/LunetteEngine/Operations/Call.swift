@@ -11,16 +11,8 @@ struct Call: Sendable {
     let files: [Int32]
     private let onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)?
     private let progress: CallProgress
-    /// What a socket's filter saw of the container that the call is about.
-    private var judgement = Judgement.none
-
-    enum Judgement: Sendable, Equatable {
-        /// Nobody judged it, or it is about no container.
-        case none
-        /// There was no such container.
-        case nothing
-        case container(id: String)
-    }
+    /// The containers that a socket's filter saw by the names that the call makes or changes something under; nil: nobody judged it.
+    private var judged: [String: String]?
 
     init(
         request: APIRequest, session: String, files: [Int32] = [], onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)? = nil
@@ -60,20 +52,21 @@ struct Call: Sendable {
     func arguments() throws(LunetteError) -> FieldReader { try FieldReader(request.arguments) }
 
     /// The same call as its socket's filter lets it pass.
-    func narrowed(to request: APIRequest, _ judgement: Judgement = .none) -> Call {
+    /// - Parameter judged: ids of containers by name; nil where the call is about none by its name.
+    func narrowed(to request: APIRequest, judged: [String: String]? = nil) -> Call {
         var call = Call(request, session, files, onChunk, progress)
-        call.judgement = judgement
+        call.judged = judged
         return call
     }
 
     /// A name may be another container's by the time that the call's turn comes: what the filter hasn't seen, its verdict isn't about.
     /// - Parameter id: of the container that the name is now; nil when it is none's.
     /// - Throws: `conflict` when the filter saw another.
-    func checkJudged(about id: String?) throws(LunetteError) {
-        if judgement == .none || judgement == (id.map { .container(id: $0) } ?? .nothing) { return }
+    func checkJudged(_ name: String, about id: String?) throws(LunetteError) {
+        guard let judged, judged[name] != id else { return }
         throw LunetteError(
             .conflict, "\(request.function): its container came, went or was replaced while the call waited", operation: request.function,
-            hint: "ask again")
+            target: name, hint: "ask again")
     }
 
     private init(

@@ -13,20 +13,32 @@ struct DesiredObject: Sendable {
     let script: String
 
     /// - Parameter value: as the script's host gives it.
+    /// - Returns: several of a `lunette.apply`, volumes first.
     /// - Throws: `invalid_argument` with the place.
-    init(_ value: Value, script: ResidentScript) throws(LunetteError) {
+    static func all(_ value: Value, script: ResidentScript) throws(LunetteError) -> [DesiredObject] {
         let line = value["line"]?.intValue
-        place = "\(value["file"]?.stringValue ?? script.file)\(line.map { ":\($0)" } ?? "")"
-        self.script = script.name
+        let place = "\(value["file"]?.stringValue ?? script.file)\(line.map { ":\($0)" } ?? "")"
         let function = value["function"]?.stringValue ?? ""
-        arguments = value["arguments"] ?? .map([:])
+        let arguments = value["arguments"] ?? .map([:])
         do throws(LunetteError) {
             guard let described = APIRegistry.function(function), function.hasSuffix(".apply") else {
                 throw LunetteError(.invalidArgument, "\(displayable(function, limit: 60)) is no function that says what shall be there")
             }
             try APIRegistry.check(arguments, for: described)
-            guard let name = arguments["name"]?.stringValue else { throw LunetteError(.invalidArgument, "is required", path: "name") }
-            (kind, self.name) = (String(function.dropLast(6)), name)
+            guard function == "lunette.apply" else {
+                guard let name = arguments["name"]?.stringValue else { throw LunetteError(.invalidArgument, "is required", path: "name") }
+                return [DesiredObject(kind: described.noun, name: name, arguments: arguments, place: place, script: script.name)]
+            }
+            let objects = try AppliedObjects(arguments)
+            guard !objects.isDry else {
+                throw LunetteError(
+                    .invalidArgument, "has no meaning in what shall be there", path: "dry_run", hint: "lunette plan says what would be done"
+                )
+            }
+            return try objects.calls().map { call in
+                let noun = String(call.function.prefix { $0 != "." })
+                return DesiredObject(kind: noun, name: call.name, arguments: call.arguments, place: place, script: script.name)
+            }
         } catch {
             var failure = error
             failure.message = "\(place): \(failure.path.map { "\($0): " } ?? "")\(failure.message)"
@@ -58,6 +70,11 @@ struct ObjectChange: Sendable {
     var reaches: [String] = []
     /// Why it didn't come about.
     var error: LunetteError?
+
+    mutating func take(_ comparison: Comparison) {
+        action = comparison.isSame ? .same : comparison.isConflict ? .conflict : .update
+        fields = comparison.isConflict ? comparison.fixed : comparison.updatable
+    }
 
     var value: Value {
         var map: ValueMap = [
@@ -119,51 +136,13 @@ extension Engine {
             let spec = try decodeSpec(.map(map))
             change.reaches = spec.reaches + APIRegistry.hostPaths(in: object.arguments, for: APIRegistry.function("container.apply")!)
             guard let record = try await state.findContainer(object.name), record.name == object.name else { return change }
-            let (updatable, fixed) = record.differences(from: spec)
-            change.action = fixed.isEmpty ? updatable.isEmpty ? .same : .update : .conflict
-            change.fields = fixed.isEmpty ? updatable : fixed
+            change.take(record.comparison(with: spec))
         case "volume":
             let spec = try VolumeSpec(object.arguments)
             guard let record = try await state.findVolume(spec.name), record.name == spec.name else { return change }
-            let fixed = record.fixedDifferences(from: spec)
-            change.action = fixed.isEmpty ? record.labels == spec.labels ? .same : .update : .conflict
-            change.fields = fixed.isEmpty ? record.labels == spec.labels ? [] : ["labels"] : fixed
+            change.take(record.comparison(with: spec))
         default: throw LunetteError(.unsupported, "\(object.place): \(object.kind).apply isn't built yet")
         }
         return change
-    }
-}
-
-extension ContainerRecord {
-    /// The fields in which a spec differs from what was asked for: those that can change on a container that is there, and those that can't.
-    func differences(from spec: ContainerSpec) -> (updatable: [String], fixed: [String]) {
-        let wanted = spec.value.mapValue ?? [:]
-        let present = requested.mapValue ?? [:]
-        let differing = Set(wanted.keys).union(present.keys).filter { wanted[$0] != present[$0] }.sorted()
-        return (differing.filter(Engine.updatable.contains), differing.filter { !Engine.updatable.contains($0) })
-    }
-
-    /// What `container.update` would be given to make of what was asked for what is asked for now: null where something goes.
-    func change(to spec: ContainerSpec) -> Value {
-        let wanted = spec.value
-        var change = ValueMap()
-        for key in Engine.updatable where wanted[key] != requested[key] {
-            if key == "restart" {
-                change[key] = wanted[key] ?? .null
-                continue
-            }
-            let (now, before) = (wanted[key]?.mapValue ?? [:], requested[key]?.mapValue ?? [:])
-            var fields = ValueMap()
-            for name in Set(now.keys).union(before.keys).sorted() where now[name] != before[name] { fields[name] = now[name] ?? .null }
-            change[key] = .map(fields)
-        }
-        return .map(change)
-    }
-}
-
-extension VolumeRecord {
-    /// The fields in which a spec differs that can't change on a volume that is there.
-    func fixedDifferences(from spec: VolumeSpec) -> [String] {
-        [("driver", driver != spec.driver), ("size", size != spec.size), ("options", options != spec.options)].filter(\.1).map(\.0)
     }
 }

@@ -43,9 +43,10 @@ struct LoadedResident: Sendable {
             }
         }
         for value in code.desired {
-            let object = try DesiredObject(value, script: script)
-            try take("\(object.kind) \"\(object.name)\"", object.place, &places)
-            desired.append(object)
+            for object in try DesiredObject.all(value, script: script) {
+                try take("\(object.kind) \"\(object.name)\"", object.place, &places)
+                desired.append(object)
+            }
         }
     }
 

@@ -350,7 +350,8 @@ actor Resident {
         var changes: [ObjectChange] = []
         for object in loaded.flatMap(\.desired) { changes.append(try await objects.compare(object)) }
         let wanted = Set(loaded.flatMap(\.desired).map(\.key))
-        for object in scripts.flatMap(\.desired) where !wanted.contains(object.key) {
+        // What mounts a volume, or shares a namespace, goes before that.
+        for object in scripts.flatMap(\.desired).reversed() where !wanted.contains(object.key) {
             changes.append(ObjectChange(kind: object.kind, name: object.name, action: prunes ? .remove : .leave, place: object.place))
         }
         return changes

@@ -8,6 +8,7 @@ import LunetteSpec
 /// call ─► own request id, no claimed hooks, container by id ─► filter of the script ─► deny │ arguments narrowed ─► as any call
 ///                                                               │ fails, is slow, has gone: deny
 /// ```
+/// `lunette.apply` is judged as a whole, then each of its objects as if it came alone: whatever a filter says of `container.apply` holds.
 extension Engine {
     /// Seconds that a filter may take.
     static let filterSeconds = 5.0
@@ -17,7 +18,50 @@ extension Engine {
     func judged(_ call: Call, in session: Session) async throws(LunetteError) -> Call {
         guard let socket = call.request.actor.socket else { return call }
         guard let function = APIRegistry.function(call.request.function), function.place == .engine else { return call }
+        if function.name == "lunette.apply" { return try await judgedObjects(call, function, socket) }
         var request = call.request
+        let (container, absence) = try await judge(&request, function, socket, call)
+        if let absence {
+            // It may come while its filter thinks: then it isn't what was judged.
+            guard function.name == "container.find" else { throw absence }
+            if case .map(var map) = request.arguments {
+                map["container"] = .string(Identifier.container())
+                request.arguments = .map(map)
+            }
+        }
+        guard function.name == "container.apply" else { return call.narrowed(to: request) }
+        return call.narrowed(to: request, judged: Self.seen(container, as: request.arguments["name"]))
+    }
+
+    /// - Returns: what a filter has seen of a container under a name; nothing where there was none.
+    private static func seen(_ container: ContainerRecord?, as name: Value?) -> [String: String] {
+        guard let container, let name = name?.stringValue else { return [:] }
+        return [name: container.id]
+    }
+
+    private func judgedObjects(_ call: Call, _ function: APIFunction, _ socket: String) async throws(LunetteError) -> Call {
+        var whole = call.request
+        _ = try await judge(&whole, function, socket, call)
+        var objects = try AppliedObjects(whole.arguments)
+        var seen: [String: String] = [:]
+        for (name, object, arguments) in try objects.calls() {
+            guard let function = APIRegistry.function(name) else { continue }
+            var request = call.request
+            (request.function, request.arguments) = (name, arguments)
+            let (container, _) = try await judge(&request, function, socket, call)
+            try objects.narrow(name, object, to: request.arguments)
+            if name == "container.apply" { seen.merge(Self.seen(container, as: request.arguments["name"])) { _, last in last } }
+        }
+        whole.arguments = objects.value
+        return call.narrowed(to: whole, judged: seen)
+    }
+
+    /// Asks a socket's filter about a request, and lets it narrow the arguments.
+    /// - Parameter call: the one that it is, or is part of.
+    /// - Returns: the container that it is about, or why it is about none.
+    private func judge(
+        _ request: inout APIRequest, _ function: APIFunction, _ socket: String, _ call: Call
+    ) async throws(LunetteError) -> (ContainerRecord?, LunetteError?) {
         let (container, absence) = await container(of: &request)
         var question: ValueMap = [
             "name": .string(request.function), "noun": .string(function.noun), "arguments": request.arguments,
@@ -36,20 +80,12 @@ extension Engine {
         if let reason = verdict["deny"] {
             let reason = displayable(reason.stringValue ?? "its filter refuses it", limit: 400)
             throw LunetteError(
-                .denied, "\(request.function) over the socket \(socket) was denied: \(reason)", operation: request.function,
-                target: container?.name, details: ["socket": .string(socket), "reason": .string(reason)])
+                .denied, "\(call.request.function) over the socket \(socket) was denied: \(reason)", operation: call.request.function,
+                target: container?.name ?? (request.function == call.request.function ? nil : request.arguments["name"]?.stringValue),
+                details: ["socket": .string(socket), "reason": .string(reason)])
         }
         if let changes = verdict["arguments"], !changes.isNull { request.arguments = Amendment.apply(changes, to: request.arguments) }
-        if let absence {
-            // It may come while its filter thinks: then it isn't what was judged.
-            guard function.name == "container.find" else { throw absence }
-            if case .map(var map) = request.arguments {
-                map["container"] = .string(Identifier.container())
-                request.arguments = .map(map)
-            }
-        }
-        return call.narrowed(
-            to: request, container.map { .container(id: $0.id) } ?? (request.function == "container.apply" ? .nothing : .none))
+        return (container, absence)
     }
 
     /// A guest's request as nobody else's, the engine's own users' as it is: its id leads to no outcome and no exec of another user's, and no handler is passed by because its

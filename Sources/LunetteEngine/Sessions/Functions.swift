@@ -18,6 +18,6 @@ struct Function: Sendable {
 enum Functions {
     static let all: [String: Function] = [
         Functions.containers, Functions.containerLife, Functions.containerInside, Functions.images, Functions.volumes, Functions.hooks,
-        Functions.system, Functions.scripts, Functions.store, Functions.audit, Functions.prompts,
+        Functions.system, Functions.scripts, Functions.apply, Functions.store, Functions.audit, Functions.prompts,
     ].reduce(into: [:]) { $0.merge($1) { first, _ in first } }
 }

@@ -80,6 +80,8 @@ struct LedgerRow: Sendable, Hashable {
         case volume
         /// The removal of an image or a reference, by request id: tells its repetition that it has happened.
         case imageRemoval = "image_removal"
+        /// Limits of a running container that are being changed: those of its row hold again, unless the change is committed.
+        case limits
     }
 
     /// `container_run/<id>`; unique.

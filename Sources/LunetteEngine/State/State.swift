@@ -155,6 +155,44 @@ actor State {
         return logged
     }
 
+    /// Commits what a call has made together with what it changes: of what is there the record of this moment is changed, for what was
+    /// observed meanwhile stays.
+    /// - Parameters:
+    ///   - updates: of containers, by id.
+    ///   - volumeUpdates: of volumes, by id.
+    /// - Returns: the updated containers, in their order.
+    /// - Throws: `not_found` when one of them is gone, or what a new container needs.
+    func commit(
+        _ changes: Changes, containers updates: [(id: String, body: @Sendable (inout ContainerRecord) -> Void)],
+        volumes volumeUpdates: [(id: String, body: @Sendable (inout VolumeRecord) -> Void)]
+    ) throws(LunetteError) -> [ContainerRecord] {
+        var changes = changes
+        for record in changes.containers {
+            let isWhole =
+                record.volumes.allSatisfy { id in volumes[id] != nil || changes.volumes.contains { $0.id == id } }
+                && record.shares.values.allSatisfy { id in containers[id] != nil || changes.containers.contains { $0.id == id } }
+            guard isWhole else {
+                throw LunetteError(
+                    .notFound, "a volume or container that \(record.name) needs was removed meanwhile", target: record.name,
+                    hint: "ask again")
+            }
+        }
+        var updated: [ContainerRecord] = []
+        for (id, body) in updates {
+            guard var record = containers[id] else { throw LunetteError(.notFound, "no container with the id \(id)", target: id) }
+            body(&record)
+            updated.append(record)
+        }
+        changes.containers += updated
+        for (id, body) in volumeUpdates {
+            guard var record = volumes[id] else { throw LunetteError(.notFound, "no volume with the id \(id)", target: id) }
+            body(&record)
+            changes.volumes.append(record)
+        }
+        try commit(changes, .desired)
+        return updated
+    }
+
     private func publish(_ logged: [LoggedEvent]) {
         newestEvent = logged.last!.sequence
         recentEvents += logged

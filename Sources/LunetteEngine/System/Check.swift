@@ -82,6 +82,7 @@ extension Engine {
                     case .containerFiles: await host.reap(id: row.object, storage: true)
                     case .volume: await state.volumes[row.object] == nil ? await volumes.undo(row) : CleanupReport()
                     case .imageRemoval: CleanupReport()
+                    case .limits: await putLimitsBack(row)
                     }
                 if report.isClean {
                     var changes = Changes()
@@ -90,7 +91,8 @@ extension Engine {
                     isMended = true
                 }
             }
-            findings.add("ledger", "\(row.key) has an owner that is gone", repaired: isMended)
+            let what = row.kind == .limits ? "is a change that was never finished" : "has an owner that is gone"
+            findings.add("ledger", "\(row.key) \(what)", repaired: isMended)
         }
         findings.checked.append("ledger")
     }

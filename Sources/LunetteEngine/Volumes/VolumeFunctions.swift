@@ -43,10 +43,11 @@ struct VolumeSpec: Sendable, Hashable {
 
     init(name: String) { self.name = name }
 
-    init(_ value: Value) throws(LunetteError) {
-        var reader = try FieldReader(value)
+    /// - Parameter path: where it stands in what was written.
+    init(_ value: Value, path: String = "") throws(LunetteError) {
+        var reader = try FieldReader(value, path: path)
         name = try reader.required("name")
-        try Names.validate(name, kind: "volume", path: "name")
+        try Names.validate(name, kind: "volume", path: reader.path(of: "name"))
         driver = try reader.string("driver") ?? "local"
         size = try reader.size("size")
         for (key, value) in try reader.stringMap("labels") ?? [] { labels[key] = .string(value) }
@@ -106,10 +107,22 @@ extension Engine {
     }
 
     /// Makes a volume: hooks, the ledger's row, the driver's `create`, the row.
-    func createVolume(
-        _ spec: VolumeSpec, _ call: Call, requestID: String, isAnonymous: Bool = false
+    private func createVolume(_ spec: VolumeSpec, _ call: Call, requestID: String) async throws(LunetteError) -> VolumeRecord {
+        try await drafted(call) { draft async throws(LunetteError) in
+            try await draftVolume(spec, call, requestID: requestID, &draft)
+            try await make(&draft, call)
+            try await commit(&draft, call)
+            if requestID == call.request.id { call.markOutcomeStored() }
+            return draft.volumes[0]
+        }
+    }
+
+    /// Asks the hooks and keeps the name; nothing is made yet.
+    @discardableResult
+    func draftVolume(
+        _ asked: VolumeSpec, _ call: Call, requestID: String, isAnonymous: Bool = false, _ draft: inout Draft
     ) async throws(LunetteError) -> VolumeRecord {
-        var spec = spec
+        var spec = asked
         let id = Identifier.short()
         if await hooks.wants("volume.create") {
             let amended = try await hooks.ask(
@@ -122,44 +135,12 @@ extension Engine {
         // A driver that isn't there, or doesn't load, is told before anything is written.
         _ = try await plugins.volumeDriver(spec.driver)
         try call.checkCancellation()
-        try await state.promise(name: spec.name, kind: "volume")
-        var record = VolumeRecord(
+        try await promise(spec.name, kind: "volume", &draft)
+        let record = VolumeRecord(
             id: id, name: spec.name, driver: spec.driver, size: spec.size, labels: spec.labels, options: spec.options,
-            createdAt: clock.now(),
-            requestID: requestID, isAnonymous: isAnonymous)
-        let row = LedgerRow(
-            .volume, id, detail: ["name": .string(spec.name), "driver": .string(spec.driver), "options": .map(spec.options)])
-        do throws(LunetteError) {
-            var intent = Changes()
-            intent.ledger = [row]
-            try await state.commit(intent)
-            faultPoint("volume.create.ledger")
-            record.driverState = try await volumes.create(record, operation: call.request.id)
-            faultPoint("volume.create.made")
-            var changes = Changes()
-            changes.volumes = [record]
-            changes.closedLedger = [row.key]
-            changes.events = [
-                PendingEvent(
-                    name: "volume.created", target: .init(kind: "volume", id: id, name: record.name),
-                    fields: ["labels": .map(record.labels), "driver": .string(record.driver)], actor: call.request.actor.value,
-                    cause: call.causeOfConsequences)
-            ]
-            try await state.commit(changes, .desired)
-            if requestID == call.request.id { call.markOutcomeStored() }
-            return record
-        } catch {
-            await state.withdraw(name: spec.name, kind: "volume")
-            let report = await volumes.undo(row)
-            if report.isClean {
-                var changes = Changes()
-                changes.closedLedger = [row.key]
-                do throws(LunetteError) { try await state.commit(changes) } catch {
-                    // The row stays for the next recovery; the first error is the one to tell.
-                }
-            }
-            throw error
-        }
+            createdAt: clock.now(), requestID: requestID, isAnonymous: isAnonymous)
+        draft.volumes.append(record)
+        return record
     }
 
     func applyVolume(_ call: Call) async throws(LunetteError) -> VolumeRecord {
@@ -168,12 +149,9 @@ extension Engine {
             guard let record = try await state.findVolume(spec.name) else {
                 return try await createVolume(spec, call, requestID: call.request.id)
             }
-            if let what = record.fixedDifferences(from: spec).first {
-                throw LunetteError(
-                    .conflict, "the volume \(spec.name) exists with another \(what), which can't be changed", path: what, target: spec.name,
-                    hint: "remove it first, or use another name")
-            }
-            if record.labels != spec.labels { try await state.updateVolume(record.id, .desired) { $0.labels = spec.labels } }
+            let comparison = record.comparison(with: spec)
+            if let conflict = comparison.conflict("volume", spec.name, path: "") { throw conflict }
+            if !comparison.isSame { try await state.updateVolume(record.id, .desired) { $0.labels = spec.labels } }
             return try await state.volume(record.id)
         }
     }

@@ -8,6 +8,7 @@ internal import Glibc
 package enum FaultPoints {
     /// The engine's, sorted.
     package static let all = [
+        "apply.asked", "apply.committed", "apply.made",
         "build.ledger", "build.ran",
         "create.before-commit", "create.cgroups", "create.committed", "create.created", "create.plan", "create.rundir",
         "create.spawned",

@@ -24,6 +24,7 @@ final class DryRun {
         if changes, function.verb != "unregister" { Self.say("would \(Self.text(arguments, of: function))") }
         let target = (arguments["container"]?["name"] ?? arguments["container"])?.stringValue
         if let target { follow(target, function.verb) }
+        if function.name == "lunette.apply" { return applied(arguments) }
         let result = standIn(for: function.result, function, arguments)
         guard case .record("ContainerInfo") = function.result, let target, case .map(var map) = result else { return result }
         map["name"] = .string(target)
@@ -87,6 +88,20 @@ final class DryRun {
         let name = given.lazy.compactMap { $0?.stringValue }.first ?? "\(Self.prefix)\(noun)-\(count)"
         made[noun, default: [:]][name] = function.verb == "create" ? "created" : "running"
         return ["$handle": .string(noun), "id": .string("\(Self.prefix)\(count)"), "name": .string(name)]
+    }
+
+    /// What several objects would be made, by name.
+    private func applied(_ arguments: Value) -> Value {
+        func handles(_ noun: String) -> Value {
+            var map = ValueMap()
+            for name in (arguments["\(noun)s"]?.mapValue ?? [:]).keys.sorted() {
+                count += 1
+                made[noun, default: [:]][name] = "created"
+                map[name] = ["$handle": .string(noun), "id": .string("\(Self.prefix)\(count)"), "name": .string(name)]
+            }
+            return .map(map)
+        }
+        return ["volumes": handles("volume"), "containers": handles("container"), "changed": []]
     }
 
     /// The emptiest value of a type: what a script can go on with.

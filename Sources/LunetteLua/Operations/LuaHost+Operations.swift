@@ -178,11 +178,12 @@ extension APIType {
         }
     }
 
-    /// `handle` or `handles` when results are to be made into handles.
+    /// `handle`, `handles` or `tables` of them when results are to be made into handles.
     var handleKind: String? {
         switch self {
         case .handle: "handle"
         case .list(.handle): "handles"
+        case .record("Applied"): "tables"
         case .union(let types): types.lazy.compactMap(\.handleKind).first
         default: nil
         }

@@ -97,6 +97,49 @@ struct ApplyTests {
         }
     }
 
+    @Test func severalObjectsInOneCallAreWantedToo() async throws {
+        try await withLunette { home in
+            let place = try ResidentPlace(home)
+            let image = try await home.load(.busybox)
+            try await place.engineHasLeft()
+            let file = "\(home.folder)/shop.lua"
+            func write(_ more: String) throws {
+                try """
+                local r = lunette.apply {
+                  volumes = { data = {} },
+                  containers = {
+                    app = { image = "\(image)", args = { "sleep", "1000" }, network = "container:web", stop = { grace_period = 0 } },
+                    web = { image = "\(image)", args = { "sleep", "1000" }, stop = { grace_period = 0 },
+                            mounts = { { type = "volume", source = "data", target = "/data" } } },
+                  },
+                  \(more)
+                }
+                lunette.on("container.exited", { name = "again", match = { target = "app" } }, function()
+                  log.info("web is " .. r.containers.web:inspect().status .. ", " .. #r.volumes.data:users() .. " user")
+                end)
+                """.write(toFile: file, atomically: true, encoding: .utf8)
+            }
+            try write("")
+            let plan = try await place.lunette("plan", file).text
+            #expect(plan.contains("+ volume    data") && plan.contains("+ container web") && plan.contains("+ container app"), "\(plan)")
+            try await place.lunette("apply", file, "--grant", "container.inspect", "--grant", "volume.users", "--yes")
+            #expect(try await place.lunette("ps", "--format", "{{.Names}}").lines.sorted() == ["app", "web"])
+            try await place.lunette("kill", "app")
+            try await eventually("the handler has it") { place.log.contains("web is running, 1 user") }
+            for (more, message) in [
+                ("contaners = {}", "shop.lua:1: contaners: unknown option"), ("dry_run = true", "shop.lua:1: dry_run: has no meaning"),
+                ("networks = {}", "networks are not in this version"),
+            ] {
+                try write(more)
+                let refused = try await place.lunette("apply", file, "--yes", expecting: 125)
+                #expect(refused.errorText.contains(message), "\(refused.errorText)")
+            }
+            try await place.lunette("rm", "-f", "app")
+            try await place.lunette("script", "rm", "--prune", "shop")
+            #expect(try await place.lunette("ps", "-aq").text == "")
+        }
+    }
+
     @Test func grantsBoundWhatItMayCall() async throws {
         try await withLunette { home in
             let place = try ResidentPlace(home)

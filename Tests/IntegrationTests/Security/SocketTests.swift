@@ -307,6 +307,79 @@ struct SocketTests {
         }
     }
 
+    /// What a filter says of one object it says of it among others, and one that may not be is the end of all.
+    @Test func eachObjectOfAnApplyIsJudged() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(
+                home,
+                sockets + """
+
+                    lunette.socket("named", { path = "$DIR/named.sock", mode = "0666", filter = function(call)
+                      if call.name == "lunette.apply" then return true end
+                      if call.name == "container.apply" then
+                        return { arguments = { name = "u" .. call.actor.uid .. "-" .. call.arguments.name, spec = { labels = { by = "filter" } } } }
+                      end
+                      return false, "only containers"
+                    end })
+                    lunette.before("container.create", { name = "slow", match = { target = "late" } }, function(ev) task.sleep "2s" end)
+                    """)
+            let plain: ValueMap = ["image": .string(place.image), "args": ["sleep", "600"]]
+            func spec(_ fields: ValueMap) -> Value {
+                var spec = plain
+                for (key, value) in fields { spec[key] = value }
+                return .map(spec)
+            }
+            try await place.lunette(
+                "-e", "container.apply('roots', { image = '\(place.image)', args = { 'sleep', '600' } })")
+            try await place.lunette("run", "-d", "--name", "bound", "-v", "/etc:/host:ro", place.image, "sleep", "600")
+            for (socket, objects): (String, Value) in [
+                ("looks", ["containers": ["mine": spec([:])]]), ("looks", ["containers": ["mine": spec([:])], "dry_run": true]),
+                // Another's, as it is and changed; made to look like nothing else is asked.
+                ("own", ["containers": ["mine": spec([:]), "roots": spec([:])]]),
+                ("own", ["containers": ["mine": spec([:]), "roots": spec(["labels": ["a": "b"]])]]),
+                ("own", ["containers": ["mine": spec([:]), "roots": spec([:])], "dry_run": true]),
+                ("own", ["volumes": ["data": [:]], "containers": ["mine": spec([:])]]),
+                ("own", ["containers": ["a": spec([:]), "mine": spec(["network": "container:a"])]]),
+                ("own", ["containers": ["mine": spec(["mounts": [["type": "volume", "source": "data", "target": "/d"]]])]]),
+                ("own", ["containers": ["mine": spec(["network": "container:roots"])]]),
+                ("own", ["containers": ["mine": spec(["security": ["privileged": true]])]]),
+                ("staff", ["containers": ["mine": spec(["mounts": [["type": "bind", "source": "/", "target": "/host"]]])]]),
+                ("staff", ["containers": ["mine": spec(["oci": ["a": 1]])]]), ("staff", ["containers": ["mine": ["rootfs": "/"]]]),
+                ("staff", ["containers": ["mine": spec([:]), "bound": spec([:])]]),
+                ("staff", ["volumes": ["data": ["options": ["device": "/etc"]]]]),
+                ("named", ["volumes": ["data": [:]]]), ("blue", ["containers": ["mine": spec([:])]]),
+            ] {
+                let denial = try await place.denial(4242, socket, "lunette.apply", objects)
+                #expect(denial?.contains("lunette.apply over the socket \(socket) was denied") == true, "\(JSON.encode(objects)): \(denial ?? "done")")
+            }
+            // What isn't a table of specs is judged by nobody and done by nobody.
+            for objects: Value in [
+                ["containers": [spec(["security": ["privileged": true]])]], ["containers": ["mine": [1]]],
+                ["containers": ["mine": spec(["name": "roots"])]], ["container": "roots"],
+            ] {
+                let answer = try await place.call(4242, "own", ["lunette.apply", objects])[0]
+                #expect(answer["error"]?["code"] == "invalid_argument", "\(answer)")
+            }
+            #expect(try await place.lunette("ps", "-a", "--format", "{{.Names}}").lines.sorted() == ["bound", "roots"])
+            #expect(try await place.lunette("volume", "ls", "-q").text == "")
+            // Theirs, and as the filter narrows it.
+            let mine = try await place.call(4242, "own", ["lunette.apply", ["containers": ["mine": spec([:]), "more": spec([:])]]])[0]
+            #expect(mine["result"]?["changed"] == ["container mine: made", "container more: made"], "\(mine)")
+            let named = try await place.call(4242, "named", ["lunette.apply", ["containers": ["a": spec([:])]]])[0]
+            #expect(named["result"]?["containers"]?.mapValue?.keys == ["u4242-a"], "\(named)")
+            #expect(try await place.lunette("inspect", "u4242-a", "--format", "{{json .spec.labels}}").text.contains("filter"))
+            // A name that becomes another's while it waits.
+            async let root = place.lunette("-e", "container.apply('late', { image = '\(place.image)', args = { 'sleep', '600' } })")
+            try await Task.sleep(for: .milliseconds(700))
+            let late = try await place.call(4242, "own", ["lunette.apply", ["containers": ["late": spec(["labels": ["a": "b"]])]]])[0]
+            _ = try await root
+            #expect(late["error"]?["code"] == "conflict", "\(late)")
+            #expect(try await place.lunette("system", "audit").text.contains("lunette.apply late conflict"))
+            for name in ["late", "roots", "bound", "mine", "more", "u4242-a"] { try await place.lunette("rm", "-f", name) }
+            try await place.stop()
+        }
+    }
+
     /// Ids of requests are seen in events: with another's id nobody gets its outcome, reaches its exec, or passes a handler by.
     @Test func othersRequestsAreNobodyElses() async throws {
         try await withLunette(.root) { home in

@@ -1,5 +1,6 @@
 import Foundation
 import LunetteAPI
+import LunetteLinux
 import LunettePlugins
 import LunetteSpec
 import LunetteTesting
@@ -171,11 +172,17 @@ final class FakeDriver: VolumeDriver {
     let root = Mutex("")
     let journal = Collected()
     let createFailure = Mutex<LunetteError?>(nil)
+    /// The volume that it fails to make; nil: each, where there is a failure.
+    let failing = Mutex<String?>(nil)
+    /// What a creation waits for.
+    let createGate = Mutex<OneShot<Void>?>(nil)
 
     private func path(_ request: DriverRequest) -> String { root.withLock { $0 } + "/" + request.volume.id }
     func create(_ request: DriverRequest) async throws(LunetteError) -> Value {
         journal.add(.string("create \(request.volume.name)"))
-        if let error = createFailure.withLock({ $0 }) { throw error }
+        if let gate = createGate.withLock({ $0 }) { await gate.value() }
+        let isMeant = failing.withLock { $0 == nil || $0 == request.volume.name }
+        if isMeant, let error = createFailure.withLock({ $0 }) { throw error }
         try? FileManager.default.createDirectory(atPath: path(request), withIntermediateDirectories: true)
         return .null
     }

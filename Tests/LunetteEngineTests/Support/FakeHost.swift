@@ -106,6 +106,10 @@ final class FakeContainer: LiveContainer {
         var stats: ValueMap = ["time": 1]
         /// How often they were read.
         var looks = 0
+        /// Limits of memory as they were set.
+        var limits: [Int64?] = []
+        /// Limits of memory that its kernel refuses.
+        var refusedLimits: Set<Int64> = []
     }
     let state = Mutex(State())
 
@@ -172,7 +176,15 @@ final class FakeContainer: LiveContainer {
         return status
     }
     func whenOutOfMemory(_ body: @escaping @Sendable (OutOfMemoryNews) -> Void) {}
-    func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [NotEnforced] { Self.lacking(new) }
+    func update(from old: ResourceSpec, to new: ResourceSpec) async throws(LunetteError) -> [NotEnforced] {
+        let isRefused = state.withLock { state in
+            if let limit = new.memory, state.refusedLimits.contains(limit) { return true }
+            state.limits.append(new.memory)
+            return false
+        }
+        if isRefused { throw LunetteError(.conflict, "the container \(record.id) uses more", path: "resources.memory", target: record.id) }
+        return Self.lacking(new)
+    }
 
     /// This machine holds no memory limit, and says so of the default number of processes beside it.
     private static func lacking(_ resources: ResourceSpec) -> [NotEnforced] {

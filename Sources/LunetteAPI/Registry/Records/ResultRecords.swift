@@ -193,6 +193,19 @@ enum ResultRecords {
 
     private static let volumes: [APIRecord] = [
         APIRecord(
+            "Applied", "what an apply of several objects came to", open: true,
+            [
+                APIField(
+                    "volumes", .map(.handle("volume")), "those of the call by name; with `dry_run` those that are there", required: true),
+                APIField(
+                    "containers", .map(.handle("container")), "those of the call by name; with `dry_run` those that are there",
+                    required: true),
+                APIField(
+                    "changed", .list(.string),
+                    "what was made and changed: `\"container web: resources.memory\"`; empty: all was as described",
+                    required: true),
+            ]),
+        APIRecord(
             "VolumeInfo", "all about a volume", open: true,
             [
                 APIField("id", .string, "its id", required: true), APIField("name", .string, "its name", required: true),

@@ -199,6 +199,14 @@ enum SpecRecords {
                 APIField("volumes", .list(.string), "paths that should be volumes"),
                 APIField("stop_signal", .string, "the polite signal"),
             ]),
+        APIRecord(
+            "VolumeSpec", "what a volume is to be",
+            [
+                APIField("driver", .string, "the volume driver", default: "\"local\""),
+                APIField("size", .size, "how much it may hold; the driver says whether it is enforced"),
+                APIField("labels", .map(.string), "the user's own marks"),
+                APIField("options", .map(.any), "the driver's own options"),
+            ]),
         APIRecord("FileTarget", "a file on the host", [APIField("file", .path, "its path", required: true)]),
         APIRecord(
             "Lifecycle", "a program for the life of containers; a function that is left out: as without a lifecycle",

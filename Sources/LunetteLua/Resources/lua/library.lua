@@ -59,10 +59,6 @@ function functions.fail(code, message, fields)
   fail(code, message, fields)
 end
 
-for _, name in next, { "apply" } do
-  local operation = "lunette." .. name
-  functions[name] = function() fail("unsupported", operation .. " is not in this version", { operation = operation }) end
-end
 
 ---- log, json, fs -----------------------------------------------------------------------------
 
@@ -111,6 +107,16 @@ for noun in ("image container volume hook script plugin system"):gmatch("%a+") d
 local later = {}
 local later_nouns = "network service job node secret config scheduler project net storage"
 for noun in later_nouns:gmatch("%a+") do later[noun] = true end
+
+function functions.apply(objects, ...)
+  for noun in type(objects) == "table" and later_nouns:gmatch("%a+") or function() end do
+    local kind = noun .. "s"
+    if objects[kind] ~= nil then
+      fail("unsupported", "lunette.apply: " .. kind .. " are not in this version", { operation = "lunette.apply", path = kind })
+    end
+  end
+  return core.need("nouns").plumbing("lunette", "apply")(objects, ...)
+end
 
 -- All names that `lunette` has, sorted.
 function library.names()

@@ -61,6 +61,10 @@ local function hydrate(value, kind)
     return is_handle(value) and handle(value) or value
   elseif kind == "handles" then
     for index, item in ipairs(value) do value[index] = is_handle(item) and handle(item) or item end
+  elseif kind == "tables" then
+    for _, items in next, value do
+      for name, item in next, items do items[name] = is_handle(item) and handle(item) or item end
+    end
   end
   return value
 end

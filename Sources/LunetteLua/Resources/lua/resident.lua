@@ -154,7 +154,15 @@ function core.entries.load_resident(what)
     if noun == "script" then fail("invalid_state", "a resident script installs no other", { operation = fn.name }) end
     local source, line = host.where()
     desired[#desired + 1] = { ["function"] = fn.name, arguments = arguments, line = line, file = source }
-    return core.need("nouns").promised(noun, arguments.name)
+    local promised = core.need("nouns").promised
+    if noun ~= "lunette" then return promised(noun, arguments.name) end
+    local result = { changed = {} }
+    for _, kind in next, { "volume", "container" } do
+      local handles, given = {}, arguments[kind .. "s"]
+      for name in next, type(given) == "table" and given or {} do handles[name] = promised(kind, name) end
+      result[kind .. "s"] = handles
+    end
+    return result
   end
   local answered = replies.run(what.reply, what.timeout, function()
     local result = replies.load(what, "script_failed")

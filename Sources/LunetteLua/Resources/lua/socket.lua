@@ -96,6 +96,7 @@ function ready.no_bind_mounts(call)
   if #call.host_paths > 0 then return false, call.host_paths[1] .. " is a path of the host's" end
   local arguments = call.arguments
   if call.name == "hook.register" and call.changes then return false, "a handler could amend what others mount" end
+  if call.name == "lunette.apply" then return true end -- each of its objects is judged by itself
   if call.changes and not known_nouns[call.noun] then return false, "it is not about containers, images or volumes" end
   if given(arguments.spec) or call.name == "container.create" or call.name == "container.run" or call.name == "container.apply" then
     local why = reaches_host(arguments.spec)
@@ -121,7 +122,8 @@ local own = set [[container.get container.find container.inspect container.start
 function ready.own_containers(call)
   local uid = call.actor.uid
   if #call.host_paths > 0 then return false, call.host_paths[1] .. " is a path of the host's" end
-  if anybodys[call.name] then return true end
+  -- Each of an apply's objects is judged by itself.
+  if anybodys[call.name] or call.name == "lunette.apply" then return true end
   if listings[call.name] then return { arguments = { owner = uid } } end
   local exists = call.container ~= nil
   if exists and call.container.owner ~= uid or not exists and own[call.name] and not makings[call.name] then

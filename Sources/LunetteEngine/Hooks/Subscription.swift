@@ -31,9 +31,14 @@ struct Subscription: Sendable {
     let receiver: any HookReceiver
     /// Where a resident script registers it: `conf.d/limits.lua:12`; whose a session's is: `gate.lua:3 (pid 4711)`.
     var place: String?
+    /// The user of a script's socket whose it is.
+    var guest: UInt32?
     /// Time-outs in a row; three suspend it.
     var timeouts = 0
     var isSuspended: Bool { timeouts >= 3 }
+
+    /// By whom its failures are counted.
+    var owner: HandlerOwner { guest.map(HandlerOwner.guest) ?? (source == .session ? .session(session) : .code(name ?? id)) }
 
     /// Among the causes of what it does.
     var cause: String { "hook:\(id)" }

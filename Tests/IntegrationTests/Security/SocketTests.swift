@@ -350,7 +350,9 @@ struct SocketTests {
                 ("named", ["volumes": ["data": [:]]]), ("blue", ["containers": ["mine": spec([:])]]),
             ] {
                 let denial = try await place.denial(4242, socket, "lunette.apply", objects)
-                #expect(denial?.contains("lunette.apply over the socket \(socket) was denied") == true, "\(JSON.encode(objects)): \(denial ?? "done")")
+                #expect(
+                    denial?.contains("lunette.apply over the socket \(socket) was denied") == true,
+                    "\(JSON.encode(objects)): \(denial ?? "done")")
             }
             // What isn't a table of specs is judged by nobody and done by nobody.
             for objects: Value in [

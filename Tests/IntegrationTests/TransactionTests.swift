@@ -77,10 +77,15 @@ struct TransactionTests {
                 ("o.containers.zz = { image = 'nope:1' }", "not_found", "containers.zz.image"),
                 ("o.containers.web.imag = 1", "invalid_argument", "containers.web.imag: unknown option"),
                 ("o.volumes.b.driver = 'nope'", "not_found", "nope"),
+                // The driver's word, when it has made the other one.
+                ("o.volumes.b.options = { mode = 'much' }", "invalid_argument", "mode is not a file mode"),
                 ("o.networks = { n = {} }", "unsupported", "networks are not in this version"),
                 // Refused when it is set: after the volumes were made.
                 ("o.containers.live.resources.cpuset = '999'", "invalid_argument", "this machine has no processor 999"),
-                ("lunette.before('container.create', { name = 'no', match = { target = 'web' } }, function(ev) ev:deny 'not today' end)", "denied", "not today"),
+                (
+                    "lunette.before('container.create', { name = 'no', match = { target = 'web' } }, function(ev) ev:deny 'not today' end)",
+                    "denied", "not today"
+                ),
                 (
                     "lunette.before('container.update', { name = 'big' }, function(ev) ev:amend { resources = { memory = 'much' } } end)",
                     "invalid_argument", "big"
@@ -103,6 +108,47 @@ struct TransactionTests {
                 #expect(try await home.lunette("-e", Self.look).text == "live=running 64", "\(change): \(ran)")
             }
             try await home.expectClean()
+        }
+    }
+
+    /// Given up while a driver makes its volumes.
+    @Test func cancelledItIsUndone() async throws {
+        try await withLunette { home in
+            let image = try await home.load(.busybox)
+            try await startLive(image, in: home)
+            try await home.stopEngine()
+            let plugin = "\(home.root)/plugins/volume-slow"
+            try FileManager.default.createDirectory(atPath: plugin, withIntermediateDirectories: true)
+            try """
+            { "name": "volume-slow", "version": "1.0.0", "api": "1", "entry": "init.lua", "provides": { "volume": ["slow"] }, "permissions": ["fs"] }
+            """.write(toFile: "\(plugin)/plugin.json", atomically: true, encoding: .utf8)
+            try """
+            local function file(r) return "\(plugin)/made-" .. r.volume.name end
+            return { volume = { slow = {
+              create = function(r) fs.write(file(r), "") task.sleep "2s" return {} end,
+              mount = function(r) return { path = file(r) } end,
+              remove = function(r) if fs.exists(file(r)) then fs.remove(file(r)) end end,
+            } } }
+            """.write(toFile: "\(plugin)/init.lua", atomically: true, encoding: .utf8)
+            let ran = try await home.script(
+                """
+                local lunette = require "lunette"
+                local o = \(Self.objects(image))
+                o.volumes.b.driver = "slow"
+                local begun = lunette.task.spawn(function() return lunette.apply(o) end)
+                repeat lunette.task.sleep "20ms" until lunette.fs.exists "\(plugin)/made-b"
+                lunette.task.cancel(begun)
+                local ok, e = lunette.try(lunette.task.await, begun)
+                print(ok, not ok and e.code)
+                """
+            ).text
+            #expect(ran == "false\tcancelled", "\(ran)")
+            try await eventually("it is undone") { try await home.lunette("-e", Self.look).text == "live=running 64" }
+            try await eventually("the driver has removed it") { !FileManager.default.fileExists(atPath: "\(plugin)/made-b") }
+            try await home.expectClean()
+            // Left alone it is made.
+            let script = "local o = \(Self.objects(image)) o.volumes.b.driver = 'slow' return #lunette.apply(o).changed"
+            #expect(try await home.lunette("-e", script).text == "6")
         }
     }
 

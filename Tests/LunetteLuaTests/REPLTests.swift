@@ -182,7 +182,7 @@ import Testing
 
     @Test(arguments: [
         "fs.write(d .. '/x', 'a')", "fs.mkdir(d .. '/x')", "fs.remove(d)", "fs.rename(d, d .. '2')", "container.run { image = 'x' }",
-        "container.remove 'web'", "container.copy_out('web', '/x', '/y')", "image.save('x', '/y')", "image.push 'x'",
+        "container.remove 'web'", "lunette.apply {}", "container.copy_out('web', '/x', '/y')", "image.save('x', '/y')", "image.push 'x'",
         "sandbox.run { args = { 'true' } }",
         "lunette.before('container.create', {}, print)", "container.attach 'web'",
     ])

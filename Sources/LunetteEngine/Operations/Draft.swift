@@ -103,7 +103,15 @@ extension Engine {
         for index in draft.volumes.indices {
             try call.checkCancellation()
             draft.begun = index + 1
-            draft.volumes[index].driverState = try await volumes.create(draft.volumes[index], operation: call.request.id)
+            let volume = draft.volumes[index]
+            do throws(LunetteError) {
+                draft.volumes[index].driverState = try await volumes.create(volume, operation: call.request.id)
+            } catch {
+                // Which of several it was.
+                var failure = error
+                failure.target = failure.target ?? volume.name
+                throw failure
+            }
             faultPoint("volume.create.made")
         }
         for index in draft.updates.indices where draft.updates[index].setsLimits {

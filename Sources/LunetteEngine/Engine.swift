@@ -92,7 +92,7 @@ public final class Engine: EngineConnector {
             if !sessions.isClosing { sessions.open[session.id] = session }
             return sessions.isClosing
         }
-        if isClosing { throw LunetteError(.invalidState, "the engine is closing") }
+        if isClosing { throw .closing }
         return session
     }
 

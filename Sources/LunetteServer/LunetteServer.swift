@@ -62,6 +62,9 @@ public final class LunetteServer: Sendable {
     /// How many clients are connected or still being taken leave of.
     public var clients: Int { state.withLock { $0.sessions.count + $0.leaving } }
 
+    /// How many of those connected are other processes: an engine that looks after itself is a client of its own.
+    public var otherClients: Int { state.withLock { state in state.sessions.values.count { $0.actor.pid != getpid() } } }
+
     /// Hears of those who aren't let in, for the audit log.
     public func onRefusal(_ refused: @escaping @Sendable (Actor, LunetteError) -> Void) { self.refused.withLock { $0 = refused } }
 

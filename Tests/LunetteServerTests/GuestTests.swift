@@ -20,31 +20,37 @@ import Testing
     }
 
     /// Sends frames and reads what is answered until the peer ends or enough has come.
-    private func send(_ fd: Int32, _ frames: WireFrame...) {
+    private func send(_ fd: Int32, _ frames: WireFrame...) async throws {
         for frame in frames {
             let bytes = frame.encoded
             var offset = 0
             while offset < bytes.count {
                 let count = bytes[offset...].withUnsafeBytes { Glibc.send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-                if count > 0 { offset += count } else if errno == EAGAIN { usleep(1000) } else { return }
+                if count > 0 { offset += count } else if errno == EAGAIN { try await Task.sleep(for: .milliseconds(1)) } else { return }
             }
         }
     }
 
-    private func answer(_ fd: Int32, _ seconds: Int32 = 5) -> WireFrame? {
+    private func answer(_ fd: Int32, _ seconds: Int32 = 10) async throws -> WireFrame? {
         var bytes: [UInt8] = []
         var scanner = WireScanner(limit: 40 << 20)
         for _ in 0..<seconds * 100 {
             var buffer = [UInt8](repeating: 0, count: 4096)
             let count = read(fd, &buffer, buffer.count)
-            if count > 0 { bytes += buffer[..<count] } else if count == 0 { return nil } else { usleep(10_000) }
+            if count > 0 {
+                bytes += buffer[..<count]
+            } else if count == 0 {
+                return nil
+            } else {
+                try await Task.sleep(for: .milliseconds(10))
+            }
             if let length = try? scanner.end(in: bytes[...]) { return try? WireFrame(decoding: Array(bytes[..<length])) }
         }
         return nil
     }
 
     private func error(_ frame: WireFrame?) -> LunetteError? {
-        if case .response(_, let error, _) = frame { return error }
+        if case .response(_, let error, _)? = frame { return error }
         return nil
     }
 
@@ -54,16 +60,17 @@ import Testing
         try await with(1) { served, paths in
             let fd = try WireSocket.connect(paths[0]).get()
             defer { close(fd) }
-            send(fd, .request(id: 1, method: "echo", params: [nils(15_000)]))
-            #expect(error(answer(fd)) == nil)
-            send(fd, .request(id: 2, method: "echo", params: [nils(1_000_000)]))
-            let refusal = error(answer(fd))
+            try await send(fd, .request(id: 1, method: "echo", params: [nils(15_000)]))
+            let first = try await answer(fd)
+            #expect(first != nil && error(first) == nil)
+            try await send(fd, .request(id: 2, method: "echo", params: [nils(1_000_000)]))
+            let refusal = try await error(answer(fd))
             #expect(refusal?.message.contains("more than 20000 values") == true, "\(String(describing: refusal))")
             // The engine's own users may.
             let own = try served.raw()
             defer { close(own) }
-            send(own, .request(id: 1, method: "echo", params: [nils(100_000)]))
-            let same = answer(own, 20)
+            try await send(own, .request(id: 1, method: "echo", params: [nils(100_000)]))
+            let same = try await answer(own, 20)
             #expect(same != nil && error(same) == nil)
         }
     }
@@ -75,23 +82,24 @@ import Testing
             for number in 0..<5 {
                 let fd = try WireSocket.connect(paths[number % 2]).get()
                 open.append(fd)
-                send(fd, .request(id: 1, method: "wait", params: [nils(19_000)]))
+                try await send(fd, .request(id: 1, method: "wait", params: [nils(19_000)]))
             }
             try await eventually("five wait") { served.engine.now.underWay == 5 }
             let last = try WireSocket.connect(paths[1]).get()
             open.append(last)
-            send(last, .request(id: 1, method: "echo", params: [nils(19_000)]))
-            let refusal = error(answer(last))
+            try await send(last, .request(id: 1, method: "echo", params: [nils(19_000)]))
+            let refusal = try await error(answer(last))
             #expect(
                 refusal?.code == .resourceExhausted && refusal?.message.contains("100000 values") == true, "\(String(describing: refusal))")
             // A small one has room, and so has the big one once another has ended.
-            send(last, .request(id: 2, method: "echo", params: [nils(10)]))
-            #expect(error(answer(last)) == nil)
+            try await send(last, .request(id: 2, method: "echo", params: [nils(10)]))
+            let small = try await answer(last)
+            #expect(small != nil && error(small) == nil)
             close(open.removeFirst())
             try await eventually("one has gone") { served.engine.now.underWay == 4 }
             try await eventually("there is room") {
-                send(last, .request(id: 3, method: "echo", params: [nils(19_000)]))
-                return error(answer(last)) == nil
+                try await send(last, .request(id: 3, method: "echo", params: [nils(19_000)]))
+                return try await error(answer(last)) == nil
             }
         }
     }
@@ -103,13 +111,13 @@ import Testing
             for _ in 0..<4 {
                 let fd = try WireSocket.connect(paths[0]).get()
                 open.append(fd)
-                for id in 1...64 { send(fd, .request(id: UInt32(id), method: "wait", params: [])) }
+                for id in 1...64 { try await send(fd, .request(id: UInt32(id), method: "wait", params: [])) }
             }
             try await eventually("they wait") { served.engine.now.underWay == 256 }
             let last = try WireSocket.connect(paths[0]).get()
             open.append(last)
-            send(last, .request(id: 1, method: "echo", params: []))
-            let refusal = error(answer(last))
+            try await send(last, .request(id: 1, method: "echo", params: []))
+            let refusal = try await error(answer(last))
             #expect(refusal?.code == .resourceExhausted && refusal?.message.contains("256 calls") == true, "\(String(describing: refusal))")
         }
     }
@@ -121,12 +129,13 @@ import Testing
             for number in 0..<64 {
                 let fd = try WireSocket.connect(paths[number % 3]).get()
                 open.append(fd)
-                send(fd, .request(id: 1, method: "echo", params: []))
-                #expect(answer(fd) != nil && open.count == number + 1)
+                try await send(fd, .request(id: 1, method: "echo", params: []))
+                let echo = try await answer(fd)
+                #expect(echo != nil, "client \(number)")
             }
             let late = try WireSocket.connect(paths[2]).get()
             open.append(late)
-            let refusal = error(answer(late))
+            let refusal = try await error(answer(late))
             #expect(
                 refusal?.code == .resourceExhausted && refusal?.message.contains("64 clients of uid") == true,
                 "\(String(describing: refusal))")

@@ -76,7 +76,12 @@ extension Engine {
         // Who made a container with --rm asks to be told when it has gone.
         if case .failure(let error) = result, error.code == .notFound, request.function == "container.remove" { return }
         guard isDenial || AuditEntry.isKept(request) else { return }
-        let entry = AuditEntry.value(request, began: began, seconds: clock.now() - began, result: result)
+        var entry = AuditEntry.value(request, began: began, seconds: clock.now() - began, result: result)
+        // By its name, as in the line of its making, however the call named it.
+        if let id = request.arguments["container"].flatMap(Handle.word), Identifier.isContainer(id), entry["target"]?.stringValue == id {
+            let name = await state.containers[id]?.name
+            entry = entry.with("target", .string(name ?? String(id.prefix(12))))
+        }
         guard request.actor.socket != nil else { return await auditLog.write(entry) }
         if isFailure {
             await guestLog.write(failure: entry, of: String(request.actor.uid))

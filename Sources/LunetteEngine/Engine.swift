@@ -161,7 +161,7 @@ public final class Engine: EngineConnector {
     private func keepPace(_ call: Call) async throws(LunetteError) {
         guard call.request.actor.socket != nil, AuditEntry.isKept(call.request) else { return }
         let uid = call.request.actor.uid
-        guard let wait = guestPace.wait(of: uid, at: clock.now()) else {
+        guard let wait = guestPace.wait(of: uid, at: Double(monotonicNanoseconds()) / 1e9) else {
             throw LunetteError(
                 .resourceExhausted,
                 "\(call.request.function): uid \(uid) makes more than \(Int(GuestPace.perSecond)) calls a second that change something",

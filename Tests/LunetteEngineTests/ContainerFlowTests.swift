@@ -72,6 +72,29 @@ import Testing
         }
     }
 
+    /// As a client names what it refuses by itself.
+    @Test func aMistakeInASpecIsNamedByItsArgument() async throws {
+        try await withEngine { fixture, session in
+            for (fields, path): (ValueMap, String) in [
+                (["resources": ["cpus": -1]], "spec.resources.cpus"), (["health": ["tcp": ["port": 99_999]]], "spec.health.tcp.port"),
+                (["name": "a b"], "spec.name"), (["resources": ["memroy": 1]], "spec.resources.memroy"),
+            ] {
+                var spec = fields
+                spec["image"] = "base:latest"
+                let whole = Value.map(spec)
+                for function in ["container.create", "container.run", "container.apply"] {
+                    let arguments: Value = function == "container.apply" ? ["name": "x", "spec": whole] : ["spec": whole]
+                    // Its name is an argument of its own there.
+                    if function == "container.apply", path == "spec.name" { continue }
+                    let error = await expectError(.invalidArgument) { () async throws(LunetteError) in
+                        try await session.call(function, arguments)
+                    }
+                    #expect(error?.path == path, "\(function)")
+                }
+            }
+        }
+    }
+
     @Test func aNameIsMadeUpAndTakenNamesAreRefused() async throws {
         try await withEngine { fixture, session in
             let id = try await session.run()

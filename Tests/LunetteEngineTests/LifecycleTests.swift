@@ -43,6 +43,10 @@ import Testing
             }
             for _ in 0..<200 where (try? await session.status(id)) ?? "gone" != becomes { try await Task.sleep(for: .milliseconds(5)) }
             #expect((try? await session.status(id)) ?? "gone" == becomes)
+            if restarts {
+                let notes = try await session.inspect(id)["history"]?.arrayValue?.filter { $0["what"] == "restart" } ?? []
+                #expect(notes.map { $0["detail"] } == ["as it was decided"], "\(notes)")
+            }
             if !restarts { #expect(try await session.call("container.wait", ["container": .string(id)])["code"] == 7) }
         }
     }

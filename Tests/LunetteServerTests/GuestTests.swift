@@ -122,6 +122,17 @@ import Testing
         }
     }
 
+    /// What an engine asks itself, as its watchdog does, is no client to tell of.
+    @Test func theServersOwnConnectionsAreNoOtherClients() async throws {
+        try await with(1) { served, paths in
+            let fd = try WireSocket.connect(paths[0]).get()
+            defer { close(fd) }
+            try await send(fd, .request(id: 1, method: "echo", params: []))
+            let echo = try await answer(fd)
+            #expect(echo != nil && served.server.clients == 1 && served.server.otherClients == 0)
+        }
+    }
+
     @Test func aUserIsOneUserAtHoweverManySockets() async throws {
         try await with(3) { _, paths in
             var open: [Int32] = []

@@ -36,7 +36,8 @@ elif verb == "run":
 elif verb == "watch":
     call("events.follow", chunk=lambda event: print(event["name"], event["target"].get("name"), flush=True))
 elif verb == "deny":
-    handlers["gate"] = lambda event: {"deny": "not this image"} if event["spec"]["image"] == words[0] else None
+    image = call("image.get", image=words[0])["id"]  # whatever name it is asked for by
+    handlers["gate"] = lambda event: {"deny": "not this image"} if event.get("image", {}).get("id") == image else None
     call("hook.register", subscription="gate", kind="before", event="container.create")
     print("watching", flush=True)
     call("events.follow", match={"name": "engine.ready"})  # never ends: its handler is asked meanwhile

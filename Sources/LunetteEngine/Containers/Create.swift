@@ -8,7 +8,7 @@ extension Engine {
     func createContainer(_ call: Call, _ session: Session) async throws(LunetteError) -> ContainerRecord {
         if let made = await madeBefore(by: call) { return made }
         var arguments = try call.arguments()
-        let spec = try decodeSpec(arguments.value("spec"))
+        let spec = try decodeSpec(arguments.value("spec"), path: "spec")
         try arguments.finish()
         return try await create(spec, call, session)
     }
@@ -23,7 +23,7 @@ extension Engine {
         try arguments.finish()
         // An engine died in this call. What it made is there; whether it had started is in its state.
         guard let made = await madeBefore(by: call) else {
-            return try await createAndStart(try decodeSpec(value), call, session, streams: streams, since: begin)
+            return try await createAndStart(try decodeSpec(value, path: "spec"), call, session, streams: streams, since: begin)
         }
         guard made.state.status == .created else { return made }
         return try await targets.withTarget("container/\(made.id)", for: call) { () async throws(LunetteError) in
@@ -68,7 +68,7 @@ extension Engine {
         guard var map = arguments.value("spec")?.mapValue else { throw arguments.failure("spec", "is required") }
         try arguments.finish()
         map["name"] = .string(name)
-        let spec = try decodeSpec(.map(map))
+        let spec = try decodeSpec(.map(map), path: "spec")
         return try await targets.withTarget("container-name/\(name)", for: call) { () async throws(LunetteError) in
             let found = try await state.findContainer(name).flatMap { $0.name == name ? $0 : nil }
             try call.checkJudged(name, about: found?.id)

@@ -17,6 +17,7 @@ final class GuestPace: Sendable {
     /// Seconds that a call may have to wait.
     static let longest = 30.0
 
+    /// - Parameter now: seconds of a clock that nobody sets.
     /// - Returns: the seconds that this user's next call has to wait; nil when that is too long.
     func wait(of uid: UInt32, at now: Double) -> Double? {
         accounts.withLock { accounts in

@@ -97,6 +97,20 @@ struct ApplyTests {
         }
     }
 
+    @Test func whatCannotBePrunedIsToldOnce() async throws {
+        try await withLunette { home in
+            let place = try ResidentPlace(home)
+            let image = try await home.load(.busybox)
+            let file = "\(home.folder)/data.lua"
+            try "lunette.volume.apply('wdata', {})\n".write(toFile: file, atomically: true, encoding: .utf8)
+            try await place.lunette("apply", file, "-y")
+            try await place.lunette("create", "--name", "wweb", "-v", "wdata:/d", image)
+            let removed = try await place.lunette("script", "rm", "--prune", "data", expecting: 1)
+            #expect(removed.errorText.contains("lunette: remove volume wdata: in use by wweb"), "\(removed.errorText)")
+            try await place.lunette("rm", "wweb")
+        }
+    }
+
     @Test func severalObjectsInOneCallAreWantedToo() async throws {
         try await withLunette { home in
             let place = try ResidentPlace(home)

@@ -33,6 +33,9 @@ public enum APIRegistry {
         functions(of: String(name.prefix { $0 != "." })).first { $0.name == name }
     }
 
+    /// The names of those that neither wait for something else nor change anything: short, and often called.
+    package static let lookups = Set(all.filter { !$0.waits && !$0.mutates }.map(\.name))
+
     /// Every function, of the engine and of the Lua host.
     public static var all: [APIFunction] { nouns.flatMap { functions(of: $0) } }
 

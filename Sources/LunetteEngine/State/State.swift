@@ -23,8 +23,11 @@ actor State {
     nonisolated let clock: any EngineClock
     nonisolated let bootID: String
 
-    private(set) var containers: [String: ContainerRecord] = [:]
-    private var containerNames: [String: String] = [:]
+    /// For readers on any thread: what they ask for doesn't wait for a commit that is on its way to the disk.
+    private nonisolated let directory = Mutex(ContainerDirectory())
+    nonisolated var knownContainers: [String: ContainerRecord] { directory.withLock { $0.records } }
+    var containers: [String: ContainerRecord] { knownContainers }
+    private var containerNames: [String: String] { directory.withLock { $0.names } }
     private(set) var volumes: [String: VolumeRecord] = [:]
     private var volumeNames: [String: String] = [:]
     private(set) var ledger: [String: LedgerRow] = [:]
@@ -71,10 +74,8 @@ actor State {
     }
 
     private func load() throws(LunetteError) {
-        for record in try database.containers() {
-            containers[record.id] = record
-            containerNames[record.name] = record.id
-        }
+        let known = try database.containers()
+        directory.withLock { directory in for record in known { directory.add(record) } }
         for record in try database.volumes() {
             volumes[record.id] = record
             volumeNames[record.name] = record.id
@@ -84,8 +85,8 @@ actor State {
         lastStoreVersion = try database.newestStoreVersion()
         for record in containers.values { madeBy[record.requestID] = record.id }
         for record in volumes.values { madeBy[record.requestID] = record.id }
-        let known = try Set(database.outcomeIDs()).union(madeBy.keys)
-        knownRequests.withLock { $0 = known }
+        let requests = try Set(database.outcomeIDs()).union(madeBy.keys)
+        knownRequests.withLock { $0 = requests }
         (oldestEvent, newestEvent) = try database.eventBounds()
     }
 
@@ -112,20 +113,19 @@ actor State {
         let first = newestEvent + 1
         try database.write(changes, firstSequence: first, now: now, bootID: bootID, durability: durability)
         if durability == .desired { commits.desired += 1 } else { commits.observed += 1 }
+        let removed = directory.withLock { directory in
+            for record in changes.containers { directory.add(record) }
+            return changes.removedContainers.compactMap { directory.remove($0) }
+        }
         for record in changes.containers {
-            if let old = containers[record.id], old.name != record.name { containerNames[old.name] = nil }
-            containers[record.id] = record
-            containerNames[record.name] = record.id
             promisedNames.remove("container/\(record.name)")
             if let range = record.idRange { promisedRanges.remove(range) }
             madeBy[record.requestID] = record.id
             if !record.state.isAlive, record.state.exit != nil { wakeExitWaiters(record.id) }
         }
-        for id in changes.removedContainers {
-            guard let old = containers.removeValue(forKey: id) else { continue }
-            containerNames[old.name] = nil
+        for old in removed {
             madeBy[old.requestID] = nil
-            wakeExitWaiters(id)
+            wakeExitWaiters(old.id)
         }
         for record in changes.volumes {
             if let old = volumes[record.id], old.name != record.name { volumeNames[old.name] = nil }
@@ -252,7 +252,7 @@ actor State {
     /// By name, whole id, or a prefix of it that is unique and at least four digits long.
     /// - Throws: `not_found` with the nearest name; `invalid_argument` when a prefix means several.
     func container(_ word: String) throws(LunetteError) -> ContainerRecord {
-        if let found = try find(word, in: containers, names: containerNames, kind: "container") { return found }
+        if let found = try findContainer(word) { return found }
         throw LunetteError(
             .notFound, "no container is called \"\(displayable(word, limit: 80))\"", target: word,
             hint: nearest(to: word, in: Array(containerNames.keys)).map { "did you mean \"\($0)\"?" }
@@ -260,8 +260,8 @@ actor State {
         )
     }
 
-    func findContainer(_ word: String) throws(LunetteError) -> ContainerRecord? {
-        try find(word, in: containers, names: containerNames, kind: "container")
+    nonisolated func findContainer(_ word: String) throws(LunetteError) -> ContainerRecord? {
+        try directory.withLock { (directory) throws(LunetteError) in try directory.find(word) }
     }
 
     func volume(_ word: String) throws(LunetteError) -> VolumeRecord {
@@ -274,10 +274,10 @@ actor State {
     }
 
     func findVolume(_ word: String) throws(LunetteError) -> VolumeRecord? {
-        try find(word, in: volumes, names: volumeNames, kind: "volume")
+        try Self.find(word, in: volumes, names: volumeNames, kind: "volume")
     }
 
-    private func find<Record>(
+    static func find<Record>(
         _ word: String, in records: [String: Record], names: [String: String], kind: String
     ) throws(LunetteError) -> Record? {
         if let id = names[word] { return records[id] }

@@ -7,7 +7,7 @@ import LunetteSpec
 import Synchronization
 
 // What scripts/dev/bench can't time from outside: dispatch to handlers alone, and calls without a script around them.
-// usage: lunette-bench questions|events|script-hook|calls …     prints one JSON object
+// usage: lunette-bench questions COUNT [amended]|events …|script-hook …|calls …     prints one JSON object; `amended`: only those, for a profiler
 
 let arguments = Array(CommandLine.arguments.dropFirst())
 

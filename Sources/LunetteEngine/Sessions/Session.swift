@@ -30,7 +30,7 @@ final class Session: EngineSession {
     ) async throws(LunetteError) -> Value {
         let call = Call(request: request, session: id, files: files, onChunk: onChunk)
         // What is over in a moment needs no task that `close` could cancel and wait for.
-        if request.deadline == nil, Self.brief.contains(request.function) {
+        if request.deadline == nil, Self.isBrief(request.function) {
             if calls.withLock({ $0.isClosed }) { throw Self.closed }
             do throws(LunetteError) { return try await engine.perform(call, in: self) } catch { throw Self.named(error, request) }
         }
@@ -71,7 +71,7 @@ final class Session: EngineSession {
     }
 
     /// Look-ups of what isn't the session's own.
-    private static let brief = APIRegistry.lookups.filter { !$0.hasPrefix("hook.") }
+    private static func isBrief(_ function: String) -> Bool { APIRegistry.isLookup(function) && !function.hasPrefix("hook.") }
 
     private static let closed = LunetteError(.cancelled, "the session is closed")
 

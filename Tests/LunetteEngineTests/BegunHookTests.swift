@@ -14,13 +14,18 @@ import Testing
         let asked = Atomic<Int>(0)
         /// Questions from this one on are left unanswered.
         let last: Int
-        init(last: Int = .max) { self.last = last }
+        /// No handler's turn comes.
+        let isBusy: Bool
+        init(last: Int = .max, isBusy: Bool = false) { (self.last, self.isBusy) = (last, isBusy) }
 
         func before(subscription: String, event: Value) async throws(LunetteError) -> Value { .null }
         func on(subscription: String, event: Value) async throws(LunetteError) {}
 
-        func begin(subscription: String, event: Value, answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void) -> Bool {
+        func begin(
+            subscription: String, event: Value, turn: HookTurn, answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void
+        ) -> Bool {
             let number = asked.add(1, ordering: .relaxed).newValue
+            if !isBusy { turn.take() }
             if number >= last { return true }
             // A third at once, a third from another thread, a third later than anybody looks.
             switch number % 3 {
@@ -89,6 +94,31 @@ import Testing
                 #expect(error?.message.contains("did not answer within 0.3") == true, "\(String(describing: error))")
             }
             #expect(try await session.call("hook.list").arrayValue?.first?["suspended"] == true)
+        }
+    }
+
+    /// A script that judges others' calls has one thread for them and its handlers: what they make it do suspends none of these.
+    @Test func aHandlerThatHasNoTurnInItsTimeIsNotSuspended() async throws {
+        try await withEngine { fixture, session in
+            let receiver = BegunReceiver(last: 0, isBusy: true)
+            _ = try await register(receiver, fixture, ["timeout": 0.3])
+            for round in 1...4 {
+                let asking = Task { await expectError(.denied) { () async throws(LunetteError) in try await ask(fixture) } }
+                try await eventually("it is asked") { receiver.asked.load(ordering: .relaxed) == round }
+                let isOver = Atomic<Bool>(false)
+                async let watch: Void = {
+                    _ = await asking.value
+                    isOver.store(true, ordering: .relaxed)
+                }()
+                try await eventually("the time is over", within: .seconds(30)) {
+                    fixture.clock.fake.advance(by: .seconds(1))
+                    return isOver.load(ordering: .relaxed)
+                }
+                await watch
+                let error = await asking.value
+                #expect(error?.message.contains("its script was busy with others for 0.3 s") == true, "\(String(describing: error))")
+            }
+            #expect(try await session.call("hook.list").arrayValue?.first?["suspended"] == false)
         }
     }
 

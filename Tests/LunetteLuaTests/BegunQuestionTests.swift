@@ -17,7 +17,9 @@ import Testing
 
     private func ask(_ worker: StateWorker) async -> Result<Value, LunetteError> {
         await withCheckedContinuation { continuation in
-            worker.begin("before#1", ["name": "container.create", "spec": ["args": ["true"]]]) { continuation.resume(returning: $0) }
+            worker.begin("before#1", ["name": "container.create", "spec": ["args": ["true"]]], HookTurn()) {
+                continuation.resume(returning: $0)
+            }
         }
     }
 

@@ -290,7 +290,7 @@ actor Hooks {
                 throw denial
             }
             return try await failed(handler, question, call, error.description)
-        case .timedOut where left < handler.timeout:
+        case .timedOut where left < handler.timeout, .busy where left < handler.timeout:
             // The caller's patience, not the handler's fault: else who has little of it could get a handler suspended.
             throw LunetteError(
                 .timeout,
@@ -299,6 +299,9 @@ actor Hooks {
         case .timedOut:
             if subscriptions[handler.id] != nil { conducts[handler.id, default: Conduct()].timeouts += 1 }
             return try await failed(handler, question, call, "it did not answer within \(handler.timeout) s")
+        case .busy:
+            // What keeps its script busy may be anybody's who is judged there: no fault of the handler, which others could have suspended so.
+            return try await failed(handler, question, call, "its script was busy with others for \(handler.timeout) s")
         case .vanished:
             return try await failed(handler, question, call, "its session has ended")
         case .cancelled:
@@ -329,7 +332,8 @@ actor Hooks {
 
     // MARK: One call down
 
-    private enum Reply: Sendable { case answer(Value), failure(LunetteError), timedOut, vanished, cancelled }
+    /// `busy`: out of time before the handler had its turn.
+    private enum Reply: Sendable { case answer(Value), failure(LunetteError), timedOut, busy, vanished, cancelled }
 
     /// What a handler said, and nanoseconds after which it did.
     private struct Said: Sendable {
@@ -340,7 +344,8 @@ actor Hooks {
     private func reply(of handler: Subscription, to event: Value, within limit: Double) async -> Reply {
         let race = Race<Said>()
         let began = Spin.now
-        let hasBegun = handler.receiver.begin(subscription: handler.receiverID, event: event) { result in
+        let turn = HookTurn()
+        let hasBegun = handler.receiver.begin(subscription: handler.receiverID, event: event, turn: turn) { result in
             switch result {
             case .success(let answer): race.finish(Said(reply: .answer(answer), after: Spin.now &- began))
             case .failure(let error): race.finish(Said(reply: .failure(error), after: Spin.now &- began))
@@ -352,7 +357,9 @@ actor Hooks {
         vanishWaiters[handler.id, default: [:]][number] = { race.finish(Said(reply: .vanished, after: .max)) }
         defer { vanishWaiters[handler.id]?[number] = nil }
         if hasBegun {
-            if limit < 1e9 { timeouts.add(number, after: limit) { race.finish(Said(reply: .timedOut, after: .max)) } }
+            if limit < 1e9 {
+                timeouts.add(number, after: limit) { race.finish(Said(reply: turn.hasCome ? .timedOut : .busy, after: .max)) }
+            }
             defer { timeouts.remove(number) }
             let said = await outcome(of: race)
             if subscriptions[handler.id] != nil { conducts[handler.id, default: Conduct()].spin.waited(said.after) }

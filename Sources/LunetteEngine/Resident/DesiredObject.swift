@@ -71,6 +71,14 @@ struct ObjectChange: Sendable {
     /// Why it didn't come about.
     var error: LunetteError?
 
+    /// Of one that is to be removed.
+    /// - Parameter order: its place among them.
+    func row(order: Int = 0) -> LedgerRow {
+        LedgerRow(
+            .unwanted, "\(kind)/\(name)",
+            detail: ["kind": .string(kind), "name": .string(name), "place": .string(place ?? ""), "order": .int(Int64(order))])
+    }
+
     mutating func take(_ comparison: Comparison) {
         action = comparison.isSame ? .same : comparison.isConflict ? .conflict : .update
         fields = comparison.isConflict ? comparison.fixed : comparison.updatable

@@ -304,8 +304,14 @@ final class StateWorker: Sendable {
     }
 
     /// As the next, without waiting.
-    func begin(_ subscription: String, _ event: Value, _ answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void) {
-        post(within: nil, isHandler: true, { host, reply in host.callHandler(subscription, event, reply) }, answered)
+    func begin(
+        _ subscription: String, _ event: Value, _ turn: HookTurn, _ answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void
+    ) {
+        let work: @Sendable (LuaHost, HookReply) -> Void = { host, reply in
+            turn.take()
+            host.callHandler(subscription, event, reply)
+        }
+        post(within: nil, isHandler: true, work, answered)
     }
 
     /// Runs a handler that the code has registered.

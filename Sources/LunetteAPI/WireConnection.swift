@@ -52,15 +52,17 @@ package final class WireConnection: Sendable {
 
     package struct Handler: Sendable {
         /// - Parameters:
-        ///   - bytes: the frame's length.
+        ///   - size: the frame's.
         ///   - files: takes that many of the descriptors that came; the taker closes them.
-        package var frame: @Sendable (WireFrame, _ bytes: Int, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) -> Void
+        package var frame:
+            @Sendable (WireFrame, _ size: WireSize, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) -> Void
         /// Called once, with why when it wasn't the peer's orderly end.
         package var ended: @Sendable (LunetteError?) -> Void
 
         package init(
             frame:
-                @escaping @Sendable (WireFrame, _ bytes: Int, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) -> Void,
+                @escaping @Sendable (WireFrame, _ size: WireSize, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) ->
+                Void,
             ended: @escaping @Sendable (LunetteError?) -> Void
         ) {
             self.frame = frame
@@ -74,7 +76,7 @@ package final class WireConnection: Sendable {
         source = Mutex(fd)
         self.loop = loop
         self.limits = limits
-        incoming = Mutex(Incoming(scanner: WireScanner(limit: limits.receivedFrame)))
+        incoming = Mutex(Incoming(scanner: WireScanner(limit: limits.receivedFrame, maximumItems: limits.receivedValues)))
     }
 
     deinit { close() }
@@ -265,7 +267,7 @@ package final class WireConnection: Sendable {
                 let token = state.withLock { $0.token }
                 return loop.callAgain(token)
             }
-            let found = try incoming.withLock { (incoming) throws(LunetteError) -> (frame: WireFrame, length: Int)? in
+            let found = try incoming.withLock { (incoming) throws(LunetteError) -> (frame: WireFrame, size: WireSize)? in
                 guard let length = try incoming.scanner.end(in: incoming.bytes[incoming.start...]) else {
                     incoming.bytes.removeFirst(incoming.start)
                     incoming.start = 0
@@ -273,12 +275,13 @@ package final class WireConnection: Sendable {
                     return nil
                 }
                 let frame = try WireFrame(decoding: Array(incoming.bytes[incoming.start..<incoming.start + length]))
+                let size = WireSize(bytes: length, values: incoming.scanner.items)
                 incoming.start += length
-                incoming.scanner = WireScanner(limit: limits.receivedFrame)
-                return (frame, length)
+                incoming.scanner = WireScanner(limit: limits.receivedFrame, maximumItems: limits.receivedValues)
+                return (frame, size)
             }
             guard let found else { break }
-            try handler.withLock { $0 }?.frame(found.frame, found.length, takeFiles)
+            try handler.withLock { $0 }?.frame(found.frame, found.size, takeFiles)
         }
         incoming.withLock { $0.waitsSince = $0.bytes.isEmpty ? nil : MonotonicClock.now }
         let stray = incoming.withLock { $0.bytes.isEmpty && !$0.files.isEmpty || $0.files.count > limits.files }

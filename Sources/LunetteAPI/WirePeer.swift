@@ -28,7 +28,7 @@ package final class WirePeer: Sendable {
 
     private struct Inbound {
         var method: String
-        var bytes: Int
+        var size: WireSize
         var task: Task<Void, Never>
         var credit: WireCredit
     }
@@ -47,20 +47,23 @@ package final class WirePeer: Sendable {
     private let state = Mutex(State())
     private let connection: WireConnection
     private let limits: WireLimits
+    private let share: WireShare?
     private let answer: Answer
     private let ended: @Sendable (LunetteError?) -> Void
     /// Seconds for which a cancelled call still waits for its answer.
     private let cancelGrace: Double
 
     /// - Parameters:
+    ///   - share: what this user's connections hold together; nil: no bound but this connection's.
     ///   - answer: answers one request; runs in a task that is cancelled when the caller cancels or goes.
     ///   - ended: called once when the connection has ended; with why, when it wasn't orderly.
     package init(
-        connection: WireConnection, limits: WireLimits, cancelGrace: Double, answer: @escaping Answer,
+        connection: WireConnection, limits: WireLimits, share: WireShare? = nil, cancelGrace: Double, answer: @escaping Answer,
         ended: @escaping @Sendable (LunetteError?) -> Void = { _ in }
     ) {
         self.connection = connection
         self.limits = limits
+        self.share = share
         self.cancelGrace = cancelGrace
         self.answer = answer
         self.ended = ended
@@ -69,7 +72,7 @@ package final class WirePeer: Sendable {
     package func start() {
         connection.start(
             .init(
-                frame: { [weak self] (frame, bytes, files) throws(LunetteError) in try self?.receive(frame, bytes, files) },
+                frame: { [weak self] (frame, size, files) throws(LunetteError) in try self?.receive(frame, size, files) },
                 ended: { [weak self] why in self?.end(why) }))
     }
 
@@ -174,7 +177,7 @@ package final class WirePeer: Sendable {
         for task in tasks { task.cancel() }
     }
 
-    private func receive(_ frame: WireFrame, _ bytes: Int, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) {
+    private func receive(_ frame: WireFrame, _ size: WireSize, _ files: (Int) throws(LunetteError) -> [Int32]) throws(LunetteError) {
         switch frame {
         case .response(let id?, let error, let result):
             state.withLock { $0.pending[id]?.mailbox }?.post(.answer(error.map { .failure($0) } ?? .success(result)))
@@ -184,7 +187,7 @@ package final class WirePeer: Sendable {
             let all = state.withLock { $0.pending.values.map(\.mailbox) }
             for mailbox in all { mailbox.post(.answer(.failure(why))) }
         case .notification(let method, let params): notified(method, params)
-        case .request(let id, let method, let params): try begin(id, method, params, bytes, files)
+        case .request(let id, let method, let params): try begin(id, method, params, size, files)
         }
     }
 
@@ -202,7 +205,7 @@ package final class WirePeer: Sendable {
     }
 
     private func begin(
-        _ id: UInt32, _ method: String, _ params: [Value], _ bytes: Int, _ take: (Int) throws(LunetteError) -> [Int32]
+        _ id: UInt32, _ method: String, _ params: [Value], _ size: WireSize, _ take: (Int) throws(LunetteError) -> [Int32]
     ) throws(LunetteError) {
         let context = params.count > 1 ? params[1] : .null
         let count = context["files"]?.intValue ?? 0
@@ -215,9 +218,10 @@ package final class WirePeer: Sendable {
             if state.inbound.count >= limits.requests {
                 return LunetteError(.resourceExhausted, "call \(method): \(limits.requests) calls of this client are under way")
             }
+            if let refusal = share?.take(method, size) { return refusal }
             let task = Task { await self.serve(id, Call(method: method, params: params, files: files, chunk: self.chunker(id, credit))) }
-            state.inbound[id] = Inbound(method: method, bytes: bytes, task: task, credit: credit)
-            state.inboundBytes += bytes
+            state.inbound[id] = Inbound(method: method, size: size, task: task, credit: credit)
+            state.inboundBytes += size.bytes
             holdBackIfFull(&state)
             return nil
         }
@@ -244,7 +248,10 @@ package final class WirePeer: Sendable {
         let result = await answer(call)
         for file in call.files { Glibc.close(file) }
         state.withLock { state in
-            if let call = state.inbound.removeValue(forKey: id) { state.inboundBytes -= call.bytes }
+            if let call = state.inbound.removeValue(forKey: id) {
+                state.inboundBytes -= call.size.bytes
+                share?.give(call.size)
+            }
             holdBackIfFull(&state)
         }
         do throws(LunetteError) {

@@ -28,6 +28,8 @@ package import LunetteSpec
 package struct WireLimits: Sendable {
     /// Bytes in one frame that is received; a longer one ends the connection.
     package var receivedFrame: Int
+    /// Values in one frame that is received; so does one with more.
+    package var receivedValues = WireScanner.maximumItems
     /// Bytes in one frame that is sent; a longer one fails the call and nothing else.
     package var sentFrame: Int
     /// Descriptors that may wait for the frame they came with.
@@ -48,6 +50,7 @@ package struct WireLimits: Sendable {
     /// The engine's end of a resident script's socket, whose users aren't the engine's.
     package static let guest: WireLimits = {
         var limits = WireLimits(receivedFrame: 1 << 20, sentFrame: 40 << 20)
+        limits.receivedValues = 20_000
         limits.requests = 64
         limits.requestBytes = 2 << 20
         return limits

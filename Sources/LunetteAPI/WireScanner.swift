@@ -6,14 +6,21 @@ package struct WireScanner {
     package static let maximumItems = 1 << 20
 
     private let limit: Int
-    private var items = 0
+    private let maximumItems: Int
+    /// Values so far.
+    private(set) var items = 0
     /// How many values are still to come at each level of nesting.
     private var open: [Int] = []
     private var started = false
     private var offset = 0
 
-    /// - Parameter limit: bytes that a value may have.
-    package init(limit: Int) { self.limit = limit }
+    /// - Parameters:
+    ///   - limit: bytes that a value may have.
+    ///   - maximumItems: values that may be in it, itself included.
+    package init(limit: Int, maximumItems: Int = WireScanner.maximumItems) {
+        self.limit = limit
+        self.maximumItems = maximumItems
+    }
 
     /// Goes on over `bytes`, which start where the value starts and have grown since the last call.
     /// - Returns: the value's length once all of it is there.
@@ -38,9 +45,7 @@ package struct WireScanner {
             // A payload that is still on its way is asked for again with its header: one look, not one for each byte.
             guard offset + header + payload <= bytes.count else { return nil }
             items += 1
-            guard items <= WireScanner.maximumItems else {
-                throw WireFrame.malformed("it holds more than \(WireScanner.maximumItems) values")
-            }
+            guard items <= maximumItems else { throw WireFrame.malformed("it holds more than \(maximumItems) values") }
             offset += header + payload
             open[open.count - 1] -= 1
             if children > 0 {

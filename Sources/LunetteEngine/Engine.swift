@@ -30,7 +30,10 @@ public final class Engine: EngineConnector {
     let execWaits = ExecWaits()
     let resident: Resident
     let auditLog: AuditLog
+    /// Of the users of scripts' sockets.
+    let guestLog: AuditLog
     let hookFailures: HookFailureLog
+    let guestPace = GuestPace()
     let startedAt: Double
     /// Other people's id ranges, read once.
     let reservedRanges: [IDRange]
@@ -62,10 +65,11 @@ public final class Engine: EngineConnector {
         reservedRanges = await blocking { IDRangeAllocator.reservedRanges() }
         let told = HookFailureLog(log: configuration.log ?? { _ in })
         hookFailures = told
-        hooks = Hooks(clock: clock) { event in await told.tell(event, in: state) }
+        hooks = Hooks(clock: clock) { event, owner in await told.tell(event, of: owner, in: state) }
         supervisor = Supervisor(state: state, host: host, clock: clock, images: images)
         plugins = Plugins(configuration: configuration)
         auditLog = AuditLog(root: configuration.root, log: configuration.log ?? { _ in })
+        guestLog = AuditLog(root: configuration.root, name: AuditLog.guestsName, log: configuration.log ?? { _ in })
         resident = Resident(configuration, hooks: hooks, state: state)
         volumes = Volumes(state: state, plugins: plugins, clock: clock, root: configuration.root)
         await supervisor.connect(
@@ -90,7 +94,7 @@ public final class Engine: EngineConnector {
             if !sessions.isClosing { sessions.open[session.id] = session }
             return sessions.isClosing
         }
-        if isClosing { throw LunetteError(.invalidState, "the engine is closing") }
+        if isClosing { throw .closing }
         return session
     }
 
@@ -144,6 +148,7 @@ public final class Engine: EngineConnector {
                     "\(call.request.function): it names \(call.request.cause.count) causes, more than \(Engine.maximumCauses)",
                     path: "cause")
             }
+            try await keepPace(call)
             let judged = try await judged(call, in: session)
             let result = try await performed(judged, in: session)
             await audit(call.request, began: began, .success(result))
@@ -151,6 +156,21 @@ public final class Engine: EngineConnector {
         } catch {
             await audit(call.request, began: began, .failure(error))
             throw error
+        }
+    }
+
+    /// Lets a guest's call that changes something wait for its turn.
+    private func keepPace(_ call: Call) async throws(LunetteError) {
+        guard call.request.actor.socket != nil, AuditEntry.isKept(call.request) else { return }
+        let uid = call.request.actor.uid
+        guard let wait = guestPace.wait(of: uid, at: clock.now()) else {
+            throw LunetteError(
+                .resourceExhausted,
+                "\(call.request.function): uid \(uid) makes more than \(Int(GuestPace.perSecond)) calls a second that change something",
+                operation: call.request.function, hint: "ask again later")
+        }
+        if wait > 0 {
+            do { try await clock.sleep(wait) } catch { try call.checkCancellation() }
         }
     }
 
@@ -269,6 +289,7 @@ public final class Engine: EngineConnector {
         await hooks.close()
         await host.close()
         await auditLog.close()
+        await guestLog.close()
         do throws(LunetteError) { try await state.close() } catch {
             // Nothing is lost: the log of an unclosed database is read at the next open.
         }

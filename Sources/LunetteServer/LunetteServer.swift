@@ -15,6 +15,8 @@ public final class LunetteServer: Sendable {
         var passed: [String: Int32] = [:]
         var next = 1
         var sessions: [Int: ServerSession] = [:]
+        /// Of users of scripts' sockets.
+        var shares: [UInt32: WireShare] = [:]
         /// Sessions whose connection has ended and whose calls are being undone.
         var leaving = 0
         var loop: WireLoop?
@@ -30,8 +32,11 @@ public final class LunetteServer: Sendable {
     private let refused = Mutex<(@Sendable (Actor, LunetteError) -> Void)?>(nil)
     /// Of clients that weren't understood.
     private let mishaps = Mutex(LineAllowance(perMinute: 10))
-    /// Of one user at one of the scripts' sockets: nobody takes all places.
+    /// Of one user at the scripts' sockets: nobody takes all places.
     private static let maximumGuests = 64
+    /// What the calls under way of one such user may be, over all connections.
+    private static let maximumGuestCalls = 256
+    private static let maximumGuestSize = WireSize(bytes: 16 << 20, values: 100_000)
 
     /// - Parameters:
     ///   - state: the state directory; the socket is `engine.sock` in it. The caller holds the engine's lock.
@@ -56,6 +61,9 @@ public final class LunetteServer: Sendable {
 
     /// How many clients are connected or still being taken leave of.
     public var clients: Int { state.withLock { $0.sessions.count + $0.leaving } }
+
+    /// How many of those connected are other processes: an engine that looks after itself is a client of its own.
+    public var otherClients: Int { state.withLock { state in state.sessions.values.count { $0.actor.pid != getpid() } } }
 
     /// Hears of those who aren't let in, for the audit log.
     public func onRefusal(_ refused: @escaping @Sendable (Actor, LunetteError) -> Void) { self.refused.withLock { $0 = refused } }
@@ -157,7 +165,7 @@ public final class LunetteServer: Sendable {
         let limits = socket == nil ? self.limits : .guest
         let connection = WireConnection(fd: fd, loop: loop, limits: limits)
         let session = ServerSession(
-            connection: connection, limits: limits, actor: actor, connector: connector,
+            connection: connection, limits: limits, share: socket == nil ? nil : share(of: actor.uid), actor: actor, connector: connector,
             isDraining: { [weak self] in self?.state.withLock { $0.isDraining } ?? true },
             ended: { [weak self] why in self?.left(number, why) })
         var refusal: LunetteError?
@@ -170,16 +178,30 @@ public final class LunetteServer: Sendable {
             if state.sessions.count >= maximumClients {
                 refusal = LunetteError(.resourceExhausted, "connect to the engine: \(maximumClients) clients are connected")
             } else if let socket {
-                let same = state.sessions.values.count { $0.actor.socket == socket.name && $0.actor.uid == actor.uid }
+                // A user is one user at however many sockets.
+                let same = state.sessions.values.count { $0.actor.socket != nil && $0.actor.uid == actor.uid }
                 if same >= LunetteServer.maximumGuests {
                     refusal = LunetteError(
-                        .resourceExhausted, "connect to the socket \(socket.name): \(same) clients of uid \(actor.uid) are connected")
+                        .resourceExhausted,
+                        "connect to the socket \(socket.name): \(same) clients of uid \(actor.uid) are connected to scripts' sockets")
                 }
             }
             state.sessions[number] = session
         }
         session.start()
         if let refusal { session.peer.refuse(refusal) }
+    }
+
+    private func share(of uid: UInt32) -> WireShare {
+        state.withLock { state in
+            if let share = state.shares[uid] { return share }
+            // Those whose users have gone, and whose calls have ended.
+            let present = Set(state.sessions.values.filter { $0.actor.socket != nil }.map(\.actor.uid))
+            state.shares = state.shares.filter { present.contains($0.key) || !$0.value.isFree }
+            let share = WireShare(calls: Self.maximumGuestCalls, size: Self.maximumGuestSize)
+            state.shares[uid] = share
+            return share
+        }
     }
 
     private func left(_ number: Int, _ why: LunetteError?) {

@@ -14,7 +14,7 @@ final class ServerSession: Sendable {
     var peer: WirePeer { box.withLock { $0! } }
 
     init(
-        connection: WireConnection, limits: WireLimits, actor: Actor, connector: any EngineConnector,
+        connection: WireConnection, limits: WireLimits, share: WireShare?, actor: Actor, connector: any EngineConnector,
         isDraining: @escaping @Sendable () -> Bool,
         ended: @escaping @Sendable (LunetteError?) -> Void
     ) {
@@ -26,7 +26,7 @@ final class ServerSession: Sendable {
             return await self.answer(call)
         }
         // A hook call that the engine gives up is given up at once: its handler's time was the engine's to give.
-        let peer = WirePeer(connection: connection, limits: limits, cancelGrace: 0, answer: answer, ended: ended)
+        let peer = WirePeer(connection: connection, limits: limits, share: share, cancelGrace: 0, answer: answer, ended: ended)
         box.withLock { $0 = peer }
     }
 

@@ -7,7 +7,11 @@ import LunetteSpec
 @main enum Front {
     static func main() {
         let words = Array(CommandLine.arguments.dropFirst())
-        guard words.first == "sandbox" else { becomeProgram() }
+        guard words.first == "sandbox" else {
+            // Kept over the exec: an engine that is asked to reload in its first moments is not ended by that.
+            if words.contains("daemon") { holdReloads() }
+            becomeProgram()
+        }
         do throws(LunetteError) {
             let directory = getcwd(nil, 0).map { String(cString: $0) } ?? "/"
             // A policy in Lua is the whole program's to read; nothing has been made by then.
@@ -15,6 +19,13 @@ import LunetteSpec
         } catch {
             fail(error)
         }
+    }
+
+    private static func holdReloads() {
+        var reload = sigset_t()
+        sigemptyset(&reload)
+        sigaddset(&reload, SIGHUP)
+        sigprocmask(SIG_BLOCK, &reload, nil)
     }
 
     /// `../lib/lunette/lunette`, where scripts/dev/install puts it, or `lunette` beside it in a build folder.

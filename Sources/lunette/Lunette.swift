@@ -52,7 +52,10 @@ import LunetteSpec
                     to: first, in: ["--root", "--state", "--config", "--in-process", "--verbose", "--dry-run", "--help", "--version"]
                 )
                 .map { "did you mean \"\($0)\"?" } ?? "see \"lunette --help\"")
-        default: return try command(first, Array(words.dropFirst()), settings)
+        default:
+            // Before all that takes time: a reload that is asked for in an engine's first moments waits for it.
+            if first == "daemon" { SignalRelay.block() }
+            return try command(first, Array(words.dropFirst()), settings)
         }
     }
 

@@ -43,6 +43,14 @@ struct AuditTests {
                 !String(decoding: try Data(contentsOf: URL(fileURLWithPath: "\(home.root)/audit.log")), as: UTF8.self).contains("swordfish")
             )
 
+            // One name for one container, however the command calls it.
+            #expect(all.first { $0["call"] == "container.start" }?["target"] ?? "web" == "web", "\(all)")
+            try await home.lunette("create", "--name", "kept", image, environment: environment)
+            try await home.lunette(
+                "-e", "container.start(container.get('kept').id)",
+                environment: environment)
+            #expect(try await entries().contains { $0["call"] == "container.start" && $0["target"] == "kept" })
+
             let denied = try #require(all.first { $0["outcome"] == "denied" })
             #expect(
                 denied["target"] == "foo" && denied["reason"] == "taken by policy" && denied["by"] == "no-foo" && denied["uid"] == 0,

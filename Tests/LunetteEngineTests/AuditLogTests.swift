@@ -91,6 +91,33 @@ import Testing
         await log.close()
     }
 
+    /// Who does much, and is let, must not push out what others have done either.
+    @Test func whatGuestsDoPushesNobodyElsesLinesOut() async throws {
+        let root = try folder()
+        defer { try? FileManager.default.removeItem(atPath: root) }  // As above.
+        let log = AuditLog(root: root, limit: 4096, files: 3, log: { _ in })
+        let guests = AuditLog(root: root, name: AuditLog.guestsName, limit: 4096, files: 3, log: { _ in })
+        await log.write(entry(1))
+        await log.write(entry(900))
+        for number in 2..<1000 where number != 900 { await guests.write(entry(number)) }
+        await log.write(entry(1000))
+        var trail = try AuditTrail(root: root)
+        var found: [Int64] = []
+        while true {
+            let entries = try trail.next()
+            if entries.isEmpty { break }
+            found += entries.compactMap { $0["time"]?.intValue }
+        }
+        #expect(found.first == 1 && found.last == 1000 && found.contains(900) && found == found.sorted())
+        #expect(found.count > 100 && found.count < 1000)
+        // What comes later is read on.
+        await guests.write(entry(1002))
+        await log.write(entry(1001))
+        #expect(try trail.next().compactMap { $0["time"]?.intValue } == [1001, 1002])
+        await log.close()
+        await guests.close()
+    }
+
     @Test func noArgumentIsInAnEntry() {
         let request = APIRequest(
             id: "r", function: "container.run",

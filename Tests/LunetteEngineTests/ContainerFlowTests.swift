@@ -67,6 +67,47 @@ import Testing
         }
     }
 
+    /// One operation at a time has a container, the undo of a run included.
+    @Test func aRemovalWaitsForTheUndoOfACancelledRun() async throws {
+        try await withEngine { fixture, session in
+            let (asked, receiver) = (OneShot<Void>(), TestReceiver())
+            receiver.before("slow") { _ throws(LunetteError) in
+                asked.fulfil(())
+                do { try await Task.sleep(for: .seconds(60)) } catch { throw LunetteError(.cancelled, "given up") }
+                return .null
+            }
+            let hooks = try await fixture.session(receiver)
+            try await hooks.call("hook.register", ["subscription": "slow", "kind": "before", "event": "container.start"])
+            let gate = OneShot<Void>()
+            fixture.host.state.withLock { $0.reapGate = gate }
+            let running = Task { try await session.run("maybe", ["mounts": [["type": "volume", "target": "/data"]]]) }
+            await asked.value()
+            let id = try #require(await fixture.engine.state.containers.values.first?.id)
+            running.cancel()
+            try await eventually("the undo has begun") { fixture.host.journal.contains("reap \(id.prefix(8)) true") }
+            let others = ["container.remove", "container.start", "container.rename"].map { function in
+                Task { () -> ErrorCode? in
+                    let arguments: Value =
+                        function == "container.rename" ? ["container": .string(id), "name": "b"] : ["container": .string(id)]
+                    do throws(LunetteError) {
+                        try await session.call(function, arguments)
+                        return nil
+                    } catch { return error.code }
+                }
+            }
+            gate.fulfil(())
+            if case .success = await running.result { Issue.record("it ran") }
+            for other in others { #expect(await other.value == .notFound) }
+            #expect(fixture.host.journal.filter { $0.hasPrefix("reap") }.count == 1, "\(fixture.host.journal)")
+            let state = fixture.engine.state
+            #expect(await state.containers.isEmpty)
+            #expect(await state.ledger.isEmpty)
+            #expect(await state.volumes.isEmpty, "also what the container brought")
+            try await hooks.call("hook.unregister", ["subscription": "slow"])
+            try await session.run("maybe")
+        }
+    }
+
     @Test func aNameIsMadeUpAndTakenNamesAreRefused() async throws {
         try await withEngine { fixture, session in
             let id = try await session.run()

@@ -1,7 +1,9 @@
 import Foundation
 import LunetteAPI
+import LunetteImages
 import LunetteSpec
 import LunetteTesting
+import Synchronization
 import Testing
 
 @testable import LunetteEngine
@@ -181,11 +183,111 @@ import Testing
             log.write(
                 PendingEvent(
                     name: "hook.failed", target: .init(kind: "container", id: "1", name: "web"),
-                    fields: ["hook": "limits", "event": "container.create", "reason": "oh\u{1b}[31m"]))
+                    fields: ["hook": "limits", "event": "container.create", "reason": "oh\u{1b}[31m"]), of: .code("limits"))
         }
         #expect(lines.values.count == 5)
         #expect(lines.values.first?.stringValue?.hasPrefix("hook limits failed at container.create of web: oh") == true)
         #expect(lines.values.allSatisfy { $0.stringValue?.contains("\u{1b}") == false })
+    }
+
+    /// A call that is denied has done nothing, though its parts are asked for by themselves.
+    @Test(arguments: ["container.start", "container.stop"]) func aRestartThatIsDeniedLeavesTheContainerRunning(event: String) async throws {
+        try await withEngine { fixture, session in
+            let id = try await session.run("web")
+            let receiver = TestReceiver()
+            receiver.before("keep") { _ throws(LunetteError) in ["deny": "kept"] }
+            try await register(try await fixture.session(receiver), "keep", event: event)
+            await expectError(.denied) { () async throws(LunetteError) in try await session.call("container.restart", ["container": "web"])
+            }
+            #expect(try await session.status("web") == "running")
+            #expect(fixture.host.container(id)?.state.withLock { $0.signals } == [])
+            receiver.before("keep") { _ throws(LunetteError) in .null }
+            try await session.call("container.restart", ["container": "web"])
+            #expect(receiver.seen.values.count == 2, "once a call")
+        }
+    }
+
+    @Test func aPodOfWhichOneMemberIsKeptGoesNotAtAll() async throws {
+        try await withEngine { fixture, session in
+            try await session.call("container.run", ["spec": ["name": "pod", "pod": true]])
+            for name in ["one", "two"] { try await session.run(name, ["pod": "pod"]) }
+            let receiver = TestReceiver()
+            receiver.before("keep") { _ throws(LunetteError) in ["deny": "kept"] }
+            let hooks = try await fixture.session(receiver)
+            for event in ["container.remove", "container.stop"] {
+                try await register(hooks, "keep", event: event, ["match": ["target": "two"]])
+                let function = event
+                await expectError(.denied) { () async throws(LunetteError) in
+                    try await session.call(
+                        function, event == "container.stop" ? ["container": "pod"] : ["container": "pod", "force": true])
+                }
+                for name in ["pod", "one", "two"] { #expect(try await session.status(name) == "running", "\(event) \(name)") }
+                try await hooks.call("hook.unregister", ["subscription": "keep"])
+            }
+            try await session.call("container.remove", ["container": "pod", "force": true])
+            #expect(await fixture.engine.state.containers.isEmpty)
+        }
+    }
+
+    /// An image has many names: a rule about one of them isn't passed by the others.
+    @Test func aRemovalIsAskedForByEachNameThatGoes() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("keep") { event throws(LunetteError) in event["target"]?["name"] == "keep:1" ? ["deny": "kept"] : .null }
+            let hooks = try await fixture.session(receiver)
+            try await register(hooks, "keep", event: "image.remove")
+            for name in ["keep:1", "other:1"] { try await session.call("image.tag", ["image": "base:latest", "reference": .string(name)]) }
+            #expect(try await session.events("image.tagged").map { $0["target"]?["name"] } == ["keep:1", "other:1"])
+            await expectError(.denied) { () async throws(LunetteError) in try await session.call("image.remove", ["image": "keep:1"]) }
+            await expectError(.denied) { () async throws(LunetteError) in
+                try await session.call("image.remove", ["image": "docker.io/library/keep:1"])
+            }
+            let id = try await fixture.images.get("base:latest").id
+            await expectError(.denied) { () async throws(LunetteError) in
+                try await session.call("image.remove", ["image": .string(id), "force": true])
+            }
+            try await session.call("image.remove", ["image": "other:1"])
+            #expect(try await session.events("image.removed").map { $0["target"]?["name"] } == ["other:1"])
+            #expect(receiver.seen.values.last?["spec"]?["reference"] == "docker.io/library/other:1")
+            #expect(try await session.call("image.prune", ["all": true])["removed"]?.arrayValue == [])
+        }
+    }
+
+    /// However it was typed.
+    @Test func theImageOfASpecIsShownByItsWholeReference() async throws {
+        try await withEngine { fixture, session in
+            let receiver = TestReceiver()
+            receiver.before("no-base") { event throws(LunetteError) in
+                event["spec"]?["image"] == "docker.io/library/base:latest" ? ["deny": "not this"] : .null
+            }
+            try await register(try await fixture.session(receiver), "no-base")
+            let image = try await fixture.images.get("base:latest")
+            for word in ["base", "base:latest", "docker.io/library/base:latest", image.id] {
+                await expectError(.denied) { () async throws(LunetteError) in try await session.run("web", ["image": .string(word)]) }
+                #expect(receiver.seen.values.last?["image"]?["digest"] == .string(image.digest), "\(word)")
+            }
+            // What runs is named as it was.
+            receiver.before("no-base") { _ throws(LunetteError) in ["amend": ["labels": ["a": "b"]]] }
+            try await session.run("web", ["image": "base"])
+            #expect(try await session.inspect("web")["spec"]?["image"] == "base")
+            fixture.images.add("second:1")
+            receiver.before("no-base") { _ throws(LunetteError) in ["amend": ["image": "second:1"]] }
+            try await session.run("web2", ["image": "base"])
+            #expect(try await session.inspect("web2")["spec"]?["image"] == "second:1")
+        }
+    }
+
+    @Test func whatAHookChangesOfAnUpdateIsInTheHistory() async throws {
+        try await withEngine { fixture, session in
+            try await session.run("web")
+            let receiver = TestReceiver()
+            receiver.before("cap") { _ throws(LunetteError) in ["amend": ["labels": ["capped": "yes"]]] }
+            try await register(try await fixture.session(receiver), "cap", event: "container.update")
+            try await session.call("container.update", ["container": "web", "labels": ["a": "b"]])
+            let history = try await session.inspect("web")["history"]?.arrayValue ?? []
+            let amended = history.filter { $0["what"] == "amended" }.compactMap { $0["detail"]?.stringValue }
+            #expect(amended.count == 1 && amended[0].hasPrefix("labels.capped set to \"yes\" by hook \"cap\""), "\(history)")
+        }
     }
 
     @Test func pruneAsksForEachImage() async throws {

@@ -136,6 +136,25 @@ import Testing
         }
     }
 
+    /// A hook's word holds for now, not for ever.
+    @Test func aStateThatAHookHasHeldIsLeftLater() async throws {
+        try await withLifecycle(["states": ["draining": ["timeout": 1, "on_timeout": "stopped"]]]) { fixture, session, _ in
+            let id = try await session.run("one", ["lifecycle": "db"])
+            let hook = TestReceiver()
+            hook.before("keep") { _ throws(LunetteError) in ["deny": "not yet"] }
+            let hooks = try await fixture.session(hook)
+            try await hooks.call("hook.register", ["subscription": "keep", "kind": "before", "event": "container.stop"])
+            try await session.call("container.transition", ["container": .string(id), "state": "draining"])
+            try await fixture.clock.pass(seconds: 1) { hook.seen.values.count == 1 }
+            try await fixture.clock.pass(seconds: Engine.deniedWait) { hook.seen.values.count == 2 }
+            #expect(try await session.status(id) == "running")
+            let history = try await session.inspect(id)["history"]?.arrayValue?.compactMap { $0["detail"]?.stringValue } ?? []
+            #expect(history.contains { $0.contains("not to stopped") && $0.contains("not yet") }, "\(history)")
+            hook.before("keep") { _ throws(LunetteError) in .null }
+            try await fixture.clock.pass(seconds: Engine.deniedWait) { try await session.status(id) == "stopped" }
+        }
+    }
+
     @Test func aStateSurvivesTheEngine() throws {
         var state = ContainerState()
         _ = try state.apply(.created, now: 0)

@@ -45,6 +45,27 @@ import Testing
         }
     }
 
+    /// A call that is denied has done nothing.
+    @Test func aRemovalWhoseVolumeIsKeptByAHookDoesNothing() async throws {
+        try await withEngine { fixture, session in
+            fixture.images.add("redis:7", volumes: ["/data"])
+            try await session.run("redis", ["image": "redis:7"])
+            let receiver = TestReceiver()
+            receiver.before("keep") { _ throws(LunetteError) in ["deny": "kept"] }
+            let hooks = try await fixture.session(receiver)
+            try await hooks.call("hook.register", ["subscription": "keep", "kind": "before", "event": "volume.remove"])
+            await expectError(.denied) { () async throws(LunetteError) in
+                try await session.call("container.remove", ["container": "redis", "force": true, "volumes": true])
+            }
+            #expect(try await session.status("redis") == "running")
+            #expect(await fixture.engine.state.volumes.count == 1)
+            receiver.before("keep") { _ throws(LunetteError) in .null }
+            try await session.call("container.remove", ["container": "redis", "force": true, "volumes": true])
+            #expect(await fixture.engine.state.volumes.isEmpty)
+            #expect(receiver.seen.values.count == 2, "once a call")
+        }
+    }
+
     @Test func oneDriverCallMountsForSeveralUsers() async throws {
         try await withEngine { fixture, session in
             for name in ["one", "two", "three"] { try await session.run(name, ["mounts": mount]) }

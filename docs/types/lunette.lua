@@ -453,12 +453,12 @@
 ---@field file string as errors name it
 ---@field path string where it lies
 ---@field origin string `settings`: a file of the settings' folder; `applied`: by `lunette apply`
----@field status string `running`; `last_good` where the file is broken and what was loaded before runs
+---@field status string `running`; `last_good` where the file is broken and what was loaded before runs; `not_started` where its function `start` has raised: its handlers are there
 ---@field handlers integer how many it has registered
 ---@field lifecycles string[] those it has registered
 ---@field objects table<string, any>[] what it wants there to be: `kind`, `name`, `place`
 ---@field grants? string[] what an applied one may call
----@field error? string what is wrong with what is on the disk
+---@field error? string what is wrong with what is on the disk, or what its function `start` has raised
 
 ---What installing a script changes.
 ---@class lunette.ScriptPlan

@@ -159,7 +159,8 @@ extension Engine {
         }
         for present in plan.containers {
             let change = try await asked(present.comparison.change, of: present.record, call)
-            draft.updates.append(try draftUpdate(present.record, by: change, requested: present.spec.value))
+            draft.updates.append(
+                try draftUpdate(present.record, by: change.spec, requested: present.spec.value, notes: change.notes))
         }
         try await holdMissingVolumes(of: wanted.map(\.spec), call, &draft)
         for container in wanted {
@@ -194,7 +195,8 @@ extension Engine {
         changed += (isDry ? plan.newContainers.map { $0.name! } : draft.containers.map(\.name)).map { "container \($0): made" }
         if isDry {
             for present in plan.containers {
-                let update = try draftUpdate(present.record, by: present.comparison.change, requested: present.spec.value)
+                let update = try draftUpdate(
+                    present.record, by: present.comparison.change, requested: present.spec.value, notes: [])
                 changed.append("container \(present.record.name): \(update.changed.joined(separator: ", "))")
             }
         } else {

@@ -36,7 +36,7 @@ extension Engine {
         let root = configuration.root
         return try await blocking { () throws(LunetteError) in
             try atBorder("read the audit log") { () throws(SystemCallError) in
-                var reader = try AuditReader(root: root)
+                var reader = try AuditTrail(root: root)
                 var found: [Value] = []
                 while true {
                     let entries = try reader.next()
@@ -51,7 +51,7 @@ extension Engine {
     fileprivate func followAudit(since: Double, follows: Bool, _ call: Call) async throws(LunetteError) -> Value {
         let root = configuration.root
         var reader = try await blocking { () throws(LunetteError) in
-            try atBorder("read the audit log") { () throws(SystemCallError) in try AuditReader(root: root) }
+            try atBorder("read the audit log") { () throws(SystemCallError) in try AuditTrail(root: root) }
         }
         while true {
             try call.checkCancellation()
@@ -76,11 +76,17 @@ extension Engine {
         // Who made a container with --rm asks to be told when it has gone.
         if case .failure(let error) = result, error.code == .notFound, request.function == "container.remove" { return }
         guard isDenial || AuditEntry.isKept(request) else { return }
-        let entry = AuditEntry.value(request, began: began, seconds: clock.now() - began, result: result)
-        if isFailure, let socket = request.actor.socket {
-            await auditLog.write(failure: entry, of: "\(socket):\(request.actor.uid)")
+        var entry = AuditEntry.value(request, began: began, seconds: clock.now() - began, result: result)
+        // By its name, as in the line of its making, however the call named it.
+        if let id = request.arguments["container"].flatMap(Handle.word), Identifier.isContainer(id), entry["target"]?.stringValue == id {
+            let name = await state.containers[id]?.name
+            entry = entry.with("target", .string(name ?? String(id.prefix(12))))
+        }
+        guard request.actor.socket != nil else { return await auditLog.write(entry) }
+        if isFailure {
+            await guestLog.write(failure: entry, of: String(request.actor.uid))
         } else {
-            await auditLog.write(entry)
+            await guestLog.write(entry)
         }
     }
 

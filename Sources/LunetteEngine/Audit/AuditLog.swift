@@ -10,8 +10,11 @@ import LunetteSpec
 /// and the disk when the kernel likes.
 actor AuditLog {
     static let name = "audit.log"
+    /// What came over scripts' sockets is in files of its own: however much those users do, nobody else's lines are pushed out.
+    static let guestsName = "audit-guests.log"
     /// Of the file that was rotated away so many times.
-    static func name(_ number: Int) -> String { number == 0 ? name : "\(name).\(number)" }
+    static func name(_ name: String, _ number: Int) -> String { number == 0 ? name : "\(name).\(number)" }
+    private let name: String
     /// Bytes of one file.
     private let limit: Int
     /// Files that are kept, the present one included.
@@ -26,8 +29,11 @@ actor AuditLog {
     private var failures = LineAllowance(perMinute: AuditLog.failuresPerMinute)
     private let log: @Sendable (String) -> Void
 
-    init(root: String, limit: Int = 8 << 20, files: Int = 4, log: @escaping @Sendable (String) -> Void) {
+    init(
+        root: String, name: String = AuditLog.name, limit: Int = 8 << 20, files: Int = 4, log: @escaping @Sendable (String) -> Void
+    ) {
         self.root = root
+        self.name = name
         self.limit = limit
         self.files = files
         self.log = log
@@ -63,16 +69,16 @@ actor AuditLog {
     /// Opens the present file, or starts a new one when it is full.
     private func begin() throws(SystemCallError) {
         let folder = try Directory(root)
-        if let status = try folder.status(Self.name), status.size >= limit || file != nil {
+        if let status = try folder.status(name), status.size >= limit || file != nil {
             for number in stride(from: files - 1, to: 0, by: -1) {
-                let newer = Self.name(number - 1)
-                if try folder.exists(newer) { try folder.rename(newer, to: Self.name(number)) }
+                let newer = Self.name(name, number - 1)
+                if try folder.exists(newer) { try folder.rename(newer, to: Self.name(name, number)) }
             }
         }
         file = nil
-        try folder.keepPrivate(Self.name, creates: true)
-        let opened = try folder.open(Self.name, [.readWrite, .append, .noFollow])
-        size = Int(try folder.status(Self.name)?.size ?? 0)
+        try folder.keepPrivate(name, creates: true)
+        let opened = try folder.open(name, [.readWrite, .append, .noFollow])
+        size = Int(try folder.status(name)?.size ?? 0)
         // What a power cut left of a line is a line of its own.
         var last: UInt8 = UInt8(ascii: "\n")
         if size > 0, pread(opened.number, &last, 1, size - 1) == 1, last != UInt8(ascii: "\n") { try opened.writeAll([UInt8(ascii: "\n")]) }
@@ -88,18 +94,20 @@ actor AuditLog {
 /// Reads the audit log from its oldest line on and goes on with what is added. Blocks; one task's.
 struct AuditReader {
     private let root: String
+    private let name: String
     private let count: Int
     /// Open, oldest first: rotation doesn't take them away.
     private var files: [FileDescriptor] = []
     private var rest: [UInt8] = []
 
     /// - Throws: what opening answers; no file at all is an empty log.
-    init(root: String, files count: Int = 4) throws(SystemCallError) {
+    init(root: String, name: String = AuditLog.name, files count: Int = 4) throws(SystemCallError) {
         self.root = root
+        self.name = name
         self.count = count
         let folder = try Directory(root)
         for number in stride(from: count - 1, through: 0, by: -1) {
-            let name = AuditLog.name(number)
+            let name = AuditLog.name(name, number)
             if try folder.exists(name) { files.append(try folder.open(name, [.noFollow, .nonblocking])) }
         }
     }
@@ -110,8 +118,8 @@ struct AuditReader {
         while true {
             if files.isEmpty {
                 let folder = try Directory(root)
-                guard try folder.exists(AuditLog.name) else { return [] }
-                files = [try folder.open(AuditLog.name, [.noFollow, .nonblocking])]
+                guard try folder.exists(name) else { return [] }
+                files = [try folder.open(name, [.noFollow, .nonblocking])]
             }
             var buffer = [UInt8](repeating: 0, count: 64 << 10)
             let count = read(files[0].number, &buffer, buffer.count)
@@ -135,10 +143,10 @@ struct AuditReader {
     /// The files that came after the one that is open; all there are when that has gone.
     private func newer() throws(SystemCallError) -> [FileDescriptor] {
         let folder = try Directory(root)
-        let here = try fileStatus(files[0].number, "", follow: false, label: AuditLog.name)
+        let here = try fileStatus(files[0].number, "", follow: false, label: name)
         var found: [FileDescriptor] = []
         for number in stride(from: count - 1, through: 0, by: -1) {
-            let name = AuditLog.name(number)
+            let name = AuditLog.name(name, number)
             guard let status = try folder.status(name) else { continue }
             if status.inode == here.inode, status.device == here.device {
                 found = []
@@ -154,7 +162,7 @@ struct AuditReader {
         var start = rest.startIndex
         while let end = rest[start...].firstIndex(of: UInt8(ascii: "\n")) {
             // A line that is cut says nothing.
-            if let entry = try? JSON.decode(Array(rest[start..<end]), source: AuditLog.name), entry.mapValue != nil {
+            if let entry = try? JSON.decode(Array(rest[start..<end]), source: name), entry.mapValue != nil {
                 entries.append(entry)
             }
             start = end + 1

@@ -65,21 +65,22 @@ extension Engine {
             () async throws(LunetteError) in
             let record = try await state.container(id)
             let amended = try await asked(wanted, of: record, call)
-            let changed = amended["resources"]?.mapValue ?? [:]
+            let changed = amended.spec["resources"]?.mapValue ?? [:]
             let answer = { @Sendable (record: ContainerRecord) -> Value in ["not_enforced": record.lacking(asked: changed)] }
             let requested = try ContainerSpec(record.requested.merged(with: wanted)).value
-            return answer(try await update(record, by: amended, requested: requested, call, answer: answer))
+            return answer(
+                try await update(record, by: amended.spec, requested: requested, notes: amended.notes, call, answer: answer))
         }
     }
 
     /// A change as the hooks let it be. The caller holds the target.
-    func asked(_ wanted: Value, of record: ContainerRecord, _ call: Call) async throws(LunetteError) -> Value {
-        var amended = wanted
+    func asked(_ wanted: Value, of record: ContainerRecord, _ call: Call) async throws(LunetteError) -> Hooks.Amended {
+        var amended = Hooks.Amended(spec: wanted)
         if await hooks.wants("container.update") {
             var question = question("container.update", record)
             question.spec = try Self.normalised(wanted, of: record)
             question.isAmendable = true
-            amended = try await hooks.ask(question, for: call) { change throws(LunetteError) in
+            amended = try await hooks.amended(question, for: call) { change throws(LunetteError) in
                 try Self.normalised(change, of: record)
             }
         }
@@ -91,19 +92,23 @@ extension Engine {
     /// - Parameters:
     ///   - change: what differs, null where something goes.
     ///   - asked: what is asked for now, hooks' amendments aside: what a later `apply` is compared with.
+    ///   - notes: what hooks have changed, for the history.
     ///   - answer: what the call's repetition gets.
     func update(
-        _ record: ContainerRecord, by change: Value, requested asked: Value, _ call: Call, answer: (ContainerRecord) -> Value
+        _ record: ContainerRecord, by change: Value, requested asked: Value, notes: [String], _ call: Call,
+        answer: (ContainerRecord) -> Value
     ) async throws(LunetteError) -> ContainerRecord {
         try await drafted(call) { draft async throws(LunetteError) in
-            draft.updates = [try draftUpdate(record, by: change, requested: asked)]
+            draft.updates = [try draftUpdate(record, by: change, requested: asked, notes: notes)]
             try await make(&draft, call)
             return try await commit(&draft, call, outcome: answer(draft.updates[0].record))[0]
         }
     }
 
     /// - Throws: `invalid_argument` for what the change makes of the spec.
-    func draftUpdate(_ record: ContainerRecord, by change: Value, requested asked: Value) throws(LunetteError) -> DraftedUpdate {
+    func draftUpdate(
+        _ record: ContainerRecord, by change: Value, requested asked: Value, notes: [String]
+    ) throws(LunetteError) -> DraftedUpdate {
         let old = try ContainerSpec(record.spec)
         let spec = try ContainerSpec(record.spec.merged(with: change))
         let value = spec.value
@@ -114,7 +119,7 @@ extension Engine {
         }
         return DraftedUpdate(
             id: record.id, record: updated, changed: Self.changes(from: record.spec, to: value), old: old.resources, spec: spec,
-            setsLimits: old.resources != spec.resources && record.state.isAlive)
+            notes: notes, setsLimits: old.resources != spec.resources && record.state.isAlive)
     }
 
     /// A change as it will be made: sizes as bytes, a restart policy with all its fields; null where something is taken away.

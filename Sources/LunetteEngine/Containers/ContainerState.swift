@@ -34,6 +34,8 @@ struct ContainerState: Sendable, Hashable {
         case decided(ExitDecision)
         /// It goes to a state of its lifecycle's own, or back to plain `running`.
         case transitioned(to: String?, timeout: Double?, onTimeout: String?)
+        /// Its state of its own couldn't be left; it is tried again after so many seconds.
+        case ownStateHeld(again: Double)
         /// A health check has ended; `failure` says why it failed.
         case checked(failure: String?)
         /// It is ended because it is unhealthy, and started again or not.
@@ -154,6 +156,11 @@ struct ContainerState: Sendable, Hashable {
                 effects.append(.armOwnState(after: timeout))
             }
             return effects
+
+        case .ownStateHeld(let seconds):
+            guard status == .running, let end = ownStateEnds else { return [] }
+            ownStateEnds = OwnStateEnd(time: now + seconds, next: end.next)
+            return [.cancelOwnState, .armOwnState(after: seconds)]
 
         case .outOfMemory(let kills):
             guard isAlive, kills > oomKills else { return [] }

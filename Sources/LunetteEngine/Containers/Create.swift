@@ -21,23 +21,41 @@ extension Engine {
         let streams = try Streams(&arguments, call)
         defer { streams.close() }
         try arguments.finish()
-        let record: ContainerRecord
-        let isNew: Bool
-        if let made = await madeBefore(by: call) {
-            // An engine died in this call. What it made is there; whether it had started is in its state.
-            guard made.state.status == .created else { return made }
-            (record, isNew) = (made, false)
-        } else {
-            (record, isNew) = (try await create(try decodeSpec(value), call, session, startsNow: true), true)
+        // An engine died in this call. What it made is there; whether it had started is in its state.
+        guard let made = await madeBefore(by: call) else {
+            return try await createAndStart(try decodeSpec(value), call, session, streams: streams, since: begin)
         }
+        guard made.state.status == .created else { return made }
+        return try await targets.withTarget("container/\(made.id)", for: call) { () async throws(LunetteError) in
+            // Somebody may have removed it since: launched all the same, its files would be nobody's.
+            try await startOrTakeBack(try await state.container(made.id), call, streams: streams, hasRow: false, since: begin)
+        }
+    }
+
+    /// Nobody else does anything to the container before it has started, or is gone again: its target is held from before it is there.
+    private func createAndStart(
+        _ spec: ContainerSpec, _ call: Call, _ session: Session, streams: Streams, since begin: UInt64
+    ) async throws(LunetteError) -> ContainerRecord {
+        let record = try await create(spec, call, session, startsNow: true)
         do throws(LunetteError) {
-            return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
-                // Somebody may have removed it since: launched all the same, its files would be nobody's.
-                try await start(
-                    try await state.container(record.id), call, streams: streams, isFirst: true, hasRow: isNew, since: begin)
-            }
+            let started = try await startOrTakeBack(record, call, streams: streams, hasRow: true, since: begin)
+            await targets.release("container/\(record.id)")
+            return started
         } catch {
-            await takeBack(record.id, call)
+            await targets.release("container/\(record.id)")
+            throw error
+        }
+    }
+
+    /// The caller holds the target.
+    private func startOrTakeBack(
+        _ record: ContainerRecord, _ call: Call, streams: Streams, hasRow: Bool, since begin: UInt64
+    ) async throws(LunetteError) -> ContainerRecord {
+        do throws(LunetteError) {
+            return try await start(record, call, streams: streams, isFirst: true, hasRow: hasRow, since: begin)
+        } catch {
+            // To its end, however this call was ended.
+            await Task { await takeBack(record.id, call) }.value
             throw error
         }
     }
@@ -55,17 +73,7 @@ extension Engine {
             let found = try state.findContainer(name).flatMap { $0.name == name ? $0 : nil }
             try call.checkJudged(name, about: found?.id)
             guard let record = found else {
-                let record = try await create(spec, call, session, startsNow: true)
-                return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
-                    do throws(LunetteError) {
-                        return try await start(
-                            try await state.container(record.id), call, streams: Streams(), isFirst: true, hasRow: true,
-                            since: monotonicNanoseconds())
-                    } catch {
-                        await takeBack(record.id, call)
-                        throw error
-                    }
-                }
+                return try await createAndStart(spec, call, session, streams: Streams(), since: monotonicNanoseconds())
             }
             let comparison = record.comparison(with: spec)
             if comparison.isSame { return record }
@@ -73,7 +81,7 @@ extension Engine {
             return try await targets.withTarget("container/\(record.id)", for: call) { () async throws(LunetteError) in
                 let present = try await state.container(record.id)
                 let change = try await asked(present.comparison(with: spec).change, of: present, call)
-                return try await update(present, by: change, requested: spec.value, call) { $0.handle }
+                return try await update(present, by: change.spec, requested: spec.value, notes: change.notes, call) { $0.handle }
             }
         }
     }
@@ -107,7 +115,8 @@ extension Engine {
     // MARK: The way of a creation
 
     /// Hooks, image, volumes, name and ids; then one commit. Until it nothing is left behind; after it the container stands.
-    /// - Parameter startsNow: also writes the ledger's row of the run that follows, which saves that a commit of its own.
+    /// - Parameter startsNow: also writes the ledger's row of the run that follows, which saves that a commit of its own, and leaves its target
+    ///   held for that: the caller releases it.
     private func create(
         _ asked: ContainerSpec, _ call: Call, _ session: Session, startsNow: Bool = false
     ) async throws(LunetteError) -> ContainerRecord {
@@ -118,7 +127,17 @@ extension Engine {
             try await make(&draft, call)
             try call.checkCancellation()
             faultPoint("create.before-commit")
-            try await commit(&draft, call)
+            if startsNow {
+                // Nobody knows its id yet.
+                let key = "container/\(draft.containers[0].id)"
+                try await targets.acquire(key, for: call)
+                do throws(LunetteError) { try await commit(&draft, call) } catch {
+                    await targets.release(key)
+                    throw error
+                }
+            } else {
+                try await commit(&draft, call)
+            }
             call.markOutcomeStored()
             faultPoint("create.committed")
             return draft.containers[0]
@@ -143,11 +162,15 @@ extension Engine {
         var notes: [String] = []
         if await hooks.wants("container.create") {
             let first = spec.name
+            // However the image was named: a rule about names isn't passed by another way to write one, nor by an id.
+            let (shown, image) = try await shownToHooks(spec)
             let question = Hooks.Question(
-                event: "container.create", target: .init(kind: "container", id: id, name: spec.name!), spec: spec.value,
-                labels: labels(of: spec), lifecycle: spec.lifecycle, isAmendable: true, isOfNew: true)
+                event: "container.create", target: .init(kind: "container", id: id, name: spec.name!), spec: shown.value,
+                labels: labels(of: spec), lifecycle: spec.lifecycle, image: image, isAmendable: true, isOfNew: true)
             let amended = try await hooks.amended(question, for: call) { value throws(LunetteError) in try ContainerSpec(value).value }
+            let typed = spec.root
             spec = try ContainerSpec(amended.spec)
+            if spec.root == shown.root { spec.root = typed }
             notes = amended.notes
             spec = try await promiseName(spec, instead: first, &draft)
         }
@@ -214,6 +237,22 @@ extension Engine {
     }
 
     private func labels(of spec: ContainerSpec) -> ValueMap { spec.value["labels"]?.mapValue ?? [:] }
+
+    /// A spec as hooks are told of it: with the image's reference written out, and which image that is now.
+    func shownToHooks(_ spec: ContainerSpec) async throws(LunetteError) -> (spec: ContainerSpec, image: Value?) {
+        guard case .image(let word) = spec.root else { return (spec, nil) }
+        var spec = spec
+        let full = (try? Reference(word))?.description  // An id is no reference.
+        guard let image = try await images.find(word) else {
+            if let full { spec.root = .image(full) }
+            return (spec, nil)
+        }
+        let isByName = full.map(image.references.contains) ?? false
+        spec.root = .image(isByName ? full! : image.references.first ?? image.id)
+        return (
+            spec, ["id": .string(image.id), "digest": .string(image.digest), "references": .array(image.references.map(Value.string))]
+        )
+    }
 
     func image(of spec: ContainerSpec) async throws(LunetteError) -> ImageRecord? {
         guard case .image(let name) = spec.root else { return nil }
@@ -333,7 +372,7 @@ extension Engine {
         return ids
     }
 
-    /// Undoes a creation whose start failed.
+    /// Undoes a creation whose start failed. The caller holds the target.
     private func takeBack(_ id: String, _ call: Call) async {
         guard let record = await state.containers[id] else { return }
         do throws(LunetteError) { try await erase(record, removesVolumes: true, call.part()) } catch {

@@ -11,22 +11,29 @@ extension Engine {
     /// Stops a pod's members, all at once, each with its own signal. The caller holds the pod.
     func stopMembers(of pod: ContainerRecord, grace: Double, _ call: Call) async throws(LunetteError) {
         guard pod.isPod else { return }
-        try await forEachMember(of: pod, call) { member, part async throws(LunetteError) in
+        var asked: Set<String> = []
+        // Before any of them is stopped.
+        for member in await state.sharers(of: pod.id) where member.state.isAlive {
+            try await ask("container.stop", member, call.part())
+            asked.insert(member.id)
+        }
+        try await forEachMember(of: pod, call) { [asked] member, part async throws(LunetteError) in
             guard member.state.isAlive else { return }
-            try await self.ask("container.stop", member, part)
+            if !asked.contains(member.id) { try await self.ask("container.stop", member, part) }
             _ = try await self.stop(member, grace: grace, part)
         }
     }
 
     /// Removes a pod's members, whatever they do. The caller holds the pod.
-    func removeMembers(of pod: ContainerRecord, removesVolumes: Bool, _ call: Call) async throws(LunetteError) {
+    /// - Parameter asked: ids of those, and of volumes, of which the hooks have been asked already.
+    func removeMembers(of pod: ContainerRecord, removesVolumes: Bool, asked: Set<String>, _ call: Call) async throws(LunetteError) {
         guard pod.isPod else { return }
         // Those that share a member's namespaces go before it.
         while case let members = await state.sharers(of: pod.id), !members.isEmpty {
             var outermost: [ContainerRecord] = []
             for member in members where await state.sharers(of: member.id).isEmpty { outermost.append(member) }
             try await forEach(outermost, call) { member, part async throws(LunetteError) in
-                try await self.remove(member, force: true, removesVolumes: removesVolumes, part)
+                try await self.remove(member, force: true, removesVolumes: removesVolumes, asked: asked, part)
             }
         }
     }

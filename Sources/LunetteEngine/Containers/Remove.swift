@@ -21,17 +21,42 @@ extension Engine {
         return .null
     }
 
+    /// Asks the hooks of all that goes with a container before any of it does: a call that is denied has done nothing.
+    /// - Parameter asked: ids of containers and volumes; those asked for are added.
+    private func askForRemoval(
+        of record: ContainerRecord, force: Bool, removesVolumes: Bool, _ call: Call, _ asked: inout Set<String>
+    ) async throws(LunetteError) {
+        if asked.insert(record.id).inserted {
+            try await ask("container.remove", record, call, fields: ["force": .bool(force)])
+        }
+        guard removesVolumes, await hooks.wants("volume.remove") else { return }
+        for id in record.volumes where !asked.contains(id) {
+            guard let volume = await state.volumes[id], volume.isAnonymous, await state.users(ofVolume: id).count <= 1 else { continue }
+            asked.insert(id)
+            try await askForRemoval(of: volume, call.part())
+        }
+    }
+
     /// The caller holds the target.
-    func remove(_ record: ContainerRecord, force: Bool, removesVolumes: Bool, _ call: Call) async throws(LunetteError) {
+    /// - Parameter asked: ids of containers and volumes of which the hooks have been asked already.
+    func remove(
+        _ record: ContainerRecord, force: Bool, removesVolumes: Bool, asked: Set<String> = [], _ call: Call
+    ) async throws(LunetteError) {
+        var asked = asked
         if record.state.isAlive, !force {
             throw LunetteError(
                 .invalidState, "remove container \(record.name): it is \(record.state.status.rawValue)", target: record.name,
                 hint: "stop it first, or remove it by force (--force, in Lua force = true)")
         }
         try await refuseWhileShared(record, force: force)
-        try await ask("container.remove", record, call, fields: ["force": .bool(force)])
+        try await askForRemoval(of: record, force: force, removesVolumes: removesVolumes, call, &asked)
+        if force, record.isPod {
+            for member in await state.sharers(of: record.id) {
+                try await askForRemoval(of: member, force: true, removesVolumes: removesVolumes, call.part(), &asked)
+            }
+        }
         try call.checkCancellation()
-        if force { try await removeMembers(of: record, removesVolumes: removesVolumes, call) }
+        if force { try await removeMembers(of: record, removesVolumes: removesVolumes, asked: asked, call) }
         if record.state.isAlive {
             await supervisor.note(
                 .init(actor: call.request.actor.value, cause: call.causeOfConsequences, signal: .kill, deadline: 0), of: record.id)
@@ -48,11 +73,12 @@ extension Engine {
             faultPoint("remove.killed")
             await state.waitForExit(record.id)
         }
-        try await erase(await state.containers[record.id] ?? record, removesVolumes: removesVolumes, call)
+        try await erase(await state.containers[record.id] ?? record, removesVolumes: removesVolumes, asked: asked, call)
     }
 
-    /// Takes the row away, then what it owned, under a ledger row. Nothing runs any more.
-    func erase(_ record: ContainerRecord, removesVolumes: Bool, _ call: Call) async throws(LunetteError) {
+    /// Takes the row away, then what it owned, under a ledger row. Nothing runs any more. The caller holds the target.
+    /// - Parameter asked: ids of volumes of which the hooks have been asked already.
+    func erase(_ record: ContainerRecord, removesVolumes: Bool, asked: Set<String> = [], _ call: Call) async throws(LunetteError) {
         await supervisor.forget(record.id)
         let files = LedgerRow(.containerFiles, record.id)
         var changes = Changes()
@@ -87,7 +113,7 @@ extension Engine {
         if removesVolumes {
             for id in record.volumes {
                 guard let volume = await state.volumes[id], volume.isAnonymous, await state.users(ofVolume: id).isEmpty else { continue }
-                try await removeVolume(volume, force: false, call.part())
+                try await removeVolume(volume, force: false, isAsked: asked.contains(id), call.part())
             }
         }
         if let error = report.error { throw error }

@@ -38,7 +38,10 @@ extension Engine {
             try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
                 // A short wait may be over before the last run is taken apart.
                 await supervisor.waitForTeardown(id)
-                let (record, effects) = try await state.apply(.restartDue, to: id, note: ("restart", "by policy"))
+                // Without a policy of its own it was its lifecycle, or its health check.
+                let asDecided = await state.containers[id].map { $0.state.policy.kind == .never } ?? false
+                let (record, effects) = try await state.apply(
+                    .restartDue, to: id, note: ("restart", asDecided ? "as it was decided" : "by policy"))
                 guard effects.contains(.launch) else { return }
                 _ = try await launch(record, call, streams: Streams(), since: monotonicNanoseconds())
             }
@@ -51,10 +54,12 @@ extension Engine {
     /// - Parameters:
     ///   - isFirst: part of `container.run`: the outcome is the container itself.
     ///   - hasRow: its creation, in the same call, wrote the ledger's row.
+    ///   - isAsked: the hooks have let it pass already.
     func start(
-        _ record: ContainerRecord, _ call: Call, streams: Streams, isFirst: Bool, hasRow: Bool = false, since begin: UInt64
+        _ record: ContainerRecord, _ call: Call, streams: Streams, isFirst: Bool, hasRow: Bool = false, isAsked: Bool = false,
+        since begin: UInt64
     ) async throws(LunetteError) -> ContainerRecord {
-        try await ask("container.start", record, call)
+        if !isAsked { try await ask("container.start", record, call) }
         try call.checkCancellation()
         await supervisor.waitForTeardown(record.id)
         var machine = record.state

@@ -154,12 +154,14 @@ extension Engine {
         let id = try await state.container(word).id
         return try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
             let record = try await state.container(id)
+            // Of both before either: a restart that is denied leaves a container running.
             if record.state.isAlive {
-                try await ask("container.stop", record, call)
-                try call.checkCancellation()
-                _ = try await stop(record, grace: grace ?? record.gracePeriod, call)
+                try await ask("container.stop", record, call, fields: ["grace_period": .double(grace ?? record.gracePeriod)])
             }
-            return try await start(try await state.container(id), call, streams: Streams(), isFirst: false, since: begin)
+            try await ask("container.start", record, call)
+            try call.checkCancellation()
+            if record.state.isAlive { _ = try await stop(record, grace: grace ?? record.gracePeriod, call) }
+            return try await start(try await state.container(id), call, streams: Streams(), isFirst: false, isAsked: true, since: begin)
                 .started(now: true)
         }
     }

@@ -18,8 +18,7 @@ extension Engine {
             while !Task.isCancelled, !isClosing {
                 let events: [LoggedEvent]
                 do throws(LunetteError) { events = try await state.events(after: position, limit: 256) } catch {
-                    // Pruned past a handler that was too slow: it goes on with the oldest there is.
-                    position = await state.oldestEvent - 1
+                    position = await passed(position, by: subscription, error)
                     continue
                 }
                 var batch: [BatchedEvent] = []
@@ -39,6 +38,8 @@ extension Engine {
                     batch.append(event)
                 }
                 await send(batch, to: subscription, books, cursor, continuation)
+                if Task.isCancelled { break }
+                await cursor?.passed(position)
                 await books.waitForRoom()
                 if events.isEmpty { await state.waitForEvent(after: position) }
             }

@@ -65,8 +65,7 @@ extension Engine {
             while !Task.isCancelled {
                 let batch: [LoggedEvent]
                 do throws(LunetteError) { batch = try await state.events(after: position, limit: 64) } catch {
-                    // Pruned past a handler that was too slow: it goes on with the oldest there is.
-                    position = await state.oldestEvent - 1
+                    position = await passed(position, by: subscription, error)
                     continue
                 }
                 for logged in batch {
@@ -90,12 +89,36 @@ extension Engine {
                         return key
                     }
                 }
+                if Task.isCancelled { break }
+                await cursor?.passed(position)
                 if batch.isEmpty { await state.waitForEvent(after: position) }
                 if isClosing { break }
             }
             group.cancelAll()
         }
         await cursor?.write()
+    }
+
+    /// What follows when the events behind `position` can't be read for a handler: those that are dropped are told of, and it goes on with the oldest there is.
+    /// - Returns: where it goes on.
+    func passed(_ position: Int64, by subscription: Subscription, _ error: LunetteError) async -> Int64 {
+        let oldest = await state.oldestEvent
+        guard error.code == .notFound, oldest - 1 > position else {
+            // A disk that fails says so to whoever changes something.
+            try? await clock.sleep(1)  // Cut short by the handler's end.
+            return position
+        }
+        let lost = PendingEvent(
+            name: "hook.failed",
+            fields: [
+                "hook": .string(subscription.name ?? subscription.receiverID), "event": .string(subscription.event),
+                "reason": .string(
+                    "it was too slow: the events \(position + 1) to \(oldest - 1) are no longer kept, and it hasn't had those that are for it"
+                ),
+                "lost": .int(oldest - 1 - position),
+            ])
+        await hookFailures.tell(lost, of: subscription.owner, in: state)
+        return oldest - 1
     }
 
     /// - Parameter tries: how many there were already; three are all.
@@ -123,7 +146,7 @@ extension Engine {
                 "hook": .string(subscription.name ?? subscription.receiverID), "event": .string(logged.event.name),
                 "reason": .string(failure?.description ?? "it failed"),
             ], cause: logged.event.cause)
-        await hookFailures.tell(failed, in: state)
+        await hookFailures.tell(failed, of: subscription.owner, in: state)
         return true
     }
 }

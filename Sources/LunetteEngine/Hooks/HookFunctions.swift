@@ -68,7 +68,7 @@ extension Engine {
         let script = displayable(actor.script ?? "a client", limit: 120) + (actor.line.map { ":\($0)" } ?? "")
         let subscription = try await hooks.register(
             HookRequest(call.request.arguments), source: .session, session: session.id, place: "\(script) (pid \(actor.pid))",
-            receiver: receiver)
+            receiver: receiver, guest: actor.socket == nil ? nil : actor.uid)
         if subscription.kind == .on {
             await supervisor.handlersChanged()
             let from = await state.newestEvent

@@ -27,7 +27,7 @@ actor Hooks {
     private var nextNumber = 0
     private let clock: any EngineClock
     /// Puts `hook.failed` into the log.
-    private let report: @Sendable (PendingEvent) async -> Void
+    private let report: @Sendable (PendingEvent, HandlerOwner) async -> Void
     /// Of resident handlers.
     private var version = 0
     /// Questions under way by the version that they began with.
@@ -36,7 +36,7 @@ actor Hooks {
     private var vanishWaiters: [String: [Int: @Sendable () -> Void]] = [:]
     private let timeouts: Timeouts
 
-    init(clock: any EngineClock, report: @escaping @Sendable (PendingEvent) async -> Void) {
+    init(clock: any EngineClock, report: @escaping @Sendable (PendingEvent, HandlerOwner) async -> Void) {
         self.clock = clock
         self.report = report
         timeouts = Timeouts(clock)
@@ -59,11 +59,20 @@ actor Hooks {
 
     // MARK: Registering
 
-    /// - Throws: `already_exists` when the session has a handler of that id.
+    /// Handlers of one connection.
+    static let mostOfSession = 4096
+    /// Handlers of one connection over a script's socket, and of one user over all such connections.
+    static let mostOfGuestSession = 64
+    static let mostOfGuest = 256
+
+    /// - Parameter guest: the user of a script's socket whose session it is.
+    /// - Throws: `already_exists` when the session has a handler of that id, `resource_exhausted` when it has as many as it may.
     func register(
-        _ request: HookRequest, source: Subscription.Source, session: String, place: String?, receiver: any HookReceiver
+        _ request: HookRequest, source: Subscription.Source, session: String, place: String?, receiver: any HookReceiver,
+        guest: UInt32? = nil
     ) throws(LunetteError) -> Subscription {
-        let subscription = make(request, source: source, session: session, place: place, receiver: receiver)
+        let subscription = make(request, source: source, session: session, place: place, receiver: receiver, guest: guest)
+        try checkBounds(of: session, guest)
         guard subscriptions[subscription.id] == nil else {
             throw LunetteError(
                 .alreadyExists, "this session has a subscription \"\(request.receiverID)\" already", path: "subscription")
@@ -73,12 +82,34 @@ actor Hooks {
         return subscription
     }
 
+    /// Each handler costs memory, a task, and a look at every event.
+    private func checkBounds(of session: String, _ guest: UInt32?) throws(LunetteError) {
+        var (ofSession, ofGuest) = (0, 0)
+        for subscription in subscriptions.values {
+            if subscription.session == session { ofSession += 1 }
+            if guest != nil, subscription.guest == guest { ofGuest += 1 }
+        }
+        let most = guest == nil ? Self.mostOfSession : Self.mostOfGuestSession
+        if ofSession >= most {
+            throw LunetteError(
+                .resourceExhausted, "register a handler: this connection has \(most), as many as it may", operation: "hook.register",
+                hint: "one handler for \"container.*\" or \"*\" gets the events of all")
+        }
+        if let guest, ofGuest >= Self.mostOfGuest {
+            throw LunetteError(
+                .resourceExhausted, "register a handler: the connections of uid \(guest) have \(Self.mostOfGuest), as many as they may",
+                operation: "hook.register", hint: "close connections that aren't needed")
+        }
+    }
+
     /// Makes one that isn't asked yet.
     func make(
-        _ request: HookRequest, source: Subscription.Source, session: String, place: String?, receiver: any HookReceiver
+        _ request: HookRequest, source: Subscription.Source, session: String, place: String?, receiver: any HookReceiver,
+        guest: UInt32? = nil
     ) -> Subscription {
         nextNumber += 1
-        return Subscription(request, number: nextNumber, source: source, session: session, place: place, receiver: receiver)
+        return Subscription(
+            request, number: nextNumber, source: source, session: session, place: place, receiver: receiver, guest: guest)
     }
 
     /// Puts one version of resident handlers in the place of another, in one step: no call passes between them. A question that is under way is
@@ -164,6 +195,8 @@ actor Hooks {
         var labels: ValueMap = [:]
         var driver: String?
         var lifecycle: String?
+        /// The image that a container is to be made of: `ev.image`.
+        var image: Value?
         /// Whether amendments mean something here.
         var isAmendable = false
         /// Whether labels, lifecycle and driver are the spec's own, and change with it: of what is about to be made.
@@ -268,6 +301,7 @@ actor Hooks {
             "actor": call.request.actor.value, "redelivered": .bool(false),
             "cause": .array((call.causeOfConsequences + [handler.cause]).map(Value.string)),
         ]
+        event["image"] = question.image
         if question.target.kind == "container" { event["container"] = Handle.container(id: question.target.id, name: question.target.name) }
         let left = call.request.deadline.map { max(0, $0 - now) } ?? .infinity
         let limit = min(handler.timeout, left)
@@ -322,7 +356,7 @@ actor Hooks {
             PendingEvent(
                 name: "hook.failed", target: question.target,
                 fields: ["hook": .string(handler.name ?? handler.id), "event": .string(question.event), "reason": .string(why)],
-                actor: call.request.actor.value, cause: call.causeOfConsequences))
+                actor: call.request.actor.value, cause: call.causeOfConsequences), handler.owner)
         if handler.onFailure == .ignore { return nil }
         throw LunetteError(
             .denied,

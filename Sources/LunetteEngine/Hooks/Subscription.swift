@@ -31,13 +31,18 @@ final class Subscription: Sendable {
     let receiver: any HookReceiver
     /// Where a resident script registers it: `conf.d/limits.lua:12`; whose a session's is: `gate.lua:3 (pid 4711)`.
     let place: String?
+    /// The user of a script's socket whose it is.
+    let guest: UInt32?
+    /// By whom its failures are counted.
+    var owner: HandlerOwner { guest.map(HandlerOwner.guest) ?? (source == .session ? .session(session) : .code(name ?? id)) }
     /// Among the causes of what it does.
     let cause: String
     /// For messages.
     let label: String
 
     init(
-        _ request: HookRequest, number: Int, source: Source, session: String, place: String?, receiver: any HookReceiver
+        _ request: HookRequest, number: Int, source: Source, session: String, place: String?, receiver: any HookReceiver,
+        guest: UInt32? = nil
     ) {
         id = "\(session)/\(request.receiverID)"
         receiverID = request.receiverID
@@ -54,6 +59,7 @@ final class Subscription: Sendable {
         self.number = number
         self.receiver = receiver
         self.place = place
+        self.guest = guest
         cause = "hook:\(id)"
         label = Self.label(name, place, source, session)
     }

@@ -90,9 +90,19 @@ extension Engine {
     /// Ids of the images that containers stand on.
     func imagesInUse() async -> Set<String> { Set(await state.containers.values.compactMap { $0.image?.id }) }
 
-    private func ask(_ event: String, image name: String, _ call: Call, spec: ValueMap) async throws(LunetteError) {
+    /// - Parameter id: the image's, where there is one.
+    private func ask(_ event: String, image name: String, id: String? = nil, _ call: Call, spec: ValueMap) async throws(LunetteError) {
         guard await hooks.wants(event) else { return }
-        _ = try await hooks.ask(.init(event: event, target: .init(kind: "image", id: name, name: name), spec: .map(spec)), for: call)
+        _ = try await hooks.ask(
+            .init(event: event, target: .init(kind: "image", id: id ?? name, name: name), spec: .map(spec)), for: call)
+    }
+
+    /// Asks of each name that goes away: a rule about one isn't passed by an image's having another.
+    private func askForRemoval(of image: ImageRecord, _ references: [String], as word: String, _ call: Call) async throws(LunetteError) {
+        for name in references.isEmpty ? [image.id] : references {
+            try await ask(
+                "image.remove", image: familiar(name), id: image.id, call, spec: ["image": .string(word), "reference": .string(name)])
+        }
     }
 
     private func log(_ event: String, _ image: ImageRecord, _ call: Call, fields: ValueMap = [:]) async throws(LunetteError) {
@@ -225,7 +235,7 @@ extension Engine {
         let reference = try arguments.required("reference")
         try arguments.finish()
         let image = try await images.tag(word, as: reference)
-        try await log("image.tagged", image, call, fields: ["reference": .string(reference)])
+        try await log("image.tagged", id: image.id, name: familiar(reference), call, fields: ["reference": .string(reference)])
         return Handle.image(id: image.id, name: familiar(reference))
     }
 
@@ -235,7 +245,9 @@ extension Engine {
         let force = try arguments.bool("force") ?? false
         try arguments.finish()
         let image = try await images.get(word)
-        try await ask("image.remove", image: image.handle["name"]?.stringValue ?? image.id, call, spec: ["image": .string(word)])
+        let named = (try? Reference(word))?.description  // An id is no reference.
+        let isByName = named.map(image.references.contains) ?? false
+        try await askForRemoval(of: image, isByName ? [named!] : image.references, as: word, call)
         try call.checkCancellation()
         // The store's index says that the image is gone before the outcome is kept: the row tells a repetition that it did that itself.
         let row = LedgerRow(.imageRemoval, call.request.id, detail: ["image": .string(word)])
@@ -252,7 +264,7 @@ extension Engine {
             throw error
         }
         try await log(
-            "image.removed", image, call,
+            "image.removed", id: image.id, name: isByName ? familiar(named!) : image.handle["name"]?.stringValue ?? image.id, call,
             fields: ["untagged": .array(removal.untagged.map(Value.string)), "removed": .bool(!removal.removed.isEmpty)])
         let result: Value = [
             "untagged": .array(removal.untagged.map(Value.string)), "removed": .bool(!removal.removed.isEmpty),
@@ -271,9 +283,8 @@ extension Engine {
             var allowed: Set<String> = []
             for image in before where all || image.references.isEmpty {
                 guard !inUse.contains(image.id), labels.matches(image.config.config.labels) else { continue }
-                let name = image.handle["name"]?.stringValue ?? image.id
                 do throws(LunetteError) {
-                    try await ask("image.remove", image: name, call, spec: ["image": .string(image.id)])
+                    try await askForRemoval(of: image, image.references, as: image.id, call)
                     allowed.insert(image.id)
                 } catch {
                     // Kept by a hook: not prune's to decide.

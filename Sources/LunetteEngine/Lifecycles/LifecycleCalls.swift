@@ -94,7 +94,7 @@ extension Engine {
             fields: [
                 "hook": .string(lifecycle.subscription(function)), "event": .string("lifecycle.\(function)"), "reason": .string(reason),
             ], actor: call.request.actor.value, cause: call.causeOfConsequences)
-        await hookFailures.tell(failed, in: state)
+        await hookFailures.tell(failed, of: .code(lifecycle.subscription(function)), in: state)
         let note = "\(function) of lifecycle \"\(lifecycle.name)\" at \(lifecycle.place): \(reason); the built-in behaviour follows"
         let now = clock.now()
         do throws(LunetteError) { try await state.update(record.id) { $0.remember("lifecycle", note, at: now) } } catch {
@@ -200,6 +200,9 @@ extension Engine {
         }
     }
 
+    /// Seconds after which the end of a state that a hook has denied is tried again.
+    static let deniedWait = 10.0
+
     /// The time that a container may be in a state of its own is over.
     func endOwnState(_ id: String) async {
         let call = Call.ownCall("container.transition")
@@ -207,7 +210,13 @@ extension Engine {
             try await targets.withTarget("container/\(id)", for: call) { () async throws(LunetteError) in
                 let record = try await state.container(id)
                 guard record.state.status == .running, let end = record.state.ownStateEnds, end.time <= clock.now() + 0.01 else { return }
-                do throws(LunetteError) { try await transition(record, to: end.next, call) } catch {
+                do throws(LunetteError) { try await transition(record, to: end.next, call) } catch  where error.code == .denied {
+                    // A hook's word holds for now: it is asked again.
+                    let (held, effects) = try await state.apply(
+                        .ownStateHeld(again: Self.deniedWait), to: id,
+                        note: ("transitioned", "not to \(end.next), to be tried again in \(Int(Self.deniedWait)) s: \(error.message)"))
+                    await supervisor.carryOut(effects, held)
+                } catch {
                     // The lifecycle has changed or gone since: what it no longer knows can't hold a container.
                     guard error.code == .invalidState || error.code == .invalidArgument else { throw error }
                     let (freed, effects) = try await state.apply(

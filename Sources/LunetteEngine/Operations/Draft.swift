@@ -46,6 +46,8 @@ struct DraftedUpdate: Sendable {
     let changed: [String]
     let old: ResourceSpec
     let spec: ContainerSpec
+    /// What hooks have changed.
+    let notes: [String]
     /// Whether limits of something that runs have to be set.
     let setsLimits: Bool
     /// They are as they shall be, or were about to be.
@@ -213,6 +215,7 @@ extension DraftedUpdate {
         record.notEnforced = self.record.notEnforced
         record.state.policy = RestartPolicy(spec.restart)
         record.remember("updated", changed.joined(separator: ", "), at: time)
+        for note in notes { record.remember("amended", note, at: time) }
     }
 }
 

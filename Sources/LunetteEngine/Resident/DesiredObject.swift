@@ -110,7 +110,7 @@ extension Engine {
     var objectSteps: ObjectSteps {
         ObjectSteps(
             compare: { [weak self] object async throws(LunetteError) in
-                guard let self else { throw LunetteError(.invalidState, "the engine is closing") }
+                guard let self else { throw .closing }
                 return try await self.change(for: object)
             },
             bring: { [weak self] object async throws(LunetteError) in

@@ -19,12 +19,17 @@ extension Engine {
     public func onSockets(_ use: @escaping @Sendable ([EngineSocket]) -> Void) async { await resident.onSockets(use) }
 }
 
+extension LunetteError {
+    /// What calls get that come when it ends. Who has made them by itself, as a timer does, need not tell of it.
+    static let closing = LunetteError(.invalidState, "the engine is closing", details: ["closing": true])
+}
+
 /// How resident code and plugins call the engine that they live in.
 private struct ResidentConnector: EngineConnector {
     weak var engine: Engine?
 
     func connect(receiver: (any HookReceiver)?) async throws(LunetteError) -> any EngineSession {
-        guard let engine else { throw LunetteError(.invalidState, "the engine is closing") }
+        guard let engine else { throw .closing }
         return try engine.open(Session(engine: engine, receiver: nil, isInternal: true))
     }
 }

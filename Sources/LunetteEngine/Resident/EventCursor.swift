@@ -29,6 +29,18 @@ actor EventCursor {
         for sequence in sequences { began(sequence) }
     }
 
+    /// All up to here is begun, or isn't for the handler.
+    func passed(_ sequence: Int64) {
+        reached = max(reached, sequence)
+        note()
+    }
+
+    /// Up to here nothing is open.
+    private var place: Int64 { open.min().map { $0 - 1 } ?? reached }
+
+    /// So much of the log isn't kept for it any longer; written down is it less often.
+    private func note() { if !isClosed { state.needs.reach(name, place) } }
+
     func done(_ sequences: [Int64]) async {
         guard let last = sequences.last else { return }
         open.subtract(sequences.dropLast())
@@ -40,6 +52,7 @@ actor EventCursor {
     func done(_ sequence: Int64) async {
         open.remove(sequence)
         unwritten += 1
+        note()
         // One write for many where they come close upon each other.
         if open.isEmpty || unwritten >= 64 { await write() }
     }
@@ -53,7 +66,7 @@ actor EventCursor {
     /// Writes down where it stands.
     func write() async {
         if isClosed { return }
-        let place = open.min().map { $0 - 1 } ?? reached
+        let place = place
         guard place > written else { return }
         unwritten = 0
         var changes = Changes()

@@ -16,6 +16,10 @@ extension Resident {
             ]
             map["grants"] = script.grants.map { .array($0.map(Value.string)) }
             map["error"] = script.isApplied ? nil : problem.map { .string($0.description) }
+            if let failure = failedStarts[script.name], map["error"] == nil {
+                map["status"] = "not_started"
+                map["error"] = .string("start: \(failure.description)")
+            }
             return .map(map)
         }
     }

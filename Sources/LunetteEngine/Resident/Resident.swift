@@ -28,6 +28,8 @@ actor Resident {
     private(set) var version = ResidentVersion()
     /// Why what runs isn't what is on the disk.
     private(set) var problem: LunetteError?
+    /// Of scripts that run, by name: what their function `start` has raised.
+    private(set) var failedStarts: [String: LunetteError] = [:]
     private var isChanging = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
     /// Starts and objects under way, of the version that runs.
@@ -260,6 +262,7 @@ actor Resident {
     private func use(_ loaded: [LoadedResident], _ version: ResidentVersion) async {
         await hooks.replaceResident(loaded.flatMap(\.handlers), loaded.flatMap(\.lifecycles))
         scripts = loaded
+        failedStarts = [:]
         self.version = version
         await whenSwapped()
         useSockets?(sockets)
@@ -299,15 +302,18 @@ actor Resident {
                         }
                     }
                     do throws(LunetteError) { try await loaded.code.start() } catch {
-                        if error.code != .cancelled { await self.noteFailed("\(loaded.script.file): start", error) }
+                        if error.code != .cancelled { await self.noteFailed("\(loaded.script.file): start", error, start: loaded) }
                     }
                 }
             }
     }
 
-    func noteFailed(_ what: String, _ error: LunetteError) async {
+    /// - Parameter script: whose start it was.
+    func noteFailed(_ what: String, _ error: LunetteError, start script: LoadedResident? = nil) async {
         log("\(what): \(error.description)")
-        await tell("script.failed", ["reason": .string("\(what): \(error.description)")])
+        // Another version may run by now.
+        if let script, version.script(script.script.name) == script.script { failedStarts[script.script.name] = error }
+        await tell("script.failed", ["reason": .string("\(what): \(error.description)")], script?.script.name)
     }
 
     /// All at once: each has its own time limit, and they shall not add up.
@@ -320,8 +326,10 @@ actor Resident {
 
     private static func left(until end: ContinuousClock.Instant) -> Double { max(0, (end - .now) / .seconds(1)) }
 
-    private func tell(_ name: String, _ fields: ValueMap) async {
-        await state.log(PendingEvent(name: name, target: .init(kind: "script", id: "resident", name: "resident"), fields: fields))
+    /// - Parameter script: that it is about; nil: all of them.
+    private func tell(_ name: String, _ fields: ValueMap, _ script: String? = nil) async {
+        let target = script ?? "resident"
+        await state.log(PendingEvent(name: name, target: .init(kind: "script", id: target, name: target), fields: fields))
     }
 
     // MARK: What runs

@@ -138,14 +138,21 @@ public final class Simulation: SimulatedEngine {
         var given = fields
         for key in ["labels", "driver"] { given[key] = nil }
         var spec = fields["spec"] ?? .map(given)
+        var image: Value?
+        /// The image as it was typed, and as it is shown.
+        var roots: (typed: Value?, shown: Value?)?
         if isCreation {
             var map = spec.mapValue ?? [:]
             if map["name"] == nil { map["name"] = .string(target.name) }
-            spec = try engine.decodeSpec(.map(map)).value
+            let typed = try engine.decodeSpec(.map(map))
+            let shown = try await engine.shownToHooks(typed)
+            (spec, image) = (shown.spec.value, shown.image)
+            if shown.spec.root != typed.root { roots = (typed.value["image"], shown.spec.value["image"]) }
         }
         var question = Hooks.Question(
             event: event, target: target, spec: spec, labels: fields["labels"]?.mapValue ?? spec["labels"]?.mapValue ?? [:],
-            driver: fields["driver"]?.stringValue, isAmendable: isCreation || event == "container.update" || event == "volume.create",
+            driver: fields["driver"]?.stringValue, image: image,
+            isAmendable: isCreation || event == "container.update" || event == "volume.create",
             isOfNew: event == "volume.create" || isCreation)
         // Of a container that is there it is what the engine would ask.
         if !isCreation, fields["spec"] == nil, let record = await engine.state.containers[target.id] {
@@ -157,7 +164,9 @@ public final class Simulation: SimulatedEngine {
             let answer = try await engine.hooks.amended(question, for: .ownCall(event)) { value throws(LunetteError) in
                 isCreation ? try ContainerSpec(value).value : value
             }
-            return ["allowed": true, "spec": answer.spec, "notes": .array(answer.notes.map(Value.string))]
+            var answered = answer.spec
+            if let roots, answered["image"] == roots.shown { answered = answered.with("image", roots.typed) }
+            return ["allowed": true, "spec": answered, "notes": .array(answer.notes.map(Value.string))]
         } catch {
             guard error.code == .denied else { throw error }
             var map: ValueMap = ["allowed": false, "message": .string(error.message)]

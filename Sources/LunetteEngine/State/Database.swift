@@ -272,15 +272,39 @@ extension Database {
         }
     }
 
+    /// How many times the usual number of events is kept while a handler wants them, and how many bytes of what is beyond that number.
+    static let heldEvents: Int64 = 10
+    static let heldEventBytes: Int64 = 64 << 20
+
     /// Drops the oldest events and outcomes beyond the limits.
-    func prune(events: Int, outcomes: Int) throws(LunetteError) {
+    /// - Parameters:
+    ///   - wanted: events after this one are held for a handler.
+    ///   - cursors: places of handlers that are written down with it.
+    /// - Returns: the last sequence number that is dropped; 0 when there is no event.
+    func prune(events: Int, outcomes: Int, wanted: Int64?, cursors: [String: Int64]) throws(LunetteError) -> Int64 {
         try write(.observed) { db in
+            var floor: Int64 = 0
             if let newest = try Int64.fetchOne(db, sql: "SELECT MAX(sequence) FROM events") {
+                floor = newest - Int64(events)
+                if let wanted, wanted < floor {
+                    let beyond = try Int64.fetchOne(
+                        db,
+                        sql: """
+                            SELECT MAX(sequence) FROM
+                            (SELECT sequence, SUM(LENGTH(body)) OVER (ORDER BY sequence DESC) AS bytes FROM events WHERE sequence <= ?)
+                            WHERE bytes > ?
+                            """, arguments: [floor, Self.heldEventBytes])
+                    floor = max(wanted, newest - Self.heldEvents * Int64(events), beyond ?? 0)
+                }
                 try db.execute(sql: "INSERT OR REPLACE INTO meta VALUES ('event_sequence', ?)", arguments: [String(newest)])
-                try db.execute(sql: "DELETE FROM events WHERE sequence <= ?", arguments: [newest - Int64(events)])
+                try db.execute(sql: "DELETE FROM events WHERE sequence <= ?", arguments: [floor])
+            }
+            for (name, sequence) in cursors {
+                try db.execute(sql: "INSERT OR REPLACE INTO cursors (name, sequence) VALUES (?, ?)", arguments: [name, sequence])
             }
             try db.execute(
                 sql: "DELETE FROM requests WHERE number <= (SELECT MAX(number) FROM requests) - ?", arguments: [outcomes])
+            return floor
         }
     }
 }

@@ -2,6 +2,9 @@
 enum Identifier {
     /// 64 hex digits, for containers.
     static func container() -> String { hex(4) }
+    static func isContainer(_ word: String) -> Bool {
+        word.utf8.count == 64 && word.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+    }
     /// 32 hex digits, for volumes, subscriptions and requests.
     static func short() -> String { hex(2) }
 

@@ -22,8 +22,10 @@ actor State {
     private(set) var volumes: [String: VolumeRecord] = [:]
     var volumeNames: [String: String] = [:]
     private(set) var ledger: [String: LedgerRow] = [:]
-    /// How far named resident handlers have come, by name.
+    /// How far named resident handlers have come, by name: as it is written down.
     private(set) var cursors: [String: Int64] = [:]
+    /// How far they have come in truth.
+    nonisolated let needs = EventNeeds()
     /// Names and id ranges promised to creations under way.
     var promisedNames: Set<String> = []
     var promisedRanges: Set<IDRange> = []
@@ -73,6 +75,7 @@ actor State {
         }
         for row in try database.ledger() { ledger[row.key] = row }
         cursors = try database.cursors()
+        for (name, sequence) in cursors { needs.reach(name, sequence) }
         lastStoreVersion = try database.newestStoreVersion()
         for record in containers.values { madeBy[record.requestID] = record.id }
         for record in volumes.values { madeBy[record.requestID] = record.id }
@@ -87,7 +90,7 @@ actor State {
         for waiter in eventWaiters.values { waiter.resume() }
         eventWaiters = [:]
         for id in Array(exitWaiters.keys) { wakeExitWaiters(id) }
-        try database.prune(events: eventLimit, outcomes: outcomeLimit)
+        try prune()
         try database.close()
     }
 
@@ -132,8 +135,14 @@ actor State {
             ledger[row.key] = row
         }
         for key in changes.closedLedger { ledger[key] = nil }
-        for (name, sequence) in changes.cursors { cursors[name] = sequence }
-        for name in changes.removedCursors { cursors[name] = nil }
+        for (name, sequence) in changes.cursors {
+            cursors[name] = sequence
+            needs.reach(name, sequence)
+        }
+        for name in changes.removedCursors {
+            cursors[name] = nil
+            needs.remove(name)
+        }
         if !changes.outcomes.isEmpty || !changes.containers.isEmpty || !changes.volumes.isEmpty {
             knownRequests.withLock { known in
                 for outcome in changes.outcomes { known.insert(outcome.requestID) }
@@ -195,11 +204,20 @@ actor State {
         // A quarter over the limit at most: pruning in big steps keeps it off the usual commit.
         if commitsSincePrune > eventLimit / 4 {
             commitsSincePrune = 0
-            do { try database.prune(events: eventLimit, outcomes: outcomeLimit) } catch {
+            do throws(LunetteError) { try prune() } catch {
                 // Pruning is tidiness; the commit that led here stands, and a disk that fails says so at the next commit.
             }
-            oldestEvent = max(oldestEvent, newestEvent - Int64(eventLimit) + 1)
         }
+    }
+
+    /// Drops the oldest events, but for those that a named handler hasn't had: they are kept up to a bound of their own.
+    private func prune() throws(LunetteError) {
+        // Where they stand is written with it: what the next engine hands out begins within what is kept.
+        let places = cursors.keys.reduce(into: [:]) { $0[$1] = needs[$1] }
+        let floor = try database.prune(
+            events: eventLimit, outcomes: outcomeLimit, wanted: places.values.min(), cursors: places.filter { $0.value != cursors[$0.key] })
+        cursors.merge(places) { _, new in new }
+        oldestEvent = max(oldestEvent, floor + 1)
     }
 
     /// Runs the state machine of one container and commits what it became, with its events, in one transaction.

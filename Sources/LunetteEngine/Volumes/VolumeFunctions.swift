@@ -168,8 +168,17 @@ extension Engine {
         return .null
     }
 
+    func askForRemoval(of record: VolumeRecord, _ call: Call) async throws(LunetteError) {
+        guard await hooks.wants("volume.remove") else { return }
+        _ = try await hooks.ask(
+            .init(
+                event: "volume.remove", target: .init(kind: "volume", id: record.id, name: record.name), spec: await describe(record),
+                labels: record.labels, driver: record.driver), for: call)
+    }
+
+    /// - Parameter isAsked: whether the hooks have let it pass already.
     /// - Throws: `invalid_state` that names the users.
-    func removeVolume(_ record: VolumeRecord, force: Bool, _ call: Call) async throws(LunetteError) {
+    func removeVolume(_ record: VolumeRecord, force: Bool, isAsked: Bool = false, _ call: Call) async throws(LunetteError) {
         try await targets.withTarget("volume/\(record.id)", for: call) { () async throws(LunetteError) in
             let users = await state.users(ofVolume: record.id).map(\.name)
             guard users.isEmpty else {
@@ -178,13 +187,7 @@ extension Engine {
                     "remove volume \(record.name): in use by \(users.prefix(5).joined(separator: ", "))\(users.count > 5 ? " and \(users.count - 5) more" : "")",
                     target: record.name, hint: "remove those containers first", details: ["users": .array(users.map(Value.string))])
             }
-            if await hooks.wants("volume.remove") {
-                _ = try await hooks.ask(
-                    .init(
-                        event: "volume.remove", target: .init(kind: "volume", id: record.id, name: record.name),
-                        spec: await describe(record),
-                        labels: record.labels, driver: record.driver), for: call)
-            }
+            if !isAsked { try await askForRemoval(of: record, call) }
             try call.checkCancellation()
             // The row goes first, under a ledger row that names the driver: a death in between is finished by recovery.
             let row = LedgerRow(

@@ -196,7 +196,9 @@ enum ScriptReport {
         var code: Int32 = 0
         for object in report["objects"]?.arrayValue ?? [] {
             guard let error = object["error"]?.stringValue else { continue }
-            Output.note("\(object["kind"]?.stringValue ?? "") \(Text.safe(object["name"]?.stringValue ?? "")): \(Text.safe(error))")
+            let (kind, name) = (object["kind"]?.stringValue ?? "", object["name"]?.stringValue ?? "")
+            // Most errors name what they are about.
+            Output.note("lunette: " + Text.safe(error.contains("\(kind) \(name)") ? error : "\(kind) \(name): \(error)"))
             code = 1
         }
         return code

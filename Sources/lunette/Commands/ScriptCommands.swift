@@ -31,9 +31,13 @@ struct ScriptList: LunetteCommand {
                 .init("PATH", "Path"),
             ], rows: rows
         ).print(format: format, quiet: quiet)
+        guard !quiet, format.besideTable == nil else { return 0 }
         // One problem for all of them: they are loaded together.
-        if !quiet, format.besideTable == nil, let problem = records.lazy.compactMap({ $0["error"]?.stringValue }).first {
+        if let problem = records.lazy.filter({ $0["status"] == "last_good" }).compactMap({ $0["error"]?.stringValue }).first {
             Output.note("what is on the disk is broken: \(Text.safe(problem))")
+        }
+        for record in records where record["status"] == "not_started" {
+            Output.note("\(Text.safe(record["name"]?.stringValue ?? "")): \(Text.safe(record["error"]?.stringValue ?? ""))")
         }
         return 0
     }

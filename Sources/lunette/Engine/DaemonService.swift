@@ -104,7 +104,8 @@ final class DaemonService: Sendable {
 
     private func status() async -> String {
         let running = await engine.runningContainers
-        return "\(running) container\(running == 1 ? "" : "s") running, \(server.clients) client\(server.clients == 1 ? "" : "s")"
+        let clients = server.otherClients
+        return "\(running) container\(running == 1 ? "" : "s") running, \(clients) client\(clients == 1 ? "" : "s")"
     }
 
     // MARK: Monitors

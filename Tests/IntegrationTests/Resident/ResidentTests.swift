@@ -288,6 +288,42 @@ struct ResidentTests {
         }
     }
 
+    @Test func aStartThatFailsIsShown() async throws {
+        try await withLunette { home in
+            let place = try ResidentPlace(home)
+            try place.write("conf.d/fine.lua", "")
+            try place.write("conf.d/x.lua", "return { start = function() error 'no start' end }")
+            try await place.lunette("ps")
+            try await eventually("it is shown") {
+                try await place.lunette("script", "ls", "--format", "{{.name}} {{.status}}").text
+                    == "conf.d/fine running\nconf.d/x not_started"
+            }
+            #expect(try await place.lunette("script", "ls").errorText.contains("no start"))
+            let events = try await place.lunette(
+                "-e",
+                "for e in lunette.events { since = '1m', ['until'] = '0s', match = { name = 'script.failed' } } do print(e.target.name) end"
+            )
+            #expect(events.text == "conf.d/x", "\(events.text)")
+            // Mended, it runs.
+            try place.write("conf.d/x.lua", "return { start = function() log.info 'started' end }")
+            try await place.lunette("reload")
+            #expect(try await place.lunette("script", "ls", "--format", "{{.status}}").text == "running\nrunning")
+        }
+    }
+
+    /// A command's own engine ends with it: what is cut short then is no error of the timer's.
+    @Test func timersThatTheEngineEndsSayNothing() async throws {
+        try await withLunette { home in
+            let place = try ResidentPlace(home)
+            try await place.engineHasLeft()
+            try place.write("conf.d/late.lua", "task.every('1ms', function() container.list {} task.sleep '1ms' end)")
+            for _ in 0..<5 {
+                let listed = try await place.lunette("--in-process", "ps")
+                #expect(!listed.errorText.contains("closing") && !listed.errorText.contains("cancelled"), "\(listed.errorText)")
+            }
+        }
+    }
+
     @Test func timersBeginWithTheScriptAndHoldTheEngine() async throws {
         try await withLunette { home in
             let place = try ResidentPlace(home)

@@ -197,6 +197,38 @@ struct SocketTests {
         }
     }
 
+    /// However much a user of a socket asks for, and is let: others' memory, events and audit lines are theirs.
+    @Test func whatOneUserHoldsAndMakesHasBounds() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(home, sockets)
+            let handlers = try await Command(
+                ["/usr/bin/python3", "\(LunetteHome.package)/Tests/Service/caller.py", "4242", "\(home.folder)/looks.sock"]
+                    + (0..<70).map { JSON.encode(["hook.register", ["subscription": .string("s\($0)"), "kind": "on", "event": "*"]]) }
+            ).run().lines.map { try JSON.decode(Array($0.utf8), source: "an answer") }
+            #expect(handlers[63]["error"] == nil, "\(handlers[63])")
+            #expect(
+                handlers[64]["error"]?["code"] == "resource_exhausted"
+                    && handlers[64]["error"]?["message"]?.stringValue?.contains("has 64, as many as it may") == true, "\(handlers[64])")
+            let many = try await place.call(
+                4242, "looks", ["system.ping", ["a": .array(Array(repeating: 0, count: 25_000))]])
+            #expect(many[0]["error"]?["message"]?.stringValue?.contains("more than 20000 values") == true, "\(many)")
+
+            // Lines of what guests do are in a file of theirs, and the log is one.
+            let image = Value.string(place.image)
+            let made = try await place.call(4242, "own", ["container.create", ["spec": ["image": image, "name": "mine"]]])
+            #expect(made[0]["error"] == nil, "\(made)")
+            try await place.lunette("create", "--name", "roots", place.image)
+            let own = try String(contentsOfFile: "\(home.root)/audit.log", encoding: .utf8)
+            let guests = try String(contentsOfFile: "\(home.root)/audit-guests.log", encoding: .utf8)
+            #expect(own.contains("roots") && !own.contains("4242") && guests.contains("\"mine\"") && !guests.contains("roots"))
+            let whole = try await place.lunette("system", "audit").lines
+            let (first, last) = (whole.firstIndex { $0.contains("mine") }, whole.firstIndex { $0.contains("roots") })
+            #expect(first != nil && last != nil && first! < last!, "\(whole)")
+            try await place.lunette("rm", "mine", "roots")
+            try await place.stop()
+        }
+    }
+
     @Test func noPathOfTheHostIsReached() async throws {
         try await withLunette(.root) { home in
             let place = try await Place(home, sockets)

@@ -15,6 +15,8 @@ final class FakeHost: ContainerHost {
         var observations: [String: HostObservation] = [:]
         var leftovers: Set<String> = []
         var reapFailures: [String: LunetteError] = [:]
+        /// What every clean-up waits for.
+        var reapGate: OneShot<Void>?
         var requests: [CreateRequest] = []
         var log: [LogEntry] = []
         var whileCopying: (@Sendable ((any LiveContainer)?) throws(LunetteError) -> Void)?
@@ -53,6 +55,7 @@ final class FakeHost: ContainerHost {
             return state.reapFailures[id]
         }
         container(id)?.finish(code: 137, signal: "SIGKILL", reason: .signal)
+        if let gate = state.withLock({ $0.reapGate }) { await gate.value() }
         if let failure { report.record("planted", failure: failure) }
         return report
     }

@@ -59,8 +59,26 @@ final class FakeImages: ImageHost {
     func build(
         _ spec: BuildSpec, runner: (any BuildRunner)?, output: (@Sendable ([UInt8]) -> Void)?, progress: ImageProgressHandler?
     ) async throws(LunetteError) -> ImageRecord { try await get("base:latest") }
-    func tag(_ name: String, as reference: String) async throws(LunetteError) -> ImageRecord { try await get(name) }
-    func remove(_ name: String, force: Bool, inUse: Set<String>) async throws(LunetteError) -> ImageRemoval { ImageRemoval() }
+    func tag(_ name: String, as reference: String) async throws(LunetteError) -> ImageRecord {
+        var image = try await get(name)
+        image.references.append(try Reference(reference).description)
+        images.withLock { [image] images in for reference in image.references { images[reference] = image } }
+        return image
+    }
+    func remove(_ name: String, force: Bool, inUse: Set<String>) async throws(LunetteError) -> ImageRemoval {
+        let image = try await get(name)
+        let full = (try? Reference(name))?.description
+        var removal = ImageRemoval()
+        removal.untagged = full.map(image.references.contains) ?? false ? [full!] : image.references
+        if removal.untagged.count == image.references.count { removal.removed = [image.id] }
+        var left = image
+        left.references.removeAll { removal.untagged.contains($0) }
+        images.withLock { [removal, left] images in
+            for reference in removal.untagged { images[reference] = nil }
+            for reference in left.references { images[reference] = left }
+        }
+        return removal
+    }
     func prune(all: Bool, labels: LabelFilter, inUse: Set<String>, only: Set<String>?) async throws(LunetteError) -> ImageRemoval {
         var removal = ImageRemoval()
         for image in try await list() where all && !inUse.contains(image.id) && only?.contains(image.id) != false {

@@ -278,12 +278,14 @@ enum ResultRecords {
                 APIField("file", .string, "as errors name it", required: true), APIField("path", .path, "where it lies", required: true),
                 APIField("origin", .string, "`settings`: a file of the settings' folder; `applied`: by `lunette apply`", required: true),
                 APIField(
-                    "status", .string, "`running`; `last_good` where the file is broken and what was loaded before runs", required: true),
+                    "status", .string,
+                    "`running`; `last_good` where the file is broken and what was loaded before runs; `not_started` where its function `start` has raised: its handlers are there",
+                    required: true),
                 APIField("handlers", .integer, "how many it has registered", required: true),
                 APIField("lifecycles", .list(.string), "those it has registered", required: true),
                 APIField("objects", .list(.map(.any)), "what it wants there to be: `kind`, `name`, `place`", required: true),
                 APIField("grants", .list(.string), "what an applied one may call"),
-                APIField("error", .string, "what is wrong with what is on the disk"),
+                APIField("error", .string, "what is wrong with what is on the disk, or what its function `start` has raised"),
             ]),
         APIRecord(
             "ScriptPlan", "what installing a script changes", open: true,

@@ -222,6 +222,8 @@ Timer.__close = Timer.__index.off
 Timer.__tostring = function(timer) return "timer " .. timer.label .. (timer.task and "" or " (off)") end
 
 local function report_failure(what, problem)
+  -- The end of all that it was for is no failure of the timer's.
+  if core.is_error(problem) and (problem:is "cancelled" or problem.details and problem.details.closing) then return end
   core.call("log", "error", what .. ": " .. tostring(problem), {})
 end
 

@@ -1,4 +1,5 @@
 public import LunetteSpec
+internal import Synchronization
 
 /// Says who asks: the peer of the socket (never what it claims), and the script line where it knows one.
 public struct Actor: Sendable, Hashable {
@@ -55,6 +56,16 @@ public struct APIRequest: Sendable {
     }
 }
 
+/// Whether a handler's turn has come: what it waits before that is not its own doing.
+public final class HookTurn: Sendable {
+    private let isTaken = Atomic(false)
+
+    public init() {}
+
+    public var hasCome: Bool { isTaken.load(ordering: .relaxed) }
+    public func take() { isTaken.store(true, ordering: .relaxed) }
+}
+
 /// What a client offers the engine: its session handlers, called over the same connection.
 public protocol HookReceiver: Sendable {
     /// Runs one `before` handler.
@@ -62,9 +73,13 @@ public protocol HookReceiver: Sendable {
     /// - Returns: `{deny = reason}`, `{amend = {…}}` or `.null`.
     func before(subscription: String, event: Value) async throws(LunetteError) -> Value
     /// Begins one `before` handler without waiting for it, where that is cheaper.
-    /// - Parameter answered: gets what `before` returns or throws, once, on any thread.
+    /// - Parameters:
+    ///   - turn: is taken when the handler runs: until then it waits for others of its script.
+    ///   - answered: gets what `before` returns or throws, once, on any thread.
     /// - Returns: false when `before` is to be called instead.
-    func begin(subscription: String, event: Value, answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void) -> Bool
+    func begin(
+        subscription: String, event: Value, turn: HookTurn, answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void
+    ) -> Bool
     /// Runs one `on` handler; returning acknowledges the event.
     func on(subscription: String, event: Value) async throws(LunetteError)
     /// Whether it answers nothing any more: what it fails with then is no failure of a handler.
@@ -80,9 +95,9 @@ public protocol HookReceiver: Sendable {
 
 extension HookReceiver {
     /// Most are called.
-    public func begin(subscription: String, event: Value, answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void) -> Bool {
-        false
-    }
+    public func begin(
+        subscription: String, event: Value, turn: HookTurn, answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void
+    ) -> Bool { false }
     /// Most answer as long as they are there.
     public var isStopped: Bool { false }
     /// Most take one event at a time.

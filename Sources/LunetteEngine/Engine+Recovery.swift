@@ -144,6 +144,8 @@ extension Engine {
             }
             report = await volumes.undo(row)
         case .limits: report = await putLimitsBack(row)
+        // Resident code goes on with these when it begins.
+        case .unwanted: return
         case .imageRemoval:
             // Gone from the store: it has happened, and its repetition shall hear so. Still there: the repetition does it again.
             var changes = Changes()

@@ -19,6 +19,8 @@ public final class Engine: EngineConnector {
     let clock: any EngineClock
     let state: State
     let targets = TargetQueue()
+    /// Of users of scripts' sockets, by uid: for the filters' verdicts.
+    let filterSlots = Mutex<[UInt32: AsyncSlots]>([:])
     let hooks: Hooks
     let supervisor: Supervisor
     let host: any ContainerHost

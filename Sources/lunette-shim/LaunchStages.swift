@@ -130,7 +130,8 @@ struct LaunchStages {
             lines.append("\n")
         }
         let text = lines.terminate()
-        try check(lnt_write_all(fd, text, lnt_length(text)), "write", text)
+        // Not the text: it is gone when the failure is told.
+        try check(lnt_write_all(fd, text, lnt_length(text)), "write", Self.timeOffsets)
     }
 
     private static var timeOffsets: Text { literal("/proc/self/timens_offsets") }

@@ -165,9 +165,16 @@ struct CrashTests {
         made.containers.b:remove()
         made.containers.a:remove { force = true }
         volume.remove("walk")
-        lunette.script.apply { name = "walk", source = [[
+        lunette.script.apply { name = "walk", source = [[ lunette.volume.apply("wanted", {}) ]] }
+        assert(volume.find("wanted"), "a script's volume")
+        lunette.script.apply { name = "walk", prune = true, source = [[
           lunette.lifecycle("walk", { exited = function() return "keep" end, states = { busy = {} } })
         ]] }
+        for _ = 1, 200 do
+          if not volume.find("wanted") then break end
+          lunette.task.sleep "50ms"
+        end
+        assert(not volume.find("wanted"), "what a script wants no more is pruned by the next engine")
         local l = container.run {
           name = "life", image = "walk:1", args = { "sleep", "600" }, lifecycle = "walk", stop = { grace_period = "100ms" },
           health = { exec = { "test", "!", "-e", "/sick" }, start_interval = "100ms", period = "100ms", failure_threshold = 1,

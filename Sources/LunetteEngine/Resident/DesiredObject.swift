@@ -71,6 +71,14 @@ struct ObjectChange: Sendable {
     /// Why it didn't come about.
     var error: LunetteError?
 
+    /// Of one that is to be removed.
+    /// - Parameter order: its place among them.
+    func row(order: Int = 0) -> LedgerRow {
+        LedgerRow(
+            .unwanted, "\(kind)/\(name)",
+            detail: ["kind": .string(kind), "name": .string(name), "place": .string(place ?? ""), "order": .int(Int64(order))])
+    }
+
     mutating func take(_ comparison: Comparison) {
         action = comparison.isSame ? .same : comparison.isConflict ? .conflict : .update
         fields = comparison.isConflict ? comparison.fixed : comparison.updatable
@@ -135,7 +143,7 @@ extension Engine {
             map["name"] = .string(object.name)
             let spec = try decodeSpec(.map(map))
             change.reaches = spec.reaches + APIRegistry.hostPaths(in: object.arguments, for: APIRegistry.function("container.apply")!)
-            guard let record = try await state.findContainer(object.name), record.name == object.name else { return change }
+            guard let record = try state.findContainer(object.name), record.name == object.name else { return change }
             change.take(record.comparison(with: spec))
         case "volume":
             let spec = try VolumeSpec(object.arguments)

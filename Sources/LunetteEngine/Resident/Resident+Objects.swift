@@ -1,3 +1,4 @@
+import LunetteLinux
 import LunetteSpec
 
 extension Resident {
@@ -21,7 +22,9 @@ extension Resident {
             do throws(LunetteError) {
                 switch change.action {
                 case .create, .update: if let object = wanted["\(change.kind)/\(change.name)"] { try await objects.bring(object) }
-                case .remove: try await objects.drop(change.kind, change.name, change.place ?? "")
+                case .remove:
+                    faultPoint("apply.pruning")
+                    try await objects.drop(change.kind, change.name, change.place ?? "")
                 case .same, .leave, .conflict: break
                 }
             } catch {
@@ -31,8 +34,35 @@ extension Resident {
                     await noteFailed("\(change.place ?? ""): \(change.kind) \(change.name)", error)
                 }
             }
+            if change.action == .remove { await close(change.row()) }
             done.append(change)
         }
         return done
+    }
+
+    /// Goes on with the removals of a change whose engine died in them.
+    func finishRemovals() async {
+        let wanted = Set(scripts.flatMap(\.desired).map(\.key))
+        let rows = await state.ledger.values.filter { $0.kind == .unwanted }
+        func order(_ row: LedgerRow) -> Int64 { row.detail["order"]?.intValue ?? 0 }
+        for row in rows.sorted(by: { order($0) < order($1) }) {
+            guard let kind = row.detail["kind"]?.stringValue, let name = row.detail["name"]?.stringValue else { continue }
+            // Somebody may want it again.
+            if !wanted.contains("\(kind)/\(name)") {
+                let place = row.detail["place"]?.stringValue ?? ""
+                do throws(LunetteError) { try await objects.drop(kind, name, place) } catch {
+                    if error.code != .notFound { await noteFailed("\(place): \(kind) \(name)", error) }
+                }
+            }
+            await close(row)
+        }
+    }
+
+    private func close(_ row: LedgerRow) async {
+        var changes = Changes()
+        changes.closedLedger = [row.key]
+        do throws(LunetteError) { try await state.commit(changes) } catch {
+            // The next engine looks for it once more, and finds nothing.
+        }
     }
 }

@@ -44,7 +44,7 @@ extension Resident {
         let asked = Grant.asked(by: script.source + (script.modules ?? [:]).values.flatMap { [10] + $0 })
         return [
             "script": .string(script.name), "action": old == nil ? "create" : old == script ? "same" : "update",
-            "handlers": .array((mine?.handlers ?? []).map(\.value)),
+            "handlers": .array((mine?.handlers ?? []).map { $0.value() }),
             "sockets": .array((mine?.sockets ?? []).map(\.plan)),
             "lifecycles": .array((mine?.lifecycles ?? []).map { ["name": .string($0.name), "place": .string($0.place)] }),
             "objects": .array(changes.map(\.value)), "grants": .array((script.grants ?? []).map(Value.string)),

@@ -15,7 +15,7 @@ actor Resident {
     let host: (any ResidentHost)?
     private let isSkipped: Bool
     let hooks: Hooks
-    private let state: State
+    let state: State
     let log: @Sendable (String) -> Void
     private(set) var connector: (any EngineConnector)?
     private(set) var objects = ObjectSteps()
@@ -196,7 +196,7 @@ actor Resident {
                             "\(conflict.place ?? ""): the \(conflict.kind) \(conflict.name) is there with another \(conflict.fields.joined(separator: ", "))",
                             target: conflict.name, hint: "what can't change needs another name, or the old one removed first")
                     }
-                    try await self.store(new, loaded)
+                    try await self.store(new, loaded, removing: changes)
                 } catch {
                     await Self.stop(loaded)
                     throw error
@@ -240,9 +240,13 @@ actor Resident {
 
     // MARK: Using what was loaded
 
-    private func store(_ version: ResidentVersion, _ loaded: [LoadedResident]) async throws(LunetteError) {
+    private func store(
+        _ version: ResidentVersion, _ loaded: [LoadedResident], removing objects: [ObjectChange] = []
+    ) async throws(LunetteError) {
         var changes = Changes()
         changes.resident = version
+        // With the version, since the next one doesn't know any more that somebody wanted them.
+        changes.ledger = objects.filter { $0.action == .remove }.enumerated().map { $1.row(order: $0) }
         let names = Set(loaded.flatMap(\.handlers).compactMap(\.cursor))
         changes.removedCursors = await state.cursors.keys.filter { !names.contains($0) }
         try await state.commit(changes, .desired)
@@ -285,20 +289,23 @@ actor Resident {
     // MARK: Starting and stopping
 
     private func startAll(bringsObjects: Bool = true) {
-        beginning = scripts.map { loaded in
-            Task {
-                if bringsObjects {
-                    for object in loaded.desired {
-                        do throws(LunetteError) { try await self.objects.bring(object) } catch {
-                            await self.noteFailed("\(object.place): \(object.kind) \(object.name)", error)
+        let removals = bringsObjects ? [Task { await finishRemovals() }] : []
+        beginning =
+            removals
+            + scripts.map { loaded in
+                Task {
+                    if bringsObjects {
+                        for object in loaded.desired {
+                            do throws(LunetteError) { try await self.objects.bring(object) } catch {
+                                await self.noteFailed("\(object.place): \(object.kind) \(object.name)", error)
+                            }
                         }
                     }
-                }
-                do throws(LunetteError) { try await loaded.code.start() } catch {
-                    if error.code != .cancelled { await self.noteFailed("\(loaded.script.file): start", error, start: loaded) }
+                    do throws(LunetteError) { try await loaded.code.start() } catch {
+                        if error.code != .cancelled { await self.noteFailed("\(loaded.script.file): start", error, start: loaded) }
+                    }
                 }
             }
-        }
     }
 
     /// - Parameter script: whose start it was.

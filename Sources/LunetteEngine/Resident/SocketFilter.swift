@@ -1,6 +1,8 @@
 import LunetteAPI
 import LunetteImages
+import LunetteLinux
 import LunetteSpec
+import Synchronization
 
 /// Judging the calls of those who come over a resident script's socket.
 ///
@@ -74,7 +76,14 @@ extension Engine {
                 "owner": .int(Int64(container.actor.uid)), "reaches": .array(container.reaches.map(Value.string)),
             ]
         }
-        let verdict = await verdict(of: socket, .map(question))
+        // Two of each user's at a time: who calls a lot waits here, not before the handlers of the script that judges.
+        let slots = filterSlots.withLock { slots in
+            let found = slots[request.actor.uid] ?? AsyncSlots(2)
+            slots[request.actor.uid] = found
+            return found
+        }
+        let asked = Value.map(question)
+        let verdict = await slots.use { () async -> Value in await self.verdict(of: socket, asked) }
         // Out of time, it is that and no refusal.
         try call.checkCancellation()
         if let reason = verdict["deny"] {

@@ -82,6 +82,8 @@ struct LedgerRow: Sendable, Hashable {
         case imageRemoval = "image_removal"
         /// Limits of a running container that are being changed: those of its row hold again, unless the change is committed.
         case limits
+        /// An object that a script wanted and wants no more, to be removed since its change was told to (`prune`).
+        case unwanted
     }
 
     /// `container_run/<id>`; unique.

@@ -1,11 +1,12 @@
 import LunetteLinux
 import LunetteSpec
+import Synchronization
 
 extension State {
     /// By name, whole id, or a prefix of it that is unique and at least four digits long.
     /// - Throws: `not_found` with the nearest name; `invalid_argument` when a prefix means several.
     func container(_ word: String) throws(LunetteError) -> ContainerRecord {
-        if let found = try find(word, in: containers, names: containerNames, kind: "container") { return found }
+        if let found = try findContainer(word) { return found }
         throw LunetteError(
             .notFound, "no container is called \"\(displayable(word, limit: 80))\"", target: word,
             hint: nearest(to: word, in: Array(containerNames.keys)).map { "did you mean \"\($0)\"?" }
@@ -13,8 +14,8 @@ extension State {
         )
     }
 
-    func findContainer(_ word: String) throws(LunetteError) -> ContainerRecord? {
-        try find(word, in: containers, names: containerNames, kind: "container")
+    nonisolated func findContainer(_ word: String) throws(LunetteError) -> ContainerRecord? {
+        try directory.withLock { (directory) throws(LunetteError) in try directory.find(word) }
     }
 
     func volume(_ word: String) throws(LunetteError) -> VolumeRecord {
@@ -27,10 +28,10 @@ extension State {
     }
 
     func findVolume(_ word: String) throws(LunetteError) -> VolumeRecord? {
-        try find(word, in: volumes, names: volumeNames, kind: "volume")
+        try Self.find(word, in: volumes, names: volumeNames, kind: "volume")
     }
 
-    private func find<Record>(
+    static func find<Record>(
         _ word: String, in records: [String: Record], names: [String: String], kind: String
     ) throws(LunetteError) -> Record? {
         if let id = names[word] { return records[id] }

@@ -14,8 +14,11 @@ actor State {
     nonisolated let clock: any EngineClock
     nonisolated let bootID: String
 
-    private(set) var containers: [String: ContainerRecord] = [:]
-    var containerNames: [String: String] = [:]
+    /// For readers on any thread: what they ask for doesn't wait for a commit that is on its way to the disk.
+    nonisolated let directory = Mutex(ContainerDirectory())
+    nonisolated var knownContainers: [String: ContainerRecord] { directory.withLock { $0.records } }
+    var containers: [String: ContainerRecord] { knownContainers }
+    var containerNames: [String: String] { directory.withLock { $0.names } }
     private(set) var volumes: [String: VolumeRecord] = [:]
     var volumeNames: [String: String] = [:]
     private(set) var ledger: [String: LedgerRow] = [:]
@@ -64,10 +67,8 @@ actor State {
     }
 
     private func load() throws(LunetteError) {
-        for record in try database.containers() {
-            containers[record.id] = record
-            containerNames[record.name] = record.id
-        }
+        let known = try database.containers()
+        directory.withLock { directory in for record in known { directory.add(record) } }
         for record in try database.volumes() {
             volumes[record.id] = record
             volumeNames[record.name] = record.id
@@ -78,8 +79,8 @@ actor State {
         lastStoreVersion = try database.newestStoreVersion()
         for record in containers.values { madeBy[record.requestID] = record.id }
         for record in volumes.values { madeBy[record.requestID] = record.id }
-        let known = try Set(database.outcomeIDs()).union(madeBy.keys)
-        knownRequests.withLock { $0 = known }
+        let requests = try Set(database.outcomeIDs()).union(madeBy.keys)
+        knownRequests.withLock { $0 = requests }
         (oldestEvent, newestEvent) = try database.eventBounds()
     }
 
@@ -106,20 +107,19 @@ actor State {
         let first = newestEvent + 1
         try database.write(changes, firstSequence: first, now: now, bootID: bootID, durability: durability)
         if durability == .desired { commits.desired += 1 } else { commits.observed += 1 }
+        let removed = directory.withLock { directory in
+            for record in changes.containers { directory.add(record) }
+            return changes.removedContainers.compactMap { directory.remove($0) }
+        }
         for record in changes.containers {
-            if let old = containers[record.id], old.name != record.name { containerNames[old.name] = nil }
-            containers[record.id] = record
-            containerNames[record.name] = record.id
             promisedNames.remove("container/\(record.name)")
             if let range = record.idRange { promisedRanges.remove(range) }
             madeBy[record.requestID] = record.id
             if !record.state.isAlive, record.state.exit != nil { wakeExitWaiters(record.id) }
         }
-        for id in changes.removedContainers {
-            guard let old = containers.removeValue(forKey: id) else { continue }
-            containerNames[old.name] = nil
+        for old in removed {
             madeBy[old.requestID] = nil
-            wakeExitWaiters(id)
+            wakeExitWaiters(old.id)
         }
         for record in changes.volumes {
             if let old = volumes[record.id], old.name != record.name { volumeNames[old.name] = nil }

@@ -73,7 +73,7 @@ extension Engine {
         let pending = await supervisor.pendingWork
         for row in await state.ledger.values.sorted(by: { $0.key < $1.key }) {
             if row.kind == .containerRun, let record = await state.containers[row.object], record.state.isAlive { continue }
-            if isBusy || pending > 0 { continue }  // Its owner is at work.
+            if isBusy || pending > 0 || row.kind == .unwanted { continue }  // Its owner is at work.
             var isMended = false
             if repair {
                 let report =
@@ -81,7 +81,7 @@ extension Engine {
                     case .containerRun: await host.reap(id: row.object, storage: false)
                     case .containerFiles: await host.reap(id: row.object, storage: true)
                     case .volume: await state.volumes[row.object] == nil ? await volumes.undo(row) : CleanupReport()
-                    case .imageRemoval: CleanupReport()
+                    case .imageRemoval, .unwanted: CleanupReport()
                     case .limits: await putLimitsBack(row)
                     }
                 if report.isClean {

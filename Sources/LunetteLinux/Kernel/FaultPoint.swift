@@ -8,7 +8,7 @@ internal import Glibc
 package enum FaultPoints {
     /// The engine's, sorted.
     package static let all = [
-        "apply.asked", "apply.committed", "apply.made",
+        "apply.asked", "apply.committed", "apply.made", "apply.pruning",
         "build.ledger", "build.ran",
         "create.before-commit", "create.cgroups", "create.committed", "create.created", "create.plan", "create.rundir",
         "create.spawned",

@@ -113,10 +113,12 @@ struct WorkerReceiver: HookReceiver {
     var isStopped: Bool { worker.isStopped }
 
     func before(subscription: String, event: Value) async throws(LunetteError) -> Value { try await worker.handle(subscription, event) }
-    func begin(subscription: String, event: Value, answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void) -> Bool {
+    func begin(
+        subscription: String, event: Value, turn: HookTurn, answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void
+    ) -> Bool {
         // Where a conductor moves the time, everything goes the way that it counts.
         if Activity.shared.isOn { return false }
-        worker.begin(subscription, event, answered)
+        worker.begin(subscription, event, turn, answered)
         return true
     }
 

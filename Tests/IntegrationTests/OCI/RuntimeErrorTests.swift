@@ -32,6 +32,17 @@ import Testing
         }
     }
 
+    /// Clocks that would be before the machine's start, or beyond what there is.
+    @Test(arguments: [("monotonic", -99_999_999), ("boottime", -99_999_999), ("monotonic", 99_999_999_999)])
+    func timeOffsetsThatTheKernelRefusesAreNamed(_ clock: String, _ seconds: Int64) async throws {
+        try await withBundle { bundle in
+            bundle.namespace(["type": "time"])
+            bundle.change(["linux": ["timeOffsets": [clock: ["secs": .int(seconds)]]]])
+            try await bundle.refusal(
+                mentioning: "linux.timeOffsets: time-offsets /proc/self/timens_offsets (write): numerical result out of range")
+        }
+    }
+
     /// Kubernetes' engines send all that a container has with each update; whoever wants another device hears that it gets none.
     @Test func anUpdateOfDevicesSaysThatItIsNone() async throws {
         try await withBundle { bundle in

@@ -6,6 +6,8 @@ import LunetteSpec
 /// sandbox then costs what the kernel charges for it (docs/decisions/0020-a-front-before-the-program.md).
 @main enum Front {
     static func main() {
+        // A caller that ignores it (inherited over execve): the kernel would throw away how our children end.
+        signal(SIGCHLD, SIG_DFL)
         let words = Array(CommandLine.arguments.dropFirst())
         guard words.first == "sandbox" else {
             // Kept over the exec: an engine that is asked to reload in its first moments is not ended by that.

@@ -6,6 +6,8 @@ import LunetteSpec
 @main enum Lunette {
     // Not async: scripts run on the main thread, which Lua and its C modules may take for theirs. Commands run as a task beside it.
     static func main() {
+        // A caller that ignores it (inherited over execve): the kernel would throw away how our children end.
+        signal(SIGCHLD, SIG_DFL)
         var settings = Settings()
         do throws(LunetteError) {
             let words = try settings.take(Array(CommandLine.arguments.dropFirst()))

@@ -13,6 +13,8 @@ package enum OCIProgram {
     package static func main(_ arguments: [String]) -> Int32 {
         openStandardDescriptors()
         signal(SIGPIPE, SIG_IGN)
+        // A caller that ignores it (inherited over execve): the kernel would throw away how our children end.
+        signal(SIGCHLD, SIG_DFL)
         var log = ErrorLog(GlobalOptions(logOf: Options.none))
         var reportsProgram = false
         do throws(LunetteError) {

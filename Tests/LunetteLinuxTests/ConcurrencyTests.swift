@@ -46,7 +46,8 @@ import Testing
     }
 
     @Test func aOneShotCallsBackOnceBeforeAndAfterItsValueCame() {
-        let (shot, calls) = (OneShot<Int>(), Mutex<[Int]>([]))
+        let shot = OneShot<Int>()
+        let calls = Mutex<[Int]>([])
         shot.whenFulfilled { value in calls.withLock { $0.append(value) } }
         #expect(calls.withLock { $0 } == [])
         shot.fulfil(1)

@@ -6,29 +6,10 @@
 local lunette = require "lunette"
 local container, task = lunette.container, lunette.task
 
-local words, program = {}, nil
-local options = {
-  old = "2", new = "1", rounds = "20", period = "1s", timeout = "2s", ready = "30s", slower = "20",
-}
-do
-  local known = { exec = true, http = true }
-  for name in pairs(options) do known[name] = true end
-  local i = 1
-  while arg[i] do
-    local name = arg[i]:match "^%-%-(%l*)$"
-    if name == "" then
-      program = table.move(arg, i + 1, #arg, 1, {})
-      break
-    elseif name and known[name] and arg[i + 1] then
-      options[name], i = arg[i + 1], i + 1
-    elseif name then
-      error("canary.lua: " .. arg[i] .. " is no option, or has no value", 0)
-    else
-      words[#words + 1] = arg[i]
-    end
-    i = i + 1
-  end
-end
+local words, options, program = require("arguments").read(arg, "canary.lua", {
+  exec = false, http = false, old = "2", new = "1", rounds = "20", period = "1s", timeout = "2s",
+  ready = "30s", slower = "20",
+})
 local function count(name)
   local number = math.tointeger(tonumber(options[name]))
   if not number or number < 1 then

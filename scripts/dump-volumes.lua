@@ -10,19 +10,8 @@ local container, volume, fs, task = lunette.container, lunette.volume, lunette.f
 local MODES = { pause = true, stop = true, live = true }
 local FORM, PATTERN = "!%Y-%m-%dT%H-%M-%SZ", "^%d%d%d%d%-%d%d%-%d%dT%d%d%-%d%d%-%d%dZ$"
 
-local words, options = {}, { keep = "7" }
-do
-  local i = 1
-  while arg[i] do
-    local name = arg[i]:match "^%-%-(%l+)$"
-    if name then
-      options[name], i = arg[i + 1], i + 1
-    else
-      words[#words + 1] = arg[i]
-    end
-    i = i + 1
-  end
-end
+local words, options =
+  require("arguments").read(arg, "dump-volumes.lua", { keep = "7", at = false })
 local folder, image, keep = words[1], words[2], math.tointeger(tonumber(options.keep))
 if not image or not keep or keep < 1 then
   error("usage: dump-volumes.lua FOLDER IMAGE [--keep NUMBER] [--at CRON]", 0)

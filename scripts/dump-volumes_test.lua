@@ -202,6 +202,8 @@ describe("dump-volumes.lua", function()
 
   it("wants a folder, an image and a number", function()
     expect(tostring(test.load("dump-volumes.lua", folder).error)):to_match "^usage: "
+    local script = test.load("dump-volumes.lua", folder, "busybox:1", "--keeps", "3")
+    expect(tostring(script.error)):to_match "%-%-keeps is no option"
     expect(tostring(dump("--keep", "0").error)):to_match "^usage: "
     expect(tostring(dump("--keep", "many").error)):to_match "^usage: "
   end)

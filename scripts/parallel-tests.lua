@@ -5,19 +5,8 @@
 local lunette = require "lunette"
 local container, fs, task = lunette.container, lunette.fs, lunette.task
 
-local words, options = {}, { jobs = "4", timeout = "5m" }
-do
-  local i = 1
-  while arg[i] do
-    local name = arg[i]:match "^%-%-(%l+)$"
-    if name then
-      options[name], i = arg[i + 1], i + 1
-    else
-      words[#words + 1] = arg[i]
-    end
-    i = i + 1
-  end
-end
+local words, options =
+  require("arguments").read(arg, "parallel-tests.lua", { jobs = "4", timeout = "5m" })
 local image, folder, jobs = words[1], words[2], math.tointeger(tonumber(options.jobs))
 if not folder or not jobs or jobs < 1 then
   error("usage: parallel-tests.lua IMAGE FOLDER [--jobs N] [--timeout DURATION]", 0)

@@ -117,6 +117,8 @@ not ok 3 - c.sh # 1.0 s
 
   it("wants an image, a folder with tests and a number", function()
     expect(tostring(test.load("parallel-tests.lua", "ci:1").error)):to_match "^usage: "
+    local script = test.load("parallel-tests.lua", "ci:1", folder, "--jobs")
+    expect(tostring(script.error)):to_match "%-%-jobs is no option, or has no value"
     expect(tostring(run("--jobs", "0").error)):to_match "^usage: "
     expect(tostring(run().error)):to_contain("no test (*.sh) in " .. folder)
   end)

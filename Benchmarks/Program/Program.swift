@@ -7,7 +7,7 @@ import LunetteSpec
 import Synchronization
 
 // What scripts/dev/bench can't time from outside: dispatch to handlers alone, and calls without a script around them.
-// usage: lunette-bench questions|events|script-hook|calls …     prints one JSON object
+// usage: lunette-bench questions COUNT [amended]|events …|script-hook …|calls …     prints one JSON object; `amended`: only those, for a profiler
 
 let arguments = Array(CommandLine.arguments.dropFirst())
 
@@ -48,10 +48,16 @@ let spec: Value = [
 ]
 
 /// A question that a resident handler's match excludes, one that it reads and amends, one with the amended spec decoded.
-func questions(_ count: Int) async throws {
+func questions(_ count: Int, amendedOnly: Bool) async throws {
     let engine = try await openEngine { print($0) }
     _ = try await engine.timeQuestions(1000, spec: spec, labels: ["tier": "db"])
     var map = ValueMap()
+    if amendedOnly {
+        // For a profiler.
+        map["amended"] = .map(figures(try await engine.timeQuestions(count, spec: spec, labels: ["tier": "db"])))
+        await engine.close()
+        return report(map)
+    }
     map["excluded"] = .map(figures(try await engine.timeQuestions(count, spec: spec, labels: ["tier": "web"])))
     map["amended"] = .map(figures(try await engine.timeQuestions(count, spec: spec, labels: ["tier": "db"])))
     map["decoded"] = .map(figures(try await engine.timeQuestions(count, spec: spec, labels: ["tier": "db"], decodes: true)))
@@ -147,7 +153,7 @@ func calls(_ count: Int, _ width: Int) async throws {
     static func main() async {
         do {
             switch arguments.first {
-            case "questions": try await questions(argument(1, 100_000))
+            case "questions": try await questions(argument(1, 100_000), amendedOnly: arguments.count > 2)
             case "events": try await events(argument(1, 100_000), argument(2, 100))
             case "script-hook": try await scriptHook(argument(1, 5000))
             case "calls": try await calls(argument(1, 100_000), argument(2, 32))

@@ -474,6 +474,14 @@ int lnt_host_clock(int which, int64_t *seconds, int64_t *nanoseconds)
     return 0;
 }
 
+int lnt_host_processors(void)
+{
+    cpu_set_t allowed;
+    /* It fails on a machine with more processors than the set holds: not one that has only one. */
+    if (sched_getaffinity(0, sizeof allowed, &allowed) < 0) return errno == EINVAL ? CPU_SETSIZE : 1;
+    return CPU_COUNT(&allowed);
+}
+
 int lnt_host_sleep_nanoseconds(int64_t nanoseconds)
 {
     struct timespec wait = { .tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000 };

@@ -51,7 +51,7 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
     if (new_size == 0) {
         state->memory -= held;
         if (held >= LNT_LARGE_BLOCK && state->options.is_limited) state->large_blocks--;
-        free(block);
+        lnt_pool_free(&state->stock, block, held);
         return NULL;
     }
     size_t limit = state->options.memory_limit;
@@ -60,7 +60,7 @@ static void *allocate(void *context, void *block, size_t old_size, size_t new_si
         note_refusal(state, block);
         return NULL;
     }
-    void *moved = realloc(block, new_size);
+    void *moved = lnt_pool_resize(&state->stock, block, held, new_size);
     if (!moved) return NULL;
     state->memory = state->memory - held + new_size;
     if (state->memory > state->peak) state->peak = state->memory;
@@ -522,6 +522,7 @@ int32_t lnt_lua_open(const lnt_lua_options *options, lnt_lua **out) {
     pthread_mutex_init(&state->lock, NULL);
     state->main = lua_newstate(allocate, state);
     if (!state->main) {
+        lnt_pool_share(&state->stock);
         free(state);
         return -ENOMEM;
     }
@@ -549,8 +550,12 @@ void lnt_lua_close(lnt_lua *state) {
     state->is_exceeded = false;
     lua_close(state->main);
     lnt_forget_lines(state);
-    // malloc keeps what was freed in its arenas: sixteen of them, each as large as the largest state it ever had.
-    if (state->peak > LNT_LARGE_STATE) malloc_trim(0);
+    lnt_pool_share(&state->stock);
+    // malloc keeps what was freed in its arenas: sixteen of them, each as large as the largest state it ever had; the pool keeps its chunks.
+    if (state->peak > LNT_LARGE_STATE) {
+        lnt_pool_tidy();
+        malloc_trim(0);
+    }
     pthread_mutex_destroy(&state->lock);
     free(state);
 }
@@ -691,7 +696,10 @@ static int32_t enter(lnt_lua *state, lua_CFunction function, const entry *what, 
 
 int32_t lnt_lua_boot(lnt_lua *state, const char *name, lnt_bytes *out) {
     entry what = {.name = name};
-    return enter(state, run_boot, &what, out);
+    int32_t result = enter(state, run_boot, &what, out);
+    // What stays for weeks keeps the smaller table of strings: it grows by the most there ever were, and shrinks late.
+    if (state->options.is_limited) lua_gc(state->main, LUA_GCCOLLECT);
+    return result;
 }
 
 int32_t lnt_lua_enter(lnt_lua *state, const char *name, const void *in, size_t length, lnt_bytes *out) {
@@ -706,7 +714,9 @@ int32_t lnt_lua_deliver(lnt_lua *state, int64_t token, int32_t status, const voi
 }
 
 void lnt_lua_collect(lnt_lua *state) {
-    if (state->depth == 0) lua_gc(state->main, LUA_GCCOLLECT);
+    if (state->depth != 0) return;
+    lua_gc(state->main, LUA_GCCOLLECT);
+    lnt_pool_share(&state->stock);
 }
 
 size_t lnt_lua_memory(const lnt_lua *state) { return state->memory; }

@@ -24,9 +24,22 @@
 
 struct lnt_counted;
 
+// How many sizes of small blocks there are, a word apart: a bit of `filled` for each.
+#define LNT_POOL_CLASSES 64
+
+// Free memory: of one state, or of all (bridge_pool.c).
+typedef struct lnt_stock {
+    char *tail;              // what nobody has had yet of the last piece
+    size_t tail_size;
+    size_t size;             // bytes of all
+    uint64_t filled;         // which lists have a block
+    void *lists[LNT_POOL_CLASSES];
+} lnt_stock;
+
 struct lnt_lua {
     lua_State *main;
     lnt_lua_options options;
+    lnt_stock stock;         // free blocks that this state uses next
     size_t memory;           // bytes allocated now
     size_t peak;             // the most they ever were
     int large_blocks;        // blocks of LNT_LARGE_BLOCK and more
@@ -54,6 +67,15 @@ typedef struct lnt_packet {
     const uint8_t *data;
     size_t length;
 } lnt_packet;
+
+// As realloc of a block that Lua says to be `held` bytes; of a new one where `block` is NULL. NULL when there is no memory; never when the
+// block gets smaller.
+void *lnt_pool_resize(lnt_stock *stock, void *block, size_t held, size_t size);
+void lnt_pool_free(lnt_stock *stock, void *block, size_t size);
+// Lets other states have what is free: before a state rests, and after it is closed.
+void lnt_pool_share(lnt_stock *stock);
+// Joins what is free for all, and gives back the chunks that are free as a whole.
+void lnt_pool_tidy(void);
 
 static inline lnt_lua *lnt_state(lua_State *L) { return *(lnt_lua **)lua_getextraspace(L); }
 

@@ -1,4 +1,4 @@
-// SIGINT, SIGTERM and SIGHUP as bytes in a pipe: the handler does the one thing that is safe there.
+// SIGINT, SIGTERM and SIGHUP, and SIGPIPE where it is asked for, as bytes in a pipe: the handler does the one thing that is safe there.
 
 #include <errno.h>
 #include <signal.h>
@@ -16,10 +16,11 @@ static void note(int number) {
     errno = saved;
 }
 
-int32_t lnt_lua_signals_watch(int32_t write_end) {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+int32_t lnt_lua_signals_watch(int32_t write_end, bool takes_pipe) {
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     descriptor = write_end;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (numbers[i] == SIGPIPE && !takes_pipe) continue;
         struct sigaction old, action = {.sa_handler = write_end >= 0 ? note : SIG_DFL, .sa_flags = SA_RESTART};
         sigemptyset(&action.sa_mask);
         // What a parent ignores for us (nohup) stays ignored.

@@ -5,14 +5,37 @@
 
 #include "lua_bridge.h"
 
-#define MODULES(M) M(core) M(errors) M(script) M(task) M(nouns) M(hooks) M(inspect) M(library) M(limited) M(plugin) M(resident) M(life) M(replies) M(lost) M(subscriptions) M(repl) M(session) M(inside) M(prompt) M(complete) M(check) M(store) M(host) M(socket) M(options) \
-    M(capture) M(testing) M(test_answers) M(test_run) M(expect) M(lines)
+#define MODULES(M) M(core) M(errors) M(scheduler) M(calls) M(blocking) M(coroutines) M(entries) M(control) M(effects) M(script) M(task) M(nouns) \
+    M(hooks) M(inspect) M(library) M(registration) M(tools) M(globals) M(limited) M(plugin) M(resident) M(lifecycles) M(life) M(replies) M(lost) M(subscriptions) M(repl) \
+    M(session) M(inside) M(prompt) M(complete) M(check) M(check_tokens) M(check_literals) M(check_scopes) M(store) M(host) M(socket) \
+    M(options) M(capture) M(testing) M(test_world) M(test_scripts) M(test_answers) M(test_run) M(expect) M(lines)
 
 static const unsigned char core[] = {
 #embed "../LunetteLua/Resources/lua/core.lua"
 };
 static const unsigned char errors[] = {
 #embed "../LunetteLua/Resources/lua/errors.lua"
+};
+static const unsigned char scheduler[] = {
+#embed "../LunetteLua/Resources/lua/scheduler.lua"
+};
+static const unsigned char blocking[] = {
+#embed "../LunetteLua/Resources/lua/blocking.lua"
+};
+static const unsigned char calls[] = {
+#embed "../LunetteLua/Resources/lua/calls.lua"
+};
+static const unsigned char coroutines[] = {
+#embed "../LunetteLua/Resources/lua/coroutines.lua"
+};
+static const unsigned char entries[] = {
+#embed "../LunetteLua/Resources/lua/entries.lua"
+};
+static const unsigned char control[] = {
+#embed "../LunetteLua/Resources/lua/control.lua"
+};
+static const unsigned char effects[] = {
+#embed "../LunetteLua/Resources/lua/effects.lua"
 };
 static const unsigned char script[] = {
 #embed "../LunetteLua/Resources/lua/script.lua"
@@ -32,6 +55,15 @@ static const unsigned char inspect[] = {
 static const unsigned char library[] = {
 #embed "../LunetteLua/Resources/lua/library.lua"
 };
+static const unsigned char tools[] = {
+#embed "../LunetteLua/Resources/lua/tools.lua"
+};
+static const unsigned char globals[] = {
+#embed "../LunetteLua/Resources/lua/globals.lua"
+};
+static const unsigned char registration[] = {
+#embed "../LunetteLua/Resources/lua/registration.lua"
+};
 static const unsigned char limited[] = {
 #embed "../LunetteLua/Resources/lua/limited.lua"
 };
@@ -40,6 +72,9 @@ static const unsigned char plugin[] = {
 };
 static const unsigned char resident[] = {
 #embed "../LunetteLua/Resources/lua/resident.lua"
+};
+static const unsigned char lifecycles[] = {
+#embed "../LunetteLua/Resources/lua/lifecycles.lua"
 };
 static const unsigned char life[] = {
 #embed "../LunetteLua/Resources/lua/life.lua"
@@ -74,11 +109,26 @@ static const unsigned char complete[] = {
 static const unsigned char check[] = {
 #embed "../LunetteLua/Resources/lua/check.lua"
 };
+static const unsigned char check_tokens[] = {
+#embed "../LunetteLua/Resources/lua/check_tokens.lua"
+};
+static const unsigned char check_literals[] = {
+#embed "../LunetteLua/Resources/lua/check_literals.lua"
+};
+static const unsigned char check_scopes[] = {
+#embed "../LunetteLua/Resources/lua/check_scopes.lua"
+};
 static const unsigned char capture[] = {
 #embed "../LunetteLua/Resources/lua/capture.lua"
 };
 static const unsigned char testing[] = {
 #embed "../LunetteLua/Resources/lua/testing.lua"
+};
+static const unsigned char test_world[] = {
+#embed "../LunetteLua/Resources/lua/test_world.lua"
+};
+static const unsigned char test_scripts[] = {
+#embed "../LunetteLua/Resources/lua/test_scripts.lua"
 };
 static const unsigned char test_answers[] = {
 #embed "../LunetteLua/Resources/lua/test_answers.lua"

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "lua_bridge.h"
+#include "bridge_internal.h"
 
 int32_t lnt_lua_pipe(int32_t ends[2]) { return pipe2(ends, O_CLOEXEC) == 0 ? 0 : -errno; }
 
@@ -41,5 +41,8 @@ void lnt_lua_release_heap(void) {
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     int64_t before = atomic_load(&last);
     // The arenas are locked one by one meanwhile: not for each of a thousand states that come to rest together.
-    if (now.tv_sec - before >= 5 && atomic_compare_exchange_strong(&last, &before, (int64_t)now.tv_sec)) malloc_trim(0);
+    if (now.tv_sec - before >= 5 && atomic_compare_exchange_strong(&last, &before, (int64_t)now.tv_sec)) {
+        lnt_pool_tidy();
+        malloc_trim(0);
+    }
 }

@@ -25,9 +25,14 @@ package final class WireConnection: Sendable {
         var endsWhenDrained = false
         /// The peer has asked for enough.
         var isHeldBack = false
+        /// What the loop was last told to wait for.
+        var watched: WireLoop.Ready = .read
     }
 
     private let state: Mutex<State>
+    /// The descriptor once more, for reading: the answer's reader often has its next request ready before the write of the answer returns. -1
+    /// before `state`'s is closed.
+    private let source: Mutex<Int32>
     private let limits: WireLimits
     private let loop: WireLoop
     /// What has arrived of the next frame; touched by the loop's thread only.
@@ -66,6 +71,7 @@ package final class WireConnection: Sendable {
     /// Takes over a connected, non-blocking socket.
     package init(fd: Int32, loop: WireLoop, limits: WireLimits) {
         state = Mutex(State(fd: fd))
+        source = Mutex(fd)
         self.loop = loop
         self.limits = limits
         incoming = Mutex(Incoming(scanner: WireScanner(limit: limits.receivedFrame)))
@@ -158,10 +164,8 @@ package final class WireConnection: Sendable {
             } else if state.stalledSince == nil {
                 state.stalledSince = MonotonicClock.now
             }
-            if state.token != 0 {
-                // A peer that doesn't read its answers is not asked for more questions.
-                loop.watch(state.token, interest(state))
-            }
+            // A peer that doesn't read its answers is not asked for more questions.
+            watch(&state)
             if state.queued <= limits.chunkQueue {
                 resumed = state.waiters
                 state.waiters = []
@@ -170,6 +174,13 @@ package final class WireConnection: Sendable {
         }
         for continuation in resumed { continuation.resume() }
         if broken { end(nil) }
+    }
+
+    private func watch(_ state: inout State) {
+        let wanted = interest(state)
+        guard state.token != 0, state.watched != wanted else { return }
+        state.watched = wanted
+        loop.watch(state.token, wanted)
     }
 
     private func interest(_ state: borrowing State) -> WireLoop.Ready {
@@ -184,7 +195,7 @@ package final class WireConnection: Sendable {
         state.withLock { state in
             guard state.fd >= 0, state.isHeldBack != isHeldBack else { return }
             state.isHeldBack = isHeldBack
-            if state.token != 0 { loop.watch(state.token, interest(state)) }
+            watch(&state)
         }
     }
 
@@ -222,8 +233,8 @@ package final class WireConnection: Sendable {
                 let capacity = 64 << 10
                 var result = Result<WireSocket.Received, Errno>.success(.nothing)
                 let chunk = [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
-                    result = state.withLock { state in
-                        state.fd < 0 ? .success(.nothing) : WireSocket.receive(state.fd, into: UnsafeMutableRawBufferPointer(buffer))
+                    result = source.withLock { source in
+                        source < 0 ? .success(.nothing) : WireSocket.receive(source, into: UnsafeMutableRawBufferPointer(buffer))
                     }
                     if case .success(.bytes(let length, _)) = result { count = length }
                 }
@@ -311,6 +322,7 @@ package final class WireConnection: Sendable {
 
     /// Ends the connection at once; `ended` is not called for it.
     package func close() {
+        source.withLock { $0 = -1 }
         let (files, waiters) = state.withLock { state -> ([Int32], [CheckedContinuation<Void, Never>]) in
             guard state.fd >= 0 else { return ([], []) }
             if state.token != 0 { loop.remove(state.token) }

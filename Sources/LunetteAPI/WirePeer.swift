@@ -39,6 +39,8 @@ package final class WirePeer: Sendable {
         var inbound: [UInt32: Inbound] = [:]
         /// Of the requests in `inbound`.
         var inboundBytes = 0
+        /// Nothing more is read before some of them have been answered.
+        var isFull = false
         var hasEnded = false
     }
 
@@ -216,9 +218,9 @@ package final class WirePeer: Sendable {
             let task = Task { await self.serve(id, Call(method: method, params: params, files: files, chunk: self.chunker(id, credit))) }
             state.inbound[id] = Inbound(method: method, bytes: bytes, task: task, credit: credit)
             state.inboundBytes += bytes
+            holdBackIfFull(&state)
             return nil
         }
-        holdBackIfFull()
         if let refusal {
             for file in files { Glibc.close(file) }
             try? connection.send(.response(id: id, error: refusal, result: .null))  // As above.
@@ -243,8 +245,8 @@ package final class WirePeer: Sendable {
         for file in call.files { Glibc.close(file) }
         state.withLock { state in
             if let call = state.inbound.removeValue(forKey: id) { state.inboundBytes -= call.bytes }
+            holdBackIfFull(&state)
         }
-        holdBackIfFull()
         do throws(LunetteError) {
             switch result {
             case .success(let value): try connection.send(.response(id: id, error: nil, result: value))
@@ -257,9 +259,12 @@ package final class WirePeer: Sendable {
         }
     }
 
-    private func holdBackIfFull() {
-        // Under the lock: what was decided last is what holds.
-        state.withLock { connection.holdBack($0.inboundBytes > limits.requestBytes) }
+    /// Under the lock: what was decided last is what holds. The connection is told of changes alone: whoever writes to it has its lock.
+    private func holdBackIfFull(_ state: inout State) {
+        let isFull = state.inboundBytes > limits.requestBytes
+        guard isFull != state.isFull else { return }
+        state.isFull = isFull
+        connection.holdBack(isFull)
     }
 
     private func end(_ why: LunetteError?) {

@@ -38,7 +38,7 @@ final class ServerSession: Sendable {
     private func answer(_ call: WirePeer.Call) async -> Result<Value, LunetteError> {
         if isDraining() { return .failure(.leaving(call.method)) }
         // What waits for something else isn't waited for: all of a client's may do so at once.
-        let isLookup = APIRegistry.function(call.method).map { !$0.waits && !$0.mutates } ?? false
+        let isLookup = APIRegistry.isLookup(call.method)
         if isLookup { await lookups.enter() }
         defer { if isLookup { lookups.leave() } }
         do throws(LunetteError) {

@@ -41,6 +41,23 @@ import Testing
         }
     }
 
+    /// A reader that has seen enough ends the tests, and their temporary folder goes with them.
+    @Test func anOutputThatNobodyReadsLeavesNoFolder() async throws {
+        try await withLunette(.root) { home in
+            let temporary = "\(home.folder)/tmp"
+            try FileManager.default.createDirectory(atPath: temporary, withIntermediateDirectories: true)
+            let text = Self.head + "for i = 1, 300 do it('is number ' .. i, function() print(('x'):rep(1000)) end) end\n"
+            try Data(text.utf8).write(to: URL(fileURLWithPath: "\(home.folder)/long_test.lua"))
+            var piped = Command.shell("set +eo pipefail; '\(LunetteHome.binary)' test long_test.lua | head -1; echo ${PIPESTATUS[0]}")
+            let command = home.command(["test"])
+            (piped.environment, piped.workdir) = (command.environment, command.workdir)
+            piped.environment["TMPDIR"] = temporary
+            let ran = try await piped.run()
+            #expect(ran.text.hasSuffix("\n141"), "\(ran.text.suffix(200)) \(ran.errorText)")
+            #expect(try FileManager.default.contentsOfDirectory(atPath: temporary) == [])
+        }
+    }
+
     /// The end of the process would leave what comes after it unrun, and what has failed untold.
     @Test func aTestThatEndsTheProcessHasFailed() async throws {
         try await withLunette(.root) { home in

@@ -1,3 +1,4 @@
+import Dispatch
 import LunetteAPI
 import LunetteLinux
 import LunetteRuntime
@@ -28,6 +29,41 @@ import Testing
             #expect(after.desired - before.desired == 1)
             #expect(after.observed - before.observed == 2)
             #expect(!id.isEmpty)
+        }
+    }
+
+    /// A commit may wait for a slow disk.
+    @Test func whoLooksUpContainersDoesNotWaitForTheStatesThread() async throws {
+        try await withEngine { fixture, session in
+            let id = try await session.run("web")
+            let (held, goOn) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+            let change = Task {
+                try await fixture.engine.state.update(id) { record in
+                    held.signal()
+                    // Not for ever where the test fails.
+                    _ = goOn.wait(timeout: .now() + 20)
+                    record.name = "renamed"
+                }
+            }
+            await blocking { held.wait() }
+            #expect(try await session.call("container.find", ["container": "web"])["name"] == "web")
+            #expect(try await session.call("container.find", ["container": "renamed"]) == .null)
+            #expect(try await session.call("container.list").arrayValue?.count == 1)
+            goOn.signal()
+            _ = try await change.value
+            #expect(try await session.call("container.find", ["container": "web"]) == .null)
+            #expect(try await session.call("container.find", ["container": "renamed"])["id"]?.stringValue == id)
+        }
+    }
+
+    @Test func aClosedSessionAnswersNoLookUp() async throws {
+        try await withEngine { fixture, _ in
+            let session = try await fixture.session()
+            await session.session.close()
+            await expectError(.cancelled) { () async throws(LunetteError) in try await session.call("container.list") }
+            await expectError(.cancelled) { () async throws(LunetteError) in
+                try await session.call("hook.register", ["subscription": "a", "kind": "before", "event": "container.create"])
+            }
         }
     }
 

@@ -157,6 +157,23 @@ import Testing
         }
     }
 
+    /// Which fields are sizes is the registry's to say.
+    @Test func whatIsAmendedIsToldFieldByField() {
+        let changes = Amendment.changes(
+            from: ["resources": ["memory": 268_435_456, "pids": 100], "labels": ["old": "1"], "args": ["a"], "name": "web"],
+            to: [
+                "resources": ["memory": 67_108_864, "pids": 4096, "storage": 1_073_741_824], "labels": ["memory": 4096], "args": ["a"],
+                "stop": ["timeout": 2048],
+            ], of: "container.create")
+        #expect(
+            changes == [
+                "resources.memory set to 64MiB", "resources.pids set to 4096", "resources.storage set to 1GiB", "labels.old removed",
+                "labels.memory set to 4096", "name removed", "stop.timeout set to 2048",
+            ])
+        #expect(Amendment.changes(from: ["size": 1], to: ["size": 1_048_576], of: "volume.create") == ["size set to 1MiB"])
+        #expect(Amendment.changes(from: ["size": 1, "name": "v"], to: ["name": "v", "size": 1], of: "volume.create").isEmpty)
+    }
+
     @Test func aHandlerThatFailsIsInTheEnginesLogAFewTimes() {
         let lines = Collected()
         let log = HookFailureLog { lines.add(.string($0)) }

@@ -23,6 +23,46 @@ import Testing
 
     private static func seconds(since began: ContinuousClock.Instant) -> Double { (ContinuousClock.now - began) / .seconds(1) }
 
+    /// Askers and the state's thread look out for each other after quick answers, and go to sleep where one is slow.
+    @Test func aHandlerThatIsSlowEveryThirdTimeAnswersAll() async throws {
+        let worker = try await worker(
+            """
+            local count = 0
+            lunette.before("container.create", function(ev)
+              count = count + 1
+              if count % 3 == 0 then task.sleep "3ms" end
+              ev:amend { labels = { count = tostring(count) } }
+            end)
+            """)
+        for count in 1...90 {
+            let answer = try await ask(worker).get()
+            #expect(answer["amend"]?["labels"]?["count"]?.stringValue == String(count))
+        }
+        await worker.drain(seconds: 5)
+        await worker.stop()
+    }
+
+    /// The state's thread comes and goes while many ask at once.
+    @Test func manyWhoAskAtOnceAreAllAnswered() async throws {
+        let worker = try await worker("lunette.before('container.create', function(ev) ev:amend { labels = { seen = 'yes' } } end)")
+        let answered = await withTaskGroup(of: Int.self) { group in
+            for number in 0..<8 {
+                group.addTask {
+                    var answered = 0
+                    for turn in 0..<200 {
+                        // Some in a row, some after a pause in which a thread that looks has given up.
+                        if turn % 20 == number { try? await Task.sleep(for: .microseconds(300)) }
+                        if (try? await ask(worker).get())?["amend"] != nil { answered += 1 }
+                    }
+                    return answered
+                }
+            }
+            return await group.reduce(0, +)
+        }
+        #expect(answered == 1600)
+        await worker.stop()
+    }
+
     /// What the handler has begun has its own time.
     @Test func whoIsAnsweredDoesNotWaitForWhatTheHandlerLeaves() async throws {
         let worker = try await worker(

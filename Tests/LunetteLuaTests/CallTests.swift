@@ -42,6 +42,8 @@ import Testing
 
     @Test(arguments: [
         ("local c = container.run { image = 'x' } return c.name, c.id, tostring(c)", "web\tabc123\tcontainer web (abc123)"),
+        ("local c = container.get 'web' c:rename 'web-old' return c.name, tostring(c)", "web-old\tcontainer web-old (abc123)"),
+        ("local c = container.get 'web' container.rename('web', 'web-old') return c.name", "web-old"),
         ("return container.get 'web' == container.run { image = 'x' }", "true"),
         ("local t = { [container.get 'web'] = 1 } return t[container.list()[1]]", "1"),
         ("return container.find 'web'", "nil"), ("return container.get('web'):inspect().status", "running"),

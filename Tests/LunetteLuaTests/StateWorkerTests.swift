@@ -145,7 +145,7 @@ import Testing
                 "timeout": 10,
             ])
         host.state.collect()
-        #expect(host.state.memory < 74_000)
+        #expect(host.state.memory < 64_000)
     }
 
     @Test func noNameIsTheIdOfAHandlerWithoutOne() async throws {

@@ -51,6 +51,9 @@ import Testing
             "true"
         ),
         ("return task.next_cron_time('0 3 * * *', 0, { time_zone = 'UTC' })", "10800"),
+        ("local _, e = pcall(task.next_cron_time, 'never', 0) return e.code, e.operation", "invalid_argument\ttask.next_cron_time"),
+        ("local _, e = pcall(task.next_cron_time) return e.message", "task.next_cron_time: expected a cron expression, got nil"),
+        ("local _, e = pcall(task.cron, 'never', print) return e.operation", "task.cron"),
         ("return task.next_cron_time('*/15 8-9 * * mon', 0, { time_zone = 'UTC' })", "374400"),
         (
             "local done = false local t = task.spawn(function() local g <close> = setmetatable({}, {__close = function() done = true end}) task.sleep(100) end) task.sleep(0) t:cancel() pcall(task.await, t) return done",

@@ -140,4 +140,15 @@ const char *lnt_host_errno_text(int error);
 int lnt_host_clock(int which, int64_t *seconds, int64_t *nanoseconds);
 int lnt_host_sleep_nanoseconds(int64_t nanoseconds);
 
+/* How many processors the calling thread may run on, of those that are online (sched_getaffinity(2)); 1 where that can't be told. */
+int lnt_host_processors(void);
+/* What a loop does that looks at a word again and again: it leaves the processor's other thread, and the word's cache line, alone for a moment. */
+static inline void lnt_host_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
 #endif

@@ -107,8 +107,9 @@ void lnt_lua_lines(const lnt_lua *state, lnt_lua_line tell, void *context);
 // A module of the Lua stdlib (Sources/LunetteLua/Resources/lua/NAME.lua), or NULL. Static memory.
 const void *lnt_lua_module(const char *name, size_t *length);
 
-// Writes the number of each SIGINT, SIGTERM and SIGHUP as one byte to `write_end` from now on; -1: their default again.
-int32_t lnt_lua_signals_watch(int32_t write_end);
+// Writes the number of each SIGINT, SIGTERM and SIGHUP, and of SIGPIPE with `takes_pipe`, as one byte to `write_end` from now on; -1: their
+// default again.
+int32_t lnt_lua_signals_watch(int32_t write_end, bool takes_pipe);
 
 // A pipe whose ends are close-on-exec: [0] reads, [1] writes.
 int32_t lnt_lua_pipe(int32_t ends[2]);

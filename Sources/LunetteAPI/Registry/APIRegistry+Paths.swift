@@ -25,6 +25,15 @@ extension APIRegistry {
         return found
     }
 
+    /// Follows keys from a list of fields through records; what is in a list or a map of the user's own has no type here.
+    /// - Returns: nil where the API has no such field.
+    package static func type(of keys: [String], in fields: [APIField]) -> APIType? {
+        guard let key = keys.first, let field = fields.first(where: { $0.name == key }) else { return nil }
+        if keys.count == 1 { return field.type }
+        guard case .record(let name) = field.type, let record = record(name) else { return nil }
+        return type(of: Array(keys.dropFirst()), in: record.fields)
+    }
+
     private static func collect(_ value: Value, fields: [APIField], path: String, _ found: inout [String]) {
         guard case .map(let map) = value else { return }
         for field in fields {

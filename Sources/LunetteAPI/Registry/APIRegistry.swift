@@ -1,3 +1,5 @@
+import Synchronization
+
 /// Knows every function and record of API 1: the one source of argument checking, help, completion, types and reference pages.
 public enum APIRegistry {
     /// The API that this Lunette speaks; within it things are only added.
@@ -33,6 +35,19 @@ public enum APIRegistry {
     public static func function(_ name: String) -> APIFunction? {
         functions(of: String(name.prefix { $0 != "." })).first { $0.name == name }
     }
+
+    /// Whether a function neither waits for something else nor changes anything: such are short, and called often. Of a name that API 1 does not
+    /// have: false.
+    package static func isLookup(_ name: String) -> Bool {
+        if let known = lookups.withLock({ $0[name] }) { return known }
+        guard let function = function(name) else { return false }
+        let isLookup = !function.waits && !function.mutates
+        lookups.withLock { $0[name] = isLookup }
+        return isLookup
+    }
+
+    /// What was found out, by name: a noun's functions are made when one of them is first asked for, and searched each time.
+    private static let lookups = Mutex<[String: Bool]>([:])
 
     /// Every function, of the engine and of the Lua host.
     public static var all: [APIFunction] { nouns.flatMap { functions(of: $0) } }

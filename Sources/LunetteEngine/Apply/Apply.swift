@@ -81,7 +81,7 @@ extension Engine {
         }
         for spec in containers {
             let name = spec.name!
-            let found = try await state.findContainer(name).flatMap { $0.name == name ? $0 : nil }
+            let found = try state.findContainer(name).flatMap { $0.name == name ? $0 : nil }
             try call.checkJudged(name, about: found?.id)
             guard let record = found else {
                 plan.newContainers.append(spec)

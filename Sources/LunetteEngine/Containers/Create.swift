@@ -52,7 +52,7 @@ extension Engine {
         map["name"] = .string(name)
         let spec = try decodeSpec(.map(map))
         return try await targets.withTarget("container-name/\(name)", for: call) { () async throws(LunetteError) in
-            let found = try await state.findContainer(name).flatMap { $0.name == name ? $0 : nil }
+            let found = try state.findContainer(name).flatMap { $0.name == name ? $0 : nil }
             try call.checkJudged(name, about: found?.id)
             guard let record = found else {
                 let record = try await create(spec, call, session, startsNow: true)

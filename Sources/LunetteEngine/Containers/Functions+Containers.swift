@@ -71,7 +71,7 @@ extension Engine {
         var arguments = try call.arguments()
         let word = try arguments.target("container")
         try arguments.finish()
-        return try await state.findContainer(word)
+        return try state.findContainer(word)
     }
 
     /// Reads the one argument `container`; it must run.
@@ -110,7 +110,7 @@ extension Engine {
             }
         }
         try arguments.finish()
-        return await state.containers.values.filter { record in
+        return state.knownContainers.values.filter { record in
             // What a policy is about to start again counts as running, as with Docker.
             (statuses.isEmpty
                 ? all || record.state.isAlive || record.state.restartAt != nil : statuses.contains(record.state.status.rawValue))

@@ -8,7 +8,7 @@ extension Functions {
         "hook.list": .reading { engine, call, _ async throws(LunetteError) in
             try call.arguments().finish()
             return .array(
-                await engine.hooks.list().map(\.value) + (await engine.hooks.lifecycles.values.sorted { $0.name < $1.name }.map(\.value)))
+                await engine.hooks.list() + (await engine.hooks.lifecycles.values.sorted { $0.name < $1.name }.map(\.value)))
         },
         "events.follow": .reading { engine, call, _ async throws(LunetteError) in try await engine.followEvents(call) },
     ]
@@ -74,7 +74,7 @@ extension Engine {
             let from = await state.newestEvent
             keep(pump: Task { [weak self] in await self?.deliver(to: subscription, after: from, cursor: nil) }, subscription.id)
         }
-        return subscription.value
+        return subscription.value()
     }
 
     func unregisterHook(_ call: Call, _ session: Session) async throws(LunetteError) -> Value {

@@ -1,4 +1,5 @@
 import LunetteAPI
+import LunetteLinux
 import LunetteSpec
 
 /// Holds the handlers that sessions, plugins and resident scripts registered, and asks the `before` ones.
@@ -8,6 +9,19 @@ import LunetteSpec
 /// handler matches is looked at when its turn comes: labels and a lifecycle may be amended in.
 actor Hooks {
     private var subscriptions: [String: Subscription] = [:]
+    /// The `before` handlers of an event in the order in which they are asked; made at its first question, gone with any change of who there is.
+    private var askers: [String: [Subscription]] = [:]
+    /// How a handler does.
+    private struct Conduct {
+        /// In a row; three suspend it.
+        var timeouts = 0
+        var isSuspended: Bool { timeouts >= 3 }
+        /// How quick it is. An answer that was slept through came two wake-ups later than one that is looked out for, of some 50 µs on a machine
+        /// that is idle otherwise.
+        var spin = SpinPolicy(longest: 50_000, short: 150_000)
+    }
+    /// Of the handlers in `subscriptions` that have been asked, by id.
+    private var conducts: [String: Conduct] = [:]
     /// Of resident scripts, by name.
     private(set) var lifecycles: [String: Lifecycle] = [:]
     private var nextNumber = 0
@@ -55,6 +69,7 @@ actor Hooks {
                 .alreadyExists, "this session has a subscription \"\(request.receiverID)\" already", path: "subscription")
         }
         subscriptions[subscription.id] = subscription
+        askers = [:]
         return subscription
     }
 
@@ -63,10 +78,7 @@ actor Hooks {
         _ request: HookRequest, source: Subscription.Source, session: String, place: String?, receiver: any HookReceiver
     ) -> Subscription {
         nextNumber += 1
-        return Subscription(
-            id: "\(session)/\(request.receiverID)", receiverID: request.receiverID, kind: request.kind, event: request.event,
-            name: request.name, timeout: request.timeout, onFailure: request.onFailure, priority: request.priority, match: request.match,
-            order: request.order, source: source, session: session, number: nextNumber, receiver: receiver, place: place)
+        return Subscription(request, number: nextNumber, source: source, session: session, place: place, receiver: receiver)
     }
 
     /// Puts one version of resident handlers in the place of another, in one step: no call passes between them. A question that is under way is
@@ -74,8 +86,9 @@ actor Hooks {
     func replaceResident(_ new: [Subscription], _ newLifecycles: [Lifecycle]) {
         version += 1
         lifecycles = newLifecycles.reduce(into: [:]) { $0[$1.name] = $1 }
-        for (id, subscription) in subscriptions where subscription.source == .resident { subscriptions[id] = nil }
+        for (id, subscription) in subscriptions where subscription.source == .resident { (subscriptions[id], conducts[id]) = (nil, nil) }
         for subscription in new { subscriptions[subscription.id] = subscription }
+        askers = [:]
     }
 
     /// Returns when nobody is asked any more who was registered before the last `replaceResident`.
@@ -111,6 +124,7 @@ actor Hooks {
         guard subscriptions.removeValue(forKey: id) != nil else {
             throw LunetteError(.notFound, "this session has no subscription \"\(receiverID)\"", path: "subscription")
         }
+        askers = [:]
         vanish(id)
     }
 
@@ -120,18 +134,21 @@ actor Hooks {
             subscriptions[id] = nil
             vanish(id)
         }
+        askers = [:]
     }
 
     /// The engine closes.
     func close() { timeouts.close() }
 
     private func vanish(_ id: String) {
+        conducts[id] = nil
         for tell in (vanishWaiters.removeValue(forKey: id) ?? [:]).values { tell() }
     }
 
     /// Of each event in the order in which they are asked.
-    func list() -> [Subscription] {
+    func list() -> [Value] {
         subscriptions.values.sorted { ($0.event, $0.priority, $0.source, $0.number) < ($1.event, $1.priority, $1.source, $1.number) }
+            .map { $0.value(isSuspended: conducts[$0.id]?.isSuspended ?? false) }
     }
     func contains(_ id: String) -> Bool { subscriptions[id] != nil }
     func lifecycle(_ name: String) -> Lifecycle? { lifecycles[name] }
@@ -160,7 +177,16 @@ actor Hooks {
     }
 
     /// Whether anything would be asked: lets the usual start do without building the event.
-    func wants(_ event: String) -> Bool { subscriptions.values.contains { $0.kind == .before && $0.event == event } }
+    func wants(_ event: String) -> Bool { !handlers(before: event).isEmpty }
+
+    /// In the order in which they are asked.
+    private func handlers(before event: String) -> [Subscription] {
+        if let known = askers[event] { return known }
+        let found = subscriptions.values.filter { $0.kind == .before && $0.event == event }
+            .sorted { ($0.priority, $0.source, $0.number) < ($1.priority, $1.source, $1.number) }
+        askers[event] = found
+        return found
+    }
 
     /// What came of a question.
     struct Amended: Sendable {
@@ -184,12 +210,10 @@ actor Hooks {
     func amended(
         _ question: Question, for call: Call, normalise: @Sendable (Value) throws(LunetteError) -> Value
     ) async throws(LunetteError) -> Amended {
-        let asking = subscriptions.values.filter { subscription in
-            subscription.kind == .before && subscription.event == question.event
-                && (call.request.cause.isEmpty || !call.request.cause.contains(subscription.cause))
-        }
-        guard asking.contains(where: question.fits) else { return Amended(spec: question.spec) }
-        let handlers = asking.sorted { ($0.priority, $0.source, $0.number) < ($1.priority, $1.source, $1.number) }
+        var handlers = handlers(before: question.event)
+        if !call.request.cause.isEmpty { handlers.removeAll { call.request.cause.contains($0.cause) } }
+        // As long as nothing is amended, what fits now fits when its turn comes.
+        guard let first = handlers.firstIndex(where: question.fits) else { return Amended(spec: question.spec) }
         let asked = version
         questions[asked, default: 0] += 1
         defer { endQuestion(of: asked) }
@@ -197,15 +221,17 @@ actor Hooks {
 
         var question = question
         var lastAmended = -1
-        for (index, handler) in handlers.enumerated() where question.fits(handler) {
+        for index in first..<handlers.count where index == first || question.fits(handlers[index]) {
+            let handler = handlers[index]
             if let amended = try await run(handler, question, call, normalise) {
                 if !question.isAmendable {
                     throw LunetteError(
                         .invalidState, "hook \(handler.label): \(question.event) can't be amended", operation: call.request.function)
                 }
-                if amended != question.spec {
+                let changes = Amendment.changes(from: question.spec, to: amended, of: question.event)
+                if !changes.isEmpty || amended != question.spec {
                     lastAmended = index
-                    notes += Amendment.changes(from: question.spec, to: amended).map { "\($0) by hook \(handler.label)" }
+                    notes += changes.map { "\($0) by hook \(handler.label)" }
                 }
                 question.spec = amended
             }
@@ -230,26 +256,26 @@ actor Hooks {
         _ handler: Subscription, _ question: Question, _ call: Call, _ normalise: @Sendable (Value) throws(LunetteError) -> Value
     ) async throws(LunetteError) -> Value? {
         // A resident one answers to the end of the question, though another version has taken over meanwhile.
-        let current = subscriptions[handler.id] ?? (handler.source == .resident ? handler : nil)
-        guard let current, !current.isSuspended else {
-            return try await failed(
-                handler, question, call,
-                subscriptions[handler.id] == nil ? "its session has ended" : "it is suspended after three time-outs")
+        let isRegistered = subscriptions[handler.id] != nil
+        if !isRegistered, handler.source != .resident { return try await failed(handler, question, call, "its session has ended") }
+        if conducts[handler.id]?.isSuspended ?? false {
+            return try await failed(handler, question, call, "it is suspended after three time-outs")
         }
+        let now = clock.now()
         var event: ValueMap = [
-            "name": .string(question.event), "sequence": .int(0), "time": .double(clock.now()), "target": question.target.value,
+            "name": .string(question.event), "sequence": .int(0), "time": .double(now), "target": question.target.value,
             "spec": question.spec,
             "actor": call.request.actor.value, "redelivered": .bool(false),
             "cause": .array((call.causeOfConsequences + [handler.cause]).map(Value.string)),
         ]
         if question.target.kind == "container" { event["container"] = Handle.container(id: question.target.id, name: question.target.name) }
-        let left = call.request.deadline.map { max(0, $0 - clock.now()) } ?? .infinity
+        let left = call.request.deadline.map { max(0, $0 - now) } ?? .infinity
         let limit = min(handler.timeout, left)
-        event["deadline"] = .double(clock.now() + min(limit, 1e9))
+        event["deadline"] = .double(now + min(limit, 1e9))
 
         switch await reply(of: handler, to: .map(event), within: limit) {
         case .answer(let answer):
-            subscriptions[handler.id]?.timeouts = 0
+            if conducts[handler.id]?.timeouts ?? 0 > 0 { conducts[handler.id]?.timeouts = 0 }
             if let reason = answer["deny"]?.stringValue { throw denial(by: handler, question, call, reason) }
             guard let amendment = answer["amend"], !amendment.isNull else { return nil }
             do throws(LunetteError) { return try normalise(Amendment.apply(amendment, to: question.spec)) } catch {
@@ -271,7 +297,7 @@ actor Hooks {
                 "\(call.request.function) of \(displayable(question.target.name, limit: 80)) ran out of time while hook \(handler.label) was asked",
                 operation: call.request.function, target: question.target.name)
         case .timedOut:
-            subscriptions[handler.id]?.timeouts += 1
+            if subscriptions[handler.id] != nil { conducts[handler.id, default: Conduct()].timeouts += 1 }
             return try await failed(handler, question, call, "it did not answer within \(handler.timeout) s")
         case .vanished:
             return try await failed(handler, question, call, "its session has ended")
@@ -305,46 +331,68 @@ actor Hooks {
 
     private enum Reply: Sendable { case answer(Value), failure(LunetteError), timedOut, vanished, cancelled }
 
+    /// What a handler said, and nanoseconds after which it did.
+    private struct Said: Sendable {
+        var reply: Reply
+        var after: UInt64
+    }
+
     private func reply(of handler: Subscription, to event: Value, within limit: Double) async -> Reply {
-        let race = Race<Reply>()
-        let number = nextNumber
-        nextNumber += 1
-        vanishWaiters[handler.id, default: [:]][number] = { race.finish(.vanished) }
-        defer { vanishWaiters[handler.id]?[number] = nil }
+        let race = Race<Said>()
+        let began = Spin.now
         let hasBegun = handler.receiver.begin(subscription: handler.receiverID, event: event) { result in
             switch result {
-            case .success(let answer): race.finish(.answer(answer))
-            case .failure(let error): race.finish(.failure(error))
+            case .success(let answer): race.finish(Said(reply: .answer(answer), after: Spin.now &- began))
+            case .failure(let error): race.finish(Said(reply: .failure(error), after: Spin.now &- began))
             }
         }
+        if hasBegun, let reply = look(for: race, of: handler, within: limit) { return reply }
+        let number = nextNumber
+        nextNumber += 1
+        vanishWaiters[handler.id, default: [:]][number] = { race.finish(Said(reply: .vanished, after: .max)) }
+        defer { vanishWaiters[handler.id]?[number] = nil }
         if hasBegun {
-            if limit < 1e9 { timeouts.add(number, after: limit) { race.finish(.timedOut) } }
+            if limit < 1e9 { timeouts.add(number, after: limit) { race.finish(Said(reply: .timedOut, after: .max)) } }
             defer { timeouts.remove(number) }
-            return await outcome(of: race)
+            let said = await outcome(of: race)
+            if subscriptions[handler.id] != nil { conducts[handler.id, default: Conduct()].spin.waited(said.after) }
+            return said.reply
         }
         let asking = Task {
+            let reply: Reply
             do throws(LunetteError) {
-                race.finish(.answer(try await handler.receiver.before(subscription: handler.receiverID, event: event)))
+                reply = .answer(try await handler.receiver.before(subscription: handler.receiverID, event: event))
             } catch {
-                race.finish(.failure(error))
+                reply = .failure(error)
             }
+            race.finish(Said(reply: reply, after: .max))
         }
         let clock = clock
         let timer = Task {
             guard limit < 1e9, (try? await clock.sleep(limit)) != nil else { return }  // A cancelled sleep means that the race is over.
-            race.finish(.timedOut)
+            race.finish(Said(reply: .timedOut, after: .max))
         }
-        let reply = await outcome(of: race)
+        let said = await outcome(of: race)
         asking.cancel()
         timer.cancel()
-        return reply
+        return said.reply
     }
 
-    private func outcome(of race: Race<Reply>) async -> Reply {
+    /// Looks out for an answer where the handler's last ones came at once: a handler of a few lines is done before this thread could be asleep.
+    ///
+    /// Nothing else happens on this actor meanwhile, so that nobody can be told to vanish, and no limit of time is as short as the look.
+    private func look(for race: Race<Said>, of handler: Subscription, within limit: Double) -> Reply? {
+        guard let spin = conducts[handler.id]?.spin, spin.looks, limit > 0.001, Spin.isOfUse, !Task.isCancelled else { return nil }
+        let said = race.look(for: spin.longest)
+        if said != nil { conducts[handler.id]?.spin.saw() } else { conducts[handler.id]?.spin.missed() }
+        return said?.reply
+    }
+
+    private func outcome(of race: Race<Said>) async -> Said {
         await withTaskCancellationHandler {
             await race.next()
         } onCancel: {
-            race.finish(.cancelled)
+            race.finish(Said(reply: .cancelled, after: .max))
         }
     }
 }

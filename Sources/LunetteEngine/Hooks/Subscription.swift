@@ -1,8 +1,8 @@
 import LunetteAPI
 import LunetteSpec
 
-/// One registered handler.
-struct Subscription: Sendable {
+/// One registered handler. What becomes of it is in `Hooks`.
+final class Subscription: Sendable {
     enum Kind: String, Sendable, CaseIterable { case before, on }
     enum OnFailure: String, Sendable, CaseIterable { case deny, ignore }
     enum Order: String, Sendable, CaseIterable { case target, all }
@@ -30,15 +30,35 @@ struct Subscription: Sendable {
     let number: Int
     let receiver: any HookReceiver
     /// Where a resident script registers it: `conf.d/limits.lua:12`; whose a session's is: `gate.lua:3 (pid 4711)`.
-    var place: String?
-    /// Time-outs in a row; three suspend it.
-    var timeouts = 0
-    var isSuspended: Bool { timeouts >= 3 }
-
+    let place: String?
     /// Among the causes of what it does.
-    var cause: String { "hook:\(id)" }
+    let cause: String
+    /// For messages.
+    let label: String
 
-    var label: String {
+    init(
+        _ request: HookRequest, number: Int, source: Source, session: String, place: String?, receiver: any HookReceiver
+    ) {
+        id = "\(session)/\(request.receiverID)"
+        receiverID = request.receiverID
+        kind = request.kind
+        event = request.event
+        name = request.name
+        timeout = request.timeout
+        onFailure = request.onFailure
+        priority = request.priority
+        match = request.match
+        order = request.order
+        self.source = source
+        self.session = session
+        self.number = number
+        self.receiver = receiver
+        self.place = place
+        cause = "hook:\(id)"
+        label = Self.label(name, place, source, session)
+    }
+
+    private static func label(_ name: String?, _ place: String?, _ source: Source, _ session: String) -> String {
         let called = name.map { "\"\($0)\"" }
         if let place, source == .session { return called.map { "\($0) of \(place)" } ?? "of \(place)" }
         if let place { return called.map { "\($0) at \(place)" } ?? "at \(place)" }
@@ -48,7 +68,7 @@ struct Subscription: Sendable {
     /// Under which its place in the events is kept: of named resident `on` handlers.
     var cursor: String? { source == .resident && kind == .on && name != nil ? id : nil }
 
-    var value: Value {
+    func value(isSuspended: Bool = false) -> Value {
         var map: ValueMap = [
             "subscription": .string(receiverID), "kind": .string(kind.rawValue), "event": .string(event),
             "source": .string(source.rawValue),

@@ -1,9 +1,11 @@
+import LunetteLinux
 import Synchronization
 
 /// The first of several finishers wins; the one waiter gets its value.
 final class Race<Value: Sendable>: Sendable {
     private enum State { case open, waiting(CheckedContinuation<Value, Never>), done(Value), delivered }
     private let state = Mutex(State.open)
+    private let isOver = Atomic<Bool>(false)
 
     /// - Returns: whether this value was the first.
     @discardableResult
@@ -19,8 +21,20 @@ final class Race<Value: Sendable>: Sendable {
             case .done, .delivered: return (false, nil)
             }
         }
+        isOver.store(true, ordering: .releasing)
         continuation?.resume(returning: value)
         return first
+    }
+
+    /// Looks out for the first value without giving up the thread, in place of waiting for it; `next` is there for a look in vain.
+    /// - Parameter nanoseconds: how long at most.
+    func look(for nanoseconds: UInt64) -> Value? {
+        guard Spin.look(for: nanoseconds, { isOver.load(ordering: .acquiring) }) else { return nil }
+        return state.withLock { state in
+            guard case .done(let value) = state else { return nil }
+            state = .delivered
+            return value
+        }
     }
 
     /// Waits for the first value. For one waiter, once.

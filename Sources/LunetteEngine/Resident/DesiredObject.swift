@@ -135,7 +135,7 @@ extension Engine {
             map["name"] = .string(object.name)
             let spec = try decodeSpec(.map(map))
             change.reaches = spec.reaches + APIRegistry.hostPaths(in: object.arguments, for: APIRegistry.function("container.apply")!)
-            guard let record = try await state.findContainer(object.name), record.name == object.name else { return change }
+            guard let record = try state.findContainer(object.name), record.name == object.name else { return change }
             change.take(record.comparison(with: spec))
         case "volume":
             let spec = try VolumeSpec(object.arguments)

@@ -11,21 +11,21 @@ import LunetteSpec
 ///            │ at the engine's start the stored one
 /// ```
 actor Resident {
-    private let files: ResidentFiles
-    private let host: (any ResidentHost)?
+    let files: ResidentFiles
+    let host: (any ResidentHost)?
     private let isSkipped: Bool
-    private let hooks: Hooks
+    let hooks: Hooks
     private let state: State
-    private let log: @Sendable (String) -> Void
-    private var connector: (any EngineConnector)?
-    private var objects = ObjectSteps()
+    let log: @Sendable (String) -> Void
+    private(set) var connector: (any EngineConnector)?
+    private(set) var objects = ObjectSteps()
     let events: ResidentEvents
     private var useSockets: (@Sendable ([EngineSocket]) -> Void)?
     /// Hears of each new version of handlers.
     private var whenSwapped: @Sendable () async -> Void = {}
 
-    private var scripts: [LoadedResident] = []
-    private var version = ResidentVersion()
+    private(set) var scripts: [LoadedResident] = []
+    private(set) var version = ResidentVersion()
     /// Why what runs isn't what is on the disk.
     private(set) var problem: LunetteError?
     private var isChanging = false
@@ -236,71 +236,7 @@ actor Resident {
         return host
     }
 
-    // MARK: Loading
-
-    /// What is to be loaded.
-    private struct Candidate {
-        var scripts: [ResidentScript]
-        /// What the settings' own require.
-        var modules: any ResidentModules
-        var hasFolder = true
-        private let reading: ReadModules?
-
-        init(files: [ResidentScript], hasFolder: Bool, applied: [ResidentScript], reading: ReadModules) {
-            (scripts, modules, self.hasFolder, self.reading) = (files + applied, reading, hasFolder, reading)
-        }
-
-        init(stored: ResidentVersion) {
-            (scripts, modules, reading) = (stored.scripts, StoredModules(all: stored.modules), nil)
-        }
-
-        /// As it is stored, once all is loaded: what was read until then is what belongs to it.
-        var version: ResidentVersion {
-            ResidentVersion(scripts: scripts, modules: reading?.close() ?? (modules as? StoredModules)?.all ?? [:])
-        }
-    }
-
-    private func read(beside applied: [ResidentScript]) async throws(LunetteError) -> Candidate {
-        let files = files
-        let found = try await blocking { () throws(LunetteError) in try files.scripts() }
-        return Candidate(files: found ?? [], hasFolder: found != nil, applied: applied, reading: ReadModules(files))
-    }
-
-    /// What runs, with one script in the place of its namesake.
-    private func candidate(with script: ResidentScript) async throws(LunetteError) -> Candidate {
-        if let other = version.script(script.name), !other.isApplied {
-            throw LunetteError(
-                .alreadyExists, "a script of the settings' is called \(script.name)", target: script.name,
-                hint: "give it another name: --name")
-        }
-        // The settings' own as they run: what lies changed on the disk is a reload's to bring.
-        var scripts = version.scripts
-        if let index = scripts.firstIndex(where: { $0.name == script.name }) { scripts[index] = script } else { scripts.append(script) }
-        return Candidate(stored: ResidentVersion(scripts: scripts, modules: version.modules))
-    }
-
-    /// Loads every script, or none.
-    private func load(_ candidate: Candidate, _ host: any ResidentHost) async throws(LunetteError) -> [LoadedResident] {
-        guard let connector else { throw LunetteError(.internal, "resident code has no engine to call") }
-        var loaded: [LoadedResident] = []
-        do throws(LunetteError) {
-            for script in candidate.scripts {
-                let modules: any ResidentModules = script.modules.map { StoredModules(all: $0, isComplete: false) } ?? candidate.modules
-                let code = try await host.load(script, modules: modules, connector: connector, log: log)
-                loaded.append(LoadedResident(script: script, code: code))
-            }
-            var places: [String: String] = [:]
-            for index in loaded.indices { try await loaded[index].register(with: hooks, &places) }
-            var names: Set<String> = []
-            for index in loaded.indices {
-                loaded[index].sockets = try SocketDeclaration.read(loaded[index].code.sockets, file: loaded[index].script.file, &names)
-            }
-            return loaded
-        } catch {
-            await Self.stop(loaded)
-            throw error
-        }
-    }
+    // MARK: Using what was loaded
 
     private func store(_ version: ResidentVersion, _ loaded: [LoadedResident]) async throws(LunetteError) {
         var changes = Changes()
@@ -343,43 +279,6 @@ actor Resident {
         scripts.first { $0.sockets.contains { $0.name == socket } }?.code.receiver
     }
 
-    // MARK: Objects
-
-    /// What bringing about all that is wanted would do, and what becomes of what is no longer.
-    private func compare(_ loaded: [LoadedResident], prunes: Bool) async throws(LunetteError) -> [ObjectChange] {
-        var changes: [ObjectChange] = []
-        for object in loaded.flatMap(\.desired) { changes.append(try await objects.compare(object)) }
-        let wanted = Set(loaded.flatMap(\.desired).map(\.key))
-        // What mounts a volume, or shares a namespace, goes before that.
-        for object in scripts.flatMap(\.desired).reversed() where !wanted.contains(object.key) {
-            changes.append(ObjectChange(kind: object.kind, name: object.name, action: prunes ? .remove : .leave, place: object.place))
-        }
-        return changes
-    }
-
-    /// - Returns: the changes with what couldn't be done.
-    private func bringAbout(_ changes: [ObjectChange], _ loaded: [LoadedResident]) async -> [ObjectChange] {
-        let wanted = loaded.flatMap(\.desired).reduce(into: [String: DesiredObject]()) { $0[$1.key] = $1 }
-        var done: [ObjectChange] = []
-        for var change in changes {
-            do throws(LunetteError) {
-                switch change.action {
-                case .create, .update: if let object = wanted["\(change.kind)/\(change.name)"] { try await objects.bring(object) }
-                case .remove: try await objects.drop(change.kind, change.name, change.place ?? "")
-                case .same, .leave, .conflict: break
-                }
-            } catch {
-                // Gone already is what was wanted.
-                if change.action != .remove || error.code != .notFound {
-                    change.error = error
-                    await noteFailed("\(change.place ?? ""): \(change.kind) \(change.name)", error)
-                }
-            }
-            done.append(change)
-        }
-        return done
-    }
-
     // MARK: Starting and stopping
 
     private func startAll(bringsObjects: Bool = true) {
@@ -399,14 +298,14 @@ actor Resident {
         }
     }
 
-    private func noteFailed(_ what: String, _ error: LunetteError) async {
+    func noteFailed(_ what: String, _ error: LunetteError) async {
         log("\(what): \(error.description)")
         await tell("script.failed", ["reason": .string("\(what): \(error.description)")])
     }
 
     /// All at once: each has its own time limit, and they shall not add up.
     /// - Parameter patience: seconds for handlers under way; what never ran has none.
-    private static func stop(_ loaded: [LoadedResident], patience: Double = 0) async {
+    static func stop(_ loaded: [LoadedResident], patience: Double = 0) async {
         await withTaskGroup(of: Void.self) { group in
             for script in loaded { group.addTask { await script.code.stop(patience: patience) } }
         }
@@ -418,55 +317,7 @@ actor Resident {
         await state.log(PendingEvent(name: name, target: .init(kind: "script", id: "resident", name: "resident"), fields: fields))
     }
 
-    // MARK: Telling
-
-    /// What `script.list` shows.
-    func list() -> [Value] {
-        scripts.map { loaded in
-            let script = loaded.script
-            var map: ValueMap = [
-                "name": .string(script.name), "file": .string(script.file),
-                "path": .string(script.isApplied ? "" : "\(files.folder)/\(script.file)"),
-                "origin": script.isApplied ? "applied" : "settings",
-                "status": .string(problem == nil || script.isApplied ? "running" : "last_good"),
-                "handlers": .int(Int64(loaded.handlers.count)), "lifecycles": .array(loaded.lifecycles.map { .string($0.name) }),
-                "objects": .array(loaded.desired.map { ["kind": .string($0.kind), "name": .string($0.name), "place": .string($0.place)] }),
-            ]
-            map["grants"] = script.grants.map { .array($0.map(Value.string)) }
-            map["error"] = script.isApplied ? nil : problem.map { .string($0.description) }
-            return .map(map)
-        }
-    }
-
-    /// The source of a script as it runs.
-    func source(of name: String) throws(LunetteError) -> Value {
-        guard let script = version.script(name) else {
-            throw LunetteError(
-                .notFound, "no resident script is called \"\(displayable(name, limit: 80))\"", target: name,
-                hint: nearest(to: name, in: version.scripts.map(\.name)).map { "did you mean \"\($0)\"?" }
-                    ?? "`lunette script list` lists them")
-        }
-        return .text(script.source)
-    }
-
-    /// What `script.plan` and `script.apply` answer.
-    private func describe(
-        _ script: ResidentScript, _ loaded: [LoadedResident], _ changes: [ObjectChange], before: ResidentVersion
-    ) -> Value {
-        let mine = loaded.first { $0.script.name == script.name }
-        let old = before.script(script.name)
-        let asked = Grant.asked(by: script.source + (script.modules ?? [:]).values.flatMap { [10] + $0 })
-        return [
-            "script": .string(script.name), "action": old == nil ? "create" : old == script ? "same" : "update",
-            "handlers": .array((mine?.handlers ?? []).map(\.value)),
-            "sockets": .array((mine?.sockets ?? []).map(\.plan)),
-            "lifecycles": .array((mine?.lifecycles ?? []).map { ["name": .string($0.name), "place": .string($0.place)] }),
-            "objects": .array(changes.map(\.value)), "grants": .array((script.grants ?? []).map(Value.string)),
-            "lacking": .array(
-                Grant.grantable.filter { asked.contains($0.name) && !Grant.covers($0, script.grants ?? ["*"]) }.map(\.name).sorted()
-                    .map(Value.string)),
-        ]
-    }
+    // MARK: What runs
 
     /// The running version of a script; nil when none has the name.
     func code(named name: String) -> LoadedResident? { scripts.first { $0.script.name == name } }

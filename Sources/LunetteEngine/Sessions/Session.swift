@@ -29,6 +29,11 @@ final class Session: EngineSession {
         _ request: APIRequest, files: [Int32], onChunk: (@Sendable (Value) async throws(LunetteError) -> Void)?
     ) async throws(LunetteError) -> Value {
         let call = Call(request: request, session: id, files: files, onChunk: onChunk)
+        // What is over in a moment needs no task that `close` could cancel and wait for.
+        if request.deadline == nil, Self.isBrief(request.function) {
+            if calls.withLock({ $0.isClosed }) { throw Self.closed }
+            do throws(LunetteError) { return try await engine.perform(call, in: self) } catch { throw Self.named(error, request) }
+        }
         let gate = calls.withLock { calls -> (number: Int, task: Task<Result<Value, LunetteError>, Never>)? in
             guard !calls.isClosed else { return nil }
             let number = calls.next
@@ -39,7 +44,7 @@ final class Session: EngineSession {
             calls.tasks[number] = task
             return (number, task)
         }
-        guard let (number, task) = gate else { throw LunetteError(.cancelled, "the session is closed") }
+        guard let (number, task) = gate else { throw Self.closed }
         let timer = request.deadline.map { deadline in
             Task { [clock = engine.clock] in
                 do { try await clock.sleep(deadline - clock.now()) } catch { return }
@@ -61,9 +66,19 @@ final class Session: EngineSession {
                 error = LunetteError(
                     .timeout, "\(request.function) did not end before its deadline", operation: request.function, target: error.target)
             }
-            if error.operation == nil { error.operation = request.function }
-            throw error
+            throw Self.named(error, request)
         }
+    }
+
+    /// Look-ups of what isn't the session's own.
+    private static func isBrief(_ function: String) -> Bool { APIRegistry.isLookup(function) && !function.hasPrefix("hook.") }
+
+    private static let closed = LunetteError(.cancelled, "the session is closed")
+
+    private static func named(_ error: LunetteError, _ request: APIRequest) -> LunetteError {
+        var error = error
+        if error.operation == nil { error.operation = request.function }
+        return error
     }
 
     func close() async {

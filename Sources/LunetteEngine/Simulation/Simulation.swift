@@ -196,7 +196,7 @@ public final class Simulation: SimulatedEngine {
         }
         for object in resident.desired { try await engine.objectSteps.bring(object) }
         try await code.start()
-        return ["handlers": .array(resident.handlers.map(\.value)), "has_timers": .bool(code.hasTimers)]
+        return ["handlers": .array(resident.handlers.map { $0.value() }), "has_timers": .bool(code.hasTimers)]
     }
 
     public func load(plugin directory: String) async throws(LunetteError) -> Value { try await engine.plugins.load(directory: directory) }

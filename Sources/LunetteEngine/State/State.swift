@@ -1,15 +1,6 @@
-import GRDB
 import LunetteLinux
 import LunetteSpec
 import Synchronization
-
-/// Whether two paths lead to one folder.
-private func isSameFolder(_ one: String, _ other: String) -> Bool {
-    guard let first = try? fileStatus(-100, one, follow: true, label: one),
-        let second = try? fileStatus(-100, other, follow: true, label: other)
-    else { return false }
-    return first.device == second.device && first.inode == second.inode
-}
 
 /// The engine's memory: what the database holds, held ready. The one writer of it.
 ///
@@ -23,17 +14,20 @@ actor State {
     nonisolated let clock: any EngineClock
     nonisolated let bootID: String
 
-    private(set) var containers: [String: ContainerRecord] = [:]
-    private var containerNames: [String: String] = [:]
+    /// For readers on any thread: what they ask for doesn't wait for a commit that is on its way to the disk.
+    nonisolated let directory = Mutex(ContainerDirectory())
+    nonisolated var knownContainers: [String: ContainerRecord] { directory.withLock { $0.records } }
+    var containers: [String: ContainerRecord] { knownContainers }
+    var containerNames: [String: String] { directory.withLock { $0.names } }
     private(set) var volumes: [String: VolumeRecord] = [:]
-    private var volumeNames: [String: String] = [:]
+    var volumeNames: [String: String] = [:]
     private(set) var ledger: [String: LedgerRow] = [:]
     /// How far named resident handlers have come, by name.
     private(set) var cursors: [String: Int64] = [:]
     /// Names and id ranges promised to creations under way.
-    private var promisedNames: Set<String> = []
-    private var promisedRanges: Set<IDRange> = []
-    private var madeBy: [String: String] = [:]
+    var promisedNames: Set<String> = []
+    var promisedRanges: Set<IDRange> = []
+    var madeBy: [String: String] = [:]
     /// Request ids with an outcome, or with a container or volume they made: tells without a hop whether a call is a repetition.
     nonisolated let knownRequests = Mutex<Set<String>>([])
     private var exitWaiters: [String: [Int: CheckedContinuation<Void, Never>]] = [:]
@@ -41,10 +35,10 @@ actor State {
     private(set) var newestEvent: Int64 = 0
     private(set) var oldestEvent: Int64 = 1
     /// The last events, so that live readers don't go to the database.
-    private var recentEvents: [LoggedEvent] = []
+    var recentEvents: [LoggedEvent] = []
     private static let recentLimit = 512
-    private var eventWaiters: [Int: CheckedContinuation<Void, Never>] = [:]
-    private var nextWaiter = 0
+    var eventWaiters: [Int: CheckedContinuation<Void, Never>] = [:]
+    var nextWaiter = 0
     private var commitsSincePrune = 0
     /// How much each store of a script holds, from its first change on.
     var storeSizes: [String: StoreSize] = [:]
@@ -71,10 +65,8 @@ actor State {
     }
 
     private func load() throws(LunetteError) {
-        for record in try database.containers() {
-            containers[record.id] = record
-            containerNames[record.name] = record.id
-        }
+        let known = try database.containers()
+        directory.withLock { directory in for record in known { directory.add(record) } }
         for record in try database.volumes() {
             volumes[record.id] = record
             volumeNames[record.name] = record.id
@@ -84,8 +76,8 @@ actor State {
         lastStoreVersion = try database.newestStoreVersion()
         for record in containers.values { madeBy[record.requestID] = record.id }
         for record in volumes.values { madeBy[record.requestID] = record.id }
-        let known = try Set(database.outcomeIDs()).union(madeBy.keys)
-        knownRequests.withLock { $0 = known }
+        let requests = try Set(database.outcomeIDs()).union(madeBy.keys)
+        knownRequests.withLock { $0 = requests }
         (oldestEvent, newestEvent) = try database.eventBounds()
     }
 
@@ -112,20 +104,19 @@ actor State {
         let first = newestEvent + 1
         try database.write(changes, firstSequence: first, now: now, bootID: bootID, durability: durability)
         if durability == .desired { commits.desired += 1 } else { commits.observed += 1 }
+        let removed = directory.withLock { directory in
+            for record in changes.containers { directory.add(record) }
+            return changes.removedContainers.compactMap { directory.remove($0) }
+        }
         for record in changes.containers {
-            if let old = containers[record.id], old.name != record.name { containerNames[old.name] = nil }
-            containers[record.id] = record
-            containerNames[record.name] = record.id
             promisedNames.remove("container/\(record.name)")
             if let range = record.idRange { promisedRanges.remove(range) }
             madeBy[record.requestID] = record.id
             if !record.state.isAlive, record.state.exit != nil { wakeExitWaiters(record.id) }
         }
-        for id in changes.removedContainers {
-            guard let old = containers.removeValue(forKey: id) else { continue }
-            containerNames[old.name] = nil
+        for old in removed {
             madeBy[old.requestID] = nil
-            wakeExitWaiters(id)
+            wakeExitWaiters(old.id)
         }
         for record in changes.volumes {
             if let old = volumes[record.id], old.name != record.name { volumeNames[old.name] = nil }
@@ -285,82 +276,6 @@ actor State {
         try commit(changes, durability)
     }
 
-    // MARK: Looking up
-
-    /// By name, whole id, or a prefix of it that is unique and at least four digits long.
-    /// - Throws: `not_found` with the nearest name; `invalid_argument` when a prefix means several.
-    func container(_ word: String) throws(LunetteError) -> ContainerRecord {
-        if let found = try find(word, in: containers, names: containerNames, kind: "container") { return found }
-        throw LunetteError(
-            .notFound, "no container is called \"\(displayable(word, limit: 80))\"", target: word,
-            hint: nearest(to: word, in: Array(containerNames.keys)).map { "did you mean \"\($0)\"?" }
-                ?? "`lunette ps -a` lists all containers"
-        )
-    }
-
-    func findContainer(_ word: String) throws(LunetteError) -> ContainerRecord? {
-        try find(word, in: containers, names: containerNames, kind: "container")
-    }
-
-    func volume(_ word: String) throws(LunetteError) -> VolumeRecord {
-        if let found = try findVolume(word) { return found }
-        throw LunetteError(
-            .notFound, "no volume is called \"\(displayable(word, limit: 80))\"", target: word,
-            hint: nearest(to: word, in: Array(volumeNames.keys)).map { "did you mean \"\($0)\"?" }
-                ?? "`lunette volume ls` lists all volumes"
-        )
-    }
-
-    func findVolume(_ word: String) throws(LunetteError) -> VolumeRecord? {
-        try find(word, in: volumes, names: volumeNames, kind: "volume")
-    }
-
-    private func find<Record>(
-        _ word: String, in records: [String: Record], names: [String: String], kind: String
-    ) throws(LunetteError) -> Record? {
-        if let id = names[word] { return records[id] }
-        if let record = records[word] { return record }
-        guard word.utf8.count >= 4, word.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }) else { return nil }
-        let matches = records.keys.filter { $0.hasPrefix(word) }
-        guard matches.count <= 1 else {
-            throw LunetteError(
-                .invalidArgument, "\(matches.count) \(kind)s have ids that begin with \(word)", target: word, hint: "write more digits")
-        }
-        return matches.first.flatMap { records[$0] }
-    }
-
-    /// The containers whose spec uses a volume.
-    func users(ofVolume id: String) -> [ContainerRecord] {
-        containers.values.filter { $0.volumes.contains(id) }.sorted { $0.name < $1.name }
-    }
-
-    /// Ties this root to a state folder, where the sockets and folders of its containers are.
-    /// - Throws: `invalid_state` when containers run whose own are in another.
-    func use(stateFolder: String) throws(LunetteError) {
-        let earlier = try database.stateFolder()
-        guard earlier != stateFolder else { return }
-        // What the record says was so when its engine died; a shim or a pid 1 that is there says it still is.
-        let running = containers.values.filter { record in
-            record.state.isAlive
-                && ["shim", "init"].contains { record.run?[$0].flatMap(ProcessIdentity.init(value:))?.isAlive ?? false }
-        }.map(\.name).sorted()
-        if let earlier, let first = running.first, !isSameFolder(earlier, stateFolder) {
-            throw LunetteError(
-                .invalidState,
-                "containers of this root were started with the state folder \(earlier) and run: \(first)"
-                    + (running.count > 1 ? " and \(running.count - 1) more" : ""),
-                hint: "--state \(earlier) (or LUNETTE_STATE) reaches them; another folder can be used when none runs")
-        }
-        try database.note(stateFolder: stateFolder)
-    }
-
-    func resident() throws(LunetteError) -> ResidentVersion? { try database.resident() }
-
-    func outcome(_ requestID: String) throws(LunetteError) -> Outcome? { try database.outcome(requestID) }
-
-    func containerMade(by requestID: String) -> ContainerRecord? { madeBy[requestID].flatMap { containers[$0] } }
-    func volumeMade(by requestID: String) -> VolumeRecord? { madeBy[requestID].flatMap { volumes[$0] } }
-
     // MARK: Waiting
 
     /// Returns when the container has stopped or is gone, or the task is cancelled; at once when it has stopped already.
@@ -386,84 +301,6 @@ actor State {
     private func wakeExitWaiter(_ id: String, _ number: Int) { exitWaiters[id]?.removeValue(forKey: number)?.resume() }
     private func wakeExitWaiters(_ id: String) { for waiter in (exitWaiters.removeValue(forKey: id) ?? [:]).values { waiter.resume() } }
 
-    // MARK: Promises to creations under way
-
-    /// Keeps a name for a creation, until it commits or takes it back.
-    /// - Throws: `already_exists`.
-    func promise(name: String, kind: String) throws(LunetteError) {
-        let taken = kind == "container" ? containerNames[name] != nil : volumeNames[name] != nil
-        guard !taken, promisedNames.insert("\(kind)/\(name)").inserted else {
-            throw LunetteError(
-                .alreadyExists, "a \(kind) called \"\(name)\" exists", target: name,
-                hint: kind == "container" ? "remove it (`lunette rm \(name)`), or choose another name" : nil
-            )
-        }
-    }
-
-    /// Keeps a name that `isFree` said is free.
-    func promiseFree(_ name: String) { promisedNames.insert("container/\(name)") }
-
-    func isFree(containerName name: String) -> Bool { containerNames[name] == nil && !promisedNames.contains("container/\(name)") }
-
-    /// Keeps the lowest free id range.
-    /// - Throws: `resource_exhausted`.
-    func promiseRange(reserved: [IDRange], count: UInt32 = IDRangeAllocator.size) throws(LunetteError) -> IDRange {
-        if let shared = IDRangeAllocator.shared { return shared }
-        let taken = containers.values.compactMap(\.idRange) + promisedRanges
-        guard let range = IDRangeAllocator.choose(taken: taken, reserved: reserved, count: count) else {
-            throw LunetteError(.resourceExhausted, "no range of \(count) ids is free", hint: "remove containers that are no longer used")
-        }
-        promisedRanges.insert(range)
-        return range
-    }
-
-    /// Keeps a range that another container has already, for one that shares it.
-    func keep(range: IDRange) { promisedRanges.insert(range) }
-
-    func withdraw(name: String, kind: String) { promisedNames.remove("\(kind)/\(name)") }
-    func withdraw(range: IDRange) { promisedRanges.remove(range) }
-
-    // MARK: Events
-
-    /// Reads the log.
-    /// - Throws: `not_found` when events after `sequence` were pruned; the hint names the oldest kept.
-    func events(after sequence: Int64, limit: Int) throws(LunetteError) -> [LoggedEvent] {
-        if sequence >= newestEvent { return [] }
-        guard sequence + 1 >= oldestEvent else {
-            throw LunetteError(
-                .notFound, "events after \(sequence) are no longer kept", hint: "the oldest is \(oldestEvent)",
-                details: ["oldest": .int(oldestEvent)])
-        }
-        if let first = recentEvents.first, sequence + 1 >= first.sequence {
-            let start = Int(sequence + 1 - first.sequence)
-            return Array(recentEvents[start..<min(start + limit, recentEvents.count)])
-        }
-        return try database.events(after: sequence, limit: limit)
-    }
-
-    /// The sequence number after which the events since `time` come.
-    func sequence(before time: Double) throws(LunetteError) -> Int64 {
-        let result = try database.read { db in
-            try Int64.fetchOne(db, sql: "SELECT MIN(sequence) FROM events WHERE time >= ?", arguments: [time])
-        }
-        return result.map { $0 - 1 } ?? newestEvent
-    }
-
-    /// Returns when an event after `sequence` was logged, or the task is cancelled, or the engine closes.
-    func waitForEvent(after sequence: Int64) async {
-        if newestEvent > sequence || Task.isCancelled { return }
-        let id = nextWaiter
-        nextWaiter += 1
-        await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                if Task.isCancelled { continuation.resume() } else { eventWaiters[id] = continuation }
-            }
-        } onCancel: {
-            Task { await self.wake(id) }
-        }
-    }
-
-    private func wake(_ id: Int) { eventWaiters.removeValue(forKey: id)?.resume() }
 }
 
 extension State {
@@ -473,17 +310,6 @@ extension State {
             try update(id) { record in if !record.degraded.contains(reason) { record.degraded.append(reason) } }
         } catch {
             // The container is gone, or the database can't be written, which every other call says.
-        }
-    }
-}
-
-extension State {
-    /// Puts an event of its own into the log. A failure to do so is lost: the log is where failures are told.
-    func log(_ event: PendingEvent) {
-        var changes = Changes()
-        changes.events = [event]
-        do throws(LunetteError) { try commit(changes) } catch {
-            // The database can't be written, which every changing call says.
         }
     }
 }

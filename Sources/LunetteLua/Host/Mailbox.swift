@@ -1,8 +1,9 @@
 internal import Glibc
 internal import LunetteLinux
+internal import Synchronization
 
 /// Carries work to the one thread that a Lua state belongs to, in the order it was posted.
-// SAFETY: `queue` and `unpark` are only touched under `mutex`.
+// SAFETY: `queue`, `isAsleep` and `unpark` are only touched under `mutex`.
 final class Mailbox: @unchecked Sendable {
     typealias Work = @Sendable (LuaHost) -> Void
 
@@ -19,7 +20,15 @@ final class Mailbox: @unchecked Sendable {
     /// How long that moment is, in seconds.
     private static let moment = 0.1
     /// The state has no thread now: gives it one. Under `mutex`.
-    private var unpark: (() -> Void)?
+    private var unpark: (@Sendable () -> Void)?
+    /// The state's thread waits on `condition`. Under `mutex`.
+    private var isAsleep = false
+    /// How much has been posted, for who looks without the lock.
+    private let posted = Atomic<Int>(0)
+    /// Only of the state's thread. A question and its answer take some 20 µs, and what comes next is often another question.
+    private var policy = SpinPolicy(longest: 50_000, short: 150_000)
+    /// Of the wait that is under way: nanoseconds of the monotonic clock. Only of the state's thread.
+    private var waitingSince: UInt64?
 
     init() {
         pthread_mutex_init(mutex, nil)
@@ -37,19 +46,36 @@ final class Mailbox: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func post(_ work: @escaping Work) {
+    func post(_ work: @escaping Work) { put(work).tell() }
+
+    /// Says that there is work.
+    struct Arrival: Sendable {
+        fileprivate let sleeper: Mailbox?
+        fileprivate let unpark: (@Sendable () -> Void)?
+
+        /// To be called once, where no lock is held that the state's thread may want: the kernel likes to run who is woken at once, on the
+        /// processor of who woke it.
+        func tell() {
+            if let sleeper { pthread_cond_signal(sleeper.condition) }
+            unpark?()
+        }
+    }
+
+    /// As `post`, but the state's thread is not woken before the arrival is told.
+    func put(_ work: @escaping Work) -> Arrival {
         pthread_mutex_lock(mutex)
         let unpark = isClosed ? nil : self.unpark
         self.unpark = nil
         append(work)
+        let wakes = isAsleep && !isClosed
         pthread_mutex_unlock(mutex)
-        unpark?()
+        return Arrival(sleeper: wakes ? self : nil, unpark: unpark)
     }
 
     /// Lets the state's thread end when there is nothing to do.
     /// - Parameter unpark: called by who posts next, with the work in the queue.
     /// - Returns: false when there is something.
-    func park(_ unpark: @escaping () -> Void) -> Bool {
+    func park(_ unpark: @escaping @Sendable () -> Void) -> Bool {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         guard head == queue.count, !isClosed else { return false }
@@ -77,7 +103,7 @@ final class Mailbox: @unchecked Sendable {
             }
         }
         queue.append(counted)
-        pthread_cond_signal(condition)
+        posted.add(1, ordering: .releasing)
     }
 
     /// Drops what comes from now on, and what nobody has taken: the state is gone.
@@ -95,6 +121,8 @@ final class Mailbox: @unchecked Sendable {
     func next(until deadline: Double?) -> Work? {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
+        waitingSince = nil
+        if head == queue.count, deadline != 0 { lookOut(until: deadline) }
         while head == queue.count {
             if let whenAtRest, !isRested, deadline.map({ $0 > monotonicNow() + Self.moment }) ?? true {
                 guard wait(until: monotonicNow() + Self.moment) else { continue }
@@ -106,11 +134,14 @@ final class Mailbox: @unchecked Sendable {
                 continue
             }
             guard let deadline else {
+                isAsleep = true
                 pthread_cond_wait(condition, mutex)
+                isAsleep = false
                 continue
             }
             if wait(until: deadline) { return nil }
         }
+        if let waitingSince { policy.waited(Spin.now &- waitingSince) }
         isRested = false
         let work = queue[head]
         head += 1
@@ -121,12 +152,34 @@ final class Mailbox: @unchecked Sendable {
         return work
     }
 
+    /// Looks out for work before the thread goes to sleep, where that has been worth it. Called under the lock, and lets go of it meanwhile.
+    private func lookOut(until deadline: Double?) {
+        guard Spin.isOfUse, !Activity.shared.isOn else { return }
+        let began = Spin.now
+        waitingSince = began
+        guard policy.looks else { return }
+        var longest = policy.longest
+        if let deadline { longest = min(longest, UInt64(max(0, min(deadline * 1e9 - Double(began), Double(longest))))) }
+        let seen = posted.load(ordering: .relaxed)
+        pthread_mutex_unlock(mutex)
+        let hasCome = Spin.look(for: longest) { posted.load(ordering: .acquiring) != seen }
+        pthread_mutex_lock(mutex)
+        if hasCome {
+            policy.saw()
+            waitingSince = nil
+        } else {
+            policy.missed()
+        }
+    }
+
     /// Waits under the lock.
     /// - Returns: whether the time has passed and there is still nothing.
     private func wait(until deadline: Double) -> Bool {
         // A century is for ever here; larger figures overflow the kernel's.
         let due = min(deadline, 3.2e9)
         var time = timespec(tv_sec: Int(due), tv_nsec: Int((due - due.rounded(.down)) * 1e9))
+        isAsleep = true
+        defer { isAsleep = false }
         return pthread_cond_timedwait(condition, mutex, &time) == ETIMEDOUT && head == queue.count
     }
 

@@ -26,6 +26,8 @@ final class StateWorker: Sendable {
         let tell: @Sendable (Result<Value, LunetteError>) -> Void
         /// Monotonic seconds.
         let deadline: Double?
+        /// It counts among `handling`.
+        let isHandler: Bool
     }
 
     private let owner: Owner
@@ -46,6 +48,14 @@ final class StateWorker: Sendable {
         /// Handlers under way.
         var handling = 0
         var drained: [CheckedContinuation<Void, Never>] = []
+
+        /// - Returns: who waits for the last one.
+        mutating func endHandling(_ count: Int = 1) -> [CheckedContinuation<Void, Never>] {
+            handling -= count
+            guard count > 0, handling == 0, !drained.isEmpty else { return [] }
+            defer { drained = [] }
+            return drained
+        }
     }
     private let state = Mutex(State())
 
@@ -130,29 +140,31 @@ final class StateWorker: Sendable {
     /// Puts a question to the state's thread; the work answers it by the reply that it is given.
     /// - Parameter seconds: how long it may take; nil: any time, as long as the state comes back from each step.
     private func ask(
-        within seconds: Double?, _ work: @escaping @Sendable (LuaHost, HookReply) -> Void
+        within seconds: Double?, isHandler: Bool = false, _ work: @escaping @Sendable (LuaHost, HookReply) -> Void
     ) async -> Result<Value, LunetteError> {
         await withCheckedContinuation { continuation in
-            post(within: seconds, work) { continuation.resume(returning: $0) }
+            post(within: seconds, isHandler: isHandler, work) { continuation.resume(returning: $0) }
         }
     }
 
     /// As `ask`, without waiting.
     /// - Parameter tell: gets the answer, once, on any thread.
     private func post(
-        within seconds: Double?, _ work: @escaping @Sendable (LuaHost, HookReply) -> Void,
+        within seconds: Double?, isHandler: Bool, _ work: @escaping @Sendable (LuaHost, HookReply) -> Void,
         _ tell: @escaping @Sendable (Result<Value, LunetteError>) -> Void
     ) {
         // Under the lock: a question is posted before the stop or not at all.
-        let (refusal, isNew) = state.withLock { state -> (LunetteError?, Bool) in
-            if state.isStopped { return (state.failure ?? stopped, false) }
+        let (refusal, arrival, isNew) = state.withLock { state -> (LunetteError?, Mailbox.Arrival?, Bool) in
+            if state.isStopped { return (state.failure ?? stopped, nil, false) }
             state.lastWaiter += 1
             let id = state.lastWaiter
-            state.waiters[id] = Waiter(tell: tell, deadline: seconds.map { monotonicNow() + $0 })
-            mailbox.post { host in work(host, HookReply { self.answer(id, $0) }) }
+            state.waiters[id] = Waiter(tell: tell, deadline: seconds.map { monotonicNow() + $0 }, isHandler: isHandler)
+            if isHandler { state.handling += 1 }
+            let arrival = mailbox.put { host in work(host, HookReply { self.answer(id, $0) }) }
             defer { state.isWatched = true }
-            return (nil, !state.isWatched)
+            return (nil, arrival, !state.isWatched)
         }
+        arrival?.tell()
         if let refusal { tell(.failure(refusal)) }
         if isNew { WorkerWatch.shared.add(self) }
     }
@@ -160,7 +172,12 @@ final class StateWorker: Sendable {
     private var stopped: LunetteError { LunetteError(owner.failureCode ?? .cancelled, "\(owner.label) is stopped") }
 
     private func answer(_ id: Int, _ result: Result<Value, LunetteError>) {
-        state.withLock { $0.waiters.removeValue(forKey: id) }?.tell(result)
+        let (waiter, drained) = state.withLock { state -> (Waiter?, [CheckedContinuation<Void, Never>]) in
+            guard let waiter = state.waiters.removeValue(forKey: id) else { return (nil, []) }
+            return (waiter, waiter.isHandler ? state.endHandling() : [])
+        }
+        for one in drained { one.resume() }
+        waiter?.tell(result)
     }
 
     /// Whether the state answers nothing any more.
@@ -175,12 +192,13 @@ final class StateWorker: Sendable {
         if let longestStep, let since = pulse.busySince, now - since > longestStep {
             giveUp("\(owner.label) has not come back from one step of its code for \(Int(now - since)) s, \(Int(longestStep)) s at most")
         }
-        let (late, isWaitedFor) = state.withLock { state in
+        let (late, drained, isWaitedFor) = state.withLock { state in
             let late = state.waiters.filter { $0.value.deadline.map { $0 < now } ?? false }
             for id in late.keys { state.waiters[id] = nil }
             if !state.isWaitedFor { state.isWatched = false }
-            return (late.values.map(\.tell), state.isWaitedFor)
+            return (late.values.map(\.tell), state.endHandling(late.values.count { $0.isHandler }), state.isWaitedFor)
         }
+        for one in drained { one.resume() }
         let error = LunetteError(owner.failureCode ?? .timeout, "\(owner.label) gave no answer in its time, nor after it")
         for tell in late { tell(.failure(error)) }
         return isWaitedFor
@@ -194,17 +212,19 @@ final class StateWorker: Sendable {
     private func giveUp(_ why: String) {
         let error = LunetteError(
             owner.failureCode ?? .timeout, "\(why): its Lua state is given up", hint: "mend the code, then: lunette reload")
-        let (waiters, batches) = state.withLock { state -> ([Waiter], [HookBatch]) in
-            if state.failure != nil { return ([], []) }
+        let (waiters, batches, drained) = state.withLock { state -> ([Waiter], [HookBatch], [CheckedContinuation<Void, Never>]) in
+            if state.failure != nil { return ([], [], []) }
             state.isStopped = true
             state.failure = error
             defer {
                 state.waiters = [:]
                 state.batches = [:]
             }
-            return (Array(state.waiters.values), Array(state.batches.values))
+            let drained = state.endHandling(state.waiters.values.count { $0.isHandler })
+            return (Array(state.waiters.values), Array(state.batches.values), drained)
         }
         mailbox.post { host in host.isServing = false }
+        for one in drained { one.resume() }
         for waiter in waiters { waiter.tell(.failure(error)) }
         for batch in batches { batch.fail() }
     }
@@ -264,45 +284,33 @@ final class StateWorker: Sendable {
             state.withLock { $0.batches[id] = nil }
             endHandling()
         }
-        let (isPosted, isNew) = state.withLock { state in
-            guard !state.isStopped else { return (false, false) }
+        let (arrival, isNew) = state.withLock { state -> (Mailbox.Arrival?, Bool) in
+            guard !state.isStopped else { return (nil, false) }
             state.handling += 1
             state.batches[id] = batch
-            mailbox.post { host in host.callHandler(batch, from: 0) }
+            let arrival = mailbox.put { host in host.callHandler(batch, from: 0) }
             defer { state.isWatched = true }
-            return (true, !state.isWatched)
+            return (arrival, !state.isWatched)
         }
+        arrival?.tell()
         if isNew { WorkerWatch.shared.add(self) }
         // Nothing of it counts as delivered.
-        if !isPosted { ended(events.indices.map { HookEnding(index: $0, outcome: .failed) }) }
+        if arrival == nil { ended(events.indices.map { HookEnding(index: $0, outcome: .failed) }) }
     }
 
     private func endHandling() {
-        let drained = state.withLock { state in
-            state.handling -= 1
-            guard state.handling == 0 else { return [CheckedContinuation<Void, Never>]() }
-            defer { state.drained = [] }
-            return state.drained
-        }
+        let drained = state.withLock { $0.endHandling() }
         for waiter in drained { waiter.resume() }
     }
 
     /// As the next, without waiting.
     func begin(_ subscription: String, _ event: Value, _ answered: @escaping @Sendable (Result<Value, LunetteError>) -> Void) {
-        state.withLock { $0.handling += 1 }
-        post(within: nil) { host, reply in
-            host.callHandler(subscription, event, reply)
-        } _: { [self] result in
-            endHandling()
-            answered(result)
-        }
+        post(within: nil, isHandler: true, { host, reply in host.callHandler(subscription, event, reply) }, answered)
     }
 
     /// Runs a handler that the code has registered.
     func handle(_ subscription: String, _ event: Value) async throws(LunetteError) -> Value {
-        state.withLock { $0.handling += 1 }
-        defer { endHandling() }
-        return try await ask(within: nil) { host, reply in host.callHandler(subscription, event, reply) }.get()
+        try await ask(within: nil, isHandler: true) { host, reply in host.callHandler(subscription, event, reply) }.get()
     }
 
     /// Lets go of what loading took, so that the next state can have it.

@@ -8,6 +8,7 @@ final class SignalWatch: Sendable {
     private let readEnd: Int32
     private let writeEnd: Int32
     private let endsOnSecond: Bool
+    private let takesPipe: Bool
     private let onInterrupt: (@Sendable () -> Void)?
     private let onEnd: (@Sendable () -> Void)?
     private let seen = Atomic<Int32>(0)
@@ -20,9 +21,14 @@ final class SignalWatch: Sendable {
 
     /// - Parameters:
     ///   - endsOnSecond: a second SIGINT ends the process; in the REPL it is for the line that runs then.
+    ///   - takesPipe: a reader of the output that has left (`| head`) is such a signal too; else it ends the process at once.
     ///   - onEnd: called before a signal ends the process.
-    init(_ host: LuaHost, endsOnSecond: Bool = true, onInterrupt: (@Sendable () -> Void)? = nil, onEnd: (@Sendable () -> Void)? = nil) {
+    init(
+        _ host: LuaHost, endsOnSecond: Bool = true, takesPipe: Bool = false, onInterrupt: (@Sendable () -> Void)? = nil,
+        onEnd: (@Sendable () -> Void)? = nil
+    ) {
         self.endsOnSecond = endsOnSecond
+        self.takesPipe = takesPipe
         self.onEnd = onEnd
         self.onInterrupt = onInterrupt
         var ends: [Int32] = [-1, -1]
@@ -32,7 +38,7 @@ final class SignalWatch: Sendable {
         }
         (readEnd, writeEnd) = (ends[0], ends[1])
         let (mailbox, interrupter) = (host.mailbox, host.state.interrupter)
-        lnt_lua_signals_watch(writeEnd)
+        lnt_lua_signals_watch(writeEnd, takesPipe)
         onOwnThread { self.watch(mailbox, interrupter) }
     }
 
@@ -56,7 +62,7 @@ final class SignalWatch: Sendable {
     /// Gives the signals back and lets the thread go; after it no interrupt reaches the state.
     func stop() {
         guard writeEnd >= 0 else { return }
-        lnt_lua_signals_watch(-1)
+        lnt_lua_signals_watch(-1, takesPipe)
         var end: UInt8 = 0
         _ = write(writeEnd, &end, 1)
         close(writeEnd)

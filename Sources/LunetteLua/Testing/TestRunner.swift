@@ -83,7 +83,8 @@ package enum TestRunner {
             "is_simulated": .bool(conductor != nil),
         ]
         request["filter"] = setting.filter.map(Value.string)
-        let signals = SignalWatch(host)
+        // Whoever reads the output may have seen enough; the folder goes all the same.
+        let signals = SignalWatch(host, takesPipe: true, onEnd: { remove(folder) })
         Activity.shared.begin()
         host.activities += 1
         host.enter("test_file", .map(request))
@@ -95,8 +96,8 @@ package enum TestRunner {
         lnt_lua_print(nil, 0)
         waitFor { await host.close() }
         host.mailbox.close()
+        remove(folder)
         if signals.signal != 0 {
-            remove(folder)
             report.finish(seconds: monotonicNow() - begin)
             exit(128 + signals.signal)
         }

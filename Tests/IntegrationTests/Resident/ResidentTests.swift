@@ -46,6 +46,27 @@ struct ResidentTests {
         }
     }
 
+    /// Where nobody can answer while somebody looks out for it, nobody looks.
+    @Test(.requires(.command("taskset"))) func anEngineOnOneProcessorAsksItsHandlers() async throws {
+        try await withLunette { home in
+            let place = try ResidentPlace(home)
+            let image = try await home.load(.busybox)
+            try await place.engineHasLeft()
+            try place.write(
+                "conf.d/limits.lua", "lunette.before('container.create', function(ev) ev:amend { labels = { seen = 'yes' } } end)")
+            let script = """
+                local container = require "lunette".container
+                for _ = 1, 20 do container.create { image = arg[1] } end
+                print(#container.list { all = true, labels = { seen = "yes" } })
+                """
+            try Data(script.utf8).write(to: URL(fileURLWithPath: "\(home.folder)/many.lua"))
+            var command = home.command(["many.lua", image], environment: ["LUNETTE_CONFIG": place.settings])
+            command.arguments = ["taskset", "1"] + command.arguments
+            #expect(try await command.run().text == "20")
+            try await place.engineHasLeft()
+        }
+    }
+
     /// An engine on demand that has nothing else to do stays until a handler has done its event: left behind, it would come again for ever.
     @Test func aSlowHandlerComesToItsEnd() async throws {
         try await withLunette { home in

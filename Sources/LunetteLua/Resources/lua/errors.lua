@@ -74,4 +74,6 @@ function core.fail(code, message, fields)
   error(make_error(record), 0)
 end
 
-return {}
+-- What the bridge raises when code is interrupted, and when it passes a limit of which it can't say more.
+host.set_error(false, setmetatable({ code = "cancelled", message = "interrupted" }, Error))
+host.set_error(true, setmetatable({ code = "resource_exhausted", message = "the code ran longer than it may" }, Error))

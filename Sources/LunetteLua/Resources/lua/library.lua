@@ -1,9 +1,9 @@
--- What scripts see: `lunette` itself, log, json, fs, and how chunks are set up.
+-- What scripts see: `lunette` itself, and where what it has comes from. It keeps nothing (core.lua, `keeps_nothing`).
 
 local core = ...
 local lunette, host, fail = core.lunette, core.host, core.fail
 local host_call = host.call
-local type, tostring, pcall, setmetatable, next, select, table = type, tostring, pcall, setmetatable, next, select, table
+local type, tostring, pcall, setmetatable, next, table = type, tostring, pcall, setmetatable, next, table
 
 local library = {}
 
@@ -34,11 +34,7 @@ function functions.merge(a, b)
   return core.need("hooks").merge(a, b)
 end
 
-function functions.lifecycle(name, program) return core.need("subscriptions").lifecycle(name, program) end
-function functions.events(options) return core.need("subscriptions").events(options) end
-function functions.on(...) return core.need("subscriptions").on(...) end
-function functions.before(...) return core.need("subscriptions").before(...) end
-function functions.socket(...) return core.need("socket").declare(...) end
+for name, f in next, core.need "registration" do functions[name] = f end
 
 -- Holds the script: waits until it is interrupted.
 function functions.stay()
@@ -60,46 +56,6 @@ function functions.fail(code, message, fields)
 end
 
 
----- log, json, fs -----------------------------------------------------------------------------
-
-local log = {}
-for _, level in next, { "debug", "info", "warn", "error" } do
-  log[level] = function(message, fields)
-    if fields ~= nil and type(fields) ~= "table" then fail("invalid_argument", "log." .. level .. ": fields must be a table") end
-    core.call_for("log." .. level, "log", level, tostring(message), fields or {})
-  end
-end
-
-local json = { null = host.null }
-function json.encode(value, options)
-  if value == nil then value = host.null end
-  return core.call_for("json.encode", "json.encode", value, type(options) == "table" and options.pretty == true)
-end
-function json.decode(text)
-  if type(text) ~= "string" then fail("invalid_argument", "json.decode: expected a string, got " .. type(text)) end
-  return host.decode(core.call_for("json.decode", "json.decode", text))
-end
-
-local fs = {}
-for _, verb in next, { "read", "write", "exists", "list", "temporary", "mkdir", "remove", "rename", "stat", "usage" } do
-  local operation = "fs." .. verb
-  fs[verb] = function(...)
-    -- Trailing nils would be sent as arguments.
-    local arguments = { ... }
-    for index = 1, select("#", ...) do
-      if arguments[index] == nil then arguments[index] = host.null end
-    end
-    return core.call_for(operation, operation, arguments)
-  end
-end
-
----- sandbox -----------------------------------------------------------------------------------
-
-local sandbox = {}
-function sandbox.run(options)
-  local result = core.call_for("sandbox.run", "sandbox.run", options or {})
-  return core.need("nouns").checked("sandbox.run", type(options) == "table" and options or {}, result)
-end
 ---- names -------------------------------------------------------------------------------------
 
 local nouns = {}
@@ -140,10 +96,7 @@ end
 -- The value of `lunette.NAME`; raises for names that are not there, so that a typo shows where it is.
 function library.resolve(name)
   if functions[name] then return functions[name] end
-  if name == "log" then return log end
-  if name == "json" then return json end
-  if name == "fs" then return fs end
-  if name == "sandbox" then return sandbox end
+  if name == "log" or name == "json" or name == "fs" or name == "sandbox" then return core.need("tools")[name] end
   if name == "task" then return core.need "task" end
   if name == "test" then
     if core.testing then return core.testing end
@@ -165,44 +118,5 @@ library.later = later
 library.globals = {}
 local global = "image container volume hook script plugin system log json fs sandbox task test store process http lunette"
 for noun in global:gmatch("%a+") do library.globals[noun] = true end
-
--- Prepares _G for a chunk: {name, arguments, directory, globals}
-function library.open(what)
-  if core.is_limited or core.has_globals then return end
-  core.has_globals = true
-  package.loaded.lunette = lunette
-  -- The script's folder first; never the working directory.
-  local kept = {}
-  for entry in package.path:gmatch("[^;]+") do
-    if entry:sub(1, 1) == "/" then kept[#kept + 1] = entry end
-  end
-  if what.directory then
-    table.insert(kept, 1, what.directory .. "/?/init.lua")
-    table.insert(kept, 1, what.directory .. "/?.lua")
-  end
-  package.path = table.concat(kept, ";")
-  kept = {}
-  for entry in package.cpath:gmatch("[^;]+") do
-    if entry:sub(1, 1) == "/" then kept[#kept + 1] = entry end
-  end
-  package.cpath = table.concat(kept, ";")
-  local arguments = { [0] = what.script }
-  for index, value in ipairs(what.arguments or {}) do arguments[index] = value end
-  _G.arg = arguments
-  if what.captures then
-    core.need("capture").output()
-    if what.has_test_time then core.need("capture").time() end
-  end
-  if what.globals then
-    setmetatable(_G, {
-      __index = function(globals, name)
-        if not library.globals[name] then return nil end
-        local value = name == "lunette" and lunette or lunette[name]
-        rawset(globals, name, value)
-        return value
-      end,
-    })
-  end
-end
 
 return library

@@ -53,6 +53,15 @@ local function handle(record)
 end
 nouns.handle = handle
 
+-- A handle's name is the last that this program has heard of; it has heard what it has done itself.
+local function note_name(noun, target, name)
+  for _, known in next, interned do
+    if rawget(known, "$handle") == noun and (known == target or rawget(known, "id") == target or rawget(known, "name") == target) then
+      rawset(known, "name", name)
+    end
+  end
+end
+
 -- A handle of what isn't there yet: calls find it by its name.
 function nouns.promised(noun, name) return setmetatable({ ["$handle"] = noun, id = name, name = name }, metatable(noun)) end
 
@@ -247,6 +256,7 @@ local function invoke(fn, ...)
     result = core.call_for(fn.name, "api", fn.name, arguments, where())
   end
   if fn.name == "container.exec" then checked(fn.name, arguments, result) end
+  if fn.name == "container.rename" then note_name("container", arguments.container, arguments.name) end
   -- No value, not nil: nothing to print.
   if fn.returns_nothing then return end
   return hydrate(result, fn.result)

@@ -43,7 +43,7 @@ local function close(id)
   prompts[id] = nil
   if not prompt then return end
   for t in next, core.open.tasks do
-    if t.line and t.line.prompt == prompt then core.cancel(t, "cancelled", "the prompt was left") end
+    if t.line and t.line.prompt == prompt then core.need("control").cancel(t, "cancelled", "the prompt was left") end
   end
 end
 

@@ -36,7 +36,7 @@ end
 local function open_session()
   if is_open then return end
   is_open = true
-  core.need("library").open { globals = true, name = "repl", script = "repl" }
+  core.need("globals").open { globals = true, name = "repl", script = "repl" }
   function _G.print(...)
     local parts = pack(...)
     for index = 1, parts.n do parts[index] = tostring(parts[index]) end
@@ -132,7 +132,7 @@ local followed           -- the task that shows events
 -- :events on, :events off — each event as a line: {on}
 function core.entries.repl_events(what)
   if followed then
-    core.cancel(followed)
+    core.need("control").cancel(followed)
     followed = nil
   end
   if not what.on then core.run_ready() return end
@@ -159,8 +159,8 @@ function core.entries.repl_leave()
   if #tasks == 0 and not inside then return false end
   core.result_text = nil
   core.start_main(function()
-    for _, t in ipairs(tasks) do core.cancel(t) end
-    for _, t in ipairs(tasks) do pcall(core.join, t) end
+    for _, t in ipairs(tasks) do core.need("control").cancel(t) end
+    for _, t in ipairs(tasks) do pcall(core.need("control").join, t) end
     -- An engine that is gone has forgotten the session, too.
     if inside then pcall(inside.close) end
   end)

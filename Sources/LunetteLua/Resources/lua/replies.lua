@@ -1,7 +1,8 @@
 -- What the engine asks of code that it holds, answered: by a task for each reply. It keeps nothing itself (core.lua, `keeps_nothing`).
 
 local core = ...
-local host, fail, spawn, cancel, running = core.host, core.fail, core.spawn, core.cancel, core.running
+local host, fail, spawn, running = core.host, core.fail, core.spawn, core.running
+local control = core.need "control"
 local host_call = host.call
 local pcall, error, tostring = pcall, error, tostring
 
@@ -27,12 +28,12 @@ local function run(reply, timeout, f, ...)
   if timeout then
     timer = spawn({}, function()
       core.call("sleep", timeout)
-      cancel(t, "timeout", "not done within " .. tostring(timeout) .. "s")
+      control.cancel(t, "timeout", "not done within " .. tostring(timeout) .. "s")
     end)
   end
   t.on_finish = function()
     running[reply] = nil
-    if timer then cancel(timer) end
+    if timer then control.cancel(timer) end
     if t.state == "done" then
       local value = t.results[1]
       if value == nil then value = host.null end
@@ -59,7 +60,7 @@ end
 
 function core.entries.cancel_plugin_call(what)
   local t = running[what.reply]
-  if t then cancel(t, "cancelled", "the call was cancelled") end
+  if t then core.need("control").cancel(t, "cancelled", "the call was cancelled") end
   core.run_ready()
 end
 

@@ -2,7 +2,8 @@
 
 local core = ...
 local host_call, entries, open = core.host.call, core.entries, core.open
-local spawn, cancel, run_ready, is_error = core.spawn, core.cancel, core.run_ready, core.is_error
+local spawn, run_ready, is_error = core.spawn, core.run_ready, core.is_error
+local cancel = core.need("control").cancel
 local type, tostring, ipairs, next, load, unpack = type, tostring, ipairs, next, load, table.unpack
 local getmetatable, pcall = getmetatable, pcall
 
@@ -132,7 +133,7 @@ end
 
 -- Runs source: {source, name, arguments, prints, globals, directory}
 function entries.run(what)
-  core.need("library").open(what)
+  core.need("globals").open(what)
   local mode = core.is_limited and "t" or "bt"
   local source = what.source:gsub("^#[^\n]*", "")
   local f, problem

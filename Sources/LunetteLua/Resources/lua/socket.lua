@@ -275,7 +275,7 @@ end
 local known = set "path owner group mode filter"
 
 function sockets.declare(name, options)
-  if not core.register_hook then
+  if not (core.register_hook or core.is_registered) then
     fail("invalid_state", "a socket is declared by a resident script", { operation = "lunette.socket", hint = "docs/service.md" })
   end
   if not core.is_loading then

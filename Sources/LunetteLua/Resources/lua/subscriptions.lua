@@ -64,6 +64,9 @@ local function register(kind, operation, event, options, f)
   expect(options == nil or type(options) == "table", "a table of options", options)
   check_options(kind, options)
   if core.register_hook then return core.register_hook(kind, event, options, f) end
+  if core.is_registered then
+    fail("invalid_state", "a resident script registers its handlers while it loads", { operation = operation })
+  end
   local arguments = { subscription = host_call("unique"), kind = kind, event = event }
   for key, value in next, options or {} do arguments[key] = value end
   local handler = { kind = kind, f = f }
@@ -84,6 +87,9 @@ end
 
 -- lunette.lifecycle(name, program): of resident scripts alone.
 function subscriptions.lifecycle(name, program)
+  if core.is_registered then
+    fail("invalid_state", "a resident script registers its lifecycles while it loads", { operation = "lunette.lifecycle" })
+  end
   if not core.register_lifecycle then
     fail("invalid_state", "a lifecycle lives in a resident script", {
       operation = "lunette.lifecycle", hint = "put it into conf.d of the settings' folder, or: lunette apply FILE.lua",

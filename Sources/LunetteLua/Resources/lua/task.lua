@@ -1,7 +1,9 @@
 -- task.*: concurrency that reads as synchronous code. A task belongs to a scope or to the script; errors travel to who awaits.
 
 local core = ...
-local Task, spawn, cancel, join, wait, wake = core.Task, core.spawn, core.cancel, core.join, core.wait, core.wake
+local Task, spawn, wait, wake = core.Task, core.spawn, core.wait, core.wake
+local control = core.need "control"
+local cancel, join = control.cancel, control.join
 local fail, call = core.fail, core.call
 local pack, unpack, type, ipairs, error, pcall = table.pack, table.unpack, type, ipairs, error, pcall
 local tostring, setmetatable, getmetatable, table = tostring, setmetatable, getmetatable, table
@@ -193,7 +195,7 @@ function task.shield(f, ...)
   check_function(f, "task.shield")
   local me = core.current()
   me.shields = me.shields + 1
-  if me.is_cancelled then core.limit_shields(me) end
+  if me.is_cancelled then control.limit_shields(me) end
   local results = pack(pcall(f, ...))
   if me.shields > 0 then me.shields = me.shields - 1 end
   if me.shields == 0 and me.shield_guard then
@@ -251,11 +253,19 @@ function task.every(duration, f)
 end
 
 -- The next time after `from` (unix seconds) that a cron expression names; nil when there is none.
-local function next_time(text, from, zone)
-  return core.call_for("task.cron", "cron", text, from, zone)
+local function next_time(operation, text, from, zone)
+  return core.call_for(operation, "cron", text, from, zone)
 end
-task.next_cron_time = function(text, from, options)
-  return next_time(text, from, options and options.time_zone or "local")
+function task.next_cron_time(text, from, options)
+  local operation = "task.next_cron_time"
+  local function expect(kind, value, what)
+    if type(value) == kind then return end
+    fail("invalid_argument", operation .. ": expected " .. what .. ", got " .. type(value), { operation = operation })
+  end
+  expect("string", text, "a cron expression")
+  expect("number", from, "unix seconds")
+  if options ~= nil then expect("table", options, "a table of options") end
+  return next_time(operation, text, from, options and options.time_zone or "local")
 end
 
 -- How late a run may be and still count as one in time: a machine may have slept, or its clock been set.
@@ -314,7 +324,7 @@ end
 -- The latest time up to now that was missed since `last`, no longer ago than `span`.
 local function missed_time(text, zone, last, now, span)
   local from = span and now - span > last and now - span or last
-  local due = next_time(text, from, zone)
+  local due = next_time("task.cron", text, from, zone)
   return due and due <= now and due or nil
 end
 
@@ -330,7 +340,7 @@ function task.cron(text, options, f)
   local zone, overlap, name = options.time_zone or "local", options.overlap or "skip", options.name
   local span = options.catch_up and options.catch_up ~= true and call("seconds", options.catch_up, "task.cron") or nil
   -- Here, so that what is wrong with them is an error of this line.
-  next_time(text, core.host.now(), zone)
+  next_time("task.cron", text, core.host.now(), zone)
   local timer = setmetatable({ name = name, label = "cron \"" .. text .. "\"" .. (name and " " .. name or "") }, Timer)
   local busy, queued = 0, 0
   local function run()
@@ -361,7 +371,7 @@ function task.cron(text, options, f)
       end
     end
     while timer.task do
-      local due = next_time(text, from, zone)
+      local due = next_time("task.cron", text, from, zone)
       if not due then return end
       if sleep_until(due, timer) then
         if not timer.task then return end

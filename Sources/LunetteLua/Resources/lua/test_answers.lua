@@ -1,7 +1,7 @@
 -- What the host asks a test: what becomes of a call, what a program does; and what it tells it.
 
 local core = ...
-local host, spawn, cancel = core.host, core.spawn, core.cancel
+local host, spawn, cancel = core.host, core.spawn, core.need("control").cancel
 local host_call, make_error = host.call, core.make_error
 local nouns, run = core.need "nouns", core.need("replies").run
 local type, tostring, next, pcall, concat = type, tostring, next, pcall, table.concat

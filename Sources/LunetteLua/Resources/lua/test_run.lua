@@ -1,7 +1,7 @@
 -- Runs the tests of a file: it is loaded, which collects them; then each runs in a task of its own on an engine of its own.
 
 local core = ...
-local host, spawn, cancel = core.host, core.spawn, core.cancel
+local host, spawn, cancel = core.host, core.spawn, core.need("control").cancel
 local host_call, call_for = host.call, core.call_for
 local is_error, text_of = core.is_error, core.text_of
 local type, tostring, next, ipairs, pcall = type, tostring, next, ipairs, pcall
@@ -65,7 +65,7 @@ end
 local function step(f)
   local t = spawn({}, f)
   world.current.task = t
-  local ok, problem = pcall(core.join, t)
+  local ok, problem = pcall(core.need("control").join, t)
   world.current.task = nil
   if ok then return true end
   if type(problem) == "table" and problem[1] == skip_mark then
@@ -239,7 +239,7 @@ function core.entries.test_file(what)
   world.folder = world.file:match("^(.*)/[^/]*$") or ""
   if world.file:match("^/[^/]*$") then world.folder = "/" end
   what.globals = true
-  core.need("library").open(what)
+  core.need("globals").open(what)
   if world.is_simulated then core.need("capture").time() end
   core.need("capture").no_exit(function(message)
     local source, line = host.where()

@@ -1,3 +1,4 @@
+import Glibc
 import LunetteAPI
 import LunetteSpec
 
@@ -21,7 +22,8 @@ extension ContainerSpec {
         if !security.hasUserNamespace { words.append("no user namespace") }
         if security.seccomp == .unconfined { words.append("no seccomp") }
         for (name, mode) in [("network", network), ("pid", pid), ("ipc", ipc)] where mode == .host { words.append("the host's \(name)") }
-        for (name, mode) in [("pid", pid), ("ipc", ipc)] {
+        // A pod's network and ipc among them (`pod = "NAME"`): the other may have the host's.
+        for (name, mode) in [("network", network), ("pid", pid), ("ipc", ipc)] {
             if case .container(let other) = mode { words.append("the \(name) namespace of the container \(other)") }
         }
         if !security.addedCapabilities.isEmpty || security.addsAllCapabilities { words.append("capabilities added") }
@@ -29,4 +31,17 @@ extension ContainerSpec {
         if oci != nil { words.append("changes by oci") }
         return words
     }
+
+    /// What a container has where its spec says nothing: filters of sockets hold against it what their users ask for.
+    static let defaults: Value = {
+        let spec = ContainerSpec(.none)
+        let memory = Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE)))
+        return [
+            "pids": .int(ResourceSpec.defaultPids), "shm_size": .int(ResourceSpec.defaultShmSize),
+            // The middle of the kernel's weights; half of memory is the kernel's default for a tmpfs (tmpfs(5)).
+            "cpu_shares": 1024, "io_weight": 100, "tmpfs_size": .int(memory / 2),
+            "log_size": .int(spec.log.maximumSize), "log_files": .int(spec.log.maximumFiles),
+            "backoff_initial": .double(spec.restart.initialDelay), "backoff_max": .double(spec.restart.maximumDelay),
+        ]
+    }()
 }

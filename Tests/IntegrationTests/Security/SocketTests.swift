@@ -242,6 +242,12 @@ struct SocketTests {
                 ["image": image, "security": ["user_namespace": false]], ["image": image, "security": ["seccomp": "/etc/shadow"]],
                 ["image": image, "devices": ["/dev/sda"]], ["image": image, "network": "host"],
                 ["image": image, "oci": ["mounts": [["source": "/", "destination": "/host", "type": "bind"]]]], "text",
+                // Another's namespaces, the host's among them, by each of their names.
+                ["image": image, "network": "container:hostly"], ["image": image, "network": ["host"]], ["image": image, "pod": "hostly"],
+                ["image": image, "pid": "container:hostly"], ["image": image, "ipc": "container:hostly"],
+                ["image": image, "security": ["masked_paths": []]], ["image": image, "security": ["capabilities": ["more": ["ALL"]]]],
+                ["image": image, "a_field_to_come": "/"], ["image": image, "security": ["to_come": true]],
+                ["image": image, "mounts": [["type": "tmpfs", "target": "/t", "options": ["to_come": "/"]]]],
             ]
             for spec in specs {
                 for function in ["container.create", "container.run", "container.apply"] {
@@ -254,7 +260,18 @@ struct SocketTests {
                 }
             }
             try await place.lunette("run", "-d", "--name", "roots", place.image, "sleep", "600")
+            try await place.lunette("run", "-d", "--name", "hostly", "--network", "host", place.image, "sleep", "600")
+            try await place.lunette("run", "-d", "--name", "sharing", "--network", "container:hostly", place.image, "sleep", "600")
             for (function, arguments): (String, Value) in [
+                // The host's network, in builds and by containers that share it.
+                ("image.build", ["tag": "x", "from": image, "run": ["true"], "network": "host"]),
+                ("image.build", ["tag": "x", "from": image, "run": ["true"], "to_come": "host"]),
+                ("container.exec", ["container": "hostly", "args": ["true"]]),
+                ("container.exec", ["container": "sharing", "args": ["true"]]), ("container.start", ["container": "sharing"]),
+                ("container.update", ["container": "roots", "to_come": "/"]),
+                // No path, but the bytes of what others will run.
+                ("image.load", ["stdio": ["stdin"], "tag": "trusted"]), ("image.save", ["refs": image, "stdio": ["stdout"]]),
+                ("volume.apply", ["name": "v", "spec": ["options": ["device": "/etc"]]]),
                 ("container.copy_in", ["container": "roots", "source": "/etc/shadow", "destination": "/s"]),
                 ("container.copy_out", ["container": "roots", "source": "/etc/passwd", "destination": "/tmp/x"]),
                 ("image.load", ["path": "/etc/shadow"]), ("image.save", ["references": [image], "path": "/tmp/x.tar"]),
@@ -270,13 +287,60 @@ struct SocketTests {
             #expect(try await place.denial(4242, "staff", "container.exec", ["container": "roots", "args": ["true"]]) == nil)
             #expect(try await place.denial(4242, "staff", "container.run", ["spec": ["image": image, "args": ["true"]]]) == nil)
             #expect(try await place.denial(4242, "staff", "volume.create", ["name": "v"]) == nil)
+            #expect(try await place.denial(4242, "staff", "volume.apply", ["name": "w", "spec": ["labels": ["a": "b"]]]) == nil)
+            #expect(try await place.denial(4242, "staff", "image.build", ["tag": "x", "from": image, "run": ["true"]]) == nil)
+            let own: Value = [
+                "image": image, "args": ["true"], "network": "none", "pid": "private", "pod": false, "security": ["privileged": false],
+                "mounts": [
+                    ["type": "volume", "source": "v", "target": "/v"], ["type": "tmpfs", "target": "/t", "options": ["mode": "0700"]],
+                ],
+            ]
+            #expect(try await place.denial(4242, "staff", "container.run", ["spec": own]) == nil)
             // What somebody else's container has of the host's is reached through it.
             try await place.lunette("run", "-d", "--name", "bound", "-v", "/etc:/host:ro", place.image, "sleep", "600")
             let inside = try await place.denial(4242, "staff", "container.exec", ["container": "bound", "args": ["cat", "/host/shadow"]])
             #expect(inside?.contains("the container has") == true, "\(inside ?? "done")")
             #expect(try await place.denial(4242, "staff", "container.stats", ["container": "bound"]) == nil)
-            try await place.lunette("rm", "-f", "bound")
-            try await place.lunette("rm", "-f", "roots")
+            for name in ["bound", "sharing", "hostly", "roots"] { try await place.lunette("rm", "-f", name) }
+            try await place.stop()
+        }
+    }
+
+    /// A container that is one's own has the limits that any container has, at its start and later.
+    @Test func noDefaultLimitIsTakenAway() async throws {
+        try await withLunette(.root) { home in
+            let place = try await Place(home, sockets)
+            let spec: Value = ["image": .string(place.image), "args": ["sleep", "600"]]
+            let beyond: [Value] = [
+                ["resources": ["pids": -1]], ["resources": ["pids": 5000]], ["resources": ["pids": "x"]],
+                ["resources": ["shm_size": "1GiB"]], ["resources": ["cpu_shares": 262_144]], ["resources": ["io_weight": 10_000]],
+                ["resources": ["memory_reservation": "1GiB"]], ["resources": ["hugepages": ["2MB": "1GiB"]]],
+                ["restart": ["policy": "always", "backoff": ["initial": 0, "max": 0]]],
+                ["restart": ["policy": "always", "backoff": ["max": "1s"]]],
+            ]
+            let only: [Value] = [
+                ["log": ["max_size": "9TiB"]], ["log": ["max_files": 1000]],
+                ["mounts": [["type": "tmpfs", "target": "/t", "options": ["size": "900GiB"]]]],
+                ["mounts": [["type": "tmpfs", "target": "/t", "options": ["size": -1]]]],
+            ]
+            let mine: Value = [
+                "name": "mine", "resources": ["pids": 4096, "memory": "64MiB", "shm_size": "64MiB", "cpu_shares": 2],
+                "log": ["max_size": "1MiB", "max_files": 2], "restart": ["policy": "always", "backoff": ["initial": "2s"]],
+            ]
+            let made = try await place.call(4242, "own", ["container.run", ["spec": spec.merged(with: mine)]])[0]
+            #expect(made["result"]?["name"] == "mine", "\(made)")
+            for fields in beyond + only {
+                let denial = try await place.denial(4242, "own", "container.run", ["spec": spec.merged(with: fields)])
+                #expect(denial?.contains("over the socket own was denied: spec.") == true, "\(fields): \(denial ?? "done")")
+            }
+            for fields in beyond + [["a_field_to_come": true]] {
+                let update = fields.merged(with: ["container": "mine"])
+                let denial = try await place.denial(4242, "own", "container.update", update)
+                #expect(denial?.contains("over the socket own was denied: arguments.") == true, "\(fields): \(denial ?? "done")")
+            }
+            let less: Value = ["container": "mine", "resources": ["pids": 100], "restart": "never", "labels": ["a": "b"]]
+            #expect(try await place.denial(4242, "own", "container.update", less) == nil)
+            try await place.lunette("rm", "-f", "mine")
             try await place.stop()
         }
     }

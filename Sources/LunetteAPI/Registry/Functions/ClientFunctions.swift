@@ -66,7 +66,7 @@ enum ClientFunctions {
                     .union([
                         .choice(["all", "own_containers", "no_bind_mounts", "read_only"]), function, .list(.any),
                     ]),
-                    "gets `call` (`name noun arguments actor changes host_paths container`; that has `id name labels owner reaches`), returns true, or false and a reason; a list: all of them"
+                    "gets `call` (`name noun arguments actor changes host_paths defaults container`; that has `id name labels owner reaches`), returns true, or false and a reason; a list: all of them"
                 ),
             ], ["name"], errors: [.invalidState],
             example:

@@ -161,8 +161,8 @@ enum SpecRecords {
         APIRecord(
             "Log", "how a container's log is kept",
             [
-                APIField("max_size", .size, "a file is rotated at this size", default: "16MiB"),
-                APIField("max_files", .integer, "files kept", default: "4"),
+                APIField("max_size", .size, "a file is rotated at this size", default: "10MiB"),
+                APIField("max_files", .integer, "files kept", default: "5"),
             ]),
     ]
 

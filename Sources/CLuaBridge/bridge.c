@@ -41,6 +41,7 @@ static bool find_place(lua_State *L, char *place, size_t size) {
 
 // Notes where the code is that gets no memory. Only for new blocks: one that is to grow may be the stack itself, which can't be looked at then.
 static void note_refusal(lnt_lua *state, const void *block) {
+    state->was_refused = true;
     if (!block && state->current && state->depth > 0) find_place(state->current, state->memory_place, sizeof state->memory_place);
 }
 
@@ -690,7 +691,12 @@ static int32_t enter(lnt_lua *state, lua_CFunction function, const entry *what, 
         }
     }
     lua_settop(L, top);
-    state->depth--;
+    if (--state->depth == 0 && state->was_refused) {
+        // Lua collects before it gives up, but not for the buffers of its string functions (lauxlib.c): what one handler leaves at the limit
+        // would fail another's.
+        state->was_refused = false;
+        lua_gc(L, LUA_GCCOLLECT);
+    }
     return result;
 }
 

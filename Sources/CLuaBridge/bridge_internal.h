@@ -48,6 +48,7 @@ struct lnt_lua {
     uint64_t started;        // CLOCK_MONOTONIC nanoseconds when it began
     uint64_t exceeded_used, exceeded_at; // of both, when a limit was found passed
     bool is_wall_exceeded;   // it was the time
+    bool was_refused;        // memory, in this entry: what it leaves is collected before the next
     char memory_place[128];  // where code ran that asked for more memory than there is; empty: unknown
     int depth;               // entries within entries (pump)
     bool is_exceeded;        // a limit was passed in this entry: every further instruction raises

@@ -23,7 +23,12 @@ public enum EventNames {
     }
 
     /// The event that was meant by a name that none has.
-    public static func hint(for name: String) -> String {
-        nearest(to: name, in: on + before).map { "did you mean \"\($0)\"?" } ?? "known: " + on.joined(separator: ", ")
+    public static func hint(for name: String) -> String { hint(for: name, in: on + before) }
+
+    /// As `hint(for:)`, among some.
+    public static func hint(for name: String, in known: [String]) -> String {
+        // Another form of the verb is no slip: `container.exit`, `container.stopped`.
+        let near = nearest(to: name, in: known) ?? known.first { name.utf8.count > 8 && ($0.hasPrefix(name) || name.hasPrefix($0)) }
+        return near.map { "did you mean \"\($0)\"?" } ?? "known: " + known.joined(separator: ", ")
     }
 }

@@ -41,6 +41,74 @@ import Testing
         }
     }
 
+    /// What fails behind a test's back is its failure; a file without tests is no success.
+    @Test func nothingPassesThatHasFailedOrIsNotThere() async throws {
+        try await withLunette(.root) { home in
+            let text =
+                Self.head + """
+                    it('spawns', function() task.spawn(function() error 'behind' end) task.sleep '1s' end)
+                    it('awaits', function()
+                      local t = task.spawn(function() error 'awaited' end)
+                      expect(pcall(task.await, t)):to_be(false)
+                    end)
+                    """
+            let ran = try await test(["spawn_test.lua": text], "spawn_test.lua", expecting: 1, in: home)
+            #expect(ran.text.contains("behind") && ran.text.contains("1 failed") && ran.text.contains("1 passed"), "\(ran.text)")
+            let none = try await test(["none_test.lua": "local x = 1"], "none_test.lua", expecting: 2, in: home)
+            #expect(none.errorText.contains("there is no test in none_test.lua"), "\(none.errorText)")
+        }
+    }
+
+    /// Time goes from one due moment to the next: years of a timer that is seldom due are no work.
+    @Test func timersOfYearsAreTested() async throws {
+        try await withLunette(.root) { home in
+            let text =
+                Self.head + """
+                    it('runs on leap days', function()
+                      local runs = 0
+                      local leap = task.cron('0 0 29 2 *', function() runs = runs + 1 end)
+                      test.clock.advance '3000d'
+                      expect(runs):to_be(2)
+                      leap:off()
+                    end)
+                    it('ends in a run', function()
+                      task.cron('0 0 1 * *', function() task.sleep '1h' end)
+                      test.clock.advance '31d'
+                    end)
+                    """
+            let ran = try await test(["cron_test.lua": text], "cron_test.lua", in: home)
+            #expect(ran.text.contains("2 passed"), "\(ran.text)")
+            #expect(!ran.errorText.contains("the test is over"), "\(ran.errorText)")
+        }
+    }
+
+    /// A handler that nobody waits for any more does nothing more.
+    @Test func aHandlerBeyondItsTimeIsCancelled() async throws {
+        try await withLunette(.root) { home in
+            let late = """
+                lunette.before("container.create", { name = "late", timeout = "300ms" }, function()
+                  task.sleep "2s"
+                  volume.create("late")
+                end)
+                lunette.lifecycle("slow", { stop = function(c) task.sleep "1d" volume.create("slow") end })
+                """
+            let text =
+                Self.head + """
+                    it('is denied, and that is all', function()
+                      test.image 'web:1'
+                      test.load('late.lua', { resident = true })
+                      local ok, e = pcall(container.create, { image = 'web:1', name = 'a' })
+                      expect(ok):to_be(false)
+                      expect(e.code):to_be('denied')
+                      test.clock.advance '1m'
+                      expect(lunette.volume.find 'late'):to_be(nil)
+                    end)
+                    """
+            let ran = try await test(["late.lua": late, "late_test.lua": text], "late_test.lua", in: home)
+            #expect(ran.text.contains("1 passed"), "\(ran.text)")
+        }
+    }
+
     /// A reader that has seen enough ends the tests, and their temporary folder goes with them.
     @Test func anOutputThatNobodyReadsLeavesNoFolder() async throws {
         try await withLunette(.root) { home in

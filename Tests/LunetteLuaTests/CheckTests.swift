@@ -19,6 +19,22 @@ import Testing
         ("--[[ long\ncomment ]] container.lst()", 4, "no function"),
         ("image.build { tag = 't', copy = { { from = 'a' } } }", 3, "copy[1].to: is required"),
         ("lunette.apply { containers = { web = { image = 'x', memroy = 1 } } }", 3, "containers.web.memroy: unknown option"),
+        // Values that always fail, whatever stands beside them.
+        ("container.run { image = 'x', resources = { cpus = -1 } }", 3, "spec.resources.cpus: -1.0 is not a number of processors"),
+        ("container.run { image = 'x', health = { tcp = { port = 99999 } } }", 3, "spec.health.tcp.port"),
+        ("container.run { image = name, name = 'a b', args = f() }", 3, "spec.name"),
+        ("container.apply('web', { image = 'x', security = { capabilities = { add = { 'CAP_FOO' } } } })", 3, "CAP_FOO"),
+        ("lunette.apply { containers = { web = { image = 'x', stop = { signal = 'SIGFOO' } } } }", 3, "containers.web.stop.signal"),
+        ("container.run { image = 'x', oci = { proces = {} } }", 3, "spec.oci.proces: unknown option"),
+        ("lunette.on('container.exit', {}, print)", 3, "\"container.exit\" is not an event"),
+        // What a handler gets.
+        ("lunette.before('container.create', {}, function(ev) ev:dney 'x' end)", 3, "an event has no method \"dney\""),
+        (
+            "lunette.before('container.create', {}, function(ev)\n ev:amend { resources = { memroy = 1 } } end)", 4,
+            "ev:amend: resources.memroy: unknown"
+        ),
+        ("lunette.before('volume.create', function(ev) ev:amend { sise = 1 } end)", 3, "ev:amend: sise: unknown option"),
+        ("lunette.on('container.exited', {}, function(ev) ev:deny 'x' end)", 3, "only a before handler may deny"),
         ("lunette.apply { volumes = { data = { sise = 1 } } }", 3, "volumes.data.sise: unknown option"),
         ("lunette.apply { containers = { web = { args = { 'x' } } } }", 3, "containers.web: one of image, rootfs, pod is required"),
     ])
@@ -26,6 +42,16 @@ import Testing
         let problems = try ScriptChecker.problems(source: Array((Self.head + source).utf8), name: "x.lua")
         #expect(problems.count == 1 && problems.first?.line == line, "\(problems)")
         #expect(problems.first?.message.contains(message) == true, "\(problems)")
+    }
+
+    /// It would be nil there; in resident code and in tests it is one.
+    @Test func aScriptHasNoGlobalOfTheName() throws {
+        let source = Array("lunette.container.list()\nlunette.container.list()\n".utf8)
+        let problems = try ScriptChecker.problems(source: source, name: "x.lua")
+        #expect(problems.map(\.line) == [1] && problems.first?.hint == "local lunette = require \"lunette\"", "\(problems)")
+        #expect(try ScriptChecker.problems(source: source, name: "x_test.lua") == [])
+        let own = Array("lunette = require 'lunette'\nlunette.container.list()".utf8)
+        #expect(try ScriptChecker.problems(source: own, name: "x.lua") == [])
     }
 
     @Test(arguments: [
@@ -47,6 +73,10 @@ import Testing
         "lunette.network.create('x', {})",
         "local c = container.get 'x' c = other c:whatever()", "lunette.on('container.exited', {}, function(ev) end)",
         "local r = lunette.apply { volumes = { d = {} }, containers = { w = spec, x = { image = f() } } } r.containers.w:start()",
+        "lunette.before('container.create', {}, function(ev) if ev.spec.labels.a then ev:amend { labels = { b = lunette.null } } end ev:deny(f()) end)",
+        "lunette.before('container.update', function(ev) ev:amend { resources = { memory = '1GiB' } } end)",
+        "lunette.before('image.pull', function(ev) ev:amend(t) end)", "container.run { image = 'x', oci = { process = { a = 1 } } }",
+        "container.run { image = x, publish = { '80:80' }, network = 'host', sysctls = { ['kernel.shmmax'] = '1' }, pod = false }",
         "lunette.apply(objects)", "lunette.try(container.get, 'x')", "local t = require('lunette').task t.sleep '1ms'",
         "local f, t = require 'lunette'.fs, require(\"lunette\").task print(f.temporary(), t.sleep)",
         "local sleep = require('lunette').task.sleep sleep '1ms'", "local list = require('lunette').container.list() print(#list)",

@@ -111,7 +111,7 @@ import Testing
 
     @Test(arguments: [
         ("return 1", "not a table"), ("error('no')", "no"), ("return {", "expected"), ("return {}", "without a function mount"),
-        ("lunette.container.list() return {}", "nothing is called while"),
+        ("lunette.container.list() return {}", "container.list isn't called while"),
         ("return { validate = function() return false, 'bad mtu' end }", "bad mtu"),
         ("io.open('/etc/passwd') return {}", "nil value"),
     ])

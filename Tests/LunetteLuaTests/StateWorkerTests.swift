@@ -1,3 +1,4 @@
+import Foundation
 import LunetteAPI
 import LunetteSpec
 import Synchronization
@@ -148,6 +149,49 @@ import Testing
         #expect(host.state.memory < 64_000)
     }
 
+    /// What one handler leaves when it meets the limit is no other's failure: the buffers of string functions ask for no collection.
+    @Test func aHandlerThatMeetsTheLimitOfMemoryFailsNoOther() async throws {
+        let worker = try await worker()
+        try await load(
+            """
+            lunette.before("container.create", { name = "hog" }, function()
+              local t = {}
+              while true do t[#t + 1] = ("x"):rep(1e5) .. #t end
+            end)
+            lunette.before("container.create", { name = "gate" }, function(ev) ev:deny(tostring(#("x"):rep(1 << 20))) end)
+            """, in: worker)
+        let event: Value = ["name": "container.create", "spec": [:], "cause": []]
+        for _ in 0..<3 {
+            let full = await #expect(throws: LunetteError.self) { _ = try await worker.handle("before/hog", event) }
+            #expect(full?.message.contains("not enough memory") == true, "\(String(describing: full))")
+            #expect(try await worker.handle("before/gate", event) == ["deny": "1048576"])
+        }
+        await worker.stop()
+    }
+
+    /// Handlers, filters and functions of lifecycles alike: what is asked with a deadline is cancelled behind it, and nobody waits for it.
+    @Test func whatIsBeyondItsDeadlineIsCancelled() async throws {
+        let lines = Texts()
+        let worker = try await worker(log: { lines.add($0) })
+        try await load(
+            """
+            lunette.before("container.create", { name = "late" }, function(ev)
+              pcall(task.sleep, 60)
+              task.sleep(60)
+              log.info "done all the same"
+            end)
+            lunette.before("container.create", { name = "quick" }, function(ev) task.sleep "1ms" ev:deny "no" end)
+            """, in: worker)
+        var event: ValueMap = ["name": "container.create", "spec": [:], "cause": [], "deadline": .double(Date().timeIntervalSince1970)]
+        let late = await #expect(throws: LunetteError.self) { _ = try await worker.handle("before/late", .map(event)) }
+        #expect(late?.code == .timeout, "\(String(describing: late))")
+        event["deadline"] = .double(Date().timeIntervalSince1970 + 60)
+        #expect(try await worker.handle("before/quick", .map(event)) == ["deny": "no"])
+        #expect(lines.all.isEmpty, "\(lines.all)")
+        await worker.drain(seconds: 60)
+        await worker.stop()
+    }
+
     @Test func noNameIsTheIdOfAHandlerWithoutOne() async throws {
         let worker = try await worker()
         let answer = try await load(
@@ -208,6 +252,12 @@ import Testing
         #expect(lines.total > 200 << 10 && lines.total < 300 << 10, "\(lines.total)")
         await worker.stop()
     }
+}
+
+private final class Texts: Sendable {
+    private let texts = Mutex<[String]>([])
+    var all: [String] { texts.withLock { $0 } }
+    func add(_ text: String) { texts.withLock { $0.append(text) } }
 }
 
 private final class Lines: Sendable {

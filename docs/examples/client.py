@@ -24,7 +24,7 @@ def call(function, files=(), chunk=lambda value: None, **arguments):
                 chunk(frame[1][1])
         frames.feed(engine.recv(65536) or sys.exit("the engine has gone"))
 
-verb, *words = sys.argv[1:]
+verb, *words = sys.argv[1:] or ["help"]
 if verb == "list":
     for container in call("container.inspect_all", all=True, fields=["name", "status"]):
         print(container["name"], container["status"])
@@ -41,3 +41,5 @@ elif verb == "deny":
     call("hook.register", subscription="gate", kind="before", event="container.create")
     print("watching", flush=True)
     call("events.follow", match={"name": "engine.ready"})  # never ends: its handler is asked meanwhile
+else:
+    sys.exit("usage: client.py list | run IMAGE [WORD…] | watch | deny IMAGE")

@@ -134,7 +134,7 @@
 ---@field remove_on_exit? boolean remove it when it ends
 ---@field time_limit? number|string it is killed after this long
 ---@field lifetime? "script" removed when the script that made it ends
----@field oci? table<string, any> exact OCI runtime-spec JSON, merged over what is made
+---@field oci? lunette.OCIChanges exact OCI runtime-spec JSON, merged over what is made
 
 ---Something that happened or is about to.
 ---@class lunette.Event
@@ -340,6 +340,18 @@
 ---@field field string which: `"resources.memory"`; `"resources"` for all limits
 ---@field why string what is missing, or what gives it away
 ---@field asked boolean whether the call or the spec asks for it, rather than a default
+
+---OCI runtime-spec JSON, by its own names.
+---@class lunette.OCIChanges
+---@field ociVersion? string the specification's version
+---@field process? table<string, any> the program
+---@field root? table<string, any> the root file system
+---@field hostname? string the host name
+---@field domainname? string the NIS domain name
+---@field mounts? any[] mounts
+---@field hooks? table<string, any> programs that are run at points of its life
+---@field annotations? table<string, string> marks
+---@field linux? table<string, any> namespaces, cgroups, devices, seccomp
 
 ---A plugin.
 ---@class lunette.PluginInfo
@@ -1267,6 +1279,13 @@ function lunette.task.every(period, f) end
 ---@param options? { name?: string, time_zone?: string, overlap?: "skip"|"queue"|"allow", catch_up?: boolean|number|string }
 ---@return any
 function lunette.task.cron(expression, options, f) end
+
+---The next time that a cron expression names, in unix seconds; nothing when there is none.
+---@param expression string `minute hour day month weekday`
+---@param from number unix seconds: after this
+---@param options? { time_zone?: string }
+---@return number|nil
+function lunette.task.next_cron_time(expression, from, options) end
 
 ---Cancel a task: the wait it is in raises, and each later one.
 ---@param task any the task

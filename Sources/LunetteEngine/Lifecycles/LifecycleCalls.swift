@@ -62,7 +62,7 @@ extension Engine {
         var event: ValueMap = [
             "name": .string("lifecycle.\(function)"), "sequence": 0, "time": .double(clock.now()),
             "target": ["kind": "container", "id": .string(record.id), "name": .string(record.name)], "container": record.handle,
-            "actor": call.request.actor.value, "redelivered": false,
+            "actor": call.request.actor.value, "redelivered": false, "deadline": .double(clock.now() + limit),
             // Its calls may change what this operation holds: they are made for it.
             "cause": .array((call.causeOfConsequences + [Self.leave(record.id)]).map(Value.string)),
         ]

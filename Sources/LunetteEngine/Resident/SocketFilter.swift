@@ -69,7 +69,7 @@ extension Engine {
             "name": .string(request.function), "noun": .string(function.noun), "arguments": request.arguments,
             "actor": request.actor.value, "changes": .bool(function.changes(request.arguments)),
             "host_paths": .array(APIRegistry.hostPaths(in: request.arguments, for: function).map(Value.string)),
-            "defaults": ContainerSpec.defaults,
+            "defaults": ContainerSpec.defaults, "deadline": .double(clock.now() + Self.filterSeconds),
         ]
         if let container {
             question["container"] = [

@@ -48,7 +48,9 @@ extension LuaHost {
             problems.append(
                 Self.problem(
                     "\(function.name) isn't called while a resident script is loaded",
-                    "in a handler, a timer, or the function start that the script returns"))
+                    Grant.covers(function, ["*"]) || Self.permission(function) != function.name
+                        ? "in a handler, a timer, or the function start that the script returns"
+                        : "resident code has it where it was granted: lunette apply FILE --grant \(function.name)"))
         }
         var map: ValueMap = ["problems": .array(problems)]
         if isCall {
@@ -102,8 +104,69 @@ extension LuaHost {
             return [Self.problem("\(function.name): too many arguments", nil)]
         }
         let own = Self.ownProblems(function, arguments)
-        let found = APIRegistry.problems(written: .map(arguments), for: function, isPartial: isPartial)
+        var found = APIRegistry.problems(written: .map(arguments), for: function, isPartial: isPartial)
+        if found.isEmpty { found = Self.valueProblems(arguments) }
         return own + found.map { Self.problem("\(function.name): \($0)", $0.hint) }
+    }
+
+    /// What no type says of a spec's values: `cpus = -1` is a number. Field by field, each with nothing beside it: what isn't known before the
+    /// call could change what two of them mean together.
+    private static func valueProblems(_ arguments: ValueMap) -> [LunetteError] {
+        var specs: [(path: String, spec: Value)] = []
+        if let spec = arguments["spec"] { specs.append(("spec", spec)) }
+        for (name, spec) in arguments["containers"]?.mapValue ?? [:] { specs.append(("containers.\(name)", spec)) }
+        var found: [LunetteError] = []
+        for (path, spec) in specs where spec["image"] != nil {
+            for (key, value) in spec.mapValue ?? [:] where isKnown(value) {
+                do throws(LunetteError) {
+                    _ = try ContainerSpec(key == "image" ? ["image": value] : ["image": "x", key: value], path: path)
+                } catch  where error.code == .invalidArgument && error.path?.hasPrefix("\(path).\(key)") == true {
+                    found.append(error)
+                } catch {
+                    // What isn't built, or is wrong only beside another field, is told when it runs.
+                }
+            }
+        }
+        return found.sorted { ($0.path ?? "") < ($1.path ?? "") }
+    }
+
+    /// Whether all of a value is written where it stands.
+    private static func isKnown(_ value: Value) -> Bool {
+        switch value {
+        case .map(let map): map["$unknown"] == nil && map["$function"] == nil && map.allSatisfy { isKnown($0.value) }
+        case .array(let items): items.allSatisfy(isKnown)
+        default: true
+        }
+    }
+
+    // MARK: Events
+
+    /// `check.event`, {kind, event, verb, arguments} → {problems}: a method called on what a handler got.
+    func checkEvent(_ call: Value) -> Value {
+        let (verb, isBefore) = (call["verb"]?.stringValue ?? "", call["kind"]?.stringValue == "before")
+        guard verb == "deny" || verb == "amend" else {
+            let hint = nearest(to: verb, in: ["deny", "amend"]).map { "did you mean \"\($0)\"?" }
+            return [
+                "problems": .array([
+                    Self.problem("an event has no method \"\(displayable(verb, limit: 80))\"", hint ?? "ev:deny and ev:amend")
+                ])
+            ]
+        }
+        guard isBefore else {
+            return ["problems": .array([Self.problem("only a before handler may \(verb)", "an on handler comes after it")])]
+        }
+        guard verb == "amend", let changes = Self.written(call)?.first, !Self.isUnknown(changes) else { return .map([:]) }
+        let fields: [APIField]? =
+            switch call["event"]?.stringValue {
+            case "container.create": APIRegistry.record("ContainerSpec")?.fields
+            case "volume.create": APIRegistry.record("VolumeSpec")?.fields
+            case "container.update": APIRegistry.function("container.update")?.arguments.filter { !$0.isRequired }
+            default: nil
+            }
+        guard let fields else { return .map([:]) }
+        let shape = APIFunction("ev.amend", "", fields, example: "")
+        let found = APIRegistry.problems(written: changes, for: shape, isPartial: true)
+        return ["problems": .array(found.map { Self.problem("ev:amend: \($0)", $0.hint) })]
     }
 
     /// The arguments as they are written; nil when they can't be read.
@@ -160,7 +223,7 @@ extension LuaHost {
             let known = isBefore ? EventNames.before : EventNames.on
             let isPattern = event == "*" || event.hasSuffix(".*") && known.contains { $0.hasPrefix(event.dropLast()) }
             if known.contains(event) || !isBefore && isPattern { return [] }
-            let hint = nearest(to: event, in: known).map { "did you mean \"\($0)\"?" } ?? "known: " + known.joined(separator: ", ")
+            let hint = EventNames.hint(for: event, in: known)
             return [problem("\(function.name): \"\(displayable(event, limit: 80))\" is not an event for it", hint)]
         case "task.cron":
             guard let text = arguments["expression"]?.stringValue else { return [] }

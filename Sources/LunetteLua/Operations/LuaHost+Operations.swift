@@ -19,7 +19,7 @@ extension LuaHost {
             cancel(arguments[0].intValue ?? 0)
             return .results([])
         case "sleep": return .await(addTimer(try seconds(arguments[0], "task.sleep")))
-        case "cron": return .results([try nextDue(arguments)])
+        case "cron": return .results([try nextDue(arguments), .bool(options.time != nil)])
         case "missing": return .results([Missing.function(arguments.text(0), arguments.text(1), isMethod: arguments[2].boolValue == true)])
         case "noun": return .results([describe(arguments.text(0))])
         case "nearest":
@@ -78,6 +78,7 @@ extension LuaHost {
             defer { asksAsReader = false }
             return try perform(arguments.text(0), arguments.dropFirst())
         case "check.result": return .results([checkResult(arguments.text(0))])
+        case "check.event": return .results([checkEvent(arguments[0])])
         case "check.call": return .results([checkCall(arguments[0])])
         case "sandbox.run": return try runSandbox(arguments[0])
         case "process.run": return try runProcess(arguments[0], stream: nil)

@@ -53,7 +53,8 @@ package enum APIHelp {
         if let rest = function.lua.rest {
             parts.append(rest)
         } else if !options.isEmpty {
-            parts.append("{ " + options.map { "\($0)=" }.joined(separator: ", ") + " }")
+            let table = "{ " + options.map { "\($0)=" }.joined(separator: ", ") + " }"
+            if let place = parts.firstIndex(of: "options") { parts[place] = table } else { parts.append(table) }
         }
         let inner = parts.joined(separator: ", ")
         let name = isMethod ? "\(function.noun):\(function.verb)" : function.name

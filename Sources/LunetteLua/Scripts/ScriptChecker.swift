@@ -54,7 +54,9 @@ package enum ScriptChecker {
     /// - Parameter isResident: as code that is loaded into the engine.
     /// - Throws: `not_found` and the like when the file can't be read.
     package static func report(path: String, isResident: Bool = false) throws(LunetteError) -> Report {
-        try report(source: try FileTree.read(path, roots: nil), name: path, isResident: isResident)
+        let isInput = path == "-"
+        return try report(
+            source: try FileTree.read(isInput ? "/dev/stdin" : path, roots: nil), name: isInput ? "stdin" : path, isResident: isResident)
     }
 
     package static func report(source: [UInt8], name: String, isResident: Bool = false) throws(LunetteError) -> Report {

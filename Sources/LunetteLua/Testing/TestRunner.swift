@@ -36,6 +36,10 @@ package enum TestRunner {
                 .invalidArgument, "no test's name matches \"\(displayable(filter, limit: 80))\"", path: "--filter",
                 hint: "it is a Lua pattern: - and . have meanings, %- and %. stand for themselves")
         }
+        if report.count == 0 {
+            throw LunetteError(
+                .invalidArgument, "there is no test in \(setting.paths.joined(separator: ", "))", hint: "test.it(name, f) makes one")
+        }
         report.finish(seconds: monotonicNow() - begin)
         if let coverage {
             let found = try coverage.report()

@@ -203,7 +203,8 @@ struct ApplyTests {
                     "declared at bad.lua:1 (script bad) already"
                 ),
                 ("require \"absent\"", "module 'absent' not found"), ("require \"../up\"", "is not a module's name"),
-                ("lunette.container.run { image = \"a:1\" }", "nothing is called while"), ("while true do end", "ran longer than it may"),
+                ("lunette.container.run { image = \"a:1\" }", "container.run isn't called while"),
+                ("while true do end", "ran longer than it may"),
                 ("lunette.script.apply { name = \"b\", source = \"\" }", "installs no other"),
             ] {
                 try source.write(toFile: file, atomically: true, encoding: .utf8)

@@ -110,7 +110,8 @@ struct ResidentTests {
             try await place.lunette("create", image, expecting: 125)
             for (broken, word) in [
                 ("lunette.before(\"container.crate\", {}, print)", "\"container.crate\" is not an event"), ("x = = 1", "unexpected symbol"),
-                ("lunette.container.list()", "nothing is called while a resident script"), ("task.sleep(1)", "nothing is called"),
+                ("lunette.container.list()", "container.list isn't called while a resident script"),
+                ("task.sleep(1)", "sleep isn't called"),
                 ("\nwhile true do end", "init.lua:2: the code ran longer than it may ("),
                 ("local t = {}\nfor i = 1, 1e9 do\n  t[i] = (\"x\"):rep(1000) .. i\nend", "init.lua:3: not enough memory (64 MiB)"),
                 ("lunette.before(\"container.create\", { timeout = \"5x\" }, print)", "lunette.before: timeout: \"5x\" is not a duration"),
@@ -127,7 +128,7 @@ struct ResidentTests {
                     "lunette.on(\"container.exited\", { name = \"no\" }, print) lunette.on(\"container.*\", { name = \"no\" }, print)",
                     "already"
                 ),
-                ("require \"absent\"", "module 'absent' not found"), ("fs.read(\"/etc/passwd\")", "nothing is called"),
+                ("require \"absent\"", "module 'absent' not found"), ("fs.read(\"/etc/passwd\")", "fs.read isn't called"),
             ] {
                 try place.write("init.lua", broken)
                 let failed = try await place.lunette("reload", expecting: 125)

@@ -168,6 +168,14 @@ enum ClientFunctions {
             ], ["expression", "options", "f"], returns: .any,
             example: "local timer = task.cron(\"0 3 * * *\", { time_zone = \"UTC\" }, function() end) timer:off()"),
         client(
+            "task.next_cron_time", "the next time that a cron expression names, in unix seconds; nothing when there is none",
+            [
+                required("expression", .string, "`minute hour day month weekday`"),
+                required("from", .number, "unix seconds: after this"),
+                APIField("time_zone", .string, "whose clock: an IANA name, `\"UTC\"` or `\"local\"`", default: "\"local\""),
+            ], ["expression", "from", "options"], returns: .orNull(.number), errors: [.invalidArgument],
+            example: "print(task.next_cron_time(\"0 3 * * *\", 0, { time_zone = \"UTC\" }))"),
+        client(
             "task.cancel", "cancel a task: the wait it is in raises, and each later one", [required("task", .any, "the task")], ["task"],
             returns: .boolean, example: "local t = task.spawn(function() task.sleep(60) end) task.cancel(t)"),
     ]

@@ -1,6 +1,6 @@
 /// What callers write: specs and their parts.
 enum SpecRecords {
-    static let all: [APIRecord] = [container, mount, resources, security, restart, publish, other].flatMap { $0 }
+    static let all: [APIRecord] = [container, oci, mount, resources, security, restart, publish, other].flatMap { $0 }
 
     private static let container: [APIRecord] = [
         APIRecord(
@@ -48,7 +48,20 @@ enum SpecRecords {
                 APIField("remove_on_exit", .boolean, "remove it when it ends", default: "false"),
                 APIField("time_limit", .duration, "it is killed after this long"),
                 APIField("lifetime", .choice(["script"]), "removed when the script that made it ends"),
-                APIField("oci", .map(.any), "exact OCI runtime-spec JSON, merged over what is made"),
+                APIField("oci", .record("OCIChanges"), "exact OCI runtime-spec JSON, merged over what is made"),
+            ])
+    ]
+
+    /// The top of OCI's runtime specification 1.2, as far as it is Linux's.
+    private static let oci: [APIRecord] = [
+        APIRecord(
+            "OCIChanges", "OCI runtime-spec JSON, by its own names",
+            [
+                APIField("ociVersion", .string, "the specification's version"), APIField("process", .map(.any), "the program"),
+                APIField("root", .map(.any), "the root file system"), APIField("hostname", .string, "the host name"),
+                APIField("domainname", .string, "the NIS domain name"), APIField("mounts", .list(.any), "mounts"),
+                APIField("hooks", .map(.any), "programs that are run at points of its life"),
+                APIField("annotations", .map(.string), "marks"), APIField("linux", .map(.any), "namespaces, cgroups, devices, seccomp"),
             ])
     ]
 

@@ -40,7 +40,9 @@ function Walk:call(meaning, after)
   if is_registering and is_symbol(tokens[after], "(") then
     local index = after + 1
     while index < stop do
-      if is_word(tokens[index], "function") then self.handlers[index] = true end
+      if is_word(tokens[index], "function") then
+        self.handlers[index] = { kind = "event", noun = meaning.noun, verb = values[1] }
+      end
       index = skip_expression(tokens, index) + 1
     end
   end
@@ -48,6 +50,17 @@ function Walk:call(meaning, after)
   if given.handle and is_symbol(tokens[stop], ":") and tokens[stop + 1].kind == "name" then
     self:call({ kind = "method", noun = given.handle, verb = tokens[stop + 1].value, line = tokens[stop + 1].line }, stop + 2)
   end
+end
+
+-- A method of what a handler got.
+function Walk:event_call(meaning, after)
+  local values = parse_arguments(self.tokens, after)
+  if not values then return end
+  local event = meaning.event
+  local found = host_call("check.event", {
+    kind = event.noun, event = event.verb, verb = meaning.verb, arguments = values,
+  })
+  for _, e in ipairs(found.problems or {}) do self:report(meaning.line, e) end
 end
 
 -- The names before `=` of an assignment that begins at `at`; nil when it is none.
@@ -103,8 +116,16 @@ function Walk:name(at)
       message = "resident code has no " .. t.value, hint = "it has string, table, math, utf8, coroutine, and the API",
     })
   end
+  if t.value == "lunette" and not self.has_globals and is_symbol(tokens[at + 1], ".") and not self:lookup "lunette" then
+    self:report(t.line, { message = "lunette is no global of a script", hint = "local lunette = require \"lunette\"" })
+    self.assigned.lunette = true -- once
+  end
   local meaning, after = self:resolve(at)
   if not meaning then return at + 1 end
+  if meaning.kind == "event method" then
+    self:event_call(meaning, after)
+    return after
+  end
   if meaning.kind ~= "root" and meaning.kind ~= "handle" and meaning.kind ~= "event" then self:call(meaning, after) end
   return after
 end
@@ -145,7 +166,7 @@ local function check(source, name, is_resident, has_globals)
     return { { line = tonumber(line) or 1, message = message or problem } }, {}
   end
   local walk = setmetatable({
-    tokens = tokens_of.tokenize(source), is_resident = is_resident, frames = {}, functions = 0, assigned = {}, globals = {}, pending = {},
+    tokens = tokens_of.tokenize(source), is_resident = is_resident, has_globals = has_globals, frames = {}, functions = 0, assigned = {}, globals = {}, pending = {},
     handlers = {}, problems = {}, calls = {},
   }, Walk)
   if has_globals then

@@ -61,6 +61,8 @@ function Walk:resolve(at)
     local mark, word = tokens[at].value, tokens[at + 1].value
     if mark == ":" and meaning.kind == "handle" then
       meaning = { kind = "method", noun = meaning.noun, verb = word }
+    elseif mark == ":" and meaning.kind == "event" then
+      meaning = { kind = "event method", event = meaning, verb = word }
     elseif mark == ":" then break
     elseif meaning.kind == "root" then meaning = { kind = "noun", noun = word }
     elseif meaning.kind == "noun" then meaning = { kind = "function", noun = meaning.noun, verb = word }
@@ -71,7 +73,7 @@ function Walk:resolve(at)
       meaning = { kind = "handle", noun = word }
     else break end
     line, at = tokens[at + 1].line, at + 2
-    if meaning.kind == "method" or meaning.kind == "field" then break end
+    if meaning.kind == "method" or meaning.kind == "field" or meaning.kind == "event method" then break end
   end
   local found = { line = line }
   for key, value in next, meaning do found[key] = value end
@@ -187,7 +189,7 @@ function Walk:enter(at)
   self.is_local_function = nil
   local stop = tokens[at].closes
   for index = at + 1, stop - 1 do
-    if tokens[index].kind == "name" then names[tokens[index].value] = is_handler and index == at + 1 and { kind = "event" } or other end
+    if tokens[index].kind == "name" then names[tokens[index].value] = is_handler and index == at + 1 and is_handler or other end
   end
   self:push("function", names)
   return stop + 1

@@ -12,7 +12,7 @@ local effects = {}
 
 function effects.refuse(operation, what)
   if pure[what] then return end
-  core.fail("invalid_state", "nothing is called while a resident script or a plugin is loaded", {
+  core.fail("invalid_state", (operation or what) .. " isn't called while a resident script or a plugin is loaded", {
     operation = operation, hint = "in a handler, a timer, or the function start that the script returns",
   })
 end

@@ -161,7 +161,27 @@ local function answer_question(t)
   end
 end
 
+-- A handler that waits beyond its time is cancelled: whoever asked goes by its `on_failure`, and what it would do later would be done in
+-- vain. Somewhat later than the engine's own clock, which tells of it.
+local grace = 0.25
+
+local function watch(t, deadline)
+  local left = deadline - host.now() + grace
+  if t.state ~= "ready" or left > 1e6 then return end
+  local _, timer = host_call("sleep", left > 0 and left or 0)
+  t.timer = timer
+  core.receivers[timer] = function()
+    core.receivers[timer], t.timer = nil, nil
+    core.need("control").cancel(t, "timeout", "it was asked for an answer by now")
+  end
+end
+
 local function end_question(t)
+  local timer = t.timer
+  if timer then
+    core.receivers[timer], t.timer = nil, nil
+    host_call("cancel", timer)
+  end
   if t.state == "done" then return end
   local problem = t.error
   if not is_error(problem) then problem = make_error(problem) end
@@ -185,8 +205,10 @@ function core.entries.hook(what)
     reports = false, f = handler.f, on_finish = end_question, what = what, handler = handler,
     co = nil, start = nil, results = nil,
   }, what.event.cause)
+  local deadline = what.event.deadline
   start_task(t, answer_question, t)
   core.run_ready()
+  if deadline then watch(t, deadline) end
   core.check_end()
 end
 

@@ -166,8 +166,8 @@ local function check(source, name, is_resident, has_globals)
     return { { line = tonumber(line) or 1, message = message or problem } }, {}
   end
   local walk = setmetatable({
-    tokens = tokens_of.tokenize(source), is_resident = is_resident, has_globals = has_globals, frames = {}, functions = 0, assigned = {}, globals = {}, pending = {},
-    handlers = {}, problems = {}, calls = {},
+    tokens = tokens_of.tokenize(source), is_resident = is_resident, has_globals = has_globals,
+    frames = {}, functions = 0, assigned = {}, globals = {}, pending = {}, handlers = {}, problems = {}, calls = {},
   }, Walk)
   if has_globals then
     for noun in next, core.need("library").globals do

@@ -121,13 +121,14 @@ def runs(bench, root, title, bundle, runtimes, ours):
         "bubblewrap": ["bwrap", "--unshare-all", "--bind", root, "/", "--proc", "/proc", "--dev", "/dev", "/bin/true"],
         **{name: [*runtime.command, "run", "--bundle", bundle, "bench-" + name] for name, runtime in runtimes.items()},
     }
-    # In rows of one program, the rows in another order each time: what a run leaves to the kernel to take apart is paid for by the run after it, so the
-    # first ones of a row, which pay for another's, don't count.
+    # In rows of one program, the rows in another order each time: what a run leaves to the kernel to take apart is paid for by the run after it, so a
+    # row begins a second after the last one, and its first runs don't count.
     times, failures, order, row, strangers = {name: [] for name in commands}, {}, random.Random(1), 12, 2
     for _ in range(max(1, bench.options.rounds // (row - strangers))):
         for name in order.sample(list(commands), len(commands)):
             if name in failures:
                 continue
+            time.sleep(1)
             taken, failure = bench.spawned(PRIVATE, commands[name], row)
             if failure:
                 failures[name] = failure

@@ -134,9 +134,9 @@ import Testing
         try await withBundle { bundle in
             bundle.change(["process": ["args": ["/bin/sh", "-c", "exit 7"]]])
             try bundle.write()
-            let ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execvp(sys.argv[1], sys.argv[1:])"
+            let ignoring = ["sh", "-c", "trap '' CHLD; exec \"$@\"", "sh"]
             let command = bundle.runtime.command(root: bundle.root, ["run", "--bundle", bundle.folder, bundle.id])
-            let finished = try await Command(["python3", "-c", ignoring] + command.arguments).run(expecting: nil, timeout: .seconds(30))
+            let finished = try await Command(ignoring + command.arguments).run(expecting: nil, timeout: .seconds(30))
             #expect(finished.code == 7, "\(finished.errorText)")
         }
     }

@@ -60,9 +60,12 @@ public struct APIRequest: Sendable {
 public final class HookTurn: Sendable {
     private let isTaken = Atomic(false)
 
+    /// One that has not come.
     public init() {}
 
+    /// Whether the handler runs, or has run.
     public var hasCome: Bool { isTaken.load(ordering: .relaxed) }
+    /// The handler runs from now on; on any thread.
     public func take() { isTaken.store(true, ordering: .relaxed) }
 }
 

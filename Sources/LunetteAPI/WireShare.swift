@@ -3,10 +3,14 @@ import Synchronization
 
 /// What a frame is: on the wire, and what it becomes.
 package struct WireSize: Sendable, Hashable {
+    /// Of the frame, without its length.
     package var bytes = 0
     /// A value of one byte takes some forty in memory, and again in each form that a call goes through.
     package var values = 0
 
+    /// - Parameters:
+    ///   - bytes: on the wire.
+    ///   - values: of all depths, keys among them.
     package init(bytes: Int = 0, values: Int = 0) {
         self.bytes = bytes
         self.values = values

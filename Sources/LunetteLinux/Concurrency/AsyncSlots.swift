@@ -9,8 +9,11 @@ package final class AsyncSlots: Sendable {
 
     private let state: Mutex<State>
 
+    /// - Parameter count: how many work at once, at least one.
     package init(_ count: Int) { state = Mutex(State(free: count)) }
 
+    /// Runs `body` when a slot is free. Who is cancelled while it waits still gets its turn: `body` looks for that itself.
+    /// - Throws: what `body` throws.
     package func use<T: Sendable, Failure: Error>(_ body: () async throws(Failure) -> T) async throws(Failure) -> T {
         await withCheckedContinuation { continuation in
             let isFree = state.withLock { state in

@@ -16,6 +16,9 @@ package struct SpinPolicy: Sendable, Equatable {
     private var penalty = 1
     private static let highestPenalty = 256
 
+    /// - Parameters:
+    ///   - longest: nanoseconds that one look may take.
+    ///   - short: nanoseconds up to which a wait counts as short: after it the next one is looked for.
     package init(longest: UInt64, short: UInt64) {
         self.longest = longest
         self.short = short
